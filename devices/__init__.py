@@ -1,0 +1,1 @@
+"""What hardware is, and how a language is compiled for it."""

@@ -1,0 +1,1 @@
+"""Judging a kernel: source checks, compiling, correctness, timing, in isolation, as Ray tasks."""

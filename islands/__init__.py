@@ -1,0 +1,1 @@
+"""Populations as Ray actors, and the migration between them."""

@@ -1,0 +1,99 @@
+"""What was found out about one kernel on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from kernelevolve.core.record import Record
+
+
+class Status(StrEnum):
+    """The verdict on a kernel. An infrastructure failure is no verdict: it is retried, then raised."""
+
+    OK = "ok"
+    INVALID_SOURCE = "invalid_source"
+    COMPILE_ERROR = "compile_error"
+    RUNTIME_ERROR = "runtime_error"
+    WRONG_RESULT = "wrong_result"
+    WRONG_SHAPE = "wrong_shape"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    OUT_OF_MEMORY = "out_of_memory"
+    CHEATING = "cheating"
+
+
+class Ratio(Record):
+    """A measured ratio with its confidence interval, all positive, low <= value <= high."""
+
+    value: float = Field(gt=0, allow_inf_nan=False)
+    low: float = Field(gt=0, allow_inf_nan=False)
+    high: float = Field(gt=0, allow_inf_nan=False)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"{self.value} lies outside of its interval [{self.low}, {self.high}]")
+        return self
+
+
+class Diagnosis(Record):
+    """Why a kernel failed, in a form that the next proposal can use."""
+
+    stage: str
+    """The pipeline stage that failed: source, compile, correctness, timing, integrity."""
+    summary: str = Field(min_length=1)
+    """One line."""
+    details: str = ""
+    """Compiler messages, first wrong elements, a traceback of the candidate: cut to the point."""
+
+
+class Measurement(Record):
+    """One timing of a kernel against the reference, interleaved in one process on the same inputs."""
+
+    speedup: Ratio
+    """Time of the reference / time of the kernel."""
+    reference_seconds: float = Field(gt=0)
+    kernel_seconds: float = Field(gt=0)
+    """Medians per call. Comparable within this measurement only."""
+    rounds: int = Field(gt=0)
+    """Interleaved pairs that the interval rests on."""
+
+
+class Evaluation(Record):
+    """The verdict on one kernel on one device: `ok` has a measurement, everything else has a diagnosis."""
+
+    kernel_id: str
+    task_id: str
+    device: str
+    status: Status
+    measurement: Measurement | None = None
+    """Of the main inputs."""
+    variants: Mapping[str, Measurement] = {}
+    """Of the further named shapes, where they were measured."""
+    diagnosis: Diagnosis | None = None
+    seconds: Mapping[str, float] = {}
+    """Wall time spent by stage."""
+    environment: Mapping[str, str] = {}
+    """Versions and facts of the machine that the verdict depends on."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.status is Status.OK) != (self.measurement is not None):
+            raise ValueError("a measurement belongs to status ok, and only to it")
+        if (self.status is Status.OK) == (self.diagnosis is not None):
+            raise ValueError("a diagnosis belongs to every status but ok")
+        return self
+
+    @property
+    def speedup(self) -> Ratio | None:
+        return self.measurement.speedup if self.measurement else None
+
+    @property
+    def fitness(self) -> float:
+        """Speedup over the reference; 0 for anything that is not proven correct."""
+        return self.measurement.speedup.value if self.measurement else 0.0

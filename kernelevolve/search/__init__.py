@@ -1,0 +1,1 @@
+"""Search strategies: pure decisions, no I/O, no Ray."""

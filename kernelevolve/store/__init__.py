@@ -1,0 +1,1 @@
+"""The search graph on disk."""

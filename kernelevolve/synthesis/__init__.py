@@ -1,0 +1,1 @@
+"""Operators: what turns an expansion into a new kernel."""
