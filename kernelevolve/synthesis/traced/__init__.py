@@ -1,0 +1,1 @@
+"""The traced form: what an operator computes, as index-based statements that every code writer shares."""

@@ -1,0 +1,234 @@
+"""Collects buffers and statements while a graph is lowered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import sympy
+
+from kernelevolve.synthesis.traced.expr import FLOATS, INTEGERS, Const, Expr, IndexTerm, Load, Op, Size
+from kernelevolve.synthesis.traced.program import (
+    Axis,
+    Buffer,
+    Compute,
+    Contract,
+    Reduce,
+    Role,
+    Scan,
+    Scatter,
+    SegmentReduce,
+    Statement,
+)
+from kernelevolve.synthesis.traced.virtual import Virtual, broadcast_at, common_dims, dims_of
+
+
+class UnsupportedError(Exception):
+    """The traced form cannot express this reference; the message says what it met."""
+
+
+def cast(expr: Expr, dtype: str) -> Expr:
+    """`expr` as dtype; literals are converted on the spot."""
+    if expr.dtype == dtype:
+        return expr
+    if isinstance(expr, Const):
+        if dtype == "bool":
+            return Const(bool(expr.value), dtype)
+        return Const(float(expr.value) if dtype in FLOATS else int(expr.value), dtype)
+    if isinstance(expr, Op) and expr.name == "cast" and _widens(expr.args[0].dtype, expr.dtype, dtype):
+        return cast(expr.args[0], dtype)
+    return Op("cast", (expr,), dtype)
+
+
+def _widens(source: str, middle: str, target: str) -> bool:
+    """Whether source -> middle -> target loses nothing against source -> target, or only a rounding to half precision."""
+    half = ("float16", "bfloat16")
+    return middle in half and source == target == "float32"
+
+
+def compute_dtype(dtype: str) -> str:
+    """What arithmetic on a dtype is done in."""
+    return "float32" if dtype in ("float16", "bfloat16") else dtype
+
+
+class Builder:
+    """Names are short and stable: the same graph gives the same program."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[str, Buffer] = {}
+        self.statements: list[Statement] = []
+        self.constants: dict[str, list[float | int | bool]] = {}
+        self._axes = 0
+        self._temporaries = 0
+
+    def axes(self, extents: Sequence[Size]) -> tuple[Axis, ...]:
+        out = []
+        for extent in extents:
+            out.append(Axis(sympy.Symbol(f"i{self._axes}", integer=True, nonnegative=True), extent))
+            self._axes += 1
+        return tuple(out)
+
+    def buffer(self, extents: Sequence[Size], dtype: str, role: Role, name: str = "", attribute: str = "") -> Buffer:
+        if not name:
+            name = f"t{self._temporaries}"
+            self._temporaries += 1
+        made = Buffer(name, tuple(extents), dtype, role, attribute)
+        self.buffers[name] = made
+        return made
+
+    def source(self, shape: Sequence[Size], dtype: str, role: Role, name: str, attribute: str = "") -> Virtual:
+        """A tensor that comes from outside, contiguous."""
+        dims = dims_of(shape)
+        self.buffer([a for d in dims for a in d], dtype, role, name, attribute)
+        return self.view_of(name, dims)
+
+    def view_of(self, name: str, dims: tuple[tuple[Size, ...], ...]) -> Virtual:
+        dtype = self.buffers[name].dtype
+        return Virtual(dims, dtype, lambda index: Load(name, index, dtype))
+
+    def compute(
+        self,
+        dims: tuple[tuple[Size, ...], ...],
+        dtype: str,
+        value: Callable[[tuple[IndexTerm, ...]], Expr],
+        hint: str,
+    ) -> Virtual:
+        extents = [a for d in dims for a in d]
+        axes = self.axes(extents)
+        made = self.buffer(extents, dtype, Role.INTERMEDIATE)
+        expr = cast(value(tuple(a.symbol for a in axes)), dtype)
+        self.statements.append(Compute(made.name, axes, expr, hint))
+        return self.view_of(made.name, dims)
+
+    def pointwise(
+        self, operands: Sequence[Virtual], shape: Sequence[Size], dtype: str, fn: Callable[..., Expr], hint: str
+    ) -> Virtual:
+        """`fn` of one element of each operand, broadcast to `shape`."""
+        dims = common_dims(operands, shape)
+        return self.compute(dims, dtype, lambda index: fn(*(broadcast_at(v, dims, index) for v in operands)), hint)
+
+    def reduce(
+        self,
+        v: Virtual,
+        over: Sequence[int],
+        keepdim: bool,
+        kind: str,
+        dtype: str,
+        hint: str,
+        fn: Callable[[Expr], Expr] | None = None,
+    ) -> Virtual:
+        """Combine over logical dimensions; `fn` is applied to each element first. argmin/argmax want dtype int64."""
+        axes = self.axes(v.atoms)
+        by_dim: list[tuple[Axis, ...]] = []
+        start = 0
+        for atoms in v.dims:
+            by_dim.append(axes[start : start + len(atoms)])
+            start += len(atoms)
+        kept = tuple(a for d, group in enumerate(by_dim) if d not in over for a in group)
+        reduced = tuple(a for d, group in enumerate(by_dim) if d in over for a in group)
+        element = v.at(tuple(a.symbol for a in axes))
+        value = fn(element) if fn else element
+        if kind in ("sum", "prod"):
+            value = cast(value, compute_dtype(dtype))
+        elif kind in ("any", "all"):
+            value = cast(value, "bool")
+        dims = tuple(() if d in over else atoms for d, atoms in enumerate(v.dims) if keepdim or d not in over)
+        if not reduced and kind not in ("argmin", "argmax"):
+            return self.compute(dims, dtype, lambda index: v.at(index) if not fn else fn(v.at(index)), hint)
+        stored = compute_dtype(dtype)
+        made = self.buffer([a.extent for a in kept], stored, Role.INTERMEDIATE)
+        self.statements.append(Reduce(made.name, kept, reduced, kind, value, hint))
+        out = self.view_of(made.name, dims)
+        if stored == dtype:
+            return out
+        return self.compute(dims, dtype, out.at, "to half")
+
+    def contract(
+        self,
+        dims: tuple[tuple[Size, ...], ...],
+        reduced: Sequence[Size],
+        dtype: str,
+        left: Callable[[tuple[IndexTerm, ...], tuple[IndexTerm, ...]], Expr],
+        right: Callable[[tuple[IndexTerm, ...], tuple[IndexTerm, ...]], Expr],
+        hint: str,
+    ) -> Virtual:
+        """sum over `reduced` of left * right; both are functions of (output index, reduced index) and must be loads."""
+        extents = [a for d in dims for a in d]
+        axes, over = self.axes(extents), self.axes(reduced)
+        index = tuple(a.symbol for a in axes), tuple(a.symbol for a in over)
+        a, b = left(*index), right(*index)
+        if not (isinstance(a, Load) and isinstance(b, Load)):
+            raise UnsupportedError(f"{hint} of an operand that is not stored")
+        stored = compute_dtype(dtype)
+        made = self.buffer(extents, stored, Role.INTERMEDIATE)
+        if dtype in INTEGERS:
+            product = Op("mul", (cast(a, dtype), cast(b, dtype)), dtype)
+            self.statements.append(Reduce(made.name, axes, over, "sum", product, hint))
+        else:
+            self.statements.append(Contract(made.name, axes, over, a, b, hint))
+        out = self.view_of(made.name, dims)
+        if stored == dtype:
+            return out
+        return self.compute(dims, dtype, out.at, "to half")
+
+    def scan(self, v: Virtual, dim: int, kind: str, dtype: str, hint: str) -> Virtual:
+        if len(v.dims[dim]) != 1:
+            if not v.dims[dim]:
+                return self.compute(v.dims, dtype, v.at, hint)
+            merged = dims_of(v.shape)
+            inner, v = v, Virtual(merged, v.dtype, lambda index: inner.at_dims(_spread(index, merged)))
+        axes = self.axes(v.atoms)
+        along = axes[sum(len(d) for d in v.dims[:dim])]
+        made = self.buffer(v.atoms, compute_dtype(dtype), Role.INTERMEDIATE)
+        value = cast(v.at(tuple(a.symbol for a in axes)), made.dtype)
+        self.statements.append(Scan(made.name, axes, along, kind, value, hint))
+        return self.view_of(made.name, v.dims)
+
+    def segment_reduce(
+        self,
+        segments: Size,
+        rest: tuple[tuple[Size, ...], ...],
+        bound: Size,
+        dtype: str,
+        bounds: Callable[[IndexTerm], tuple[Expr, Expr]],
+        value: Callable[[IndexTerm, tuple[IndexTerm, ...]], Expr],
+        kind: str,
+        hint: str,
+    ) -> Virtual:
+        (segment,), (position,) = self.axes([segments]), self.axes([bound])
+        others = self.axes([a for d in rest for a in d])
+        first, last = bounds(segment.symbol)
+        element = cast(value(position.symbol, tuple(a.symbol for a in others)), dtype)
+        made = self.buffer([segments, *(a.extent for a in others)], dtype, Role.INTERMEDIATE)
+        statement = SegmentReduce(made.name, (segment, *others), position, first, last, kind, element, hint)
+        self.statements.append(statement)
+        return self.view_of(made.name, ((segments,), *rest))
+
+    def scatter(
+        self,
+        initial: Virtual,
+        extents: Sequence[Size],
+        index: Callable[[tuple[IndexTerm, ...]], tuple[Expr, ...]],
+        value: Callable[[tuple[IndexTerm, ...]], Expr],
+        accumulate: bool,
+        hint: str,
+    ) -> Virtual:
+        """A copy of `initial` with elements replaced or added to; `index` gives one term per logical dimension of it."""
+        dims = dims_of(initial.shape)
+        made = self.buffer([a for d in dims for a in d], initial.dtype, Role.INTERMEDIATE)
+        axes, first = self.axes(extents), self.axes([a for d in dims for a in d])
+        symbols = tuple(a.symbol for a in axes)
+        start = initial.at_dims(_spread(tuple(a.symbol for a in first), dims))
+        target = tuple(t for t, d in zip(index(symbols), dims, strict=True) if d)
+        element = cast(value(symbols), initial.dtype)
+        self.statements.append(Scatter(made.name, axes, target, element, accumulate, first, start, hint))
+        return self.view_of(made.name, dims)
+
+    def constant(self, shape: Sequence[Size], dtype: str, values: list[float | int | bool], name: str) -> Virtual:
+        self.constants[name] = values
+        return self.source(shape, dtype, Role.CONSTANT, name)
+
+
+def _spread(index: tuple[IndexTerm, ...], dims: tuple[tuple[Size, ...], ...]) -> list[IndexTerm]:
+    """One term per logical dimension, 0 for those of extent 1."""
+    terms = iter(index)
+    return [next(terms) if d else sympy.Integer(0) for d in dims]

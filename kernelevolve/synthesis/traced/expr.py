@@ -1,0 +1,264 @@
+"""Scalar expressions: what is computed for one index tuple.
+
+Expressions form a DAG by identity (sharing counts, equality is `is`), so that building them costs nothing; `key` gives
+the structural identity where it is needed. An index term is a sympy expression over axis symbols and sizes, or, where an
+element is addressed by a loaded value, an expression of dtype int64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+
+import sympy
+
+Size = sympy.Expr
+"""A dimension: an integer or a polynomial of the symbols that stand for sizes of the inputs."""
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+INTEGERS = ("uint8", "int8", "int16", "int32", "int64")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Const:
+    """A literal."""
+
+    value: float | int | bool
+    dtype: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class IndexValue:
+    """An index, or a size, used as a number (int64)."""
+
+    index: sympy.Expr
+    dtype: str = "int64"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Load:
+    """An element of a buffer; one index term per buffer dimension."""
+
+    buffer: str
+    index: tuple[IndexTerm, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Op:
+    """An arithmetic operation; `name` is one of `OPS`. `guard` evaluates only the chosen arm."""
+
+    name: str
+    args: tuple[Expr, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Search:
+    """The position of `value` in the sorted last dimension of a buffer: the number of elements < value, or <= value if `right`."""
+
+    buffer: str
+    row: tuple[IndexTerm, ...]
+    """Index terms of all dimensions but the last."""
+    length: Size
+    value: Expr
+    right: bool
+    dtype: str = "int64"
+
+
+Expr = Const | IndexValue | Load | Op | Search
+IndexTerm = sympy.Expr | Const | IndexValue | Load | Op | Search
+
+OPS = {
+    # name: number of arguments
+    **dict.fromkeys(("add", "sub", "mul", "div", "floordiv", "mod", "pow", "atan2", "fmod", "min", "max"), 2),
+    **dict.fromkeys(("truncdiv", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "xor", "shl", "shr"), 2),
+    **dict.fromkeys(("neg", "abs", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt"), 1),
+    **dict.fromkeys(("reciprocal", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh"), 1),
+    **dict.fromkeys(("asinh", "acosh", "atanh", "erf", "erfc", "sigmoid", "floor", "ceil", "trunc", "round"), 1),
+    **dict.fromkeys(("sign", "not", "bitnot", "isnan", "isinf", "cast"), 1),
+    **dict.fromkeys(("where", "guard", "fma"), 3),
+}
+"""Every operation that a code writer knows, with its arity. min and max hand on NaN; floordiv and mod round down."""
+
+
+def is_expr(term: IndexTerm) -> bool:
+    return not isinstance(term, sympy.Basic)
+
+
+def as_expr(term: IndexTerm) -> Expr:
+    """An index term as a number."""
+    return IndexValue(term) if isinstance(term, sympy.Basic) else term
+
+
+def index_add(a: IndexTerm, b: IndexTerm) -> IndexTerm:
+    if isinstance(a, sympy.Basic) and isinstance(b, sympy.Basic):
+        return a + b
+    if b == 0:
+        return a
+    if a == 0:
+        return b
+    return Op("add", (as_expr(a), as_expr(b)), "int64")
+
+
+def index_mul(a: IndexTerm, b: IndexTerm) -> IndexTerm:
+    if isinstance(a, sympy.Basic) and isinstance(b, sympy.Basic):
+        return a * b
+    if b == 1:
+        return a
+    if a == 1:
+        return b
+    return Op("mul", (as_expr(a), as_expr(b)), "int64")
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    """Direct subexpressions, those inside index terms included."""
+    match expr:
+        case Op(args=args):
+            return args
+        case Load(index=index):
+            return tuple(t for t in index if not isinstance(t, sympy.Basic))
+        case Search(row=row, value=value):
+            return (*(t for t in row if not isinstance(t, sympy.Basic)), value)
+        case _:
+            return ()
+
+
+def walk(expr: Expr) -> list[Expr]:
+    """Every distinct subexpression once, arguments first."""
+    seen: set[int] = set()
+    order: list[Expr] = []
+
+    def visit(node: Expr) -> None:
+        if id(node) in seen:
+            return
+        seen.add(id(node))
+        for child in children(node):
+            visit(child)
+        order.append(node)
+
+    visit(expr)
+    return order
+
+
+def loads(expr: Expr) -> list[Load]:
+    return [node for node in walk(expr) if isinstance(node, Load)]
+
+
+def buffers_read(expr: Expr) -> list[str]:
+    """Names of the buffers that an expression reads, each once, in order."""
+    names = [node.buffer for node in walk(expr) if isinstance(node, Load | Search)]
+    return list(dict.fromkeys(names))
+
+
+def rewrite(expr: Expr, leaf: Callable[[Expr], Expr | None]) -> Expr:
+    """Replace bottom-up: `leaf` sees every node with its arguments already rewritten; None keeps it."""
+    memo: dict[int, Expr] = {}
+
+    def visit(node: Expr) -> Expr:
+        if id(node) not in memo:
+            match node:
+                case Op(name, args, dtype):
+                    fresh = tuple(visit(a) for a in args)
+                    kept: Expr = (
+                        node if all(a is b for a, b in zip(fresh, args, strict=True)) else Op(name, fresh, dtype)
+                    )
+                case Load(buffer, index, dtype):
+                    terms = tuple(t if isinstance(t, sympy.Basic) else visit(t) for t in index)
+                    kept = (
+                        node if all(a is b for a, b in zip(terms, index, strict=True)) else Load(buffer, terms, dtype)
+                    )
+                case Search(buffer, row, length, value, right):
+                    terms = tuple(t if isinstance(t, sympy.Basic) else visit(t) for t in row)
+                    kept = Search(buffer, terms, length, visit(value), right)
+                case _:
+                    kept = node
+            changed = leaf(kept)
+            memo[id(node)] = kept if changed is None else changed
+        return memo[id(node)]
+
+    return visit(expr)
+
+
+def substitute(expr: Expr, mapping: Mapping[sympy.Symbol, IndexTerm]) -> Expr:
+    """Replace axis symbols by index terms, also by loaded ones."""
+    if all(isinstance(term, sympy.Basic) for term in mapping.values()):
+        plain = dict(mapping)
+
+        def swap(node: Expr) -> Expr | None:
+            match node:
+                case IndexValue(index):
+                    return IndexValue(index.subs(plain, simultaneous=True))
+                case Load(buffer, index, dtype):
+                    return Load(buffer, tuple(_subs(t, plain) for t in index), dtype)
+                case Search(buffer, row, length, value, right):
+                    return Search(buffer, tuple(_subs(t, plain) for t in row), length, value, right)
+                case _:
+                    return None
+
+        return rewrite(expr, swap)
+
+    def swap_indirect(node: Expr) -> Expr | None:
+        match node:
+            case IndexValue(index):
+                return as_expr(substitute_index(index, mapping))
+            case Load(buffer, index, dtype):
+                return Load(buffer, tuple(substitute_index(t, mapping) for t in index), dtype)
+            case Search(buffer, row, length, value, right):
+                return Search(buffer, tuple(substitute_index(t, mapping) for t in row), length, value, right)
+            case _:
+                return None
+
+    return rewrite(expr, swap_indirect)
+
+
+def _subs(term: IndexTerm, plain: Mapping[sympy.Symbol, IndexTerm]) -> IndexTerm:
+    return term.subs(plain, simultaneous=True) if isinstance(term, sympy.Basic) else term
+
+
+def substitute_index(term: IndexTerm, mapping: Mapping[sympy.Symbol, IndexTerm]) -> IndexTerm:
+    """Replace symbols in one index term. An indirect value may stand in sums and products only."""
+    if not isinstance(term, sympy.Basic):
+        return term
+    hit = {s: mapping[s] for s in term.free_symbols if s in mapping}
+    if all(isinstance(t, sympy.Basic) for t in hit.values()):
+        return term.subs(hit, simultaneous=True)
+    return _expand(sympy.expand(term), hit)
+
+
+def _expand(term: sympy.Expr, mapping: Mapping[sympy.Symbol, IndexTerm]) -> IndexTerm:
+    if isinstance(term, sympy.Symbol):
+        return mapping.get(term, term)
+    if isinstance(term, sympy.Add | sympy.Mul):
+        join = index_add if isinstance(term, sympy.Add) else index_mul
+        result, *rest = (_expand(a, mapping) for a in term.args)
+        for part in rest:
+            result = join(result, part)
+        return result
+    if not term.free_symbols & set(mapping):
+        return term
+    if isinstance(term, sympy.floor):
+        numerator, denominator = sympy.fraction(term.args[0])
+        return Op("floordiv", (as_expr(_expand(numerator, mapping)), IndexValue(denominator)), "int64")
+    if isinstance(term, sympy.Mod):
+        value, base = term.args
+        return Op("mod", (as_expr(_expand(value, mapping)), IndexValue(base)), "int64")
+    raise ValueError(f"cannot put a loaded value into {term}")
+
+
+def key(expr: Expr, memo: dict[int, Hashable]) -> Hashable:
+    """A structural identity: equal keys mean equal values. `memo` keeps it linear over a DAG."""
+    if id(expr) not in memo:
+        match expr:
+            case Const(value, dtype):
+                memo[id(expr)] = ("const", repr(value), dtype)
+            case IndexValue(index):
+                memo[id(expr)] = ("index", index)
+            case Load(buffer, index, _):
+                memo[id(expr)] = ("load", buffer, *(t if isinstance(t, sympy.Basic) else key(t, memo) for t in index))
+            case Search(buffer, row, _, value, right):
+                terms = (t if isinstance(t, sympy.Basic) else key(t, memo) for t in row)
+                memo[id(expr)] = ("search", buffer, right, key(value, memo), *terms)
+            case Op(name, args, dtype):
+                memo[id(expr)] = (name, dtype, *(key(a, memo) for a in args))
+    return memo[id(expr)]

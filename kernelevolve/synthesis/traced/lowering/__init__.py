@@ -1,0 +1,15 @@
+"""ATen operations in the traced form: one table per family, from operation name to a function that adds statements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kernelevolve.synthesis.traced.lowering.call import Lowering
+from kernelevolve.synthesis.traced.lowering.contractions import CONTRACTIONS
+from kernelevolve.synthesis.traced.lowering.creation import CREATION
+from kernelevolve.synthesis.traced.lowering.indexing import INDEXING
+from kernelevolve.synthesis.traced.lowering.pointwise import POINTWISE
+from kernelevolve.synthesis.traced.lowering.reductions import REDUCTIONS
+from kernelevolve.synthesis.traced.lowering.views import VIEWS
+
+LOWERINGS: Mapping[str, Lowering] = {**POINTWISE, **VIEWS, **REDUCTIONS, **CONTRACTIONS, **INDEXING, **CREATION}

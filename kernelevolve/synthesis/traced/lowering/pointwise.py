@@ -1,0 +1,347 @@
+"""Elementwise operations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from kernelevolve.synthesis.traced.builder import cast, compute_dtype
+from kernelevolve.synthesis.traced.expr import FLOATS, Const, Expr, Op
+from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, operand, scalar
+from kernelevolve.synthesis.traced.virtual import Virtual
+
+_RANK = {"bool": 0, "uint8": 1, "int8": 1, "int16": 2, "int32": 3, "int64": 4}
+_RANK |= {"float16": 10, "bfloat16": 10, "float32": 11, "float64": 12}
+
+
+def promote(*dtypes: str) -> str:
+    """The dtype that comparing values of these dtypes is done in."""
+    best = max(dtypes, key=lambda d: _RANK[d])
+    return compute_dtype(best)
+
+
+def op(name: str, *args: Expr) -> Expr:
+    return Op(name, args, args[0].dtype)
+
+
+def compare(name: str, a: Expr, b: Expr) -> Expr:
+    return Op(name, (a, b), "bool")
+
+
+def where(condition: Expr, a: Expr, b: Expr) -> Expr:
+    return Op("where", (condition, a, b), a.dtype)
+
+
+def literal(value: float | int, like: Expr) -> Expr:
+    return scalar(value, like.dtype)
+
+
+def _operands(call: Call, count: int, dtype: str) -> list[Virtual]:
+    return [operand(call.args[i], dtype) for i in range(count)]
+
+
+def _elementwise(fn: Callable[..., Expr], count: int) -> Lowering:
+    """Operands cast to the dtype of the result first."""
+
+    def lower(call: Call) -> Virtual:
+        work = compute_dtype(call.dtype)
+        operands = _operands(call, count, work)
+        hint = call.name
+        return call.builder.pointwise(
+            operands, call.shape, call.dtype, lambda *a: fn(*(cast(x, work) for x in a)), hint
+        )
+
+    return lower
+
+
+def _named(name: str, count: int) -> Lowering:
+    return _elementwise(lambda *a: op(name, *a), count)
+
+
+def _comparison(name: str) -> Lowering:
+    def lower(call: Call) -> Virtual:
+        dtypes = [a.dtype for a in call.args[:2] if isinstance(a, Virtual)]
+        if any(isinstance(a, float) for a in call.args[:2]) and all(d not in FLOATS for d in dtypes):
+            dtypes.append("float32")
+        work = promote(*dtypes)
+        if work == "bool" and not all(isinstance(a, bool | Virtual) for a in call.args[:2]):
+            work = "int64"
+        operands = _operands(call, 2, work)
+        return call.builder.pointwise(
+            operands, call.shape, "bool", lambda a, b: compare(name, cast(a, work), cast(b, work)), call.name
+        )
+
+    return lower
+
+
+def _logical(name: str, count: int) -> Lowering:
+    def lower(call: Call) -> Virtual:
+        operands = _operands(call, count, "bool")
+        return call.builder.pointwise(
+            operands, call.shape, "bool", lambda *a: Op(name, tuple(cast(x, "bool") for x in a), "bool"), call.name
+        )
+
+    return lower
+
+
+def _bitwise(name: str, on_bool: str, count: int) -> Lowering:
+    plain, logical = _named(name, count), _logical(on_bool, count)
+    return lambda call: logical(call) if call.dtype == "bool" else plain(call)
+
+
+def _add(sign: str) -> Lowering:
+    def lower(call: Call) -> Virtual:
+        work = compute_dtype(call.dtype)
+        alpha = call.get(2, "alpha", 1)
+        operands = _operands(call, 2, work)
+
+        def fn(a: Expr, b: Expr) -> Expr:
+            b = cast(b, work)
+            return op(sign, cast(a, work), b if alpha == 1 else op("mul", b, scalar(alpha, work)))
+
+        return call.builder.pointwise(operands, call.shape, call.dtype, fn, call.name)
+
+    return lower
+
+
+def _div(call: Call) -> Virtual:
+    mode = call.kwargs.get("rounding_mode")
+    work = compute_dtype(call.dtype)
+    operands = _operands(call, 2, work)
+
+    def fn(a: Expr, b: Expr) -> Expr:
+        a, b = cast(a, work), cast(b, work)
+        if mode is None:
+            return op("div", a, b)
+        if work in FLOATS:
+            return op("floor" if mode == "floor" else "trunc", op("div", a, b))
+        return op("floordiv" if mode == "floor" else "truncdiv", a, b)
+
+    return call.builder.pointwise(operands, call.shape, call.dtype, fn, call.name)
+
+
+def _pow(base: Expr, exponent: Expr) -> Expr:
+    if isinstance(exponent, Const):
+        power = float(exponent.value)
+        if power == 0.5 and base.dtype in FLOATS:
+            return op("sqrt", base)
+        if power == -0.5 and base.dtype in FLOATS:
+            return op("rsqrt", base)
+        if power == int(power) and 1 <= abs(power) <= 8:
+            result, count = base, int(abs(power))
+            square: Expr | None = None
+            if count % 2 == 0 and count > 1:
+                square = op("mul", base, base)
+                result = square
+                for _ in range(count // 2 - 1):
+                    result = op("mul", result, square)
+            else:
+                for _ in range(count - 1):
+                    result = op("mul", result, base)
+            return result if power > 0 else op("reciprocal", result)
+    return op("pow", base, exponent)
+
+
+def _relu(x: Expr) -> Expr:
+    return op("max", x, literal(0, x))
+
+
+def _gelu(call: Call) -> Virtual:
+    tanh = call.kwargs.get("approximate", call.get(1, "approximate", "none")) == "tanh"
+
+    def fn(x: Expr) -> Expr:
+        half = op("mul", literal(0.5, x), x)
+        if tanh:
+            cube = op("mul", op("mul", x, x), x)
+            inner = op("add", x, op("mul", literal(0.044715, x), cube))
+            inside = op("tanh", op("mul", literal(math.sqrt(2 / math.pi), x), inner))
+        else:
+            inside = op("erf", op("mul", x, literal(math.sqrt(0.5), x)))
+        return op("mul", half, op("add", literal(1.0, x), inside))
+
+    return _unary(call, fn)
+
+
+def _unary(call: Call, fn: Callable[[Expr], Expr]) -> Virtual:
+    work = compute_dtype(call.dtype)
+    return call.builder.pointwise([call.tensor(0)], call.shape, call.dtype, lambda x: fn(cast(x, work)), call.name)
+
+
+def _silu(x: Expr) -> Expr:
+    return op("mul", x, op("sigmoid", x))
+
+
+def _clamp(x: Expr, low: Expr | None, high: Expr | None) -> Expr:
+    if low is not None:
+        x = op("max", x, low)
+    return x if high is None else op("min", x, high)
+
+
+def _clamp_lowering(call: Call) -> Virtual:
+    work = compute_dtype(call.dtype)
+    given = [call.get(1, "min"), call.get(2, "max")]
+    operands = [call.tensor(0), *(operand(g, work) for g in given if g is not None)]
+
+    def fn(x: Expr, *bounds: Expr) -> Expr:
+        rest = [cast(b, work) for b in bounds]
+        low = rest.pop(0) if given[0] is not None else None
+        return _clamp(cast(x, work), low, rest.pop(0) if given[1] is not None else None)
+
+    return call.builder.pointwise(operands, call.shape, call.dtype, fn, call.name)
+
+
+def _leaky_relu(call: Call) -> Virtual:
+    slope = call.get(1, "negative_slope", 0.01)
+    return _unary(call, lambda x: where(compare("gt", x, literal(0, x)), x, op("mul", x, literal(slope, x))))
+
+
+def _elu(call: Call) -> Virtual:
+    alpha, scale, inner = (call.get(i, n, 1.0) for i, n in ((1, "alpha"), (2, "scale"), (3, "input_scale")))
+
+    def fn(x: Expr) -> Expr:
+        negative = op("mul", op("expm1", op("mul", x, literal(inner, x))), literal(alpha * scale, x))
+        return where(compare("gt", x, literal(0, x)), op("mul", x, literal(scale, x)), negative)
+
+    return _unary(call, fn)
+
+
+def _hardtanh(call: Call) -> Virtual:
+    low, high = call.get(1, "min_val", -1.0), call.get(2, "max_val", 1.0)
+    return _unary(call, lambda x: _clamp(x, literal(low, x), literal(high, x)))
+
+
+def _where(call: Call) -> Virtual:
+    work = call.dtype
+    operands = [operand(call.args[0], "bool"), operand(call.args[1], work), operand(call.args[2], work)]
+    return call.builder.pointwise(
+        operands, call.shape, work, lambda c, a, b: where(cast(c, "bool"), cast(a, work), cast(b, work)), call.name
+    )
+
+
+def _masked_fill(call: Call) -> Virtual:
+    work = call.dtype
+    operands = [call.tensor(0), call.tensor(1), operand(call.args[2], work)]
+    return call.builder.pointwise(
+        operands, call.shape, work, lambda x, c, v: where(cast(c, "bool"), cast(v, work), x), call.name
+    )
+
+
+def _copy(call: Call) -> Virtual:
+    x = call.tensor(0)
+    if x.dtype == call.dtype:
+        return x
+    return call.builder.pointwise([x], call.shape, call.dtype, lambda e: cast(e, call.dtype), call.name)
+
+
+def _predicate(name: str) -> Lowering:
+    def lower(call: Call) -> Virtual:
+        x = call.tensor(0)
+        if x.dtype not in FLOATS:
+            return call.builder.pointwise([x], call.shape, "bool", lambda _: Const(False, "bool"), call.name)
+        work = compute_dtype(x.dtype)
+        return call.builder.pointwise([x], call.shape, "bool", lambda e: Op(name, (cast(e, work),), "bool"), call.name)
+
+    return lower
+
+
+def _remainder(a: Expr, b: Expr) -> Expr:
+    return op("mod", a, b)
+
+
+def _lerp(call: Call) -> Virtual:
+    work = compute_dtype(call.dtype)
+
+    def fn(a: Expr, b: Expr, w: Expr) -> Expr:
+        a, b, w = cast(a, work), cast(b, work), cast(w, work)
+        return op("add", a, op("mul", w, op("sub", b, a)))
+
+    return call.builder.pointwise(_operands(call, 3, work), call.shape, call.dtype, fn, call.name)
+
+
+def _addcmul(name: str) -> Lowering:
+    def lower(call: Call) -> Virtual:
+        work = compute_dtype(call.dtype)
+        value = call.kwargs.get("value", 1)
+
+        def fn(a: Expr, b: Expr, c: Expr) -> Expr:
+            product = op(name, cast(b, work), cast(c, work))
+            scaled = product if value == 1 else op("mul", product, scalar(value, work))
+            return op("add", cast(a, work), scaled)
+
+        return call.builder.pointwise(_operands(call, 3, work), call.shape, call.dtype, fn, call.name)
+
+    return lower
+
+
+_UNARY = (
+    *("neg", "abs", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal"),
+    *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
+    *("erf", "erfc", "sigmoid", "floor", "ceil", "trunc", "round"),
+)
+_INTEGER_IDENTITY = ("floor", "ceil", "trunc", "round")
+
+
+def _unary_named(name: str) -> Lowering:
+    plain = _named(name, 1)
+    if name not in _INTEGER_IDENTITY:
+        return plain
+    return lambda call: plain(call) if call.dtype in FLOATS else call.tensor(0)
+
+
+POINTWISE: dict[str, Lowering] = {
+    **{f"aten.{name}.default": _unary_named(name) for name in _UNARY},
+    **{f"aten.{n}.{o}": _comparison(n) for n in ("lt", "le", "gt", "ge", "eq", "ne") for o in ("Tensor", "Scalar")},
+    **{f"aten.add.{o}": _add("add") for o in ("Tensor", "Scalar")},
+    **{f"aten.sub.{o}": _add("sub") for o in ("Tensor", "Scalar")},
+    **{f"aten.mul.{o}": _named("mul", 2) for o in ("Tensor", "Scalar")},
+    **{f"aten.div.{o}": _div for o in ("Tensor", "Scalar", "Tensor_mode", "Scalar_mode")},
+    **{f"aten.pow.{o}": _elementwise(_pow, 2) for o in ("Tensor_Scalar", "Tensor_Tensor", "Scalar")},
+    **{f"aten.remainder.{o}": _elementwise(_remainder, 2) for o in ("Tensor", "Scalar")},
+    **{f"aten.fmod.{o}": _named("fmod", 2) for o in ("Tensor", "Scalar")},
+    **{f"aten.clamp.{o}": _clamp_lowering for o in ("default", "Tensor")},
+    **{f"aten.bitwise_and.{o}": _bitwise("and", "and", 2) for o in ("Tensor", "Scalar")},
+    **{f"aten.bitwise_or.{o}": _bitwise("or", "or", 2) for o in ("Tensor", "Scalar")},
+    **{f"aten.bitwise_xor.{o}": _bitwise("xor", "xor", 2) for o in ("Tensor", "Scalar")},
+    **{f"aten.where.{o}": _where for o in ("self", "ScalarSelf", "ScalarOther", "Scalar")},
+    **{f"aten.masked_fill.{o}": _masked_fill for o in ("Scalar", "Tensor")},
+    **{f"aten.lerp.{o}": _lerp for o in ("Tensor", "Scalar")},
+    **{f"aten.__{n}__.{o}": _bitwise(n, n, 2) for n in ("and", "or", "xor") for o in ("Tensor", "Scalar")},
+    "aten.floor_divide.default": lambda c: _div(Call(c.builder, c.name, c.args, {"rounding_mode": "floor"}, c.results)),
+    "aten.bitwise_not.default": _bitwise("bitnot", "not", 1),
+    "aten.bitwise_left_shift.Tensor": _named("shl", 2),
+    "aten.bitwise_right_shift.Tensor": _named("shr", 2),
+    "aten.logical_not.default": _logical("not", 1),
+    "aten.logical_and.default": _logical("and", 2),
+    "aten.logical_or.default": _logical("or", 2),
+    "aten.logical_xor.default": _logical("xor", 2),
+    "aten.maximum.default": _named("max", 2),
+    "aten.minimum.default": _named("min", 2),
+    "aten.fmax.default": _elementwise(lambda a, b: where(compare("ge", a, b), a, where(compare("eq", a, a), a, b)), 2),
+    "aten.clamp_min.default": lambda c: _clamp_lowering(Call(c.builder, c.name, c.args, {}, c.results)),
+    "aten.clamp_max.default": lambda c: _clamp_lowering(
+        Call(c.builder, c.name, c.args[:1], {"max": c.args[1]}, c.results)
+    ),
+    "aten.atan2.default": _named("atan2", 2),
+    "aten.sign.default": _named("sign", 1),
+    "aten.sgn.default": _named("sign", 1),
+    "aten.square.default": _elementwise(lambda x: op("mul", x, x), 1),
+    "aten.relu.default": _elementwise(_relu, 1),
+    "aten.silu.default": _elementwise(_silu, 1),
+    "aten.gelu.default": _gelu,
+    "aten.leaky_relu.default": _leaky_relu,
+    "aten.elu.default": _elu,
+    "aten.hardtanh.default": _hardtanh,
+    "aten.isnan.default": _predicate("isnan"),
+    "aten.isinf.default": _predicate("isinf"),
+    "aten.addcmul.default": _addcmul("mul"),
+    "aten.addcdiv.default": _addcmul("div"),
+    "aten._to_copy.default": _copy,
+    "aten.to.dtype": _copy,
+    "aten.clone.default": _copy,
+    "aten.contiguous.default": _copy,
+    "aten.alias.default": _copy,
+    "aten.detach.default": _copy,
+    "aten.lift_fresh_copy.default": _copy,
+    "prims.convert_element_type.default": _copy,
+}
+"""clone and contiguous copy nothing: every value is a function here, and outputs are written afresh."""

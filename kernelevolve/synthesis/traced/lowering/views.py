@@ -1,0 +1,325 @@
+"""Views and the data movement that costs nothing as an index function; concatenation and padding, which select."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sympy
+
+from kernelevolve.synthesis.traced.builder import UnsupportedError, cast
+from kernelevolve.synthesis.traced.expr import Expr, IndexTerm, IndexValue, Op, Size, as_expr, index_add, index_mul
+from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, dim_of, scalar, size
+from kernelevolve.synthesis.traced.virtual import ZERO, Virtual, dims_of, reshape, unravel
+
+_END = 1 << 62
+
+
+def _view(call: Call) -> Virtual:
+    return reshape(call.tensor(0), call.shape)
+
+
+def _permute(v: Virtual, order: list[int]) -> Virtual:
+    lengths = [len(d) for d in v.dims]
+    starts_new: dict[int, int] = {}
+    position = 0
+    for d in order:
+        starts_new[d] = position
+        position += lengths[d]
+
+    def at(index: tuple[IndexTerm, ...]) -> Expr:
+        flat: list[IndexTerm] = []
+        for d, length in enumerate(lengths):
+            flat.extend(index[starts_new[d] : starts_new[d] + length])
+        return v.at(tuple(flat))
+
+    return Virtual(tuple(v.dims[d] for d in order), v.dtype, at)
+
+
+def _permute_lowering(call: Call) -> Virtual:
+    v = call.tensor(0)
+    rank = len(v.dims)
+    return _permute(v, [dim_of(d, rank) for d in call.args[1]])
+
+
+def _transpose(call: Call) -> Virtual:
+    v = call.tensor(0)
+    order = list(range(len(v.dims)))
+    a, b = (dim_of(d, len(order)) for d in call.args[1:3])
+    order[a], order[b] = order[b], order[a]
+    return _permute(v, order)
+
+
+def _t(call: Call) -> Virtual:
+    v = call.tensor(0)
+    return _permute(v, list(range(len(v.dims)))[::-1])
+
+
+def _expand(call: Call) -> Virtual:
+    v = call.tensor(0)
+    shape = call.shape
+    offset = len(shape) - len(v.dims)
+    dims = tuple(
+        v.dims[i - offset] if i >= offset and v.dims[i - offset] else (() if s == 1 else (s,))
+        for i, s in enumerate(shape)
+    )
+
+    def at(index: tuple[IndexTerm, ...]) -> Expr:
+        flat: list[IndexTerm] = []
+        start = 0
+        for i, atoms in enumerate(dims):
+            if i >= offset and v.dims[i - offset]:
+                flat.extend(index[start : start + len(atoms)])
+            start += len(atoms)
+        return v.at(tuple(flat))
+
+    return Virtual(dims, v.dtype, at)
+
+
+def by_dims(v: Virtual) -> tuple[tuple[tuple[Size, ...], ...], Callable[[tuple[IndexTerm, ...]], list[IndexTerm]]]:
+    """Atoms of a tensor with every dimension whole, and the logical index from such an index."""
+    dims = dims_of(v.shape)
+
+    def logical(index: tuple[IndexTerm, ...]) -> list[IndexTerm]:
+        terms = iter(index)
+        return [next(terms) if d else ZERO for d in dims]
+
+    return dims, logical
+
+
+def _normal(value: Any, length: Size, default: Size) -> Size:
+    """A slice bound, clamped as Python clamps it; bounds that depend on a symbolic length are taken as in range."""
+    if value is None:
+        return default
+    bound = sympy.sympify(value)
+    if isinstance(bound, sympy.Integer):
+        if int(bound) >= _END:
+            return length
+        if bound < 0:
+            bound = bound + length
+    if isinstance(bound, sympy.Integer) and isinstance(length, sympy.Integer):
+        return sympy.Integer(max(0, min(int(bound), int(length))))
+    return bound
+
+
+def _slice(call: Call) -> Virtual:
+    v = call.tensor(0)
+    dim = dim_of(call.get(1, "dim", 0), len(v.dims))
+    start = _normal(call.get(2, "start"), v.shape[dim], ZERO)
+    step = int(call.get(4, "step", 1))
+    if call.shape == v.shape and step == 1:
+        return v
+    return shifted(v, dim, call.shape[dim], start, step)
+
+
+def shifted(v: Virtual, dim: int, extent: Size, start: Size, step: int) -> Virtual:
+    """extent elements of one dimension from start on; the other dimensions keep their atoms."""
+    before = sum(len(d) for d in v.dims[:dim])
+    width = 0 if extent == 1 else 1
+    own = v.dims[dim]
+
+    def at(index: tuple[IndexTerm, ...]) -> Expr:
+        position: IndexTerm = index[before] if width else ZERO
+        position = index_add(index_mul(position, sympy.Integer(step)), start)
+        return v.at((*index[:before], *unravel(position, own), *index[before + width :]))
+
+    dims = (*v.dims[:dim], () if extent == 1 else (extent,), *v.dims[dim + 1 :])
+    return Virtual(dims, v.dtype, at)
+
+
+def _select(call: Call) -> Virtual:
+    v = call.tensor(0)
+    dim = dim_of(call.args[1], len(v.dims))
+    index = size(call.args[2])
+    if isinstance(index, sympy.Integer) and index < 0:
+        index = index + v.shape[dim]
+    one = shifted(v, dim, sympy.Integer(1), index, 1)
+    return Virtual((*one.dims[:dim], *one.dims[dim + 1 :]), one.dtype, one.at)
+
+
+def _unbind(call: Call) -> tuple[Virtual, ...]:
+    v = call.tensor(0)
+    dim = dim_of(call.get(1, "dim", 0), len(v.dims))
+    parts = []
+    for i in range(len(call.results)):
+        one = shifted(v, dim, sympy.Integer(1), sympy.Integer(i), 1)
+        parts.append(Virtual((*one.dims[:dim], *one.dims[dim + 1 :]), one.dtype, one.at))
+    return tuple(parts)
+
+
+def _split(call: Call) -> tuple[Virtual, ...]:
+    v = call.tensor(0)
+    dim = dim_of(call.get(2, "dim", 0), len(v.dims))
+    parts: list[Virtual] = []
+    start: Size = ZERO
+    for result in call.results:
+        parts.append(shifted(v, dim, result.shape[dim], start, 1))
+        start = start + result.shape[dim]
+    return tuple(parts)
+
+
+def _cat(call: Call) -> Virtual:
+    tensors: list[Virtual] = [t for t in call.args[0] if isinstance(t, Virtual)]
+    tensors = [t for t in tensors if not (len(t.dims) == 1 and t.shape[0] == 0)]
+    dim = dim_of(call.get(1, "dim", 0), len(tensors[0].dims))
+    return concatenate(call, tensors, dim)
+
+
+def concatenate(call: Call, tensors: list[Virtual], dim: int) -> Virtual:
+    dims, dtype = dims_of(call.shape), call.dtype
+
+    def value(index: tuple[IndexTerm, ...]) -> Expr:
+        terms = iter(index)
+        logical: list[IndexTerm] = [next(terms) if d else ZERO for d in dims]
+        starts: list[Size] = [ZERO]
+        for t in tensors:
+            starts.append(starts[-1] + t.shape[dim])
+        result: Expr | None = None
+        for t, start, end in reversed(list(zip(tensors, starts, starts[1:], strict=False))):
+            local = list(logical)
+            local[dim] = index_add(logical[dim], -start)
+            element = cast(t.at_dims([ZERO if s == 1 else term for s, term in zip(t.shape, local, strict=True)]), dtype)
+            if result is None:
+                result = element
+            else:
+                inside = Op("lt", (as_expr(logical[dim]), IndexValue(end)), "bool")
+                result = Op("guard", (inside, element, result), dtype)
+        if result is None:
+            raise UnsupportedError("concatenating nothing")
+        return result
+
+    return call.builder.compute(dims, dtype, value, call.name)
+
+
+def _stack(call: Call) -> Virtual:
+    tensors: list[Virtual] = list(call.args[0])
+    dim = dim_of(call.get(1, "dim", 0), len(call.shape))
+    widened = [Virtual((*t.dims[:dim], (), *t.dims[dim:]), t.dtype, t.at) for t in tensors]
+    return concatenate(call, widened, dim)
+
+
+def _pad(call: Call) -> Virtual:
+    return padded(call, call.tensor(0), list(call.args[1]), call.get(2, "value", 0) or 0, call.shape)
+
+
+def padded(call: Call, v: Virtual, widths: list[Any], fill: float, shape: tuple[Size, ...]) -> Virtual:
+    """`widths`: (before, after) pairs, last dimension first, as in ATen; negative ones crop."""
+    dims, rank = dims_of(shape), len(shape)
+    before = [ZERO] * rank
+    touched = [False] * rank
+    for k in range(len(widths) // 2):
+        before[rank - 1 - k] = size(widths[2 * k])
+        touched[rank - 1 - k] = widths[2 * k] != 0 or widths[2 * k + 1] != 0
+
+    def value(index: tuple[IndexTerm, ...]) -> Expr:
+        terms = iter(index)
+        logical: list[IndexTerm] = [next(terms) if d else ZERO for d in dims]
+        inside: Expr | None = None
+        moved: list[IndexTerm] = []
+        for d, term in enumerate(logical):
+            local = index_add(term, -before[d])
+            moved.append(local if v.shape[d] != 1 else (local if touched[d] else ZERO))
+            if touched[d]:
+                low = Op("ge", (as_expr(local), IndexValue(ZERO)), "bool")
+                high = Op("lt", (as_expr(local), IndexValue(v.shape[d])), "bool")
+                both = Op("and", (low, high), "bool")
+                inside = both if inside is None else Op("and", (inside, both), "bool")
+        element = v.at_dims([ZERO if s == 1 else m for s, m in zip(v.shape, moved, strict=True)])
+        return element if inside is None else Op("guard", (inside, element, scalar(fill, v.dtype)), v.dtype)
+
+    return call.builder.compute(dims, v.dtype, value, call.name)
+
+
+def _flip(call: Call) -> Virtual:
+    v = call.tensor(0)
+    dims, logical = by_dims(v)
+    over = {dim_of(d, len(dims)) for d in call.args[1]}
+
+    def at(index: tuple[IndexTerm, ...]) -> Expr:
+        terms = logical(index)
+        for d in over:
+            terms[d] = index_add(v.shape[d] - 1, index_mul(terms[d], sympy.Integer(-1)))
+        return v.at_dims(terms)
+
+    return Virtual(dims, v.dtype, at)
+
+
+def _repeat(call: Call) -> Virtual:
+    v = call.tensor(0)
+    repeats = [size(r) for r in call.args[1]]
+    lead = len(repeats) - len(v.dims)
+    dims = []
+    for i, r in enumerate(repeats):
+        own = v.dims[i - lead] if i >= lead else ()
+        dims.append((() if r == 1 else (r,)) + own)
+
+    def at(index: tuple[IndexTerm, ...]) -> Expr:
+        flat: list[IndexTerm] = []
+        start = 0
+        for i, atoms in enumerate(dims):
+            own = v.dims[i - lead] if i >= lead else ()
+            flat.extend(index[start + len(atoms) - len(own) : start + len(atoms)])
+            start += len(atoms)
+        return v.at(tuple(flat))
+
+    return Virtual(tuple(dims), v.dtype, at)
+
+
+def _diagonal(call: Call) -> Virtual:
+    v = call.tensor(0)
+    rank = len(v.dims)
+    offset = int(call.get(1, "offset", 0))
+    a, b = dim_of(call.get(2, "dim1", 0), rank), dim_of(call.get(3, "dim2", 1), rank)
+    rest = [d for d in range(rank) if d not in (a, b)]
+    dims = dims_of(call.shape)
+
+    def at(index: tuple[IndexTerm, ...]) -> Expr:
+        terms = iter(index)
+        logical: list[IndexTerm] = [next(terms) if d else ZERO for d in dims]
+        full: list[IndexTerm] = [ZERO] * rank
+        for d, term in zip(rest, logical, strict=False):
+            full[d] = term
+        full[a] = index_add(logical[-1], sympy.Integer(max(0, -offset)))
+        full[b] = index_add(logical[-1], sympy.Integer(max(0, offset)))
+        return v.at_dims(full)
+
+    return Virtual(dims, v.dtype, at)
+
+
+def _unfold(call: Call) -> Virtual:
+    v = call.tensor(0)
+    dim, step = dim_of(call.args[1], len(v.dims)), size(call.args[3])
+    dims = dims_of(call.shape)
+
+    def at(index: tuple[IndexTerm, ...]) -> Expr:
+        terms = iter(index)
+        logical: list[IndexTerm] = [next(terms) if d else ZERO for d in dims]
+        inside = logical.pop()
+        logical[dim] = index_add(index_mul(logical[dim], step), inside)
+        return v.at_dims(logical)
+
+    return Virtual(dims, v.dtype, at)
+
+
+VIEWS: dict[str, Lowering] = {
+    **{f"aten.{n}.default": _view for n in ("view", "reshape", "_unsafe_view", "unsqueeze", "squeeze")},
+    **{f"aten.squeeze.{o}": _view for o in ("dim", "dims")},
+    **{f"aten.select.{o}": _select for o in ("int",)},
+    **{f"aten.split.{o}": _split for o in ("Tensor", "sizes")},
+    "aten.flatten.using_ints": _view,
+    "aten.permute.default": _permute_lowering,
+    "aten.transpose.int": _transpose,
+    "aten.t.default": _t,
+    "aten.expand.default": _expand,
+    "aten.broadcast_to.default": _expand,
+    "aten.slice.Tensor": _slice,
+    "aten.unbind.int": _unbind,
+    "aten.split_with_sizes.default": _split,
+    "aten.cat.default": _cat,
+    "aten.stack.default": _stack,
+    "aten.constant_pad_nd.default": _pad,
+    "aten.flip.default": _flip,
+    "aten.repeat.default": _repeat,
+    "aten.diagonal.default": _diagonal,
+    "aten.unfold.default": _unfold,
+}

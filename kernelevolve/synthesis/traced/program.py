@@ -1,0 +1,185 @@
+"""A traced operator: buffers, and the statements that define them, in an order that can be executed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import sympy
+
+from kernelevolve.synthesis.traced.expr import Expr, Load, Size, buffers_read
+
+
+class Role(StrEnum):
+    """Where a buffer comes from."""
+
+    INPUT = "input"
+    PARAMETER = "parameter"
+    """A parameter or buffer of the module: `Buffer.attribute` is its dotted name."""
+    CONSTANT = "constant"
+    """A tensor that the reference builds: `Program.constants` has its values."""
+    INTERMEDIATE = "intermediate"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A loop variable that runs from 0 to extent - 1."""
+
+    symbol: sympy.Symbol
+    extent: Size
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Contiguous storage, row-major over `extents`."""
+
+    name: str
+    extents: tuple[Size, ...]
+    dtype: str
+    role: Role
+    attribute: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Compute:
+    """buffer[axes] = value, for every index tuple."""
+
+    buffer: str
+    axes: tuple[Axis, ...]
+    value: Expr
+    hint: str = ""
+    """The ATen operation that it came from: for readers of the emitted code."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reduce:
+    """buffer[axes] = combine(value over reduced), `kind` one of sum prod min max any all argmin argmax.
+
+    argmin and argmax give the index of the first extremum, counted row-major over `reduced`.
+    """
+
+    buffer: str
+    axes: tuple[Axis, ...]
+    reduced: tuple[Axis, ...]
+    kind: str
+    value: Expr
+    hint: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Contract:
+    """buffer[axes] = sum over reduced of left * right: matrix products, batched or not, and convolutions."""
+
+    buffer: str
+    axes: tuple[Axis, ...]
+    reduced: tuple[Axis, ...]
+    left: Load
+    right: Load
+    hint: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """buffer[axes] = running combination of value along `along` (one of axes), `kind` one of sum prod min max."""
+
+    buffer: str
+    axes: tuple[Axis, ...]
+    along: Axis
+    kind: str
+    value: Expr
+    hint: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentReduce:
+    """buffer[segment, axes...] = combine(value at position p, for p in first[segment] .. last[segment] - 1).
+
+    `first` and `last` are int64 expressions over the segment axis, `position` the symbol that `value` uses for p.
+    An empty segment gives 0. `kind` is sum, mean or max.
+    """
+
+    buffer: str
+    axes: tuple[Axis, ...]
+    position: Axis
+    """Its extent is a bound only."""
+    first: Expr
+    last: Expr
+    kind: str
+    value: Expr
+    hint: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Scatter:
+    """buffer = initial, then buffer[index] = or += value for every index tuple of `axes`, in order."""
+
+    buffer: str
+    axes: tuple[Axis, ...]
+    index: tuple[Expr, ...]
+    value: Expr
+    accumulate: bool
+    initial_axes: tuple[Axis, ...]
+    initial: Expr
+    hint: str = ""
+
+
+Statement = Compute | Reduce | Contract | Scan | SegmentReduce | Scatter
+
+
+@dataclass(frozen=True)
+class Output:
+    """One tensor that forward returns: a buffer, seen in its logical shape."""
+
+    buffer: str
+    shape: tuple[Size, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """What forward computes.
+
+    `sizes` says where each symbolic size is read: symbol name -> (input buffer, dimension). `hints` are their values for the
+    main inputs and `variants` for the further shapes: worth specialising for. Buffers that nothing defines are inputs,
+    parameters or constants.
+    """
+
+    buffers: dict[str, Buffer]
+    statements: tuple[Statement, ...]
+    inputs: tuple[str | None, ...]
+    """Buffers in the order of forward's arguments; None for an argument that is not a tensor."""
+    outputs: tuple[Output, ...]
+    structure: str
+    """How forward returns them: `tensor`, `tuple` or `list`."""
+    sizes: dict[str, tuple[str, int]]
+    hints: dict[str, int]
+    input_shapes: dict[str, tuple[Size, ...]]
+    constants: dict[str, list[float | int | bool]] = field(default_factory=dict)
+    """Flat, row-major."""
+
+
+def reads(statement: Statement) -> list[str]:
+    """Buffers that a statement reads, each once."""
+    match statement:
+        case Compute(value=value) | Reduce(value=value) | Scan(value=value):
+            return buffers_read(value)
+        case Contract(left=left, right=right):
+            return list(dict.fromkeys([*buffers_read(left), *buffers_read(right)]))
+        case SegmentReduce(first=first, last=last, value=value):
+            return list(dict.fromkeys([*buffers_read(first), *buffers_read(last), *buffers_read(value)]))
+        case Scatter(index=index, value=value, initial=initial):
+            parts = [name for e in (*index, value, initial) for name in buffers_read(e)]
+            return list(dict.fromkeys(parts))
+
+
+def expressions(statement: Statement) -> list[Expr]:
+    match statement:
+        case Compute(value=value) | Reduce(value=value) | Scan(value=value):
+            return [value]
+        case Contract(left=left, right=right):
+            return [left, right]
+        case SegmentReduce(first=first, last=last, value=value):
+            return [first, last, value]
+        case Scatter(index=index, value=value, initial=initial):
+            return [*index, value, initial]

@@ -1,0 +1,280 @@
+"""From a PyTorch module to the traced form, through torch.export and core ATen."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sympy
+import torch
+from torch._decomp import core_aten_decompositions, get_decompositions
+from torch.export import Dim, ExportedProgram, export
+from torch.export.graph_signature import InputKind, OutputKind
+
+from kernelevolve.synthesis.traced.builder import Builder, UnsupportedError
+from kernelevolve.synthesis.traced.expr import Size
+from kernelevolve.synthesis.traced.lowering import LOWERINGS
+from kernelevolve.synthesis.traced.lowering.call import Call, Result
+from kernelevolve.synthesis.traced.program import Compute, Output, Program, Role, reads
+from kernelevolve.synthesis.traced.virtual import Virtual, dims_of
+
+_MAX_CONSTANT = 65536
+
+
+def _decompositions() -> dict[Any, Callable[..., Any]]:
+    aten = torch.ops.aten
+    composite = [
+        *(aten._softmax, aten._log_softmax, aten.native_layer_norm, aten.native_group_norm, aten.silu, aten.mish),
+        *(aten._native_batch_norm_legit_no_training, aten._native_batch_norm_legit_functional, aten.hardswish),
+        *(
+            aten.hardsigmoid,
+            aten.softplus,
+            aten.log_sigmoid_forward,
+            aten.mse_loss,
+            aten.smooth_l1_loss,
+            aten.huber_loss,
+        ),
+        *(
+            aten.binary_cross_entropy,
+            aten.binary_cross_entropy_with_logits,
+            aten.nll_loss_forward,
+            aten.soft_margin_loss,
+        ),
+        *(aten.addmv, aten.addr, aten.glu, aten.logit, aten.logsumexp, aten.std, aten.frac, aten.tril, aten.triu),
+        *(
+            aten.native_dropout,
+            aten.rsub,
+            aten.threshold,
+            aten.celu,
+            aten.selu,
+            aten.prelu,
+            aten._prelu_kernel,
+            aten.eye,
+        ),
+        *(aten.rms_norm, aten._fused_rms_norm, aten.unsafe_split, aten._scaled_dot_product_flash_attention_for_cpu),
+        *(aten.logaddexp, aten.nan_to_num, aten.xlogy, aten.roll, aten.upsample_nearest2d, aten.select_scatter),
+        *(aten.slice_scatter, aten.index_fill, aten.cumulative_trapezoid, aten.norm, aten.std_mean, aten.linspace),
+    ]
+    return {**core_aten_decompositions(), **get_decompositions([c for c in composite if c is not None])}
+
+
+def export_program(model: torch.nn.Module, inputs: Sequence[Any]) -> ExportedProgram:
+    """Export with every dimension dynamic that the model leaves free; all fixed where that is not possible.
+
+    Raises UnsupportedError where torch.export cannot capture the model.
+    """
+    logging.getLogger("torch").setLevel(logging.CRITICAL)
+    free = tuple(dict.fromkeys(range(x.dim()), Dim.AUTO) if isinstance(x, torch.Tensor) else None for x in inputs)
+    failures: list[str] = []
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        for shapes in (free, None):
+            try:
+                exported = export(model, tuple(inputs), dynamic_shapes=shapes)
+                return exported.run_decompositions(_decompositions())
+            except Exception as error:  # noqa: BLE001 - torch.export raises whatever the model and its passes raise
+                failures.append(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+    raise UnsupportedError(f"torch.export: {failures[-1]}")
+
+
+def trace(model: torch.nn.Module, inputs: Sequence[Any]) -> Program:
+    """The program that `model.forward(*inputs)` computes.
+
+    Raises UnsupportedError naming what the traced form lacks: an operation, a mutation of state, a shape that depends on data.
+    """
+    exported = export_program(model, inputs)
+    return _Lowering(exported, inputs).program()
+
+
+def _dtype(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+class _Lowering:
+    def __init__(self, exported: ExportedProgram, inputs: Sequence[Any]) -> None:
+        self.exported = exported
+        self.given = inputs
+        self.builder = Builder()
+        self.symbols: dict[sympy.Symbol, sympy.Symbol] = {}
+        self.sizes: dict[str, tuple[str, int]] = {}
+        self.hints: dict[str, int] = {}
+        self.values: dict[torch.fx.Node, Any] = {}
+        self.input_shapes: dict[str, tuple[Size, ...]] = {}
+        self.argument_names: list[str | None] = []
+
+    def program(self) -> Program:
+        signature = self.exported.graph_signature
+        for spec in signature.output_specs:
+            if spec.kind is not OutputKind.USER_OUTPUT:
+                raise UnsupportedError(f"a reference that changes state ({spec.kind.name.lower()} {spec.target})")
+        graph = self.exported.graph_module.graph
+        specs = {spec.arg.name: spec for spec in signature.input_specs}
+        position = 0
+        for node in graph.nodes:
+            if node.op == "placeholder":
+                spec = specs[node.name]
+                self._placeholder(node, spec, position)
+                position += spec.kind is InputKind.USER_INPUT
+            elif node.op == "call_function":
+                self.values[node] = self._call(node)
+            elif node.op == "get_attr":
+                raise UnsupportedError("a submodule in the graph (control flow)")
+            elif node.op == "output":
+                return self._finish(node)
+        raise AssertionError("a graph without an output")
+
+    def _placeholder(self, node: torch.fx.Node, spec: Any, position: int) -> None:
+        value = node.meta.get("val")
+        if spec.kind is InputKind.USER_INPUT:
+            if not isinstance(value, torch.Tensor):
+                self.values[node] = spec.arg.value if hasattr(spec.arg, "value") else value
+                self.argument_names.append(None)
+                return
+            name = f"x{position}"
+            self.argument_names.append(name)
+            actual = self.given[position]
+            shape = []
+            for d, extent in enumerate(value.shape):
+                if isinstance(extent, torch.SymInt) and isinstance(extent.node.expr, sympy.Symbol):
+                    self._symbol(extent.node.expr, name, d, int(actual.shape[d]))
+                shape.append(self._size(extent))
+            self.input_shapes[name] = tuple(shape)
+            self.values[node] = self.builder.source(shape, _dtype(value.dtype), Role.INPUT, name)
+            return
+        if not isinstance(value, torch.Tensor):
+            raise UnsupportedError(f"an input of kind {spec.kind.name.lower()}")
+        shape = [sympy.Integer(int(s)) for s in value.shape]
+        if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+            name = "w_" + "".join(c if c.isalnum() else "_" for c in spec.target)
+            self.values[node] = self.builder.source(shape, _dtype(value.dtype), Role.PARAMETER, name, spec.target)
+        elif spec.kind is InputKind.CONSTANT_TENSOR:
+            tensor = self.exported.constants[spec.target]
+            if tensor.numel() > _MAX_CONSTANT:
+                raise UnsupportedError(f"a constant tensor of {tensor.numel()} elements")
+            name = "c_" + "".join(c if c.isalnum() else "_" for c in spec.target)
+            flat = tensor.detach().reshape(-1).tolist()
+            self.values[node] = self.builder.constant(shape, _dtype(tensor.dtype), flat, name)
+        else:
+            raise UnsupportedError(f"an input of kind {spec.kind.name.lower()}")
+
+    def _symbol(self, symbol: sympy.Symbol, name: str, dim: int, hint: int) -> None:
+        if symbol not in self.symbols:
+            fresh = sympy.Symbol(f"s{len(self.symbols)}", integer=True, positive=True)
+            self.symbols[symbol] = fresh
+            self.sizes[fresh.name] = (name, dim)
+            self.hints[fresh.name] = hint
+
+    def _size(self, extent: Any) -> Size:
+        if isinstance(extent, torch.SymInt):
+            return self._symbolic(extent.node.expr)
+        return sympy.Integer(int(extent))
+
+    def _symbolic(self, expr: Any) -> Size:
+        if isinstance(expr, sympy.Symbol):
+            if expr not in self.symbols:
+                raise UnsupportedError("a size that depends on data")
+            return self.symbols[expr]
+        if isinstance(expr, sympy.Integer):
+            return expr
+        parts = [self._symbolic(a) for a in expr.args]
+        if isinstance(expr, sympy.Add):
+            return sympy.Add(*parts)
+        if isinstance(expr, sympy.Mul):
+            return sympy.Mul(*parts)
+        if isinstance(expr, sympy.Pow) and isinstance(parts[1], sympy.Integer) and parts[1] > 0:
+            return parts[0] ** parts[1]
+        name = type(expr).__name__
+        if name in ("FloorDiv", "CleanDiv"):
+            return sympy.floor(parts[0] / parts[1])
+        if name in ("Mod", "PythonMod"):
+            return sympy.Mod(parts[0], parts[1])
+        raise UnsupportedError(f"a size with {name}")
+
+    def _value(self, argument: Any) -> Any:
+        if isinstance(argument, torch.fx.Node):
+            return self.values[argument]
+        if isinstance(argument, list | tuple):
+            return [self._value(a) for a in argument]
+        if isinstance(argument, torch.dtype):
+            return _dtype(argument)
+        return argument
+
+    def _call(self, node: torch.fx.Node) -> Any:
+        value = node.meta.get("val")
+        if isinstance(value, torch.SymInt | int) and not isinstance(value, bool):
+            return self._size(value)
+        if isinstance(value, torch.SymFloat | torch.SymBool):
+            raise UnsupportedError("a number computed from sizes that is no integer")
+        name = str(node.target)
+        if "getitem" in name:
+            return self.values[node.args[0]][node.args[1]]  # type: ignore[index]
+        if value is None:
+            return None
+        results = tuple(
+            Result(tuple(self._size(s) for s in v.shape), _dtype(v.dtype))
+            for v in (value if isinstance(value, list | tuple) else [value])
+            if isinstance(v, torch.Tensor)
+        )
+        for v in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(v, torch.Tensor) and v.is_complex():
+                raise UnsupportedError("complex numbers")
+        lowering = LOWERINGS.get(name)
+        if lowering is None:
+            raise UnsupportedError(f"the operation {name}")
+        kwargs = {k: self._value(v) for k, v in node.kwargs.items()}
+        return lowering(Call(self.builder, name, tuple(self._value(a) for a in node.args), kwargs, results))
+
+    def _finish(self, node: torch.fx.Node) -> Program:
+        returned = node.args[0]
+        values = [self._value(a) for a in (returned if isinstance(returned, list | tuple) else [returned])]
+        metas = [a.meta["val"] if isinstance(a, torch.fx.Node) else None for a in returned]  # type: ignore[union-attr]
+        outputs: list[Output] = []
+        for v, meta in zip(values, metas, strict=True):
+            if not isinstance(v, Virtual):
+                raise UnsupportedError("a result that is not a tensor")
+            shape = tuple(self._size(s) for s in meta.shape)
+            outputs.append(self._output(v, shape, _dtype(meta.dtype), len(outputs)))
+        spec = self.exported.call_spec.out_spec
+        structure = "tensor"
+        if spec is not None and spec.num_children > 0 and not spec.is_leaf():
+            kind = spec.type
+            if kind not in (tuple, list) or spec.num_children != spec.num_leaves:
+                raise UnsupportedError("results in a nested or named structure")
+            structure = kind.__name__
+        b = self.builder
+        statements = _needed(tuple(b.statements), {o.buffer for o in outputs})
+        used = {o.buffer for o in outputs} | {r for s in statements for r in (*reads(s), s.buffer)}
+        buffers = {n: buf for n, buf in b.buffers.items() if n in used or buf.role is Role.INPUT}
+        return Program(
+            buffers=buffers,
+            statements=statements,
+            inputs=tuple(self.argument_names),
+            outputs=tuple(outputs),
+            structure=structure,
+            sizes=self.sizes,
+            hints=self.hints,
+            input_shapes=self.input_shapes,
+            constants={n: v for n, v in b.constants.items() if n in used},
+        )
+
+    def _output(self, v: Virtual, shape: tuple[Size, ...], dtype: str, position: int) -> Output:
+        b = self.builder
+        name = f"y{position}"
+        dims = tuple(d if d or s == 1 else dims_of([s])[0] for d, s in zip(v.dims, shape, strict=True))
+        axes = b.axes([a for d in dims for a in d])
+        made = b.buffer([a.extent for a in axes], dtype, Role.OUTPUT, name)
+        b.statements.append(Compute(made.name, axes, v.at(tuple(a.symbol for a in axes)), "output"))
+        return Output(name, shape, dtype)
+
+
+def _needed(statements: tuple[Any, ...], wanted: set[str]) -> tuple[Any, ...]:
+    """Without those whose results nothing uses."""
+    live = set(wanted)
+    kept = []
+    for statement in reversed(statements):
+        if statement.buffer in live:
+            kept.append(statement)
+            live |= set(reads(statement))
+    return tuple(reversed(kept))
