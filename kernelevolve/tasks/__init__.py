@@ -1,1 +1,1 @@
-"""Where tasks come from: KernelBench files and folders, and the suites that we ship."""
+"""Where tasks come from: KernelBench files, and the suites that are shipped. `catalog` finds them, `loading` runs them."""
