@@ -58,7 +58,7 @@ def find_task(name_or_path: str) -> Task:
     members = sorted(name for name in shipped if name.startswith(f"{suite}/"))
     if members:
         raise UserError(f"'{name_or_path}' is a suite: name one of its tasks, such as {members[0]}")
-    if path.is_dir():
+    if name_or_path and path.is_dir():
         raise UserError(f"{path} is a directory: name a task file (.py) in it")
     raise UserError(f"no task '{name_or_path}'{_nearest(name_or_path, shipped)}; `kernelevolve tasks list` shows all")
 
