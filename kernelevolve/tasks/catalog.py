@@ -108,7 +108,9 @@ def check_source(source: str, label: str) -> None:
             raise UserError(f"{label} defines ModelNew but no Model: it is a kernel, not a task")
         raise UserError(f"{label} defines no class Model: a task needs Model and get_inputs (docs/tasks.md)")
     if "get_inputs" not in names:
-        raise UserError(f"{label} defines no function get_inputs: add one that returns a list of inputs (docs/tasks.md)")
+        raise UserError(
+            f"{label} defines no function get_inputs: add one that returns a list of inputs (docs/tasks.md)"
+        )
 
 
 def summary_of(source: str) -> str:
