@@ -1,1 +1,1 @@
-"""Where tasks come from: KernelBench files, and the suites that are shipped. `catalog` finds them, `loading` runs them."""
+"""Where tasks come from: KernelBench files, and suites that we ship. `catalog` finds them, `loading` runs them."""

@@ -35,7 +35,8 @@ def list_tasks() -> tuple[TaskSummary, ...]:
 def find_task(name_or_path: str) -> Task:
     """The task of a `.py` file, or a shipped one by its name (`dlrm/map_id`) or a unique suffix of it (`map_id`, `id`).
 
-    A shipped name wins over a file of the same name; write `./name` for the file. A file's task is named after its stem.
+    A shipped name wins over a file of the same name; write `./name` for the file. A file's task is named after its
+    stem.
 
     Raises:
         UserError: there is no such task, the suffix fits several, or the file is no task (see `check_source`).

@@ -24,7 +24,8 @@ def test_listing_names_every_file_with_a_summary() -> None:
 
 
 def test_listing_does_not_import_torch() -> None:
-    code = "import sys, kernelevolve.tasks.catalog as c; c.list_tasks(); c.find_task('map_id'); print('torch' in sys.modules)"
+    use = "import sys, kernelevolve.tasks.catalog as catalog; catalog.list_tasks(); catalog.find_task('map_id')"
+    code = f"{use}; print('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(Path(kernelevolve.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -29,7 +29,7 @@ def _inputs(batch: int, longest: int) -> list:
 
 
 def get_inputs() -> list:
-    return _inputs(BATCH, 60)
+    return _inputs(BATCH, 100)
 
 
 def get_input_variants() -> dict:
