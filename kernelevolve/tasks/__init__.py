@@ -1,1 +1,1 @@
-"""Where tasks come from: KernelBench files and folders, and the suites that we ship."""
+"""Where tasks come from: KernelBench files, and suites that we ship. `catalog` finds them, `loading` runs them."""

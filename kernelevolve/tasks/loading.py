@@ -1,0 +1,154 @@
+"""Runs the text of a task and hands out its model and inputs."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.task import Task
+
+
+@dataclass(frozen=True)
+class LoadedTask:
+    """A task whose module has been executed in this process."""
+
+    task: Task
+    module: ModuleType
+    model_class: type[nn.Module]
+
+    def get_inputs(self) -> list[Any]:
+        """The arguments of `forward`: tensors as a rule. Draws from torch's global generator; see `draw_inputs`."""
+        return _listed(self.task, "get_inputs", self._call("get_inputs"))
+
+    def get_init_inputs(self) -> list[Any]:
+        """The arguments of the constructor; none where the file does not define the function."""
+        if not hasattr(self.module, "get_init_inputs"):
+            return []
+        return _listed(self.task, "get_init_inputs", self._call("get_init_inputs"))
+
+    def get_input_variants(self) -> dict[str, list[Any]]:
+        """Further inputs by name; none where the file does not define the function."""
+        if not hasattr(self.module, "get_input_variants"):
+            return {}
+        variants = self._call("get_input_variants")
+        if not isinstance(variants, Mapping) or not all(isinstance(name, str) for name in variants):
+            raise UserError(f"task {self.task.name}: get_input_variants must return a dict of name -> list of inputs")
+        return {name: _listed(self.task, f"get_input_variants[{name!r}]", value) for name, value in variants.items()}
+
+    def _call(self, name: str) -> Any:
+        function: Callable[[], Any] = getattr(self.module, name)
+        with _blames_the_task(self.task, f"{name}()"):
+            return function()
+
+
+def load_module(task: Task) -> LoadedTask:
+    """Executes the task's source as a module of its own.
+
+    The text is registered with `linecache` and the module in `sys.modules` (as `kernelevolve_task_<id>`), so that
+    tracebacks, `inspect`, `torch.export` and `torch.compile` find its lines. Each call gives a fresh namespace.
+
+    Raises:
+        UserError: the source raises, or does not define a class `Model` (an `nn.Module`) and a function `get_inputs`.
+    """
+    name = f"kernelevolve_task_{task.id}"
+    filename = source_filename(task)
+    module = ModuleType(name)
+    module.__file__ = filename
+    # No modification time: linecache then never looks for the file on disk.
+    linecache.cache[filename] = (len(task.source), None, task.source.splitlines(keepends=True), filename)
+    previous = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        with _blames_the_task(task, "the file"):
+            exec(compile(task.source, filename, "exec", dont_inherit=True), module.__dict__)
+        return LoadedTask(task=task, module=module, model_class=_model_class(task, module))
+    except UserError:
+        if previous is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = previous
+        raise
+
+
+def build_model(loaded: LoadedTask, seed: int) -> nn.Module:
+    """The reference with its weights: `torch.manual_seed(seed)` right before the constructor, mode left as it is.
+
+    A candidate whose constructor draws the same numbers in the same order gets the same weights from the same seed.
+
+    Raises:
+        UserError: the constructor raises.
+    """
+    torch.manual_seed(seed)
+    arguments = loaded.get_init_inputs()
+    torch.manual_seed(seed)
+    with _blames_the_task(loaded.task, "the constructor of Model"):
+        return loaded.model_class(*arguments)
+
+
+def draw_inputs(loaded: LoadedTask, seed: int, variant: str | None = None) -> list[Any]:
+    """The inputs under `torch.manual_seed(seed)`: the main ones, or those of the named variant.
+
+    Raises:
+        UserError: the task's function raises or returns no list, or there is no such variant.
+    """
+    torch.manual_seed(seed)
+    if variant is None:
+        return loaded.get_inputs()
+    variants = loaded.get_input_variants()
+    if variant not in variants:
+        near = get_close_matches(variant, variants, n=1, cutoff=0.3)
+        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(variants) or 'none'}"
+        raise UserError(f"task {loaded.task.name} has no variant '{variant}': {hint}")
+    return variants[variant]
+
+
+def source_filename(task: Task) -> str:
+    """Under this name the task's lines appear in tracebacks."""
+    return f"<task {task.name} {task.id}>"
+
+
+def _model_class(task: Task, module: ModuleType) -> type[nn.Module]:
+    model = getattr(module, "Model", None)
+    if not (isinstance(model, type) and issubclass(model, nn.Module)):
+        raise UserError(f"task {task.name}: Model must be a class derived from torch.nn.Module")
+    for name in ("get_inputs", "get_init_inputs", "get_input_variants"):
+        if (name == "get_inputs" or hasattr(module, name)) and not callable(getattr(module, name, None)):
+            raise UserError(f"task {task.name}: {name} must be a function without arguments")
+    return model
+
+
+def _listed(task: Task, what: str, value: Any) -> list[Any]:
+    if not isinstance(value, (list, tuple)):
+        raise UserError(f"task {task.name}: {what} must return a list, not {type(value).__name__}")
+    return list(value)
+
+
+@contextmanager
+def _blames_the_task(task: Task, what: str) -> Iterator[None]:
+    """Whatever the user's own text raises is the user's to mend: one line with the place in the text.
+
+    This is a border to foreign code, hence the broad clause; the cause stays attached.
+    """
+    try:
+        yield
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            raise UserError(f"task {task.name}: {what} does not fit in memory; make it smaller ({reason})") from error
+        filename = source_filename(task)
+        places = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == filename]
+        line = error.lineno if isinstance(error, SyntaxError) and error.filename == filename else None
+        line = line or (places[-1] if places else None)
+        raise UserError(f"task {task.name}{f', line {line}' if line else ''}: {what} raised {reason}") from error

@@ -1,0 +1,42 @@
+"""MapId: sparse ids to dense rows through a sorted table, with a default for unknown ids.
+
+Preprocessing of sparse features: raw ids are looked up before the embedding tables. About a fifth of the ids of a batch
+are not in the table.
+"""
+
+import torch
+from torch import nn
+
+BATCH, PER_SAMPLE, TABLE = 2000, 50, 10000
+
+
+class Model(nn.Module):
+    def __init__(self, default: int) -> None:
+        super().__init__()
+        self.default = default
+
+    def forward(self, ids: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """int64 (batch, per sample), keys (table,), ascending and distinct, values (table,) -> int64 like the ids."""
+        position = torch.searchsorted(keys, ids).clamp(max=keys.shape[0] - 1)
+        return torch.where(keys[position] == ids, values[position], self.default)
+
+
+def _inputs(batch: int, table: int) -> list:
+    # Gaps of at least 1 keep the keys distinct.
+    keys = torch.cumsum(torch.randint(1, 1000, (table,)), dim=0)
+    known = keys[torch.randint(0, table, (batch, PER_SAMPLE))]
+    unknown = torch.randint(0, int(keys[-1]) * 2, (batch, PER_SAMPLE))
+    ids = torch.where(torch.rand(batch, PER_SAMPLE) < 0.8, known, unknown)
+    return [ids, keys, torch.randperm(table)]
+
+
+def get_inputs() -> list:
+    return _inputs(BATCH, TABLE)
+
+
+def get_input_variants() -> dict:
+    return {"batch_37": _inputs(37, TABLE), "table_100": _inputs(1000, 100), "table_50000": _inputs(1000, 50000)}
+
+
+def get_init_inputs() -> list:
+    return [-1]
