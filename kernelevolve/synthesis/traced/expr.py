@@ -188,7 +188,7 @@ def substitute(expr: Expr, mapping: Mapping[sympy.Symbol, IndexTerm]) -> Expr:
         def swap(node: Expr) -> Expr | None:
             match node:
                 case IndexValue(index):
-                    return IndexValue(index.subs(plain, simultaneous=True))
+                    return IndexValue(index.xreplace(plain))
                 case Load(buffer, index, dtype):
                     return Load(buffer, tuple(_subs(t, plain) for t in index), dtype)
                 case Search(buffer, row, length, value, right):
@@ -213,7 +213,7 @@ def substitute(expr: Expr, mapping: Mapping[sympy.Symbol, IndexTerm]) -> Expr:
 
 
 def _subs(term: IndexTerm, plain: Mapping[sympy.Symbol, IndexTerm]) -> IndexTerm:
-    return term.subs(plain, simultaneous=True) if isinstance(term, sympy.Basic) else term
+    return term.xreplace(plain) if isinstance(term, sympy.Basic) else term
 
 
 def substitute_index(term: IndexTerm, mapping: Mapping[sympy.Symbol, IndexTerm]) -> IndexTerm:
@@ -222,7 +222,7 @@ def substitute_index(term: IndexTerm, mapping: Mapping[sympy.Symbol, IndexTerm])
         return term
     hit = {s: mapping[s] for s in term.free_symbols if s in mapping}
     if all(isinstance(t, sympy.Basic) for t in hit.values()):
-        return term.subs(hit, simultaneous=True)
+        return term.xreplace(hit)
     return _expand(sympy.expand(term), hit)
 
 

@@ -43,13 +43,15 @@ class Buffer:
 
 @dataclass(frozen=True, eq=False)
 class Compute:
-    """buffer[axes] = value, for every index tuple."""
+    """buffer[axes + offset] = value, for every index tuple. With an offset it defines a part of the buffer."""
 
     buffer: str
     axes: tuple[Axis, ...]
     value: Expr
     hint: str = ""
     """The ATen operation that it came from: for readers of the emitted code."""
+    offset: tuple[Size, ...] = ()
+    """One term per axis; empty where the statement defines the whole buffer."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import sympy
 from kernelevolve.synthesis.traced.builder import UnsupportedError, cast
 from kernelevolve.synthesis.traced.expr import Expr, IndexTerm, IndexValue, Op, Size, as_expr, index_add, index_mul
 from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, dim_of, scalar, size
+from kernelevolve.synthesis.traced.program import Compute, Role
 from kernelevolve.synthesis.traced.virtual import ZERO, Virtual, dims_of, reshape, unravel
 
 _END = 1 << 62
@@ -166,29 +167,21 @@ def _cat(call: Call) -> Virtual:
 
 
 def concatenate(call: Call, tensors: list[Virtual], dim: int) -> Virtual:
-    dims, dtype = dims_of(call.shape), call.dtype
-
-    def value(index: tuple[IndexTerm, ...]) -> Expr:
-        terms = iter(index)
-        logical: list[IndexTerm] = [next(terms) if d else ZERO for d in dims]
-        starts: list[Size] = [ZERO]
-        for t in tensors:
-            starts.append(starts[-1] + t.shape[dim])
-        result: Expr | None = None
-        for t, start, end in reversed(list(zip(tensors, starts, starts[1:], strict=False))):
-            local = list(logical)
-            local[dim] = index_add(logical[dim], -start)
-            element = cast(t.at_dims([ZERO if s == 1 else term for s, term in zip(t.shape, local, strict=True)]), dtype)
-            if result is None:
-                result = element
-            else:
-                inside = Op("lt", (as_expr(logical[dim]), IndexValue(end)), "bool")
-                result = Op("guard", (inside, element, result), dtype)
-        if result is None:
-            raise UnsupportedError("concatenating nothing")
-        return result
-
-    return call.builder.compute(dims, dtype, value, call.name)
+    """One statement per part, each writing its own range of the result."""
+    if not tensors:
+        raise UnsupportedError("concatenating nothing")
+    b, dims = call.builder, dims_of(call.shape)
+    made = b.buffer([a for d in dims for a in d], call.dtype, Role.INTERMEDIATE)
+    start: Size = ZERO
+    for t in tensors:
+        axes = b.axes([e for d, e in zip(dims, t.shape, strict=True) if d])
+        terms = iter(axes)
+        logical: list[IndexTerm] = [next(terms).symbol if d else ZERO for d in dims]
+        element = t.at_dims([ZERO if s == 1 else term for s, term in zip(t.shape, logical, strict=True)])
+        offset = tuple(start if d == dim else ZERO for d in range(len(dims)) if dims[d])
+        b.statements.append(Compute(made.name, axes, cast(element, call.dtype), call.name, offset))
+        start = start + t.shape[dim]
+    return b.view_of(made.name, dims)
 
 
 def _stack(call: Call) -> Virtual:

@@ -1,0 +1,116 @@
+"""Where elements lie: global buffers row-major over all dimensions, scratch buffers over one block of rows only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sympy
+
+from kernelevolve.synthesis.builtin.cpp.scalar import index_text
+from kernelevolve.synthesis.builtin.schedule import Group
+from kernelevolve.synthesis.traced.expr import Expr, IndexTerm, Load, Search, Size
+from kernelevolve.synthesis.traced.program import Program, Role, Statement, reads
+
+LOW = sympy.Symbol("lo", integer=True, nonnegative=True)
+"""First row of the block; rows run from lo to hi - 1."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Extents of a scratch buffer: `skip` for shared dimensions that a block holds one element of, `tile` for its rows."""
+
+    kinds: tuple[str, ...]
+    extents: tuple[Size, ...]
+
+    def size(self) -> Size:
+        total: Size = sympy.Integer(1)
+        for kind, extent in zip(self.kinds, self.extents, strict=True):
+            total = total if kind == "skip" else total * extent
+        return total
+
+
+def scratch_layouts(group: Group, rows: int, program: Program, outside: set[str]) -> dict[str, Layout]:
+    """Layouts of what only this group uses; `outside` names buffers that others read or that are results."""
+    layouts: dict[str, Layout] = {}
+    for position, s in enumerate(group.statements):
+        if s.buffer in outside or program.buffers[s.buffer].role is not Role.INTERMEDIATE or s.buffer in layouts:
+            continue
+        shared = [row[position].symbol for row in group.shared]
+        kinds, extents = [], []
+        for axis, extent in zip(_axes(s), program.buffers[s.buffer].extents, strict=True):
+            if shared and axis.symbol == shared[-1]:
+                kinds.append("tile")
+                extents.append(sympy.Integer(rows))
+            elif axis.symbol in shared:
+                kinds.append("skip")
+                extents.append(extent)
+            else:
+                kinds.append("full")
+                extents.append(extent)
+        layouts[s.buffer] = Layout(tuple(kinds), tuple(extents))
+    return layouts
+
+
+def _axes(s: Statement) -> tuple[object, ...]:
+    return s.initial_axes if hasattr(s, "initial_axes") else s.axes
+
+
+def read_elsewhere(groups: list[Group], index: int) -> set[str]:
+    """Buffers that groups other than this one read."""
+    return {r for i, g in enumerate(groups) if i != index for s in g.statements for r in reads(s)}
+
+
+class Addresses:
+    """Turns accesses into text."""
+
+    def __init__(self, program: Program, layouts: dict[str, Layout]) -> None:
+        self.program = program
+        self.layouts = layouts
+
+    def _parts(self, buffer: str, index: tuple[IndexTerm, ...]) -> list[tuple[IndexTerm, Size]]:
+        layout = self.layouts.get(buffer)
+        extents = layout.extents if layout else self.program.buffers[buffer].extents
+        kinds = layout.kinds if layout else ("full",) * len(extents)
+        parts: list[tuple[IndexTerm, Size]] = []
+        stride: Size = sympy.Integer(1)
+        for term, extent, kind in reversed(list(zip(index, extents, kinds, strict=True))):
+            if kind == "skip":
+                continue
+            if kind == "tile" and isinstance(term, sympy.Basic):
+                term = term - LOW  # noqa: PLW2901 - the local row
+            parts.append((term, stride))
+            stride = stride * extent
+        return parts[::-1]
+
+    def offset(self, buffer: str, index: tuple[IndexTerm, ...]) -> Size | None:
+        """The element's position as one expression, None where a loaded value takes part."""
+        total: Size = sympy.Integer(0)
+        for term, stride in self._parts(buffer, index):
+            if not isinstance(term, sympy.Basic):
+                return None
+            total = total + term * stride
+        return sympy.expand(total)
+
+    def element(self, load: Load, show: Callable[[Expr], str]) -> str:
+        return f"{load.buffer}[{self._text(load.buffer, load.index, show)}]"
+
+    def row(self, search: Search, show: Callable[[Expr], str]) -> str:
+        """Start of the sorted row."""
+        index = (*search.row, sympy.Integer(0))
+        return f"{search.buffer} + {self._text(search.buffer, index, show)}"
+
+    def _text(self, buffer: str, index: tuple[IndexTerm, ...], show: Callable[[Expr], str]) -> str:
+        offset = self.offset(buffer, index)
+        if offset is not None:
+            return index_text(offset)
+        plain: Size = sympy.Integer(0)
+        texts = []
+        for term, stride in self._parts(buffer, index):
+            if isinstance(term, sympy.Basic):
+                plain = plain + term * stride
+            else:
+                texts.append(show(term) if stride == 1 else f"{show(term)} * {index_text(stride)}")
+        if plain != 0:
+            texts.append(index_text(sympy.expand(plain)))
+        return " + ".join(texts)

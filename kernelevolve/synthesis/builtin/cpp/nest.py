@@ -1,0 +1,491 @@
+"""One statement as a loop nest over a block of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import sympy
+
+from kernelevolve.synthesis.builtin.cpp.layout import LOW, Addresses
+from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, Scalars, index_text, literal, stored
+from kernelevolve.synthesis.builtin.knobs import Choices
+from kernelevolve.synthesis.builtin.transform import axis_stride, extent_hint
+from kernelevolve.synthesis.traced.expr import FLOATS, Expr, Load, Op, Search, walk
+from kernelevolve.synthesis.traced.program import (
+    Axis,
+    Compute,
+    Contract,
+    Program,
+    Reduce,
+    Scan,
+    Scatter,
+    SegmentReduce,
+    Statement,
+)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """for (symbol = start; symbol < end; ++symbol)"""
+
+    symbol: sympy.Symbol
+    start: str
+    end: str
+
+    def head(self) -> str:
+        name = self.symbol.name
+        return f"for (int64_t {name} = {self.start}; {name} < {self.end}; ++{name})"
+
+
+class Nest:
+    """Loops with places before each of them."""
+
+    def __init__(self, loops: Sequence[Loop]) -> None:
+        self.loops = list(loops)
+        self.inside: list[list[str]] = [[] for _ in range(len(loops) + 1)]
+        """inside[k]: at the top of the body of k loops."""
+        self.after: list[list[str]] = [[] for _ in range(len(loops) + 1)]
+        """after[k]: at the end of the body of k loops."""
+        self.pragma: str = ""
+
+    def render(self, body: list[str]) -> list[str]:
+        def level(k: int) -> list[str]:
+            lines = list(self.inside[k])
+            if k == len(self.loops):
+                lines += body
+            else:
+                if self.pragma and k == len(self.loops) - 1:
+                    lines.append(self.pragma)
+                lines.append(self.loops[k].head() + " {")
+                lines += ["  " + x for x in level(k + 1)]
+                lines.append("}")
+            return lines + self.after[k]
+
+        return level(0)
+
+
+class StatementWriter:
+    """Writes the statements of one group."""
+
+    def __init__(self, program: Program, choices: Choices, addresses: Addresses, used: set[str], group: str) -> None:
+        self.program = program
+        self.choices = choices
+        self.addresses = addresses
+        self.used = used
+        self.group = group
+        self._names = 0
+
+    def write(self, s: Statement, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
+        """`tile` is the statement's axis along the rows of the block, `fixed` its shared axes that a block holds one value of."""
+        match s:
+            case Compute():
+                return self._compute(s, tile, fixed)
+            case Reduce(kind=kind) if kind.startswith("arg"):
+                return self._extremum(s, tile, fixed)
+            case Reduce():
+                return self._reduce(s, tile, fixed)
+            case Contract():
+                return self._contract(s, tile, fixed)
+            case Scan():
+                return self._scan(s, tile, fixed)
+            case SegmentReduce():
+                return self._segment(s, tile, fixed)
+            case Scatter():
+                return self._scatter(s)
+
+    # -- helpers
+
+    def _name(self) -> str:
+        self._names += 1
+        return f"v{self._names}"
+
+    def _loop(self, axis: Axis, tile: Axis | None) -> Loop:
+        if tile is not None and axis.symbol == tile.symbol:
+            return Loop(axis.symbol, "lo", "hi")
+        return Loop(axis.symbol, "0", index_text(axis.extent))
+
+    def _scalars(self, levels: Sequence[sympy.Symbol], declare: Callable[[int, str], None]) -> Scalars:
+        a = self.addresses
+        return Scalars(self.choices, self.used, levels, a.element, a.row, declare, self._name)
+
+    def _score(self, axis: Axis, roots: Sequence[Expr], target: Load | None) -> float:
+        """How well a loop over this axis would run as vectors."""
+        score = 0.0
+        extent = extent_hint(axis.extent, self.program.hints)
+        if extent < 8:
+            score -= 6
+        found = [n for root in roots for n in walk(root) if isinstance(n, Load)] + ([target] if target else [])
+        for load in found:
+            stride = axis_stride(load, axis, self.program.buffers)
+            weight = 2 if load is target else 1
+            if stride is None:
+                score -= 2 * weight
+            elif stride == 1:
+                score += 2 * weight
+            elif stride != 0:
+                score -= 2 * weight
+        return score
+
+    def _store(self, buffer: str, index: tuple[sympy.Expr, ...], value: str) -> str:
+        load = Load(buffer, index, self.program.buffers[buffer].dtype)
+        return f"{self.addresses.element(load, lambda _: '')} = {stored(value, load.dtype, self.used)};"
+
+    def _innermost(self, name: str, axes: list[Axis], roots: Sequence[Expr], target: Load) -> Axis:
+        """The axis to run as vectors: the best by strides, or the knob's other choice."""
+        ranked = sorted(axes, key=lambda a: -self._score(a, roots, target))
+        if len(ranked) == 1:
+            return ranked[0]
+        places = {"best": 0, "second": 1}
+        return ranked[places[self.choices.word(f"loop.{name}", "best", "second")]]
+
+    # -- elementwise
+
+    def _compute(self, s: Compute, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
+        axes = [a for a in s.axes if a.symbol not in fixed]
+        offset = s.offset or (sympy.Integer(0),) * len(s.axes)
+        index = tuple(a.symbol + o for a, o in zip(s.axes, offset, strict=True))
+        target = Load(s.buffer, index, self.program.buffers[s.buffer].dtype)
+        if axes:
+            inner = self._innermost(s.buffer, axes, [s.value], target)
+            axes = [a for a in axes if a is not inner] + [inner]
+        nest = Nest([self._loop(a, tile) for a in axes])
+        scalars = self._scalars([a.symbol for a in axes], lambda k, line: nest.inside[k + 1].append(line))
+        value = scalars.text(s.value, len(axes) - 1)
+        if axes and self._vectorises(s.value):
+            nest.pragma = "#pragma omp simd"
+        return nest.render([self._store(s.buffer, index, value)])
+
+    def _vectorises(self, value: Expr) -> bool:
+        return not any(isinstance(n, Search) for n in walk(value))
+
+    # -- reductions
+
+    def _accumulator(self, s: Reduce | SegmentReduce | Scan) -> str:
+        dtype = s.value.dtype
+        if s.kind in ("any", "all"):
+            return "bool"
+        if dtype in ("float16", "bfloat16"):
+            return "float"
+        return CTYPE[dtype]
+
+    def _initial(self, kind: str, ctype: str) -> str:
+        if kind in ("sum", "mean"):
+            return f"({ctype})0"
+        if kind == "prod":
+            return f"({ctype})1"
+        if kind in ("any", "all"):
+            return "false" if kind == "any" else "true"
+        limit = f"std::numeric_limits<{ctype}>"
+        if ctype in ("float", "double"):
+            return f"-{limit}::infinity()" if kind == "max" else f"{limit}::infinity()"
+        return f"{limit}::lowest()" if kind == "max" else f"{limit}::max()"
+
+    def _combine(self, kind: str, ctype: str, a: str, b: str) -> str:
+        if kind in ("max", "min"):
+            self.used.add(f"ke_{kind}")
+            return f"ke_{kind}<{ctype}>({b}, {a})"
+        return f"{a} {({'sum': '+', 'mean': '+', 'prod': '*', 'any': '|', 'all': '&'})[kind]} {b}"
+
+    def _reduce(self, s: Reduce, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
+        out = [a for a in s.axes if a.symbol not in fixed]
+        index = tuple(a.symbol for a in s.axes)
+        target = Load(s.buffer, index, self.program.buffers[s.buffer].dtype)
+        inner = self._innermost(s.buffer, [*s.reduced, *out], [s.value], target)
+        ctype = self._accumulator(s)
+        if inner in s.reduced:
+            outer = [a for a in s.reduced if a is not inner]
+            return self._lanes(s, out, outer, inner, tile, ctype, lambda r: [self._store(s.buffer, index, r)])
+        rest = [a for a in out if a is not inner]
+        loops = [self._loop(a, None) for a in s.reduced]
+        return self._blocked(s, s.value, rest, inner, loops, tile, ctype, index)
+
+    def _lanes(
+        self,
+        s: Reduce,
+        out: list[Axis],
+        outer: list[Axis],
+        inner: Axis,
+        tile: Axis | None,
+        ctype: str,
+        finish: Callable[[str], list[str]],
+        span: tuple[str, str] | None = None,
+    ) -> list[str]:
+        """Independent partial results per lane: the vector runs along the reduced axis.
+
+        `span` replaces the bounds of the outermost reduced loop.
+        """
+        lanes = self.choices.number(f"{self.group}.lanes", 32, 8, 16, 64, 128)
+        init = self._initial(s.kind, ctype)
+        reduced_loops = [self._loop(a, None) for a in outer]
+        start, end = "0", index_text(inner.extent)
+        if span is not None and outer:
+            reduced_loops[0] = Loop(outer[0].symbol, *span)
+        elif span is not None:
+            start, end = span
+        loops = [self._loop(a, tile) for a in out] + reduced_loops
+        nest = Nest(loops)
+        symbols = [*(a.symbol for a in (*out, *outer)), inner.symbol]
+        bodies = []
+        for accumulator in ("acc[l]", "tail"):
+            local: list[str] = []
+
+            def declare(level: int, line: str, local: list[str] = local) -> None:
+                (local if level == len(loops) else nest.inside[level + 1]).append(line)
+
+            value = self._scalars(symbols, declare).text(s.value, len(loops))
+            local.append(f"{accumulator} = {self._combine(s.kind, ctype, accumulator, value)};")
+            bodies.append(local)
+        i = inner.symbol.name
+        simd = ["#pragma omp simd"] if self._vectorises(s.value) else []
+        body = [
+            f"const int64_t end = {end};",
+            f"int64_t j = {start};",
+            f"for (; j + {lanes} <= end; j += {lanes}) {{",
+            *("  " + x for x in simd),
+            f"  for (int l = 0; l < {lanes}; ++l) {{",
+            f"    const int64_t {i} = j + l;",
+            *("    " + x for x in bodies[0]),
+            "  }",
+            "}",
+            f"for (; j < end; ++j) {{ const int64_t {i} = j; {' '.join(bodies[1])} }}",
+        ]
+        nest.inside[len(out)] += [
+            f"{ctype} acc[{lanes}], tail = {init};",
+            f"for (int l = 0; l < {lanes}; ++l) acc[l] = {init};",
+        ]
+        nest.after[len(out)] = [
+            f"for (int l = 0; l < {lanes}; ++l) tail = {self._combine(s.kind, ctype, 'tail', 'acc[l]')};",
+            *finish("tail"),
+            *nest.after[len(out)],
+        ]
+        return nest.render(["{", *("  " + x for x in body), "}"])
+
+    def partial(self, s: Reduce) -> list[str]:
+        """Body of a function that reduces rows lo .. hi - 1 of a reduction to one value, and returns it."""
+        ctype = self._accumulator(s)
+        ranked = sorted(s.reduced, key=lambda a: self._score(a, [s.value], None))
+        inner = ranked[-1]
+        outer = [a for a in s.reduced if a is not inner]
+        return self._lanes(s, [], outer, inner, None, ctype, lambda r: [f"return {r};"], ("lo", "hi"))
+
+    def partial_axis(self, s: Reduce) -> Axis:
+        """The axis whose range `partial` takes."""
+        inner = max(s.reduced, key=lambda a: self._score(a, [s.value], None))
+        return next((a for a in s.reduced if a is not inner), inner)
+
+    def _blocked(
+        self,
+        s: Reduce | SegmentReduce,
+        value: Expr,
+        rest: list[Axis],
+        inner: Axis,
+        reduced: list[Loop],
+        tile: Axis | None,
+        ctype: str,
+        index: tuple[sympy.Expr, ...],
+        final: Callable[[str], str] = lambda r: r,
+        setup: Callable[[Scalars, int], list[str]] | None = None,
+    ) -> list[str]:
+        """The vector runs along a result axis: a block of accumulators stays in registers while the reduced loops run."""
+        width = self.choices.number(f"{self.group}.block", 64, 16, 32, 128, 256)
+        init = self._initial(s.kind, ctype)
+        bounds = self._loop(inner, tile)
+        outer_loops = [self._loop(a, tile) for a in rest]
+        nest = Nest(outer_loops)
+        outer_symbols = [a.symbol for a in rest]
+        lines: list[str] = []
+        if setup is not None:
+            scalars = self._scalars(outer_symbols, lambda k, line: nest.inside[k + 1].append(line))
+            lines += setup(scalars, len(rest) - 1)
+        symbols = [*outer_symbols, *(r.symbol for r in reduced), inner.symbol]
+        variants = []
+        for count in (str(width), "jn"):
+            loops = Nest(reduced)
+            local: list[str] = []
+
+            def declare(level: int, line: str, loops: Nest = loops, local: list[str] = local) -> None:
+                if level < len(rest):
+                    nest.inside[level + 1].append(line)
+                elif level == len(symbols) - 1:
+                    local.append(line)
+                else:
+                    loops.inside[level - len(rest) + 1].append(line)
+
+            text = self._scalars(symbols, declare).text(value, len(symbols) - 1)
+            body = [
+                "#pragma omp simd",
+                f"for (int l = 0; l < {count}; ++l) {{",
+                f"  const int64_t {inner.symbol.name} = jb + l;",
+                *("  " + x for x in local),
+                f"  acc[l] = {self._combine(s.kind, ctype, 'acc[l]', text)};",
+                "}",
+            ]
+            variants.append(loops.render(body))
+        store = self._store(s.buffer, index, final("acc[l]"))
+        lines += [
+            f"for (int64_t jb = {bounds.start}; jb < {bounds.end}; jb += {width}) {{",
+            f"  const int64_t jn = {bounds.end} - jb < {width} ? {bounds.end} - jb : {width};",
+            f"  {ctype} acc[{width}];",
+            f"  for (int l = 0; l < {width}; ++l) acc[l] = {init};",
+            f"  if (jn == {width}) {{",
+            *("    " + x for x in variants[0]),
+            "  } else {",
+            *("    " + x for x in variants[1]),
+            "  }",
+            f"  for (int l = 0; l < jn; ++l) {{ const int64_t {inner.symbol.name} = jb + l; {store} }}",
+            "}",
+        ]
+        return nest.render(lines)
+
+    def _extremum(self, s: Reduce, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
+        """argmin and argmax: the first of equals; a NaN wins over every number."""
+        out = [a for a in s.axes if a.symbol not in fixed]
+        index = tuple(a.symbol for a in s.axes)
+        ctype = CTYPE[s.value.dtype]
+        loops = [self._loop(a, tile) for a in out] + [self._loop(a, None) for a in s.reduced]
+        nest = Nest(loops)
+        symbols = [loop.symbol for loop in loops]
+        value = self._scalars(symbols, lambda k, line: nest.inside[k + 1].append(line)).text(s.value, len(symbols) - 1)
+        sign = ">" if s.kind == "argmax" else "<"
+        nan = " || (v != v && best == best)" if s.value.dtype in FLOATS else ""
+        nest.inside[len(out)] += [f"{ctype} best = 0;", "int64_t at = -1, n = 0;"]
+        nest.after[len(out)].append(self._store(s.buffer, index, "at"))
+        return nest.render(
+            [
+                f"const {ctype} v = {value};",
+                f"if (at < 0 || v {sign} best{nan}) {{ best = v; at = n; }}",
+                "++n;",
+            ]
+        )
+
+    def _scan(self, s: Scan, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
+        others = [a for a in s.axes if a.symbol not in fixed and a is not s.along]
+        ctype = self._accumulator(s)
+        index = tuple(a.symbol for a in s.axes)
+        axes = [*others, s.along]
+        nest = Nest([self._loop(a, tile) for a in axes])
+        scalars = self._scalars([a.symbol for a in axes], lambda k, line: nest.inside[k + 1].append(line))
+        value = scalars.text(s.value, len(axes) - 1)
+        nest.inside[len(others)].append(f"{ctype} acc = {self._initial(s.kind, ctype)};")
+        return nest.render(
+            [f"acc = {self._combine(s.kind, ctype, 'acc', value)};", self._store(s.buffer, index, "acc")]
+        )
+
+    def _segment(self, s: SegmentReduce, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
+        segment, *rest = s.axes
+        index = tuple(a.symbol for a in s.axes)
+        ctype = self._accumulator(s)
+        kind = s.kind
+        outer = [] if segment.symbol in fixed else [segment]
+
+        def setup(scalars: Scalars, level: int) -> list[str]:
+            first, last = scalars.text(s.first, level), scalars.text(s.last, level)
+            return [f"const int64_t first = {first}, last = {last};"]
+
+        def final(r: str) -> str:
+            if kind == "mean":
+                return f"(last > first ? {r} / ({ctype})(last - first) : ({ctype})0)"
+            return f"(last > first ? {r} : ({ctype})0)" if kind == "max" else r
+
+        loop = Loop(s.position.symbol, "first", "last")
+        if not rest or rest[-1].symbol in fixed:
+            raise ValueError("a segment reduction without an inner axis")
+        return self._blocked(s, s.value, [*outer, *rest[:-1]], rest[-1], [loop], tile, ctype, index, final, setup)
+
+    def _scatter(self, s: Scatter) -> list[str]:
+        dtype = self.program.buffers[s.buffer].dtype
+        first = Compute(s.buffer, s.initial_axes, s.initial)
+        lines = self._compute(first, None, set())
+        nest = Nest([self._loop(a, None) for a in s.axes])
+        scalars = self._scalars([a.symbol for a in s.axes], lambda k, line: nest.inside[k + 1].append(line))
+        level = len(s.axes) - 1
+        terms = tuple(Op("add", (e, literal_zero()), "int64") for e in s.index)
+        place = self.addresses.element(Load(s.buffer, terms, dtype), lambda e: scalars.text(e, level))
+        value = scalars.text(s.value, level)
+        held = f"{place} = {stored(f'{place} + {value}' if s.accumulate else value, dtype, self.used)};"
+        return lines + nest.render([held])
+
+    # -- products
+
+    def _contract(self, s: Contract, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
+        dtype = self.program.buffers[s.buffer].dtype
+        product = Op("mul", (_as(s.left, dtype), _as(s.right, dtype)), dtype)
+        plain = Reduce(s.buffer, s.axes, s.reduced, "sum", product, s.hint)
+        out = [a for a in s.axes if a.symbol not in fixed]
+        roles = self._roles(s, out, tile)
+        if roles is None or not self.choices.flag(f"tiled.{s.buffer}", True):
+            return self._reduce(plain, tile, fixed)
+        m, n = roles
+        others = [a for a in out if a is not m and a is not n]
+        k = sorted(s.reduced, key=lambda a: extent_hint(a.extent, self.program.hints))
+        if len(k) > 3:
+            return self._reduce(plain, tile, fixed)
+        index = tuple(a.symbol for a in s.axes)
+        target = Load(s.buffer, index, dtype)
+        zero = {a.symbol: sympy.Integer(0) for a in (n, *k)}
+        if m is not None:
+            zero[m.symbol] = LOW if tile is not None and m.symbol == tile.symbol else sympy.Integer(0)
+        offsets = []
+        strides = []
+        for load in (s.left, s.right, target):
+            offset = self.addresses.offset(load.buffer, load.index)
+            if offset is None:
+                return self._reduce(plain, tile, fixed)
+            offsets.append(index_text(offset.xreplace(zero)))
+            strides.append({a.symbol: offset.coeff(a.symbol, 1) for a in (*s.axes, *s.reduced)})
+        self.used.add("ke_gemm")
+        nest = Nest([self._loop(a, tile) for a in others])
+        if m is None:
+            rows, am, cm = "1", "0", "0"
+        else:
+            rows = "hi - lo" if tile is not None and m.symbol == tile.symbol else index_text(m.extent)
+            am, cm = index_text(strides[0][m.symbol]), index_text(strides[2][m.symbol])
+        ks = [index_text(a.extent) for a in k]
+        aks = [index_text(strides[0][a.symbol]) for a in k]
+        bks = [index_text(strides[1][a.symbol]) for a in k]
+        pad = 3 - len(k)
+        ks, aks, bks = ["1"] * pad + ks, ["0"] * pad + aks, ["0"] * pad + bks
+        body = [
+            "{",
+            f"  const int64_t ak[3] = {{{', '.join(aks)}}}, bk[3] = {{{', '.join(bks)}}};",
+            f"  ke_gemm(&{s.left.buffer}[{offsets[0]}], {am}, &{s.right.buffer}[{offsets[1]}], "
+            f"&{s.buffer}[{offsets[2]}], {cm}, {rows}, {index_text(n.extent)}, {', '.join(ks)}, ak, bk);",
+            "}",
+        ]
+        return nest.render(body)
+
+    def _roles(self, s: Contract, out: list[Axis], tile: Axis | None) -> tuple[Axis | None, Axis] | None:
+        """Rows and columns for the register-tiled product, or None where a plain reduction is better."""
+        buffers = self.program.buffers
+        dtypes = {buffers[b].dtype for b in (s.left.buffer, s.right.buffer, s.buffer)}
+        if len(dtypes) != 1 or not dtypes <= {"float32", "float64"} or not out or s.axes[-1] is not out[-1]:
+            return None
+        n = out[-1]
+        if axis_stride(s.right, n, buffers) != 1 or axis_stride(s.left, n, buffers) != 0:
+            return None
+        if tile is not None and n.symbol == tile.symbol:
+            return None
+        if extent_hint(n.extent, self.program.hints) < 4:
+            return None
+        candidates = [
+            a
+            for a in out[:-1]
+            if axis_stride(s.right, a, buffers) == 0 and axis_stride(s.left, a, buffers) not in (None, 0)
+        ]
+        if not candidates:
+            return None, n
+        return max(candidates, key=lambda a: extent_hint(a.extent, self.program.hints)), n
+
+
+def _as(load: Load, dtype: str) -> Expr:
+    return load if load.dtype == dtype else Op("cast", (load,), dtype)
+
+
+def literal_zero() -> Expr:
+    from kernelevolve.synthesis.traced.expr import Const
+
+    return Const(0, "int64")
+
+
+__all__ = ["Loop", "Nest", "StatementWriter", "literal"]

@@ -1,0 +1,287 @@
+"""Scalar expressions as C++ text: shared values become temporaries, placed at the outermost loop where they are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+
+import sympy
+
+from kernelevolve.synthesis.builtin.knobs import Choices
+from kernelevolve.synthesis.traced.expr import (
+    FLOATS,
+    Const,
+    Expr,
+    IndexTerm,
+    IndexValue,
+    Load,
+    Op,
+    Search,
+    children,
+    key,
+)
+
+CTYPE = {
+    "float32": "float",
+    "float64": "double",
+    "float16": "_Float16",
+    "bfloat16": "uint16_t",
+    "int64": "int64_t",
+    "int32": "int32_t",
+    "int16": "int16_t",
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "bool": "bool",
+}
+
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "truncdiv": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+_INFIX |= {"eq": "==", "ne": "!=", "shl": "<<", "shr": ">>"}
+_LIBM = (
+    "exp2",
+    "expm1",
+    "log2",
+    "log10",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "asinh",
+    "acosh",
+)
+_LIBM += (
+    "atanh",
+    "erfc",
+    "pow",
+    "atan2",
+    "fmod",
+    "sqrt",
+    "floor",
+    "ceil",
+    "trunc",
+    "exp",
+    "log",
+    "log1p",
+    "tanh",
+    "erf",
+)
+
+
+def index_text(expr: sympy.Expr) -> str:
+    """An integer expression in C++; floor and Mod are of non-negative values."""
+    if isinstance(expr, sympy.Integer):
+        return str(int(expr))
+    if isinstance(expr, sympy.Symbol):
+        return str(expr.name)
+    if isinstance(expr, sympy.Add):
+        return "(" + " + ".join(index_text(a) for a in expr.args) + ")"
+    if isinstance(expr, sympy.Mul):
+        return "(" + " * ".join(index_text(a) for a in expr.args) + ")"
+    if isinstance(expr, sympy.Pow) and isinstance(expr.exp, sympy.Integer) and expr.exp > 0:
+        return "(" + " * ".join([index_text(expr.base)] * int(expr.exp)) + ")"
+    if isinstance(expr, sympy.floor):
+        numerator, denominator = sympy.fraction(sympy.together(expr.args[0]))
+        return f"({index_text(numerator)} / {index_text(denominator)})"
+    if isinstance(expr, sympy.Mod):
+        return f"({index_text(expr.args[0])} % {index_text(expr.args[1])})"
+    raise ValueError(f"no C++ for the size {expr}")
+
+
+@dataclass
+class Scalars:
+    """Prints expressions of one statement inside of a loop nest.
+
+    `levels` are the symbols of the loops, outermost first; `declare(level, line)` receives temporaries that belong before loop
+    `level` + 1. `address(load)` gives the text of an element.
+    """
+
+    choices: Choices
+    used: set[str]
+    levels: Sequence[sympy.Symbol]
+    address: Callable[[Load, Callable[[Expr], str]], str]
+    search_base: Callable[[Search, Callable[[Expr], str]], str]
+    declare: Callable[[int, str], None]
+    names: Callable[[], str]
+    _keys: dict[int, Hashable] = field(default_factory=dict)
+    _done: dict[Hashable, str] = field(default_factory=dict)
+    _level: dict[int, int] = field(default_factory=dict)
+    _keep: list[Expr] = field(default_factory=list)
+
+    def text(self, root: Expr, keep_level: int) -> str:
+        """The value of `root` as text to use inside of loop `keep_level` (an index of `levels`)."""
+        self._keep.append(root)
+        counts: dict[Hashable, int] = {}
+        free: dict[Hashable, Expr] = {}
+
+        def count(node: Expr) -> None:
+            k = self._key(node)
+            counts[k] = counts.get(k, 0) + 1
+            if counts[k] > 1:
+                return
+            free[k] = node
+            if isinstance(node, Op) and node.name == "guard":
+                count(node.args[0])
+                return
+            for child in children(node):
+                count(child)
+
+        count(root)
+        unconditional = set(free)
+
+        def show(node: Expr) -> str:
+            k = self._key(node)
+            if k in self._done:
+                return self._done[k]
+            body = self._node(node, show)
+            if isinstance(node, Const | IndexValue) or k not in unconditional:
+                return body
+            level = min(self._depth(node), keep_level)
+            shared = counts.get(k, 0) > 1
+            if level < keep_level or (shared and node is not root):
+                name = self.names()
+                self.declare(level, f"const {CTYPE[self._held(node.dtype)]} {name} = {body};")
+                self._done[k] = name
+                return name
+            return body
+
+        return show(root)
+
+    def forget(self, level: int) -> None:
+        """Temporaries deeper than a loop level are out of scope again."""
+        del level
+        self._done.clear()
+
+    def _held(self, dtype: str) -> str:
+        return "float32" if dtype in ("float16", "bfloat16") else dtype
+
+    def _key(self, node: Expr) -> Hashable:
+        return key(node, self._keys)
+
+    def _depth(self, node: Expr) -> int:
+        if id(node) not in self._level:
+            symbols = _symbols(node)
+            depths = [i for i, s in enumerate(self.levels) if s in symbols]
+            own = max(depths, default=-1)
+            self._level[id(node)] = max([own, *(self._depth(c) for c in children(node))])
+        return self._level[id(node)]
+
+    def _node(self, node: Expr, show: Callable[[Expr], str]) -> str:
+        match node:
+            case Const(value, dtype):
+                return literal(value, dtype)
+            case IndexValue(index):
+                return f"(int64_t){index_text(index)}"
+            case Load(dtype=dtype):
+                element = self.address(node, show)
+                if dtype == "bfloat16":
+                    self.used.add("ke_bf16")
+                    return f"ke_from_bf16({element})"
+                return f"(float){element}" if dtype == "float16" else element
+            case Search(value=value, right=right, length=length):
+                base = self.search_base(node, show)
+                how = self.choices.word("search", *(("count", "binary") if _short(length) else ("binary", "count")))
+                self.used.add("ke_count" if how == "count" else "ke_lower")
+                name = {("count", False): "ke_count_lt", ("count", True): "ke_count_le"}.get(
+                    (how, right), "ke_upper" if right else "ke_lower"
+                )
+                found = show(value)
+                return f"{name}({base}, {index_text(length)}, {found})"
+            case Op(name, args, dtype):
+                return self._op(name, args, dtype, show)
+
+    def _op(self, name: str, args: tuple[Expr, ...], dtype: str, show: Callable[[Expr], str]) -> str:
+        a = [show(x) for x in args]
+        source = self._held(args[0].dtype)
+        ctype = CTYPE[self._held(dtype)]
+        if name == "cast":
+            return f"({a[0]} != 0)" if dtype == "bool" else f"({ctype})({a[0]})"
+        if name in _INFIX:
+            if name in ("shl", "shr"):
+                return f"({ctype})({a[0]} {_INFIX[name]} {a[1]})"
+            return f"({a[0]} {_INFIX[name]} {a[1]})"
+        if name in ("and", "or", "xor"):
+            return f"({a[0]} {({'and': '&', 'or': '|', 'xor': '^'})[name]} {a[1]})"
+        if name in ("where", "guard"):
+            return f"({a[0]} ? {a[1]} : {a[2]})"
+        simple = {
+            "neg": f"(-{a[0]})",
+            "not": f"(!{a[0]})",
+            "bitnot": f"({ctype})(~{a[0]})",
+            "reciprocal": f"(({ctype})1 / {a[0]})",
+            "rsqrt": f"(({ctype})1 / std::sqrt({a[0]}))",
+            "abs": f"std::fabs({a[0]})" if source in FLOATS else f"({a[0]} < 0 ? -{a[0]} : {a[0]})",
+            "isnan": f"({a[0]} != {a[0]})",
+            "isinf": f"(std::fabs({a[0]}) == std::numeric_limits<{CTYPE[source]}>::infinity())",
+            "round": f"__builtin_rint{'f' if source == 'float32' else ''}({a[0]})",
+        }
+        if name in simple:
+            return simple[name]
+        if name in ("max", "min"):
+            self.used.add(f"ke_{name}")
+            return f"ke_{name}<{ctype}>({a[0]}, {a[1]})"
+        if name in ("floordiv", "mod"):
+            self.used.add("ke_floordiv")
+            return f"ke_{name}<{ctype}>({a[0]}, {a[1]})" if dtype not in FLOATS else f"ke_{name}({a[0]}, {a[1]})"
+        if name == "sign":
+            self.used.add("ke_sign")
+            return f"ke_sign<{ctype}>({a[0]})"
+        if name == "sigmoid":
+            if source == "float32" and self._fast("exp"):
+                self.used.add("ke_sigmoid")
+                return f"ke_sigmoid({a[0]})"
+            return f"(({ctype})1 / (({ctype})1 + std::exp(-{a[0]})))"
+        if source == "float32" and name in ("exp", "log", "log1p", "tanh", "erf") and self._fast(name):
+            self.used.add(f"ke_{name}")
+            return f"ke_{name}({a[0]})"
+        if name in _LIBM:
+            return f"std::{name}({', '.join(a)})"
+        raise ValueError(f"no C++ for the operation {name}")
+
+    def _fast(self, name: str) -> bool:
+        return self.choices.word(f"math.{name}", "polynomial", "libm") == "polynomial"
+
+
+def _short(length: sympy.Expr) -> bool:
+    return isinstance(length, sympy.Integer) and length <= 64
+
+
+def _symbols(node: Expr) -> set[sympy.Symbol]:
+    match node:
+        case IndexValue(index):
+            return set(index.free_symbols)
+        case Load(index=terms):
+            return {s for t in terms if isinstance(t, sympy.Basic) for s in t.free_symbols}
+        case Search(row=terms):
+            return {s for t in terms if isinstance(t, sympy.Basic) for s in t.free_symbols}
+        case _:
+            return set()
+
+
+def literal(value: float | int | bool, dtype: str) -> str:
+    if dtype == "bool":
+        return "true" if value else "false"
+    if dtype not in FLOATS:
+        return f"(({CTYPE[dtype]}){int(value)}LL)" if dtype == "int64" else f"(({CTYPE[dtype]}){int(value)})"
+    ctype = "double" if dtype == "float64" else "float"
+    if math.isinf(value):
+        return f"({'-' if value < 0 else ''}std::numeric_limits<{ctype}>::infinity())"
+    if math.isnan(value):
+        return f"std::numeric_limits<{ctype}>::quiet_NaN()"
+    text = repr(float(value))
+    return text if ctype == "double" else f"{text}f"
+
+
+def stored(value: str, dtype: str, used: set[str]) -> str:
+    """The text that stores a computed value into a buffer of dtype."""
+    if dtype == "bfloat16":
+        used.add("ke_bf16")
+        return f"ke_to_bf16({value})"
+    return f"(_Float16)({value})" if dtype == "float16" else value
+
+
+def is_plain(term: IndexTerm) -> bool:
+    return isinstance(term, sympy.Basic)

@@ -1,0 +1,402 @@
+"""A scheduled program as C++: one function per group, an entry point that runs them in parallel blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import sympy
+
+from kernelevolve.synthesis.builtin.cpp.layout import Addresses, Layout, read_elsewhere, scratch_layouts
+from kernelevolve.synthesis.builtin.cpp.nest import StatementWriter
+from kernelevolve.synthesis.builtin.cpp.prelude import HEADER, prelude
+from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, index_text, literal
+from kernelevolve.synthesis.builtin.knobs import Choices
+from kernelevolve.synthesis.builtin.schedule import Group, group, shared_axes
+from kernelevolve.synthesis.builtin.transform import (
+    axis_stride,
+    extent_hint,
+    inline,
+    map_expressions,
+    prepared,
+    reassociate,
+    relayout,
+)
+from kernelevolve.synthesis.traced.expr import Expr, IndexValue, Load, Search, Size, substitute, walk
+from kernelevolve.synthesis.traced.program import (
+    Axis,
+    Compute,
+    Contract,
+    Program,
+    Reduce,
+    Role,
+    Statement,
+    expressions,
+    reads,
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """C++ text and how to call it."""
+
+    text: str
+    flags: tuple[str, ...]
+    arguments: tuple[str, ...]
+    """Buffers that `run` takes pointers to, in order; the sizes follow."""
+    sizes: tuple[str, ...]
+    workspace: tuple[str, ...]
+    """Those of them that the caller allocates for each call."""
+    kept: tuple[str, ...]
+    """Those that `prepare` fills from parameters."""
+    prepare_arguments: tuple[str, ...]
+    program: Program
+
+
+def write(program: Program, choices: Choices) -> Source:
+    """Plan and print. Asking `choices` as it goes, so afterwards `choices.space` is the space of this program."""
+    program = inline(program, choices)
+    program = reassociate(program, choices)
+    program = relayout(program)
+    ready = prepared(program)
+    if ready and not choices.flag("prepare", True):
+        ready = set()
+    used: set[str] = set()
+    early = [s for s in program.statements if s.buffer in ready]
+    groups = group(program, choices, ready)
+    groups = [_arranged(g, f"g{i}", program, choices) for i, g in enumerate(groups)]
+    external = _external(program, groups, ready)
+    texts, calls = [], []
+    results = {o.buffer for o in program.outputs}
+    for i, g in enumerate(groups):
+        outside = read_elsewhere(groups, i) | results
+        text, call = _group(g, i, program, choices, outside, used)
+        texts.append(text)
+        calls.append(call)
+    vector = choices.number("vector_bytes", 64, 32, 16)
+    sizes = tuple(program.sizes)
+    arguments = tuple(external)
+    prepare_text, prepare_arguments = _prepare(early, program, choices, used)
+    tile = ""
+    if "ke_gemm" in used:
+        mr, nv = choices.number("mr", 8, 1, 2, 4, 16), choices.number("nv", 2, 1, 3, 4)
+        tile = f"constexpr int MR = {mr}, NV = {nv};\n"
+    fields = "".join(f"  {_pointer(b, program, external)}{b};\n" for b in arguments)
+    fields += "".join(f"  int64_t {s};\n" for s in sizes)
+    constants = "".join(_constant(n, program) for n in program.constants)
+    parameters = ", ".join(
+        [*(f"{_pointer(b, program, external)}{b}" for b in arguments), *(f"int64_t {s}" for s in sizes)]
+    )
+    values = ", ".join([*arguments, *sizes])
+    text = (
+        HEADER
+        + f"#define VECTOR_BYTES {vector}\n"
+        + tile
+        + prelude(used)
+        + f"\nstruct Arguments {{\n{fields}}};\n\n"
+        + constants
+        + "\n".join(texts)
+        + (f"\n{prepare_text}" if prepare_text else "")
+        + f'\nextern "C" void run({parameters}) {{\n'
+        + f"  const Arguments a{{{values}}};\n"
+        + ("  (void)a;\n" if not any(calls) else "")
+        + "".join(calls)
+        + "}\n"
+    )
+    workspace = tuple(b for b in arguments if program.buffers[b].role is Role.INTERMEDIATE and b not in ready)
+    kept = tuple(b for b in arguments if b in ready)
+    return Source(text, _flags(choices, vector), arguments, sizes, workspace, kept, prepare_arguments, program)
+
+
+def _flags(choices: Choices, vector: int) -> tuple[str, ...]:
+    level = choices.word("optimise", "-O3", "-O2")
+    flags = [level, "-march=native", f"-mprefer-vector-width={vector * 8}"]
+    if choices.flag("fast_math", True):
+        flags += ["-ffast-math", "-fno-finite-math-only"]
+    if choices.flag("unroll", False):
+        flags.append("-funroll-loops")
+    return tuple(flags)
+
+
+def _pointer(buffer: str, program: Program, external: dict[str, bool]) -> str:
+    ctype = CTYPE[program.buffers[buffer].dtype]
+    return f"{ctype}* " if external[buffer] else f"const {ctype}* "
+
+
+def _constant(name: str, program: Program) -> str:
+    b = program.buffers[name]
+    values = ", ".join(literal(v, b.dtype) for v in program.constants[name])
+    return f"static const {CTYPE[b.dtype]} {name}[] = {{{values}}};\n\n"
+
+
+def _external(program: Program, groups: list[Group], ready: set[str]) -> dict[str, bool]:
+    """Buffers that come by pointer -> whether groups write them."""
+    found: dict[str, bool] = {}
+    results = {o.buffer for o in program.outputs}
+    for i, g in enumerate(groups):
+        for s in g.statements:
+            for name in reads(s):
+                role = program.buffers[name].role
+                if role in (Role.INPUT, Role.PARAMETER) or name in ready:
+                    found.setdefault(name, False)
+    for i, g in enumerate(groups):
+        elsewhere = read_elsewhere(groups, i)
+        for s in g.statements:
+            if s.buffer in results or s.buffer in elsewhere or _whole_result(s, g):
+                found[s.buffer] = True
+    return found
+
+
+def _whole_result(s: Statement, g: Group) -> bool:
+    """A scalar result of a parallel reduction lives in memory that all threads see."""
+    return _is_total(g) and s is g.statements[0]
+
+
+def _is_total(g: Group) -> bool:
+    s = g.statements[0]
+    return (
+        len(g.statements) == 1
+        and isinstance(s, Reduce)
+        and not s.axes
+        and bool(s.reduced)
+        and not s.kind.startswith("arg")
+    )
+
+
+def _arranged(g: Group, name: str, program: Program, choices: Choices) -> Group:
+    """Which shared axes to run in parallel, which to leave to the statements."""
+    shared = list(g.shared)
+    for position, s in enumerate(g.statements):
+        if isinstance(s, Contract) and s.axes:
+            column = s.axes[-1].symbol
+            places = [k for k, row in enumerate(shared) if row[position].symbol == column]
+            if places:
+                shared = shared[: places[0]]
+    g = _collapsed(Group(g.statements, tuple(shared)), program)
+    if not g.shared:
+        return g
+    only_rows = all(len(_all_axes(s)) == len(g.shared) for s in g.statements)
+    if only_rows and len(g.shared) > 1 and not choices.flag(f"{name}.flat", False):
+        return Group(g.statements, g.shared[:-1])
+    return g
+
+
+def _all_axes(s: Statement) -> tuple[Axis, ...]:
+    return (*s.axes, *getattr(s, "reduced", ()), *((s.position,) if hasattr(s, "position") else ()))
+
+
+def _collapsed(g: Group, program: Program) -> Group:
+    """Merge neighbouring shared axes that every access walks through as one."""
+    k = 0
+    while k + 1 < len(g.shared):
+        merged = _merge(g, k, program)
+        if merged is None:
+            k += 1
+        else:
+            g = merged
+    return g
+
+
+def _merge(g: Group, k: int, program: Program) -> Group | None:
+    outer_row, inner_row = g.shared[k], g.shared[k + 1]
+    inner_extent = inner_row[0].extent
+    total = sympy.expand(outer_row[0].extent * inner_extent)
+    statements: list[Statement] = []
+    outer_new: list[Axis] = []
+    renamed: dict[int, Statement] = {}
+    for position, s in enumerate(g.statements):
+        outer, inner = outer_row[position], inner_row[position]
+        if not isinstance(s, Compute | Reduce | Contract) or getattr(s, "offset", ()):
+            return None
+        index = tuple(a.symbol for a in s.axes)
+        accesses: list[Load] = [Load(s.buffer, index, "")]
+        for root in expressions(s):
+            for node in walk(root):
+                if isinstance(node, IndexValue) and {outer.symbol, inner.symbol} & node.index.free_symbols:
+                    return None
+                if isinstance(node, Search):
+                    if any(
+                        isinstance(t, sympy.Basic) and {outer.symbol, inner.symbol} & t.free_symbols for t in node.row
+                    ):
+                        return None
+                if isinstance(node, Load):
+                    accesses.append(node)
+        for access in accesses:
+            a, b = (axis_stride(access, x, program.buffers) for x in (outer, inner))
+            if a is None or b is None or sympy.expand(a - b * inner_extent) != 0:
+                return None
+        renamed[position] = s
+    del renamed, outer_new
+    for position, s in enumerate(g.statements):
+        outer, inner = outer_row[position], inner_row[position]
+        wide = Axis(inner.symbol, total)
+        zero = {outer.symbol: sympy.Integer(0)}
+        fresh = map_expressions(s, lambda e, zero=zero: substitute(e, zero))  # type: ignore[misc]
+        axes = tuple(_point(a) if a is outer else (wide if a is inner else a) for a in s.axes)
+        statements.append(replace(fresh, axes=axes))  # type: ignore[arg-type]
+    row = tuple(Axis(inner_row[p].symbol, total) for p in range(len(statements)))
+    shared = (*g.shared[:k], row, *g.shared[k + 2 :])
+    fixed = tuple(
+        tuple(next(a for a in s.axes if a.symbol == r[p].symbol) for p, s in enumerate(statements)) for r in shared
+    )
+    return Group(tuple(statements), fixed)
+
+
+def _point(axis: Axis) -> Axis:
+    """An axis that was merged away: it stays in place with a single value, so that indices keep their rank."""
+    return Axis(axis.symbol, sympy.Integer(1))
+
+
+def _group(
+    g: Group, number: int, program: Program, choices: Choices, outside: set[str], used: set[str]
+) -> tuple[str, str]:
+    name = f"g{number}"
+    hints = program.hints
+    if _is_total(g):
+        return _total(g, number, program, choices, used)
+    rows = 1
+    if g.shared:
+        last = extent_hint(g.shared[-1][0].extent, hints)
+        flat = all(len(_real_axes(s)) == len(g.shared) for s in g.statements)
+        product = any(isinstance(s, Contract) for s in g.statements)
+        domain = (
+            (2048, 256, 512, 1024, 4096, 8192, 16384)
+            if flat
+            else ((32, 4, 8, 16, 64, 128) if product else (8, 1, 2, 4, 16, 32, 64))
+        )
+        rows = choices.number(f"{name}.rows", *domain)
+        rows = max(1, min(rows, last)) if last else rows
+    layouts = scratch_layouts(g, rows, program, outside)
+    addresses = Addresses(program, layouts)
+    writer = StatementWriter(program, choices, addresses, used, name)
+    lines: list[str] = []
+    for position, s in enumerate(g.statements):
+        shared = [row[position] for row in g.shared]
+        names = [f"const int64_t {a.symbol.name} = p{k};" for k, a in enumerate(shared[:-1])]
+        singles = [a for a in s.axes if a.extent == 1 and a.symbol not in {x.symbol for x in shared}]
+        names += [f"const int64_t {a.symbol.name} = 0;" for a in singles]
+        fixed = {a.symbol for a in (*shared[:-1], *singles)}
+        body = writer.write(s, shared[-1] if shared else None, fixed)
+        lines += [f"{{  // {s.buffer}: {s.hint}", *("  " + x for x in (*names, *body)), "}"]
+    unpack = _unpack(g.statements, program, layouts)
+    arguments = "".join(f", int64_t p{k}" for k in range(len(g.shared) - 1))
+    if layouts:
+        used.add("ke_scratch")
+        unpack += _scratch(layouts, program)
+    silence = ["(void)lo;", "(void)hi;"]
+    body_text = "\n".join("  " + x for x in (*unpack, *silence, *lines))
+    text = f"static void group{number}(const Arguments& a{arguments}, int64_t lo, int64_t hi) {{\n{body_text}\n}}\n"
+    return text, _call(g, number, rows, choices)
+
+
+def _real_axes(s: Statement) -> list[Axis]:
+    return [a for a in _all_axes(s) if a.extent != 1]
+
+
+def _call(g: Group, number: int, rows: int, choices: Choices) -> str:
+    if not g.shared:
+        return f"  group{number}(a, 0, 1);\n"
+    extents = g.extents
+    symbols = sorted({s.name for e in extents for s in e.free_symbols})
+    local = "".join(f"    const int64_t {s} = a.{s};\n" for s in symbols)
+    total = "tiles" + "".join(f" * {index_text(e)}" for e in extents[:-1])
+    decode, rest = [], "b / tiles"
+    for k in reversed(range(len(extents) - 1)):
+        decode.append(f"      const int64_t p{k} = ({rest}) % {index_text(extents[k])};\n")
+        rest = f"({rest}) / {index_text(extents[k])}"
+    names = "".join(f", p{k}" for k in range(len(extents) - 1))
+    how = choices.word("schedule", "static", "dynamic")
+    end = index_text(extents[-1])
+    return (
+        "  {\n"
+        + local
+        + f"    const int64_t tiles = ({end} + {rows - 1}) / {rows}, blocks = {total};\n"
+        + f"    #pragma omp parallel for schedule({how}) if (blocks > 1)\n"
+        + "    for (int64_t b = 0; b < blocks; ++b) {\n"
+        + "".join(decode)
+        + f"      const int64_t lo = (b % tiles) * {rows}, hi = lo + {rows} < {end} ? lo + {rows} : {end};\n"
+        + f"      group{number}(a{names}, lo, hi);\n"
+        + "    }\n  }\n"
+    )
+
+
+def _unpack(statements: tuple[Statement, ...], program: Program, layouts: dict[str, Layout]) -> list[str]:
+    names = dict.fromkeys(n for s in statements for n in (*reads(s), s.buffer))
+    lines = []
+    for n in names:
+        if n in layouts or program.buffers[n].role is Role.CONSTANT:
+            continue
+        written = any(s.buffer == n for s in statements)
+        ctype = CTYPE[program.buffers[n].dtype]
+        lines.append(f"{'' if written else 'const '}{ctype}* __restrict {n} = a.{n};")
+    lines += [f"const int64_t {s} = a.{s};\n  (void){s};" for s in program.sizes]
+    return lines
+
+
+def _scratch(layouts: dict[str, Layout], program: Program) -> list[str]:
+    lines, total = ["size_t need = 0;"], []
+    for n, layout in layouts.items():
+        ctype = CTYPE[program.buffers[n].dtype]
+        bytes_ = f"(({index_text(sympy.expand(layout.size()))}) * sizeof({ctype}) + 127) / 64 * 64"
+        total.append(f"const size_t at_{n} = need; need += {bytes_};")
+    lines += total
+    lines.append("char* scratch = ke_scratch(need);")
+    for n in layouts:
+        ctype = CTYPE[program.buffers[n].dtype]
+        lines.append(f"{ctype}* __restrict {n} = ({ctype}*)(scratch + at_{n});")
+    return lines
+
+
+def _total(g: Group, number: int, program: Program, choices: Choices, used: set[str]) -> tuple[str, str]:
+    """A reduction to one value: blocks in parallel, their results combined in order, sums in double."""
+    (s,) = g.statements
+    assert isinstance(s, Reduce)
+    writer = StatementWriter(program, choices, Addresses(program, {}), used, f"g{number}")
+    axis = writer.partial_axis(s)
+    single = len(s.reduced) == 1
+    rows = choices.number(
+        f"g{number}.rows", *((8192, 1024, 2048, 4096, 16384, 65536) if single else (16, 1, 2, 4, 8, 64))
+    )
+    ctype = writer._accumulator(s)
+    body = "\n".join("  " + x for x in (*_unpack(g.statements, program, {}), *writer.partial(s)))
+    text = f"static {ctype} group{number}(const Arguments& a, int64_t lo, int64_t hi) {{\n{body}\n}}\n"
+    wide = "double" if ctype == "float" else ctype
+    combine = writer._combine(s.kind, wide, "total", f"({wide})part[b]")
+    symbols = "".join(f"    const int64_t {x.name} = a.{x.name};\n" for x in sorted(axis.extent.free_symbols, key=str))
+    end = index_text(axis.extent)
+    dtype = CTYPE[program.buffers[s.buffer].dtype]
+    call = (
+        "  {\n"
+        + symbols
+        + f"    const int64_t blocks = ({end} + {rows - 1}) / {rows};\n"
+        + f"    {ctype}* part = ({ctype}*)std::malloc(sizeof({ctype}) * (blocks + 1));\n"
+        + "    #pragma omp parallel for schedule(static) if (blocks > 1)\n"
+        + "    for (int64_t b = 0; b < blocks; ++b) {\n"
+        + f"      const int64_t lo = b * {rows}, hi = lo + {rows} < {end} ? lo + {rows} : {end};\n"
+        + f"      part[b] = group{number}(a, lo, hi);\n    }}\n"
+        + f"    {wide} total = {writer._initial(s.kind, wide)};\n"
+        + f"    for (int64_t b = 0; b < blocks; ++b) total = {combine};\n"
+        + f"    a.{s.buffer}[0] = ({dtype})total;\n    std::free(part);\n  }}\n"
+    )
+    return text, call
+
+
+def _prepare(early: list[Statement], program: Program, choices: Choices, used: set[str]) -> tuple[str, tuple[str, ...]]:
+    """`prepare`: what follows from parameters alone, computed once."""
+    if not early:
+        return "", ()
+    names = dict.fromkeys(
+        n for s in early for n in (*reads(s), s.buffer) if program.buffers[n].role is not Role.CONSTANT
+    )
+    written = {s.buffer for s in early}
+    writer = StatementWriter(program, choices, Addresses(program, {}), used, "prepare")
+    lines = []
+    for s in early:
+        lines += [f"{{  // {s.buffer}: {s.hint}", *("  " + x for x in writer.write(s, None, set())), "}"]
+    parameters = ", ".join(
+        f"{'' if n in written else 'const '}{CTYPE[program.buffers[n].dtype]}* __restrict {n}" for n in names
+    )
+    body = "\n".join("  " + x for x in lines)
+    return f'extern "C" void prepare({parameters}) {{\n{body}\n}}\n', tuple(names)
+
+
+__all__ = ["Expr", "Size", "Source", "shared_axes", "write"]

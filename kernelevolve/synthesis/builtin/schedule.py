@@ -1,0 +1,156 @@
+"""Grouping statements into fused loop nests.
+
+A group runs one parallel loop over *shared* axes that all of its statements carry through unchanged, in blocks of rows of the
+last shared axis; within a block its statements follow each other, and what only they use lives in a small scratch of the
+thread. So norms, softmaxes, chains of products with their epilogues, attention are one pass over memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy
+
+from kernelevolve.synthesis.builtin.knobs import Choices
+from kernelevolve.synthesis.builtin.transform import extent_hint
+from kernelevolve.synthesis.traced.expr import Load, Search, Size, walk
+from kernelevolve.synthesis.traced.program import (
+    Axis,
+    Compute,
+    Contract,
+    Program,
+    Reduce,
+    Role,
+    Scan,
+    Scatter,
+    SegmentReduce,
+    Statement,
+    expressions,
+    reads,
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Statements that run together, block by block.
+
+    `shared[k]` lists, per statement, that statement's k-th shared axis; extents are equal along a row of it. No shared axis at
+    all: the group runs on one thread, or parallelises a reduction.
+    """
+
+    statements: tuple[Statement, ...]
+    shared: tuple[tuple[Axis, ...], ...]
+
+    @property
+    def extents(self) -> tuple[Size, ...]:
+        return tuple(row[0].extent for row in self.shared)
+
+
+def shared_axes(statements: tuple[Statement, ...], program: Program) -> tuple[tuple[Axis, ...], ...]:
+    """The axes that every statement has and every access inside of the group respects."""
+    defined: dict[str, list[int]] = {}
+    for position, s in enumerate(statements):
+        defined.setdefault(s.buffer, []).append(position)
+    parent: dict[tuple[int, sympy.Symbol], tuple[int, sympy.Symbol]] = {}
+    broken: set[tuple[int, sympy.Symbol]] = set()
+
+    def find(x: tuple[int, sympy.Symbol]) -> tuple[int, sympy.Symbol]:
+        while parent.get(x, x) != x:
+            x = parent[x]
+        return x
+
+    for position, s in enumerate(statements):
+        for axis in _own(s):
+            if program.buffers[s.buffer].role is Role.PARAMETER:
+                broken.add((position, axis.symbol))
+        if isinstance(s, Scan):
+            broken.add((position, s.along.symbol))
+        if isinstance(s, Scatter):
+            broken.update((position, a.symbol) for a in s.axes)
+        if isinstance(s, Compute):
+            broken.update((position, a.symbol) for a, o in zip(s.axes, s.offset, strict=False) if o != 0)
+            extents = program.buffers[s.buffer].extents
+            broken.update(
+                (position, a.symbol) for a, e in zip(s.axes, extents, strict=True) if sympy.expand(a.extent - e) != 0
+            )
+        for root in expressions(s):
+            for node in walk(root):
+                if isinstance(node, Search) and node.buffer in defined:
+                    for source in defined[node.buffer]:
+                        broken.update((source, a.symbol) for a in _own(statements[source]))
+                if not isinstance(node, Load) or node.buffer not in defined:
+                    continue
+                for source in defined[node.buffer]:
+                    for axis, term in zip(_own(statements[source]), node.index, strict=True):
+                        if isinstance(term, sympy.Symbol):
+                            parent[find((source, axis.symbol))] = find((position, term))
+                        else:
+                            broken.add((source, axis.symbol))
+    roots_broken = {find(x) for x in broken}
+    for position, s in enumerate(statements):
+        roots_broken.update(find((position, a.symbol)) for a in _inner(s))
+    rows: list[tuple[Axis, ...]] = []
+    for axis in _own(statements[-1]):
+        root = find((len(statements) - 1, axis.symbol))
+        if root in roots_broken:
+            continue
+        row: list[Axis] = []
+        for position, s in enumerate(statements):
+            match = [a for a in _own(s) if find((position, a.symbol)) == root]
+            if len(match) == 1:
+                row.append(match[0])
+        if len(row) == len(statements) and all(sympy.expand(a.extent - row[0].extent) == 0 for a in row):
+            rows.append(tuple(row))
+    return tuple(rows)
+
+
+def _own(s: Statement) -> tuple[Axis, ...]:
+    return s.initial_axes if isinstance(s, Scatter) else s.axes
+
+
+def _inner(s: Statement) -> tuple[Axis, ...]:
+    match s:
+        case Reduce() | Contract():
+            return s.reduced
+        case SegmentReduce():
+            return (s.position,)
+        case _:
+            return ()
+
+
+def parallelism(shared: tuple[tuple[Axis, ...], ...], hints: dict[str, int]) -> int:
+    total = 1
+    for row in shared:
+        total *= extent_hint(row[0].extent, hints)
+    return total
+
+
+def group(program: Program, choices: Choices, alone: set[str]) -> list[Group]:
+    """Greedy fusion in program order: a statement joins the last group where enough parallel work remains.
+
+    Statements of `alone` (buffers) are left out: they are prepared beforehand.
+    """
+    statements = [s for s in program.statements if s.buffer not in alone]
+    groups: list[list[Statement]] = []
+    enough = 16
+    for s in statements:
+        joined = False
+        if groups:
+            candidate = (*groups[-1], s)
+            before = parallelism(shared_axes(tuple(groups[-1]), program), program.hints)
+            after = parallelism(shared_axes(candidate, program), program.hints)
+            possible = after >= min(enough, before) and after > 1 and _related(groups[-1], s)
+            if possible:
+                joined = not choices.flag(f"split.{s.buffer}", after * 64 < before)
+        if joined:
+            groups[-1].append(s)
+        else:
+            groups.append([s])
+    return [Group(tuple(g), shared_axes(tuple(g), program)) for g in groups]
+
+
+def _related(members: list[Statement], s: Statement) -> bool:
+    """Whether fusing saves traffic: s reads what a member writes, or reads what a member reads."""
+    written = {m.buffer for m in members}
+    read = {r for m in members for r in reads(m)}
+    return bool((written | read) & {*reads(s), s.buffer})
