@@ -57,14 +57,14 @@ class Ledger:
             self.finish(reason)
 
     def claim(self, kernel_id: str, owner: tuple[int, int], spent: Spent) -> Claim:
-        """Ask for the evaluation of a kernel that no node has. The owner may ask again for what it holds."""
+        """Ask for the evaluation of a kernel that no node has. An island's own candidates count like others'."""
         self.check(spent)
         if self._reason:
             return Claim.OVER
-        if self._owners.get(kernel_id, owner) != owner:
+        if kernel_id in self._owners:
             return Claim.BUSY
         limit = self._budget.evaluations
-        if kernel_id not in self._owners and limit is not None and spent.evaluations + len(self._owners) >= limit:
+        if limit is not None and spent.evaluations + len(self._owners) >= limit:
             return Claim.WAIT
         self._owners[kernel_id] = owner
         return Claim.GRANTED

@@ -5,13 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernelevolve.core.graph import Expansion, Memory, Node, Phase
 from kernelevolve.search.base import Strategy, View
 from tests.conformance.records import make_entry
 
+# Each strategy's class runs the inherited tests with an instance of its own, which is what this check warns of.
+_INHERITED = [HealthCheck.differing_executors]
 _FITNESS = st.one_of(st.just(0.0), st.floats(0.01, 20.0), st.sampled_from([1.0, 2.0]))
 
 
@@ -42,7 +44,7 @@ class StrategyConformance(ABC):
     def make(self, seed: int) -> Strategy: ...
 
     @given(st.lists(_FITNESS, min_size=1, max_size=60), st.integers(0, 99))
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40, deadline=None, suppress_health_check=_INHERITED)
     def test_telling_the_log_again_gives_the_same_answers(self, fitnesses: list[float], seed: int) -> None:
         strategy = self.make(seed)
         log, _ = simulate(strategy, fitnesses, seed)
@@ -54,7 +56,7 @@ class StrategyConformance(ABC):
             assert replayed.ask(view) == strategy.ask(view)
 
     @given(st.lists(_FITNESS, min_size=1, max_size=40), st.integers(0, 99))
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30, deadline=None, suppress_health_check=_INHERITED)
     def test_ask_changes_nothing(self, fitnesses: list[float], seed: int) -> None:
         once, often = self.make(seed), self.make(seed)
         log, _ = simulate(once, fitnesses, seed)
@@ -66,7 +68,7 @@ class StrategyConformance(ABC):
         assert often.ask(view) == once.ask(view)
 
     @given(st.lists(_FITNESS, min_size=1, max_size=60), st.integers(0, 99))
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30, deadline=None, suppress_health_check=_INHERITED)
     def test_parents_were_told_and_drafts_come_first(self, fitnesses: list[float], seed: int) -> None:
         strategy = self.make(seed)
         told: set[str] = set()

@@ -1,4 +1,4 @@
-"""Doubles of the operator and the evaluator: instant, or failing on demand, with marks on disk of what was evaluated."""
+"""Doubles of the operator and the evaluator: instant or failing on demand, with marks of what was evaluated."""
 
 from __future__ import annotations
 

@@ -27,7 +27,8 @@ def finish(archipelago: Archipelago) -> Progress:
 
 @pytest.mark.parametrize("search", ["greedy", "evolutionary"])
 def test_the_budget_is_met_exactly_and_migrants_arrive(make: Make, tmp_path: Path, marks: Path, search: str) -> None:
-    with make(Budget(evaluations=90), search=search, count=3, in_flight=4) as archipelago:
+    evaluator = DoubleEvaluator(marks, seconds=0.05)
+    with make(Budget(evaluations=90), evaluator=evaluator, search=search, count=3, in_flight=4) as archipelago:
         *_, last = archipelago.watch(0.05)
         (best, kernel), *_ = archipelago.best(3)
     assert last.done
@@ -43,7 +44,7 @@ def test_the_budget_is_met_exactly_and_migrants_arrive(make: Make, tmp_path: Pat
     store = SqliteStore(tmp_path / "run")
     for island in range(3):
         log = list(store.log(island))
-        assert {node.island for node in log} == {island, (island - 1) % 3}
+        assert {node.island for node in log} >= {island, (island - 1) % 3}
         own = [node for node in log if node.island == island]
         assert sorted(node.step for node in own) == list(range(len(own)))
     store.close()
@@ -138,13 +139,15 @@ def test_an_island_that_dies_is_started_again(make: Make, tmp_path: Path, marks:
 
 
 def test_islands_that_keep_dying_end_the_run(make: Make, marks: Path) -> None:
-    with (
-        pytest.raises(ray.exceptions.RayActorError),
-        make(Budget(seconds=60), evaluator=DoubleEvaluator(marks, seconds=0.02), restarts=1) as archipelago,
-    ):
-        for progress in archipelago.watch(0.05):
-            if progress.nodes:
-                ray.kill(archipelago._islands[1])
+    def kill_the_second(archipelago: Archipelago) -> None:
+        with archipelago:
+            for progress in archipelago.watch(0.05):
+                if progress.nodes:
+                    ray.kill(archipelago._islands[1])
+
+    archipelago = make(Budget(seconds=60), evaluator=DoubleEvaluator(marks, seconds=0.02), restarts=1)
+    with pytest.raises(ray.exceptions.RayActorError):
+        kill_the_second(archipelago)
 
 
 def test_a_second_driver_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,16 @@ def test_a_killed_run_resumes_without_loss_or_repetition(make: Make, tmp_path: P
     driver.wait()
     driver.stdout.close()
 
+    # The cluster of a killed driver takes a moment to end.
+    store = SqliteStore(tmp_path / "run", patience=15)
+    before = {node.id: node for island in range(2) for node in store.log(island)}
+    store.close()
+    assert len(before) >= seen
+    begun = evaluated(marks)
+    assert len(begun) == len(set(begun))
+    for file in marks.iterdir():
+        file.unlink()
+
     first: int | None = None
     with make(Budget(evaluations=10**6), search="greedy") as archipelago:
         for progress in archipelago.watch(0.05):
@@ -52,14 +62,14 @@ def test_a_killed_run_resumes_without_loss_or_repetition(make: Make, tmp_path: P
             if progress.nodes >= first + 60:
                 break
     assert first is not None
-    assert first >= seen
+    assert first >= len(before)
     store = SqliteStore(tmp_path / "run")
-    kernels = {node.kernel_id for island in range(2) for node in store.log(island) if not node.cached}
-    repeated = len(evaluated(marks)) - len(set(evaluated(marks)))
-    assert repeated == 0
-    assert kernels <= set(evaluated(marks))
-    # Lost is at most what was in flight at the two ends.
-    assert len(set(evaluated(marks)) - kernels) <= 8
+    after = {node.id: node for island in range(2) for node in store.log(island)}
+    assert after.items() >= before.items()
+    known = {node.kernel_id for node in before.values()}
+    assert not known & set(evaluated(marks))
+    # What had begun and is not in the store was in flight: two candidates on each of two islands.
+    assert len(set(begun) - known) <= 4
     for island in range(2):
         own = [node.step for node in store.log(island) if node.island == island]
         assert len(own) == len(set(own))

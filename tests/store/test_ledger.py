@@ -9,7 +9,7 @@ ANN, BEA = (0, 1), (1, 1)
 def test_one_owner_per_kernel() -> None:
     ledger = Ledger(Budget(), max_repeats=5)
     assert ledger.claim("a", ANN, Spent()) is Claim.GRANTED
-    assert ledger.claim("a", ANN, Spent()) is Claim.GRANTED
+    assert ledger.claim("a", ANN, Spent()) is Claim.BUSY
     assert ledger.claim("a", BEA, Spent()) is Claim.BUSY
     ledger.release("a", BEA)
     assert ledger.claim("a", BEA, Spent()) is Claim.BUSY

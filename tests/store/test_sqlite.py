@@ -139,9 +139,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_keeps_what_was_inserted(small_disk: Path) -> None:
     store = SqliteStore(small_disk / "run")
+    inserting = (store.insert([make_entry(step)]) for step in range(10_000))
     with pytest.raises(UserError, match="is full"):
-        for step in range(10_000):
-            store.insert([make_entry(step)])
+        list(inserting)
     count = int(store.statistics()["nodes"])
     assert count > 10
     assert [node.step for node in store.log(0)] == list(range(count))
