@@ -1,0 +1,335 @@
+"""The one process that owns a run's folder, and what islands call it through."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, TypeVar
+
+import ray
+from ray.exceptions import RayTaskError
+
+from kernelevolve.core.budget import Budget, Spent
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.evaluation import Evaluation, Status
+from kernelevolve.core.graph import Node
+from kernelevolve.core.kernel import Kernel
+from kernelevolve.store.ledger import Claim, Ledger
+from kernelevolve.store.snapshot import Improvement, IslandTally, Snapshot
+from kernelevolve.store.sqlite import SqliteStore
+
+_PAGE = 2000
+_MAIL = 64
+_IMPROVEMENTS = 50
+
+T = TypeVar("T")
+Entry = tuple[Node, Kernel]
+
+
+@dataclass(frozen=True)
+class Member:
+    """An island's incarnation: what an earlier one still sends is refused."""
+
+    island: int
+    epoch: int
+    next_step: int
+    seconds: float
+    """On the run's clock, at the time of enlisting."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """To a claim."""
+
+    claim: Claim
+    evaluation: Evaluation | None = None
+    """With `Claim.KNOWN`."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """For an insert."""
+
+    fraction: float
+    """Of the budget."""
+    mail: tuple[str, ...]
+    """Ids of nodes that other islands sent since the last receipt."""
+
+
+class StoreActor:
+    """Inserts that arrive together are one transaction; claims are answered from memory.
+
+    An asyncio Ray actor: each method runs on one event loop, so that nothing needs a lock.
+    """
+
+    def __init__(self, folder: Path, budget: Budget, max_repeats: int, patience: float) -> None:
+        self._folder = folder
+        self._patience = patience
+        self._budget = budget
+        self._ledger = Ledger(budget, max_repeats)
+        self._epochs: Counter[int] = Counter()
+        self._queue: list[tuple[list[Entry], asyncio.Future[None]]] = []
+        self._commit: asyncio.Task[None] | None = None
+        self._mail: defaultdict[int, deque[str]] = defaultdict(lambda: deque(maxlen=_MAIL))
+        self._statuses: defaultdict[int, Counter[Status]] = defaultdict(Counter)
+        self._cached: Counter[int] = Counter()
+        self._best: defaultdict[int, float] = defaultdict(float)
+        self._improvements: deque[Improvement] = deque(maxlen=_IMPROVEMENTS)
+
+    async def open(self) -> None:
+        """Open the folder. Raises `UserError` as `SqliteStore` does; a constructor could not, across processes."""
+        self._changed = asyncio.Condition()
+        self._store = SqliteStore(self._folder, self._patience)
+        self._earlier_seconds = self._store.statistics()["seconds"]
+        self._started = time.monotonic()
+        for island, status, count, fitness in self._store.tallies():
+            self._statuses[island][Status(status)] += count
+            self._best[island] = max(self._best[island], fitness)
+
+    async def enlist(self, island: int) -> Member:
+        """Make the caller the island's only incarnation: what an earlier one has under way is inserted first."""
+        await self._drained()
+        self._epochs[island] += 1
+        self._ledger.release_island(island)
+        await self._notify()
+        return Member(island, self._epochs[island], self._store.next_step(island), self._seconds())
+
+    async def log_page(self, island: int, start: int) -> list[str]:
+        return self._store.log_page(island, start, _PAGE)
+
+    async def fetch(self, node_ids: Sequence[str]) -> list[Entry]:
+        nodes = [self._store.node(node_id) for node_id in node_ids]
+        return [(node, self._store.kernel(node.kernel_id)) for node in nodes]
+
+    async def claim(self, member: Member, kernel_id: str, patient: bool) -> Answer:
+        """Ask whether a kernel may be evaluated; a patient caller waits while another evaluates it."""
+        owner = (member.island, member.epoch)
+        async with self._changed:
+            while True:
+                self._check(member)
+                evaluation = self._store.evaluation(kernel_id)
+                if evaluation is not None:
+                    claim = Claim.OVER if self._ended() else Claim.KNOWN
+                    return Answer(claim, evaluation)
+                claim = self._ledger.claim(kernel_id, owner, self._spent())
+                if claim is not Claim.WAIT and not (claim is Claim.BUSY and patient):
+                    return Answer(claim)
+                await self._changed.wait()
+
+    async def release(self, member: Member, kernel_id: str) -> None:
+        """The caller will not evaluate the kernel that it claimed."""
+        self._ledger.release(kernel_id, (member.island, member.epoch))
+        await self._notify()
+
+    async def insert(self, member: Member, entries: list[Entry]) -> Receipt:
+        """Insert nodes of the caller's island; they are on disk when this returns."""
+        self._check(member)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((entries, done))
+        if self._commit is None:
+            self._commit = asyncio.create_task(self._commit_queue())
+        await done
+        for node, _ in entries:
+            self._ledger.settle(node.kernel_id, (member.island, member.epoch), node.cached)
+        self._ended()
+        await self._notify()
+        mail = tuple(self._mail.pop(member.island, ()))
+        return Receipt(self._budget.fraction(self._spent()), mail)
+
+    async def receive(self, member: Member, node_ids: Sequence[str]) -> None:
+        """Append migrants to the log of the caller's island."""
+        self._check(member)
+        self._store.receive(member.island, node_ids)
+
+    async def send(self, island: int, node_ids: Sequence[str]) -> None:
+        """Leave nodes for an island; its next receipt names them. The oldest of too many are dropped."""
+        self._mail[island].extend(node_ids)
+
+    async def finish(self, reason: str) -> None:
+        """End the run: claims are answered with `Claim.OVER` from now on."""
+        self._ledger.finish(reason)
+        await self._notify()
+
+    async def snapshot(self) -> Snapshot:
+        self._ended()
+        await self._notify()
+        spent = self._spent()
+        statistics = self._store.statistics()
+        return Snapshot(
+            spent=spent,
+            fraction=self._budget.fraction(spent),
+            nodes=int(statistics["nodes"]),
+            statuses={status: int(statistics[f"status.{status}"]) for status in Status},
+            islands=tuple(
+                IslandTally(
+                    island=island,
+                    nodes=sum(self._statuses[island].values()),
+                    cached=self._cached[island],
+                    best_fitness=self._best[island],
+                    statuses=dict(self._statuses[island]),
+                )
+                for island in sorted(self._statuses.keys() | self._epochs.keys())
+            ),
+            best=next(iter(self._store.best()), None),
+            improvements=tuple(self._improvements),
+            reason=self._ledger.reason,
+        )
+
+    async def best(self, count: int) -> list[Entry]:
+        """The fittest correct nodes with different kernels, best first."""
+        return [(node, self._store.kernel(node.kernel_id)) for node in self._store.best(count)]
+
+    async def close(self) -> None:
+        """Write what is under way and give the folder back."""
+        await self._drained()
+        self._store.close()
+
+    async def _commit_queue(self) -> None:
+        # One turn of the loop lets the calls that arrived during the last commit join this one.
+        await asyncio.sleep(0)
+        batch, self._queue = self._queue, []
+        self._commit = None
+        try:
+            self._write([entry for entries, _ in batch for entry in entries])
+        except ValueError:
+            self._commit_alone(batch)
+        except UserError as error:
+            for _, done in batch:
+                done.set_exception(error)
+        else:
+            for _, done in batch:
+                done.set_result(None)
+
+    def _commit_alone(self, batch: Iterable[tuple[list[Entry], asyncio.Future[None]]]) -> None:
+        """Only the caller of a contradictory insert gets its error."""
+        for entries, done in batch:
+            try:
+                self._write(entries)
+            except (ValueError, UserError) as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+    def _write(self, entries: list[Entry]) -> None:
+        best = self._store.statistics()["best_fitness"]
+        self._store.insert(entries)
+        for node, _ in entries:
+            if node.cached:
+                self._cached[node.island] += 1
+            else:
+                self._statuses[node.island][node.evaluation.status] += 1
+            self._best[node.island] = max(self._best[node.island], node.fitness)
+            if node.fitness > best:
+                best = node.fitness
+                self._improvements.append(
+                    Improvement(
+                        seconds=node.seconds,
+                        island=node.island,
+                        node_id=node.id,
+                        fitness=node.fitness,
+                        operator=node.operator,
+                        note=node.note,
+                    )
+                )
+
+    async def _drained(self) -> None:
+        while self._commit is not None:
+            await asyncio.wait([self._commit])
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _check(self, member: Member) -> None:
+        if self._epochs[member.island] != member.epoch:
+            raise RuntimeError(f"island {member.island} was started again: its earlier process has no say any more")
+
+    def _ended(self) -> bool:
+        self._ledger.check(self._spent())
+        return self._ledger.reason is not None
+
+    def _seconds(self) -> float:
+        return self._earlier_seconds + time.monotonic() - self._started
+
+    def _spent(self) -> Spent:
+        statistics = self._store.statistics()
+        return Spent(
+            seconds=self._seconds(),
+            evaluations=int(statistics["kernels"]),
+            best_fitness=statistics["best_fitness"],
+            since_improvement=int(statistics["since_improvement"]),
+        )
+
+
+class StoreClient:
+    """The store actor's methods as plain coroutines, for islands. Errors of users arrive as `UserError`."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    async def enlist(self, island: int) -> Member:
+        return await _answer(self._actor.enlist.remote(island), Member)
+
+    async def log(self, island: int) -> AsyncIterator[Node]:
+        """What the island's strategy was told, in order."""
+        start = 0
+        while page := await _answer(self._actor.log_page.remote(island, start), list[str]):
+            for text in page:
+                yield Node.model_validate_json(text)
+            start += len(page)
+
+    async def fetch(self, node_ids: Sequence[str]) -> list[Entry]:
+        """Raises KeyError for an unknown node."""
+        return await _answer(self._actor.fetch.remote(node_ids), list[Entry])
+
+    async def claim(self, member: Member, kernel_id: str, *, patient: bool) -> Answer:
+        return await _answer(self._actor.claim.remote(member, kernel_id, patient), Answer)
+
+    def release(self, member: Member, kernel_id: str) -> None:
+        """Does not wait: the caller may be in the middle of being cancelled."""
+        self._actor.release.remote(member, kernel_id)
+
+    async def insert(self, member: Member, entries: list[Entry]) -> Receipt:
+        return await _answer(self._actor.insert.remote(member, entries), Receipt)
+
+    async def receive(self, member: Member, node_ids: Sequence[str]) -> None:
+        await _answer(self._actor.receive.remote(member, node_ids), NoneType)
+
+    async def send(self, island: int, node_ids: Sequence[str]) -> None:
+        await _answer(self._actor.send.remote(island, node_ids), NoneType)
+
+
+def start_store(folder: Path, budget: Budget, *, max_repeats: int, patience: float) -> Any:
+    """Start the actor and open the folder. Raises `UserError` as `SqliteStore` does. Returns the actor's handle."""
+    actor = (
+        ray.remote(StoreActor).options(num_cpus=0, max_concurrency=10_000).remote(folder, budget, max_repeats, patience)
+    )
+    ask(actor.open.remote())
+    return actor
+
+
+def ask(reference: Any) -> Any:
+    """`ray.get`, with errors of users as they were raised."""
+    try:
+        return ray.get(reference)
+    except RayTaskError as error:
+        raise _plain(error) from None
+
+
+async def _answer(reference: Awaitable[Any], kind: type[T]) -> T:
+    """Await an actor's answer, which is of the given kind."""
+    del kind
+    try:
+        answer: T = await reference
+        return answer
+    except RayTaskError as error:
+        raise _plain(error) from None
+
+
+def _plain(error: RayTaskError) -> BaseException:
+    return UserError(str(error.cause)) if isinstance(error.cause, UserError) else error

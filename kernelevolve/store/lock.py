@@ -1,0 +1,44 @@
+"""One driver per run folder: a lock that the operating system releases when its holder dies, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from kernelevolve.core.errors import UserError
+
+_POLL_SECONDS = 0.05
+
+
+class FolderLock:
+    """Holds `<folder>/.lock` from construction to `release`, or to the end of the process.
+
+    Waits `patience` seconds for another holder to go away: the processes of a run that was killed need a moment to end.
+    Raises `UserError` when it is still held then.
+    """
+
+    def __init__(self, folder: Path, patience: float = 0.0) -> None:
+        self._descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    holder = os.pread(self._descriptor, 32, 0).decode().strip() or "unknown"
+                    os.close(self._descriptor)
+                    raise UserError(
+                        f"another run uses {folder} (process {holder}): wait for it to end, or choose another run.dir"
+                    ) from None
+                time.sleep(_POLL_SECONDS)
+            else:
+                break
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -1,0 +1,72 @@
+"""The tables of `graph.sqlite`, and opening it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from kernelevolve.core.errors import UserError
+
+FORMAT = "1"
+"""Raised whenever a store written before could not be read as it is."""
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE kernels (
+    id TEXT PRIMARY KEY,
+    language TEXT NOT NULL,
+    knobs TEXT NOT NULL,
+    status TEXT NOT NULL,
+    fitness REAL NOT NULL,
+    evaluation TEXT NOT NULL,
+    node TEXT NOT NULL,
+    number INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX kernels_by_fitness ON kernels (fitness DESC, number) WHERE status = 'ok';
+CREATE TABLE nodes (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    island INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    kernel TEXT NOT NULL,
+    cached INTEGER NOT NULL,
+    record TEXT NOT NULL,
+    evaluation TEXT
+);
+CREATE INDEX nodes_by_step ON nodes (island, step);
+CREATE TABLE log (
+    island INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    node TEXT NOT NULL,
+    PRIMARY KEY (island, position)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX log_by_node ON log (island, node);
+CREATE TABLE counters (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open `graph.sqlite`, making its tables where it is new. A commit is on disk when it returns.
+
+    Raises `UserError` for a file that is no store, or is of another format.
+    """
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+            connection.executescript(f"BEGIN; {_TABLES} INSERT INTO meta VALUES ('format', '{FORMAT}'); COMMIT;")
+        row = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise UserError(f"{path} is not a run's graph: choose another run.dir") from error
+        raise
+    if row is None or row[0] != FORMAT:
+        connection.close()
+        found = row[0] if row else "unknown"
+        raise UserError(
+            f"{path} has format {found}, this version reads format {FORMAT}:"
+            " use the version that wrote it, or another run.dir"
+        )
+    return connection

@@ -1,0 +1,234 @@
+"""The graph store of a run folder: rows in `graph.sqlite`, sources in `objects/`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from kernelevolve.core.evaluation import Evaluation, Status
+from kernelevolve.core.graph import Node
+from kernelevolve.core.kernel import Kernel
+from kernelevolve.store.base import GraphStore
+from kernelevolve.store.lock import FolderLock
+from kernelevolve.store.objects import ObjectStore, disk_errors, full_disk
+from kernelevolve.store.schema import connect
+
+_PAGE = 1000
+
+
+class SqliteStore(GraphStore):
+    """One folder, one process at a time, any number of nodes.
+
+    Sources are on disk before the row that names them; a row and its place in the log are one transaction. An
+    evaluation is stored once per kernel, and again only with a node whose evaluation differs from it. Not thread-safe.
+
+    Raises `UserError` where another process uses the folder (after `patience` seconds), its format is another, or the
+    disk is full.
+    """
+
+    def __init__(self, folder: Path, patience: float = 0.0) -> None:
+        self._folder = folder
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FolderLock(folder, patience)
+        try:
+            self._objects = ObjectStore(folder / "objects")
+            with self._errors():
+                self._db = connect(folder / "graph.sqlite")
+        except BaseException:
+            self._lock.release()
+            raise
+        self._counters: dict[str, float] = dict(self._db.execute("SELECT name, value FROM counters"))
+        self._number = self._scalar("SELECT coalesce(max(number), 0) FROM nodes")
+        self._positions: dict[int, int] = dict(
+            self._db.execute("SELECT island, max(position) + 1 FROM log GROUP BY island")
+        )
+
+    def insert(self, entries: Sequence[tuple[Node, Kernel]]) -> None:
+        fresh = self._fresh(entries)
+        if not fresh:
+            return
+        self._objects.put({kernel.id: kernel.source for _, kernel in fresh})
+        with self._transaction():
+            for node, kernel in fresh:
+                self._insert(node, kernel)
+
+    def receive(self, island: int, node_ids: Sequence[str]) -> None:
+        new = [key for key in dict.fromkeys(node_ids) if not self._in_log(island, key)]
+        for key in new:
+            if not self._row("SELECT 1 FROM nodes WHERE id = ?", key):
+                raise KeyError(key)
+        if new:
+            with self._transaction():
+                for key in new:
+                    self._append(island, key)
+
+    def log(self, island: int) -> Iterator[Node]:
+        position = 0
+        while page := self.log_page(island, position, _PAGE):
+            yield from map(Node.model_validate_json, page)
+            position += len(page)
+
+    def log_page(self, island: int, start: int, count: int) -> list[str]:
+        """The nodes at positions `start` to `start + count - 1` of an island's log, fewer at its end, as JSON: whoever
+        reads a long log validates it, so that several islands do it at once."""
+        rows = self._db.execute(
+            "SELECT nodes.record, coalesce(nodes.evaluation, kernels.evaluation) FROM log"
+            " JOIN nodes ON nodes.id = log.node JOIN kernels ON kernels.id = nodes.kernel"
+            " WHERE log.island = ? AND log.position >= ? AND log.position < ? ORDER BY log.position",
+            (island, start, start + count),
+        )
+        return [_json(record, evaluation) for record, evaluation in rows]
+
+    def tallies(self) -> Iterator[tuple[int, str, int, float]]:
+        """Per island and status: the number of nodes whose evaluation was not taken from another, and the best fitness.
+        Reads every node."""
+        yield from self._db.execute(
+            "SELECT nodes.island, kernels.status, count(*) FILTER (WHERE NOT nodes.cached), max(kernels.fitness)"
+            " FROM nodes JOIN kernels ON kernels.id = nodes.kernel GROUP BY 1, 2"
+        )
+
+    def next_step(self, island: int) -> int:
+        """The step after the last one that the island has a node of."""
+        return self._scalar("SELECT coalesce(max(step) + 1, 0) FROM nodes WHERE island = ?", island)
+
+    def node(self, node_id: str) -> Node:
+        row = self._row(
+            "SELECT nodes.record, coalesce(nodes.evaluation, kernels.evaluation) FROM nodes"
+            " JOIN kernels ON kernels.id = nodes.kernel WHERE nodes.id = ?",
+            node_id,
+        )
+        if row is None:
+            raise KeyError(node_id)
+        return Node.model_validate_json(_json(*row))
+
+    def kernel(self, kernel_id: str) -> Kernel:
+        row = self._row("SELECT language, knobs FROM kernels WHERE id = ?", kernel_id)
+        if row is None:
+            raise KeyError(kernel_id)
+        return Kernel(source=self._objects.get(kernel_id), language=row[0], knobs=json.loads(row[1]))
+
+    def evaluation(self, kernel_id: str) -> Evaluation | None:
+        row = self._row("SELECT evaluation FROM kernels WHERE id = ?", kernel_id)
+        return None if row is None else Evaluation.model_validate_json(row[0])
+
+    def best(self, count: int = 1) -> list[Node]:
+        rows = self._db.execute(
+            "SELECT node FROM kernels WHERE status = 'ok' ORDER BY fitness DESC, number LIMIT ?", (count,)
+        ).fetchall()
+        return [self.node(row[0]) for row in rows]
+
+    def statistics(self) -> Mapping[str, float]:
+        plain = {"nodes": 0.0, "kernels": 0.0, "best_fitness": 0.0, "seconds": 0.0, "since_improvement": 0.0}
+        return plain | {f"status.{status}": 0.0 for status in Status} | self._counters
+
+    def close(self) -> None:
+        self._db.close()
+        self._lock.release()
+
+    def _fresh(self, entries: Sequence[tuple[Node, Kernel]]) -> list[tuple[Node, Kernel]]:
+        """The entries that are not stored yet. Raises ValueError for one that contradicts the store or itself."""
+        fresh: dict[str, tuple[Node, Kernel]] = {}
+        for node, kernel in entries:
+            if node.kernel_id != kernel.id:
+                raise ValueError(f"node {node.id} is of kernel {node.kernel_id}, not {kernel.id}")
+            if node.id in fresh:
+                known: Node | None = fresh[node.id][0]
+            else:
+                known = self.node(node.id) if self._row("SELECT 1 FROM nodes WHERE id = ?", node.id) else None
+            if known is None:
+                for parent in node.parents:
+                    if parent not in fresh and not self._row("SELECT 1 FROM nodes WHERE id = ?", parent):
+                        raise ValueError(f"node {node.id} has the parent {parent}, which is not in the store")
+                fresh[node.id] = (node, kernel)
+            elif known != node:
+                raise ValueError(f"node {node.id} is in the store already, and differs")
+        return list(fresh.values())
+
+    def _insert(self, node: Node, kernel: Kernel) -> None:
+        self._number += 1
+        evaluation = node.evaluation.model_dump_json()
+        row = self._row("SELECT evaluation FROM kernels WHERE id = ?", kernel.id)
+        if row is None:
+            self._db.execute(
+                "INSERT INTO kernels VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    kernel.id,
+                    kernel.language,
+                    json.dumps(dict(kernel.knobs)),
+                    node.evaluation.status.value,
+                    node.fitness,
+                    evaluation,
+                    node.id,
+                    self._number,
+                ),
+            )
+        own = None if row is None or row[0] == evaluation else evaluation
+        record = node.model_dump_json(exclude={"evaluation"})
+        self._db.execute(
+            "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (self._number, node.id, node.island, node.step, node.kernel_id, node.cached, record, own),
+        )
+        self._append(node.island, node.id)
+        self._count(node, is_new_kernel=row is None)
+
+    def _append(self, island: int, node_id: str) -> None:
+        position = self._positions.get(island, 0)
+        self._db.execute("INSERT INTO log VALUES (?, ?, ?)", (island, position, node_id))
+        self._positions[island] = position + 1
+
+    def _count(self, node: Node, is_new_kernel: bool) -> None:
+        now = self.statistics()
+        changed = {"nodes": now["nodes"] + 1, "seconds": max(now["seconds"], node.seconds)}
+        if is_new_kernel:
+            status = f"status.{node.evaluation.status}"
+            better = node.fitness > now["best_fitness"]
+            changed |= {
+                "kernels": now["kernels"] + 1,
+                status: now[status] + 1,
+                "best_fitness": max(now["best_fitness"], node.fitness),
+                "since_improvement": 0.0 if better else now["since_improvement"] + 1,
+            }
+        self._db.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", changed.items())
+        self._counters |= changed
+
+    def _in_log(self, island: int, node_id: str) -> bool:
+        return self._row("SELECT 1 FROM log WHERE island = ? AND node = ?", island, node_id) is not None
+
+    def _row(self, query: str, *values: object) -> tuple[str, ...] | None:
+        row: tuple[str, ...] | None = self._db.execute(query, values).fetchone()
+        return row
+
+    def _scalar(self, query: str, *values: object) -> int:
+        return int(self._db.execute(query, values).fetchone()[0])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        saved = (dict(self._counters), self._number, dict(self._positions))
+        try:
+            with self._errors():
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+        except BaseException:
+            self._counters, self._number, self._positions = saved
+            # A failed statement may have ended the transaction by itself (a full disk does).
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+                raise full_disk(self._folder, str(error)) from error
+            raise
+
+
+def _json(record: str, evaluation: str) -> str:
+    return f'{record[:-1]},"evaluation":{evaluation}}}'
