@@ -1,0 +1,165 @@
+"""`ModelNew` out of a reference's source: its constructor and helpers stay, its forward is another one."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import libcst as cst
+import libcst.matchers as m
+
+from kernelevolve.core.errors import UserError
+
+REFERENCE = "Model"
+CANDIDATE = "ModelNew"
+_TASK_FUNCTIONS = frozenset({"get_inputs", "get_init_inputs", "get_input_variants"})
+
+_Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
+
+
+def model_new_source(task_source: str, forward_source: str, *, prelude: str = "") -> str:
+    """The source of a file that defines `ModelNew`: the class `Model` of `task_source`, its methods those of `forward_source`.
+
+    `forward_source` is the text of one or more method definitions (indented or not); each replaces the method of its
+    name or is added. `prelude` is put after the leading imports, as it is. What makes inputs goes, and with it the
+    constants and functions that nothing refers to any more. Where `Model` is bound but is no class of the file,
+    `ModelNew` derives from it.
+
+    Raises `UserError` when `task_source` is no Python or binds no `Model`; `libcst.ParserSyntaxError` when
+    `forward_source` or `prelude` is no Python.
+    """
+    try:
+        module = cst.parse_module(task_source)
+    except cst.ParserSyntaxError as error:
+        raise UserError(f"the task's source is no valid Python (line {error.raw_line}): mend it") from error
+    methods = cst.parse_module(textwrap.dedent(forward_source)).body
+    used_by_prelude = _names(cst.parse_module(prelude).body)
+    body = [statement for statement in module.body if not _is_task_only(statement)]
+    if any(isinstance(s, cst.ClassDef) and s.name.value == REFERENCE for s in body):
+        body = [
+            _with_methods(s, methods) if isinstance(s, cst.ClassDef) and s.name.value == REFERENCE else s for s in body
+        ]
+        body = list(cst.ensure_type(module.with_changes(body=body).visit(_Rename()), cst.Module).body)
+    elif any(REFERENCE in _bound(statement) for statement in body):
+        derived = cst.ensure_type(cst.parse_statement(f"\n\nclass {CANDIDATE}({REFERENCE}):\n    pass\n"), cst.ClassDef)
+        body.append(_with_methods(derived, methods))
+    else:
+        raise UserError(f"the task's source defines no class `{REFERENCE}`: name the reference's class so")
+    body = _without_unused(body, used_by_prelude)
+    at = _end_of_imports(body)
+    head = module.with_changes(body=body[:at], footer=()).code
+    tail = module.with_changes(body=body[at:], header=(), footer=()).code
+    if prelude:
+        head = head.rstrip("\n") + "\n\n" + prelude.strip("\n") + "\n\n\n"
+        tail = tail.lstrip("\n")
+    return head + tail
+
+
+def _is_task_only(statement: _Statement) -> bool:
+    if isinstance(statement, cst.FunctionDef):
+        return statement.name.value in _TASK_FUNCTIONS
+    main = m.Comparison(left=m.Name("__name__"), comparisons=[m.ComparisonTarget(operator=m.Equal())])
+    return m.matches(statement, m.If(test=main))
+
+
+def _with_methods(owner: cst.ClassDef, methods: Sequence[_Statement]) -> cst.ClassDef:
+    new = {s.name.value: s for s in methods if isinstance(s, cst.FunctionDef)}
+    old = [s for s in owner.body.body if isinstance(s, cst.SimpleStatementLine | cst.BaseCompoundStatement)]
+    if isinstance(owner.body, cst.SimpleStatementSuite):
+        old = [
+            cst.SimpleStatementLine(body=[small])
+            for small in owner.body.body
+            if isinstance(small, cst.BaseSmallStatement)
+        ]
+    body: list[_Statement] = []
+    for statement in old:
+        if isinstance(statement, cst.FunctionDef) and statement.name.value in new:
+            replacement = new.pop(statement.name.value, None)
+            if replacement is not None:
+                body.append(_led_by(replacement, statement.leading_lines))
+        elif not m.matches(statement, m.SimpleStatementLine(body=[m.Pass()])):
+            body.append(statement)
+    for number, method in enumerate(new.values()):
+        blank = [cst.EmptyLine(indent=False)] if body or number else []
+        body.append(_led_by(method, blank))
+    return owner.with_changes(body=cst.IndentedBlock(body=body))
+
+
+def _led_by(method: cst.FunctionDef, lines: Sequence[cst.EmptyLine]) -> cst.FunctionDef:
+    return cst.ensure_type(method.with_changes(leading_lines=lines), cst.FunctionDef)
+
+
+class _Rename(cst.CSTTransformer):
+    """`Model` -> `ModelNew` where it is a name; attributes and keywords of that spelling stay."""
+
+    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.Name:  # noqa: N802
+        del original_node
+        return updated_node.with_changes(value=CANDIDATE) if updated_node.value == REFERENCE else updated_node
+
+    def leave_Attribute(self, original_node: cst.Attribute, updated_node: cst.Attribute) -> cst.Attribute:  # noqa: N802
+        return updated_node.with_changes(attr=original_node.attr)
+
+    def leave_Arg(self, original_node: cst.Arg, updated_node: cst.Arg) -> cst.Arg:  # noqa: N802
+        return updated_node.with_changes(keyword=original_node.keyword)
+
+
+def _names(nodes: Sequence[cst.CSTNode]) -> frozenset[str]:
+    """Every name that is read or written below `nodes`, and every word of their strings (annotations, `__all__`)."""
+    found: set[str] = set()
+    for node in nodes:
+        found |= {str(cst.ensure_type(n, cst.Name).value) for n in m.findall(node, m.Name())}
+        for text in m.findall(node, m.SimpleString()):
+            found.add(str(cst.ensure_type(text, cst.SimpleString).raw_value))
+    return frozenset(found)
+
+
+def _bound(statement: _Statement) -> frozenset[str]:
+    """The names that a statement binds, where it does nothing besides; empty for all that may have another effect."""
+    if isinstance(statement, cst.FunctionDef) and not statement.decorators:
+        return frozenset({statement.name.value})
+    if isinstance(statement, cst.SimpleStatementLine):
+        bound: set[str] = set()
+        for small in statement.body:
+            if isinstance(small, cst.Assign):
+                if not all(isinstance(target.target, cst.Name | cst.Tuple) for target in small.targets):
+                    return frozenset()
+                bound |= _names([target.target for target in small.targets])
+            elif isinstance(small, cst.AnnAssign) and isinstance(small.target, cst.Name):
+                bound.add(small.target.value)
+            elif isinstance(small, cst.Import | cst.ImportFrom) and not isinstance(small.names, cst.ImportStar):
+                for alias in small.names:
+                    bound.add(alias.evaluated_alias or alias.evaluated_name.partition(".")[0])
+            else:
+                return frozenset()
+        return frozenset(bound)
+    return frozenset()
+
+
+def _without_unused(body: Sequence[_Statement], used: frozenset[str]) -> list[_Statement]:
+    """Drop constants and plain functions to which nothing that stays refers; imports and calls stay."""
+    kept = list(body)
+    while True:
+        names = [_names([statement]) for statement in kept]
+        rest = []
+        for i, statement in enumerate(kept):
+            bound = frozenset() if _has_effect(statement) else _bound(statement)
+            needed = used.union(*(n for j, n in enumerate(names) if j != i))
+            if not bound or bound & needed:
+                rest.append(statement)
+        if len(rest) == len(kept):
+            return kept
+        kept = rest
+
+
+def _has_effect(statement: _Statement) -> bool:
+    if isinstance(statement, cst.FunctionDef):
+        return False
+    return bool(m.findall(statement, m.Call() | m.Import() | m.ImportFrom()))
+
+
+def _end_of_imports(body: Sequence[_Statement]) -> int:
+    """The index behind the docstring and the leading imports."""
+    leading = m.SimpleStatementLine(
+        body=[m.Import() | m.ImportFrom() | m.Expr(m.SimpleString() | m.ConcatenatedString())]
+    )
+    return next((i for i, statement in enumerate(body) if not m.matches(statement, leading)), len(body))
