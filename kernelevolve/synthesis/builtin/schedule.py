@@ -86,6 +86,10 @@ def shared_axes(statements: tuple[Statement, ...], program: Program) -> tuple[tu
                             parent[find((source, axis.symbol))] = find((position, term))
                         else:
                             broken.add((source, axis.symbol))
+    for sources in defined.values():
+        for other in sources[1:]:
+            for a, b in zip(_own(statements[sources[0]]), _own(statements[other]), strict=True):
+                parent[find((other, b.symbol))] = find((sources[0], a.symbol))
     roots_broken = {find(x) for x in broken}
     for position, s in enumerate(statements):
         roots_broken.update(find((position, a.symbol)) for a in _inner(s))

@@ -12,11 +12,11 @@ from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.traced.expr import (
     Expr,
     IndexTerm,
+    IndexValue,
     Load,
     Op,
     Search,
     Size,
-    loads,
     rewrite,
     substitute,
     walk,
@@ -82,41 +82,143 @@ def map_expressions(statement: Statement, fn: Callable[[Expr], Expr]) -> Stateme
 
 def inline(program: Program, choices: Choices) -> Program:
     """Replace loads of elementwise intermediates by what computes them, where that saves more than it repeats."""
-    definers: dict[str, int] = {}
+    chosen = _inlined(program, choices)
+    values: dict[str, Compute] = {}
+    kept: list[Statement] = []
+
+    def swap(node: Expr) -> Expr | None:
+        if isinstance(node, Load) and node.buffer in values:
+            source = values[node.buffer]
+            return substitute(source.value, {a.symbol: t for a, t in zip(source.axes, node.index, strict=True)})
+        return None
+
     for s in program.statements:
-        definers[s.buffer] = definers.get(s.buffer, 0) + 1
+        fresh = map_expressions(s, lambda e: rewrite(e, swap))
+        if s.buffer in chosen and isinstance(fresh, Compute):
+            values[s.buffer] = fresh
+        else:
+            kept.append(fresh)
+    return _pruned(program, kept)
+
+
+def _inlined(program: Program, choices: Choices) -> set[str]:
+    """Buffers to inline, decided from the results backwards: a value that one loop nest alone needs is computed there;
+    one that several need is stored or repeated, as the knob `store.<buffer>` says."""
+    definers: dict[str, int] = {}
     consumers: dict[str, list[Statement]] = {}
     searched: set[str] = set()
     for s in program.statements:
+        definers[s.buffer] = definers.get(s.buffer, 0) + 1
         for name in reads(s):
             consumers.setdefault(name, []).append(s)
         for e in expressions(s):
             searched.update(n.buffer for n in walk(e) if isinstance(n, Search))
-    inlined: dict[str, Compute] = {}
-    kept: list[Statement] = []
-
-    def expand(expr: Expr) -> Expr:
-        def swap(node: Expr) -> Expr | None:
-            if isinstance(node, Load) and node.buffer in inlined:
-                source = inlined[node.buffer]
-                return substitute(source.value, {a.symbol: t for a, t in zip(source.axes, node.index, strict=True)})
-            return None
-
-        return rewrite(expr, swap)
-
-    for s in program.statements:
-        fresh = map_expressions(s, expand)
-        if (
-            isinstance(fresh, Compute)
-            and definers[s.buffer] == 1
-            and program.buffers[s.buffer].role is Role.INTERMEDIATE
-            and s.buffer not in searched
-            and _worth_inlining(fresh, consumers.get(s.buffer, []), choices)
+    chosen: set[str] = set()
+    nests: dict[str, list[Statement]] = {}
+    """Per inlined buffer, the statements that will compute it."""
+    for s in reversed(program.statements):
+        users: dict[int, Statement] = {}
+        for c in consumers.get(s.buffer, []):
+            for nest in nests[c.buffer] if c.buffer in chosen else [c]:
+                users[id(nest)] = nest
+        nests[s.buffer] = list(users.values())
+        if not isinstance(s, Compute) or definers[s.buffer] != 1 or s.buffer in searched:
+            continue
+        if program.buffers[s.buffer].role is not Role.INTERMEDIATE:
+            continue
+        own = cost(s.value)
+        plain = isinstance(s.value, Load) and all(isinstance(t, sympy.Basic) for t in s.value.index)
+        if any(isinstance(c, Contract) for c in consumers.get(s.buffer, [])):
+            inlines = plain
+        elif (
+            plain
+            or own <= 3
+            or not any(a.extent != 1 for a in s.axes)
+            or (len(users) == 1 and not _revisits(s, next(iter(users.values()))))
         ):
-            inlined[s.buffer] = fresh
+            inlines = True
         else:
-            kept.append(fresh)
-    return _pruned(program, kept)
+            inlines = not choices.flag(f"store.{s.buffer}", own >= 8)
+        if inlines:
+            chosen.add(s.buffer)
+    return chosen
+
+
+def _revisits(definition: Compute, consumer: Statement) -> bool:
+    """Whether the consumer reads each element more than once: it loops over axes that the definition lacks."""
+    axes = [*consumer.axes, *(consumer.reduced if isinstance(consumer, Reduce) else ())]
+    return sum(a.extent != 1 for a in axes) > sum(a.extent != 1 for a in definition.axes)
+
+
+def collapse_reductions(program: Program) -> Program:
+    """Merge neighbouring reduced axes that every access walks through as one, so that short ones run as long vectors."""
+    statements: list[Statement] = []
+    for s in program.statements:
+        fresh = s
+        k = 0
+        while isinstance(fresh, Reduce) and not fresh.kind.startswith("arg") and k + 1 < len(fresh.reduced):
+            merged = _merged(fresh, k, program)
+            if merged is None:
+                k += 1
+            else:
+                fresh = merged
+        statements.append(fresh)
+    return replace(program, statements=tuple(statements))
+
+
+def _merged(s: Reduce, k: int, program: Program) -> Reduce | None:
+    outer, inner = s.reduced[k], s.reduced[k + 1]
+    if not walks_as_one(list(expressions(s)), outer, inner, program.buffers):
+        return None
+    value = substitute(s.value, {outer.symbol: sympy.Integer(0)})
+    wide = Axis(inner.symbol, sympy.expand(outer.extent * inner.extent))
+    return replace(s, value=value, reduced=(*s.reduced[:k], wide, *s.reduced[k + 2 :]))
+
+
+def walks_as_one(roots: list[Expr], outer: Axis, inner: Axis, buffers: dict[str, Buffer]) -> bool:
+    """Whether every access moves by inner.extent steps of `inner` for one of `outer`."""
+    both = {outer.symbol, inner.symbol}
+    for root in roots:
+        for node in walk(root):
+            if isinstance(node, IndexValue) and both & node.index.free_symbols:
+                return False
+            if isinstance(node, Search) and any(both & t.free_symbols for t in node.row if isinstance(t, sympy.Basic)):
+                return False
+            if isinstance(node, Load):
+                a, b = (axis_stride(node, x, buffers) for x in (outer, inner))
+                if a is None or b is None or sympy.expand(a - b * inner.extent) != 0:
+                    return False
+    return True
+
+
+def retarget(program: Program) -> Program:
+    """Let what a result merely copies be computed in place of it."""
+    statements = list(program.statements)
+    buffers = dict(program.buffers)
+    for copy in program.statements:
+        if not isinstance(copy, Compute) or buffers[copy.buffer].role is not Role.OUTPUT:
+            continue
+        source = copy.value
+        if not isinstance(source, Load) or buffers[source.buffer].role is not Role.INTERMEDIATE:
+            continue
+        if source.index != tuple(a.symbol for a in copy.axes) or source.dtype != buffers[copy.buffer].dtype:
+            continue
+        old, new = source.buffer, copy.buffer
+
+        def swap(node: Expr, old: str = old, new: str = new) -> Expr | None:
+            return Load(new, node.index, node.dtype) if isinstance(node, Load) and node.buffer == old else None
+
+        if any(isinstance(n, Search) and n.buffer == old for s in statements for e in expressions(s) for n in walk(e)):
+            continue
+        statements = [
+            replace(
+                map_expressions(s, lambda e, swap=swap: rewrite(e, swap)), buffer=new if s.buffer == old else s.buffer
+            )
+            for s in statements
+            if s is not copy
+        ]
+        del buffers[old]
+    return replace(program, statements=tuple(statements), buffers=buffers)
 
 
 def _pruned(program: Program, statements: Iterable[Statement]) -> Program:
@@ -125,33 +227,6 @@ def _pruned(program: Program, statements: Iterable[Statement]) -> Program:
     buffers = {n: b for n, b in program.buffers.items() if n in used or b.role is Role.INPUT}
     constants = {n: v for n, v in program.constants.items() if n in used}
     return replace(program, statements=statements, buffers=buffers, constants=constants)
-
-
-def _worth_inlining(definition: Compute, consumers: list[Statement], choices: Choices) -> bool:
-    plain = isinstance(definition.value, Load) and all(isinstance(t, sympy.Basic) for t in definition.value.index)
-    if any(isinstance(c, Contract) for c in consumers):
-        return plain and all(isinstance(c, Contract) or _pure(definition.value) for c in consumers)
-    if isinstance(definition.value, Load) and plain:
-        return True
-    work = cost(definition.value)
-    uses = sum(1 for c in consumers for e in expressions(c) for n in loads(e) if n.buffer == definition.buffer)
-    if not consumers or work <= 3 or not definition.axes:
-        return bool(consumers) and (uses == 1 or work <= 3)
-    if uses == 1 and len(consumers) == 1 and not _revisits(definition, consumers[0]):
-        return True
-    return not choices.flag(f"store.{definition.buffer}", work >= 8)
-
-
-def _pure(expr: Expr) -> bool:
-    return isinstance(expr, Load)
-
-
-def _revisits(definition: Compute, consumer: Statement) -> bool:
-    """Whether the consumer reads each element more than once: it loops over axes that the definition lacks."""
-    axes = len(consumer.axes)
-    if isinstance(consumer, Reduce):
-        axes += len(consumer.reduced)
-    return axes > len(definition.axes)
 
 
 def reassociate(program: Program, choices: Choices) -> Program:

@@ -57,8 +57,8 @@ def _axes(s: Statement) -> tuple[object, ...]:
 
 
 def read_elsewhere(groups: list[Group], index: int) -> set[str]:
-    """Buffers that groups other than this one read."""
-    return {r for i, g in enumerate(groups) if i != index for s in g.statements for r in reads(s)}
+    """Buffers that groups other than this one read, or write a part of."""
+    return {r for i, g in enumerate(groups) if i != index for s in g.statements for r in (*reads(s), s.buffer)}
 
 
 class Addresses:

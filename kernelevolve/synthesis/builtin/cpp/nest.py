@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import sympy
 
 from kernelevolve.synthesis.builtin.cpp.layout import LOW, Addresses
-from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, Scalars, index_text, literal, stored
+from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, Scalars, index_text, search_method, stored
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.transform import axis_stride, extent_hint
-from kernelevolve.synthesis.traced.expr import FLOATS, Expr, Load, Op, Search, walk
+from kernelevolve.synthesis.traced.expr import FLOATS, Const, Expr, IndexValue, Load, Op, Search, rewrite, walk
 from kernelevolve.synthesis.traced.program import (
     Axis,
     Compute,
@@ -151,10 +151,66 @@ class StatementWriter:
             axes = [a for a in axes if a is not inner] + [inner]
         nest = Nest([self._loop(a, tile) for a in axes])
         scalars = self._scalars([a.symbol for a in axes], lambda k, line: nest.inside[k + 1].append(line))
+        searches = [n for n in walk(s.value) if isinstance(n, Search)]
+        if axes and len(searches) == 1 and self._batchable(searches[0], axes[-1]):
+            return self._batched(s, searches[0], axes, tile, index)
         value = scalars.text(s.value, len(axes) - 1)
-        if axes and self._vectorises(s.value):
+        if axes and not searches:
             nest.pragma = "#pragma omp simd"
         return nest.render([self._store(s.buffer, index, value)])
+
+    def _batchable(self, search: Search, inner: Axis) -> bool:
+        symbols = {x for t in search.row if isinstance(t, sympy.Basic) for x in t.free_symbols}
+        if inner.symbol in symbols or any(not isinstance(t, sympy.Basic) for t in search.row):
+            return False
+        return search_method(self.choices, search) == "batched"
+
+    def _batched(
+        self, s: Compute, search: Search, axes: list[Axis], tile: Axis | None, index: tuple[sympy.Expr, ...]
+    ) -> list[str]:
+        """Many searches of one row advance together, step by step, so that their cache misses overlap."""
+        width = self.choices.number(f"{self.group}.batch", 64, 16, 32, 128, 256)
+        self.used.add("ke_batch")
+        inner = axes[-1]
+        bounds = self._loop(inner, tile)
+        nest = Nest([self._loop(a, tile) for a in axes[:-1]])
+        symbols = [a.symbol for a in axes]
+        ctype = CTYPE[self.program.buffers[search.buffer].dtype]
+        wanted: list[str] = []
+        found: list[str] = []
+
+        def into(lines: list[str]) -> Callable[[int, str], None]:
+            return lambda k, line: (lines if k == len(axes) - 1 else nest.inside[k + 1]).append(line)
+
+        first = self._scalars(symbols, into(wanted))
+        wanted.append(f"wanted[l] = {first.text(search.value, len(axes) - 1)};")
+        base = self.addresses.row(search, lambda e: first.text(e, len(axes) - 2))
+        place = sympy.Symbol("at", integer=True)
+
+        def swap(node: Expr) -> Expr | None:
+            return IndexValue(place) if node is search else None
+
+        value = self._scalars(symbols, into(found)).text(rewrite(s.value, swap), len(axes) - 1)
+        name = inner.symbol.name
+        body = [
+            f"for (int64_t jb = {bounds.start}; jb < {bounds.end}; jb += {width}) {{",
+            f"  const int64_t jn = {bounds.end} - jb < {width} ? {bounds.end} - jb : {width};",
+            f"  {ctype} wanted[{width}];",
+            f"  int64_t place[{width}];",
+            "  for (int64_t l = 0; l < jn; ++l) {",
+            f"    const int64_t {name} = jb + l;",
+            *("    " + x for x in wanted),
+            "  }",
+            f"  ke_batch<{'true' if search.right else 'false'}>({base}, {index_text(search.length)}, wanted, place, jn);",
+            "  #pragma omp simd",
+            "  for (int64_t l = 0; l < jn; ++l) {",
+            f"    const int64_t {name} = jb + l, at = place[l];",
+            *("    " + x for x in found),
+            f"    {self._store(s.buffer, index, value)}",
+            "  }",
+            "}",
+        ]
+        return nest.render(body)
 
     def _vectorises(self, value: Expr) -> bool:
         return not any(isinstance(n, Search) for n in walk(value))
@@ -215,7 +271,8 @@ class StatementWriter:
 
         `span` replaces the bounds of the outermost reduced loop.
         """
-        lanes = self.choices.number(f"{self.group}.lanes", 32, 8, 16, 64, 128)
+        narrow = any(isinstance(n, Load) and CTYPE[n.dtype] in ("bool", "uint8_t", "int8_t") for n in walk(s.value))
+        lanes = self.choices.number(f"{self.group}.lanes", *((64, 16, 32, 128) if narrow else (32, 8, 16, 64, 128)))
         init = self._initial(s.kind, ctype)
         reduced_loops = [self._loop(a, None) for a in outer]
         start, end = "0", index_text(inner.extent)
@@ -227,14 +284,14 @@ class StatementWriter:
         nest = Nest(loops)
         symbols = [*(a.symbol for a in (*out, *outer)), inner.symbol]
         bodies = []
-        for accumulator in ("acc[l]", "tail"):
+        for _ in range(2):
             local: list[str] = []
 
             def declare(level: int, line: str, local: list[str] = local) -> None:
                 (local if level == len(loops) else nest.inside[level + 1]).append(line)
 
             value = self._scalars(symbols, declare).text(s.value, len(loops))
-            local.append(f"{accumulator} = {self._combine(s.kind, ctype, accumulator, value)};")
+            local.append(f"acc[l] = {self._combine(s.kind, ctype, 'acc[l]', value)};")
             bodies.append(local)
         i = inner.symbol.name
         simd = ["#pragma omp simd"] if self._vectorises(s.value) else []
@@ -243,19 +300,24 @@ class StatementWriter:
             f"int64_t j = {start};",
             f"for (; j + {lanes} <= end; j += {lanes}) {{",
             *("  " + x for x in simd),
-            f"  for (int l = 0; l < {lanes}; ++l) {{",
+            f"  for (int64_t l = 0; l < {lanes}; ++l) {{",
             f"    const int64_t {i} = j + l;",
             *("    " + x for x in bodies[0]),
             "  }",
             "}",
-            f"for (; j < end; ++j) {{ const int64_t {i} = j; {' '.join(bodies[1])} }}",
+            "const int64_t rest = end - j;",
+            *simd,
+            "for (int64_t l = 0; l < rest; ++l) {",
+            f"  const int64_t {i} = j + l;",
+            *("  " + x for x in bodies[1]),
+            "}",
         ]
         nest.inside[len(out)] += [
             f"{ctype} acc[{lanes}], tail = {init};",
-            f"for (int l = 0; l < {lanes}; ++l) acc[l] = {init};",
+            f"for (int64_t l = 0; l < {lanes}; ++l) acc[l] = {init};",
         ]
         nest.after[len(out)] = [
-            f"for (int l = 0; l < {lanes}; ++l) tail = {self._combine(s.kind, ctype, 'tail', 'acc[l]')};",
+            f"for (int64_t l = 0; l < {lanes}; ++l) tail = {self._combine(s.kind, ctype, 'tail', 'acc[l]')};",
             *finish("tail"),
             *nest.after[len(out)],
         ]
@@ -315,7 +377,7 @@ class StatementWriter:
             text = self._scalars(symbols, declare).text(value, len(symbols) - 1)
             body = [
                 "#pragma omp simd",
-                f"for (int l = 0; l < {count}; ++l) {{",
+                f"for (int64_t l = 0; l < {count}; ++l) {{",
                 f"  const int64_t {inner.symbol.name} = jb + l;",
                 *("  " + x for x in local),
                 f"  acc[l] = {self._combine(s.kind, ctype, 'acc[l]', text)};",
@@ -327,13 +389,13 @@ class StatementWriter:
             f"for (int64_t jb = {bounds.start}; jb < {bounds.end}; jb += {width}) {{",
             f"  const int64_t jn = {bounds.end} - jb < {width} ? {bounds.end} - jb : {width};",
             f"  {ctype} acc[{width}];",
-            f"  for (int l = 0; l < {width}; ++l) acc[l] = {init};",
+            f"  for (int64_t l = 0; l < {width}; ++l) acc[l] = {init};",
             f"  if (jn == {width}) {{",
             *("    " + x for x in variants[0]),
             "  } else {",
             *("    " + x for x in variants[1]),
             "  }",
-            f"  for (int l = 0; l < jn; ++l) {{ const int64_t {inner.symbol.name} = jb + l; {store} }}",
+            f"  for (int64_t l = 0; l < jn; ++l) {{ const int64_t {inner.symbol.name} = jb + l; {store} }}",
             "}",
         ]
         return nest.render(lines)
@@ -400,7 +462,7 @@ class StatementWriter:
         nest = Nest([self._loop(a, None) for a in s.axes])
         scalars = self._scalars([a.symbol for a in s.axes], lambda k, line: nest.inside[k + 1].append(line))
         level = len(s.axes) - 1
-        terms = tuple(Op("add", (e, literal_zero()), "int64") for e in s.index)
+        terms = tuple(Op("add", (e, Const(0, "int64")), "int64") for e in s.index)
         place = self.addresses.element(Load(s.buffer, terms, dtype), lambda e: scalars.text(e, level))
         value = scalars.text(s.value, level)
         held = f"{place} = {stored(f'{place} + {value}' if s.accumulate else value, dtype, self.used)};"
@@ -480,12 +542,3 @@ class StatementWriter:
 
 def _as(load: Load, dtype: str) -> Expr:
     return load if load.dtype == dtype else Op("cast", (load,), dtype)
-
-
-def literal_zero() -> Expr:
-    from kernelevolve.synthesis.traced.expr import Const
-
-    return Const(0, "int64")
-
-
-__all__ = ["Loop", "Nest", "StatementWriter", "literal"]

@@ -52,10 +52,13 @@ static inline float ke_exp(float x) {
         (),
         """\
 static inline float ke_log(float x) {
+  const bool tiny = x < 1.17549435e-38f;
+  const float scaled = tiny ? x * 8388608.0f : x;
   int32_t bits;
-  std::memcpy(&bits, &x, 4);
-  const int32_t e = (bits - 0x3f3504f3) >> 23;
-  const int32_t mbits = bits - (e << 23);
+  std::memcpy(&bits, &scaled, 4);
+  const int32_t k = (bits - 0x3f3504f3) >> 23;
+  const int32_t mbits = bits - (int32_t)((uint32_t)k << 23);
+  const float e = (float)(tiny ? k - 23 : k);
   float m;
   std::memcpy(&m, &mbits, 4);
   const float f = m - 1.0f, z = f * f;
@@ -69,12 +72,13 @@ static inline float ke_log(float x) {
   p = p * f - 2.4999993993e-1f;
   p = p * f + 3.3333331174e-1f;
   float r = f * z * p;
-  r = r + (float)e * -2.12194440e-4f;
+  r = r + e * -2.12194440e-4f;
   r = r - 0.5f * z;
   r = f + r;
-  r = r + (float)e * 0.693359375f;
-  r = x < 1.17549435e-38f ? std::log(x) : r;
-  return x > 3.4028234e38f ? x : (x != x ? x : r);
+  r = r + e * 0.693359375f;
+  r = x == 0.0f ? -std::numeric_limits<float>::infinity() : r;
+  r = x < 0.0f ? std::numeric_limits<float>::quiet_NaN() : r;
+  return (x > 3.4028234e38f || x != x) ? x : r;
 }
 """,
     ),
@@ -186,6 +190,31 @@ template <class T> static inline int64_t ke_upper(const T* b, int64_t n, T v) {
     n -= half;
   }
   return (p - b) + (n == 1 && *p <= v);
+}
+""",
+    ),
+    "ke_batch": (
+        (),
+        """\
+template <bool RIGHT, class T>
+static inline void ke_batch(const T* b, int64_t n, const T* wanted, int64_t* place, int64_t count) {
+  for (int64_t l = 0; l < count; ++l) place[l] = 0;
+  while (n > 1) {
+    const int64_t half = n / 2;
+    #pragma omp simd
+    for (int64_t l = 0; l < count; ++l) {
+      const T probe = b[place[l] + half - 1];
+      place[l] += (RIGHT ? probe <= wanted[l] : probe < wanted[l]) ? half : 0;
+    }
+    n -= half;
+  }
+  if (n == 1) {
+    #pragma omp simd
+    for (int64_t l = 0; l < count; ++l) {
+      const T probe = b[place[l]];
+      place[l] += RIGHT ? probe <= wanted[l] : probe < wanted[l];
+    }
+  }
 }
 """,
     ),

@@ -13,7 +13,6 @@ from kernelevolve.synthesis.traced.expr import (
     FLOATS,
     Const,
     Expr,
-    IndexTerm,
     IndexValue,
     Load,
     Op,
@@ -131,6 +130,14 @@ class Scalars:
 
         count(root)
         unconditional = set(free)
+        # Both arms of a where may be evaluated: loads out of them spare the compiler masked accesses.
+        chosen = {
+            self._key(arm)
+            for node in free.values()
+            if isinstance(node, Op) and node.name == "where"
+            for arm in node.args
+            if not isinstance(arm, Const | IndexValue)
+        }
 
         def show(node: Expr) -> str:
             k = self._key(node)
@@ -140,7 +147,7 @@ class Scalars:
             if isinstance(node, Const | IndexValue) or k not in unconditional:
                 return body
             level = min(self._depth(node), keep_level)
-            shared = counts.get(k, 0) > 1
+            shared = counts.get(k, 0) > 1 or k in chosen
             if level < keep_level or (shared and node is not root):
                 name = self.names()
                 self.declare(level, f"const {CTYPE[self._held(node.dtype)]} {name} = {body};")
@@ -183,7 +190,7 @@ class Scalars:
                 return f"(float){element}" if dtype == "float16" else element
             case Search(value=value, right=right, length=length):
                 base = self.search_base(node, show)
-                how = self.choices.word("search", *(("count", "binary") if _short(length) else ("binary", "count")))
+                how = search_method(self.choices, node)
                 self.used.add("ke_count" if how == "count" else "ke_lower")
                 name = {("count", False): "ke_count_lt", ("count", True): "ke_count_le"}.get(
                     (how, right), "ke_upper" if right else "ke_lower"
@@ -245,6 +252,13 @@ class Scalars:
         return self.choices.word(f"math.{name}", "polynomial", "libm") == "polynomial"
 
 
+def search_method(choices: Choices, search: Search) -> str:
+    """How to find a place in a sorted row: count what is smaller, bisect one by one, bisect many together."""
+    if _short(search.length):
+        return choices.word("search.short", "count", "binary", "batched")
+    return choices.word("search.long", "batched", "binary")
+
+
 def _short(length: sympy.Expr) -> bool:
     return isinstance(length, sympy.Integer) and length <= 64
 
@@ -281,7 +295,3 @@ def stored(value: str, dtype: str, used: set[str]) -> str:
         used.add("ke_bf16")
         return f"ke_to_bf16({value})"
     return f"(_Float16)({value})" if dtype == "float16" else value
-
-
-def is_plain(term: IndexTerm) -> bool:
-    return isinstance(term, sympy.Basic)

@@ -11,17 +11,19 @@ from kernelevolve.synthesis.builtin.cpp.nest import StatementWriter
 from kernelevolve.synthesis.builtin.cpp.prelude import HEADER, prelude
 from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, index_text, literal
 from kernelevolve.synthesis.builtin.knobs import Choices
-from kernelevolve.synthesis.builtin.schedule import Group, group, shared_axes
+from kernelevolve.synthesis.builtin.schedule import Group, group
 from kernelevolve.synthesis.builtin.transform import (
-    axis_stride,
+    collapse_reductions,
     extent_hint,
     inline,
     map_expressions,
     prepared,
     reassociate,
     relayout,
+    retarget,
+    walks_as_one,
 )
-from kernelevolve.synthesis.traced.expr import Expr, IndexValue, Load, Search, Size, substitute, walk
+from kernelevolve.synthesis.traced.expr import Load, substitute
 from kernelevolve.synthesis.traced.program import (
     Axis,
     Compute,
@@ -29,6 +31,7 @@ from kernelevolve.synthesis.traced.program import (
     Program,
     Reduce,
     Role,
+    SegmentReduce,
     Statement,
     expressions,
     reads,
@@ -54,9 +57,9 @@ class Source:
 
 def write(program: Program, choices: Choices) -> Source:
     """Plan and print. Asking `choices` as it goes, so afterwards `choices.space` is the space of this program."""
-    program = inline(program, choices)
+    program = retarget(inline(program, choices))
     program = reassociate(program, choices)
-    program = relayout(program)
+    program = collapse_reductions(relayout(program))
     ready = prepared(program)
     if ready and not choices.flag("prepare", True):
         ready = set()
@@ -109,7 +112,7 @@ def write(program: Program, choices: Choices) -> Source:
 
 def _flags(choices: Choices, vector: int) -> tuple[str, ...]:
     level = choices.word("optimise", "-O3", "-O2")
-    flags = [level, "-march=native", f"-mprefer-vector-width={vector * 8}"]
+    flags = [level, "-march=native", f"-mprefer-vector-width={vector * 8}", "-fno-loop-unroll-and-jam"]
     if choices.flag("fast_math", True):
         flags += ["-ffast-math", "-fno-finite-math-only"]
     if choices.flag("unroll", False):
@@ -166,7 +169,7 @@ def _arranged(g: Group, name: str, program: Program, choices: Choices) -> Group:
     """Which shared axes to run in parallel, which to leave to the statements."""
     shared = list(g.shared)
     for position, s in enumerate(g.statements):
-        if isinstance(s, Contract) and s.axes:
+        if isinstance(s, Contract | SegmentReduce) and s.axes:
             column = s.axes[-1].symbol
             places = [k for k, row in enumerate(shared) if row[position].symbol == column]
             if places:
@@ -201,31 +204,13 @@ def _merge(g: Group, k: int, program: Program) -> Group | None:
     inner_extent = inner_row[0].extent
     total = sympy.expand(outer_row[0].extent * inner_extent)
     statements: list[Statement] = []
-    outer_new: list[Axis] = []
-    renamed: dict[int, Statement] = {}
     for position, s in enumerate(g.statements):
         outer, inner = outer_row[position], inner_row[position]
         if not isinstance(s, Compute | Reduce | Contract) or getattr(s, "offset", ()):
             return None
-        index = tuple(a.symbol for a in s.axes)
-        accesses: list[Load] = [Load(s.buffer, index, "")]
-        for root in expressions(s):
-            for node in walk(root):
-                if isinstance(node, IndexValue) and {outer.symbol, inner.symbol} & node.index.free_symbols:
-                    return None
-                if isinstance(node, Search):
-                    if any(
-                        isinstance(t, sympy.Basic) and {outer.symbol, inner.symbol} & t.free_symbols for t in node.row
-                    ):
-                        return None
-                if isinstance(node, Load):
-                    accesses.append(node)
-        for access in accesses:
-            a, b = (axis_stride(access, x, program.buffers) for x in (outer, inner))
-            if a is None or b is None or sympy.expand(a - b * inner_extent) != 0:
-                return None
-        renamed[position] = s
-    del renamed, outer_new
+        written = Load(s.buffer, tuple(a.symbol for a in s.axes), "")
+        if not walks_as_one([written, *expressions(s)], outer, inner, program.buffers):
+            return None
     for position, s in enumerate(g.statements):
         outer, inner = outer_row[position], inner_row[position]
         wide = Axis(inner.symbol, total)
