@@ -51,7 +51,7 @@ class CpuDevice(Device):
         return {"cpp": CppToolchain(), "python": PythonToolchain()}
 
     def measuring_resources(self) -> Mapping[str, float]:
-        """One CPU in Ray's books: a measurement uses every core, but a lock on the machine, not Ray, keeps others out."""
+        """One CPU in Ray's books. A measurement uses every core; a lock on the machine, not Ray, keeps others out."""
         return {"num_cpus": 1.0}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -21,8 +23,9 @@ from kernelevolve.core.kernel import Kernel
 
 __all__ = ["LOADER", "CppToolchain"]
 
-_MEMORY_KIB = 6 * 1024 * 1024
-_FILE_BLOCKS = 512 * 1024  # of 512 bytes
+_MEMORY_BYTES = 6 << 30
+_FILE_BYTES = 256 << 20
+_FULL_DISK_BYTES = 16 << 20
 _SHOWN_ERRORS = 5
 
 
@@ -65,7 +68,7 @@ class CppToolchain(Toolchain):
         return f"cpp {_compiler_version(find_compiler())} cpu {cpu} loader {loader}"
 
     def compile(self, kernel: Kernel, build_dir: Path, timeout: float) -> Artifact | CompileFailure:
-        """As the seam says. `timeout` in seconds covers compiling and linking; then the whole process group is killed."""
+        """As the seam says. `timeout`, in seconds, ends the compiler's whole process group."""
         try:
             source, flags = read_literals(kernel.source)
         except LiteralError as error:
@@ -79,7 +82,7 @@ class CppToolchain(Toolchain):
         name = _library_name(source, flags)
         if not (build_dir / name).exists():
             with tempfile.TemporaryDirectory(dir=build_dir, prefix="building-") as folder:
-                failure = _build(Path(folder), compiler, name, source, flags, timeout)
+                failure = _build(Path(folder), compiler, name, source, flags=flags, timeout=timeout)
                 if failure is not None:
                     return failure
                 os.replace(Path(folder) / name, build_dir / name)
@@ -87,11 +90,15 @@ class CppToolchain(Toolchain):
 
 
 def _build(
-    folder: Path, compiler: str, name: str, source: str, flags: list[str], timeout: float
+    folder: Path, compiler: str, name: str, source: str, *, flags: list[str], timeout: float
 ) -> CompileFailure | None:
     (folder / "kernel.cpp").write_text(source, encoding="utf-8")
     # A template bomb takes memory faster than time: limits are set in the shell, before the compiler starts.
-    limits = f'ulimit -v {_MEMORY_KIB}; ulimit -f {_FILE_BLOCKS}; ulimit -c 0; exec "$@"'
+    limits = (
+        f"ulimit -v {_limit(resource.RLIMIT_AS, _MEMORY_BYTES) // 1024}; "
+        f"ulimit -f {_limit(resource.RLIMIT_FSIZE, _FILE_BYTES) // 512}; ulimit -c 0; "
+        'exec "$@"'
+    )
     command = ["/bin/sh", "-c", limits, "sh", *_command(compiler, "kernel.cpp", name, flags)]
     environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(folder)}
     with (folder / "messages").open("w+b") as messages:
@@ -106,19 +113,27 @@ def _build(
         )
         try:
             code = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return CompileFailure(summary=f"compiling took longer than {timeout:g} s", details="")
-        finally:
+        except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                return CompileFailure(summary=f"compiling took longer than {timeout:g} s", details="")
+            raise
         messages.seek(0)
         text = messages.read(1 << 20).decode("utf-8", "replace")
     if code == 0:
         return None
-    if "No space left on device" in text:
+    # The words alone prove nothing: a kernel can print them with #error.
+    if "No space left on device" in text and shutil.disk_usage(folder).free < _FULL_DISK_BYTES:
         raise OSError(f"no space left to compile in {folder.parent}")
     return _failure(text, source, code)
+
+
+def _limit(kind: int, wanted: int) -> int:
+    """`wanted`, or the lower hard limit under which this process itself runs."""
+    hard = resource.getrlimit(kind)[1]
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 def _failure(text: str, source: str, code: int) -> CompileFailure:

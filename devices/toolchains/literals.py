@@ -21,8 +21,8 @@ def read_literals(text: str) -> tuple[str, list[str]]:
         raise LiteralError("CPP_SOURCE must be a string literal")
     if not isinstance(flags, list) or not all(isinstance(flag, str) for flag in flags):
         raise LiteralError("CPP_FLAGS must be a list of string literals")
-    if "\0" in source or not source.isprintable() and any(0xD800 <= ord(character) <= 0xDFFF for character in source):
-        raise LiteralError("CPP_SOURCE holds characters that no source file can hold")
+    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in source + "".join(flags)):
+        raise LiteralError("CPP_SOURCE or CPP_FLAGS hold a character that no file or command can hold")
     return source, flags
 
 

@@ -1,8 +1,8 @@
 """What a C++ kernel may ask of the compiler.
 
 A compiler can run programs (plugins, wrappers, specs) and read or write files of its caller. Kernels get an allow-list
-of flags, and includes of the system's headers alone. The check of sources is textual: it keeps honest mistakes and plain
-tricks out; what a kernel does when it runs is the business of the process that runs it.
+of flags, and includes of the system's headers alone. The check of sources is textual: it keeps honest mistakes and
+plain tricks out; what a kernel does when it runs is the business of the process that runs it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ def refused_flag(flag: str) -> str | None:
     if _ALLOWED.fullmatch(flag):
         return None
     return (
-        f"compiler flag {flag!r} is not allowed; allowed are -O*, -march=, -mtune=, -mprefer-vector-width=, -mavx*/-mfma, "
-        "optimisation flags -f..., -fopenmp, -std=c++17 and later, -D, -U, -W..., -g, -lm, -lmvec, -lgomp"
+        f"compiler flag {flag!r} is not allowed; allowed are -O*, -march=, -mtune=, "
+        "-mprefer-vector-width=, "
+        "-mavx*, -mfma, optimisation flags -f..., -fopenmp, -std=c++17 and later, -D, -U, -W..., -g, -lm, -lmvec, -lgomp"
     )
 
 
