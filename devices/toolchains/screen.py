@@ -44,8 +44,8 @@ def refused_flag(flag: str) -> str | None:
         return None
     return (
         f"compiler flag {flag!r} is not allowed; allowed are -O*, -march=, -mtune=, "
-        "-mprefer-vector-width=, "
-        "-mavx*, -mfma, optimisation flags -f..., -fopenmp, -std=c++17 and later, -D, -U, -W..., -g, -lm, -lmvec, -lgomp"
+        "-mprefer-vector-width=, -mavx*, -mfma, -f... that optimise, -fopenmp, -std=c++17 and later, -D, -U, -W..., "
+        "-g, -lm, -lmvec, -lgomp"
     )
 
 
