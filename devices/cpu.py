@@ -1,0 +1,120 @@
+"""The CPU of this machine."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from devices.base import Capability, Device, Toolchain
+from devices.toolchains.cpp import CppToolchain, find_compiler
+from devices.toolchains.python import PythonToolchain
+from kernelevolve.core.errors import UserError
+
+_CGROUP = Path("/sys/fs/cgroup")
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+
+
+class CpuDevice(Device):
+    """The processor that runs this program; kernels in C++ or in Python."""
+
+    name = "cpu"
+    vendor = "cpu"
+
+    def capability(self) -> Capability:
+        return Capability(name=self.name, available=True, detail=f"{cpu_model()}, {usable_cores()} cores")
+
+    def arch(self) -> str:
+        """What the compiler takes `-march=native` for; where it cannot say, the machine's architecture."""
+        try:
+            return _native_arch(find_compiler())
+        except UserError:
+            return platform.machine()
+
+    def facts(self) -> Mapping[str, str]:
+        facts = {"model": cpu_model(), "arch": self.arch(), "cores": str(usable_cores())}
+        width = vector_bits()
+        if width is not None:
+            facts["vector_bits"] = str(width)
+        facts |= cache_sizes()
+        facts["memory_gib"] = f"{memory_bytes() / 2**30:.1f}"
+        return facts
+
+    def toolchains(self) -> Mapping[str, Toolchain]:
+        return {"cpp": CppToolchain(), "python": PythonToolchain()}
+
+    def measuring_resources(self) -> Mapping[str, float]:
+        """One CPU in Ray's books. A measurement uses every core; a lock on the machine, not Ray, keeps others out."""
+        return {"num_cpus": 1.0}
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: its affinity, cut by the quota of its control group."""
+    cores = len(os.sched_getaffinity(0))
+    quota = _cpu_quota()
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def memory_bytes() -> int:
+    """Memory of the machine, cut by the limit of the control group."""
+    total = int(psutil.virtual_memory().total)
+    for file in (_CGROUP / "memory.max", _CGROUP / "memory" / "memory.limit_in_bytes"):
+        limit = _read(file)
+        if limit.isdigit():
+            total = min(total, int(limit))
+    return total
+
+
+def vector_bits() -> int | None:
+    """Width of the widest vectors that the CPU says to have; None where it does not say."""
+    flags = set(_cpuinfo("flags").split()) | set(_cpuinfo("Features").split())
+    for bits, names in ((512, {"avx512f"}), (256, {"avx", "avx2"}), (128, {"sse2", "asimd", "neon"})):
+        if flags & names:
+            return bits
+    return None
+
+
+def cache_sizes() -> dict[str, str]:
+    """Sizes of the data caches that core 0 sees, as the kernel words them: {"l1d": "32K", "l2": "1024K", ...}."""
+    sizes = {}
+    for index in sorted(_CACHES.glob("index*")):
+        level, kind, size = (_read(index / file) for file in ("level", "type", "size"))
+        if kind in {"Data", "Unified"} and level and size:
+            sizes[f"l{level}d" if kind == "Data" else f"l{level}"] = size
+    return sizes
+
+
+def cpu_model() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+@functools.lru_cache(maxsize=4)
+def _native_arch(compiler: str) -> str:
+    command = [compiler, "-march=native", "-Q", "--help=target"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    found = re.search(r"^\s*-march=\s+(\S+)", done.stdout, re.MULTILINE)
+    return found[1] if found else platform.machine()
+
+
+def _cpu_quota() -> float | None:
+    quota, _, period = _read(_CGROUP / "cpu.max").partition(" ")
+    if not quota:
+        quota, period = (_read(_CGROUP / "cpu" / file) for file in ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+@functools.lru_cache(maxsize=8)
+def _cpuinfo(key: str) -> str:
+    found = re.search(rf"^{re.escape(key)}\s*:[^\S\n]*(.*)$", _read(Path("/proc/cpuinfo")), re.MULTILINE)
+    return found[1].strip() if found else ""
+
+
+def _read(file: Path) -> str:
+    return file.read_text().strip() if file.is_file() else ""

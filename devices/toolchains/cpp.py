@@ -1,0 +1,152 @@
+"""Kernels in C++: the two literals of a kernel file become one shared library."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from devices.base import Artifact, Capability, CompileFailure, Toolchain
+from devices.toolchains.literals import LiteralError, read_literals
+from devices.toolchains.loader import LOADER
+from devices.toolchains.screen import refused_flag, refused_source
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.kernel import Kernel
+
+__all__ = ["LOADER", "CppToolchain"]
+
+_MEMORY_BYTES = 6 << 30
+_FILE_BYTES = 256 << 20
+_FULL_DISK_BYTES = 16 << 20
+_SHOWN_ERRORS = 5
+
+
+def _loader_functions() -> dict[str, Any]:
+    namespace: dict[str, Any] = {"__name__": "devices.toolchains.loader_text"}
+    exec(compile(LOADER, "loader", "exec", dont_inherit=True), namespace)
+    return namespace
+
+
+# The toolchain runs the loader's own functions, so that both always agree on a library's name and command.
+_FUNCTIONS = _loader_functions()
+_command: Callable[[str, str, str, list[str]], list[str]] = _FUNCTIONS["_command"]
+_compiler_version: Callable[[str], str] = _FUNCTIONS["_compiler_version"]
+_cpu: Callable[[], str] = _FUNCTIONS["_cpu"]
+_library_name: Callable[[str, list[str]], str] = _FUNCTIONS["_library_name"]
+
+
+def find_compiler() -> str:
+    """The path of $CXX, else of g++, else of clang++. Raises UserError where there is none."""
+    try:
+        return str(_FUNCTIONS["_compiler"]())
+    except FileNotFoundError as error:
+        raise UserError(str(error)) from error
+
+
+class CppToolchain(Toolchain):
+    """Compiles `CPP_SOURCE` with `CPP_FLAGS`, both read from the file's syntax tree; the file itself never runs."""
+
+    name = "cpp"
+
+    def capability(self) -> Capability:
+        try:
+            return Capability(name=self.name, available=True, detail=_compiler_version(find_compiler()))
+        except UserError as error:
+            return Capability(name=self.name, available=False, detail=str(error))
+
+    def fingerprint(self) -> str:
+        cpu = hashlib.sha256(_cpu().encode()).hexdigest()[:16]
+        loader = hashlib.sha256(LOADER.encode()).hexdigest()[:16]
+        return f"cpp {_compiler_version(find_compiler())} cpu {cpu} loader {loader}"
+
+    def compile(self, kernel: Kernel, build_dir: Path, timeout: float) -> Artifact | CompileFailure:
+        """As the seam says. `timeout`, in seconds, ends the compiler's whole process group."""
+        try:
+            source, flags = read_literals(kernel.source)
+        except LiteralError as error:
+            return CompileFailure(summary=str(error), details="")
+        reason = next(filter(None, map(refused_flag, flags)), None) or refused_source(source)
+        if reason:
+            return CompileFailure(summary=reason, details="")
+        compiler = find_compiler()
+        build_dir = build_dir.resolve()
+        build_dir.mkdir(parents=True, exist_ok=True)
+        name = _library_name(source, flags)
+        if not (build_dir / name).exists():
+            with tempfile.TemporaryDirectory(dir=build_dir, prefix="building-") as folder:
+                failure = _build(Path(folder), compiler, name, source, flags=flags, timeout=timeout)
+                if failure is not None:
+                    return failure
+                os.replace(Path(folder) / name, build_dir / name)
+        return Artifact(kernel_id=kernel.id, files=(name,), environment={"KERNELEVOLVE_BUILD_DIR": str(build_dir)})
+
+
+def _build(
+    folder: Path, compiler: str, name: str, source: str, *, flags: list[str], timeout: float
+) -> CompileFailure | None:
+    (folder / "kernel.cpp").write_text(source, encoding="utf-8")
+    # A template bomb takes memory faster than time: limits are set in the shell, before the compiler starts.
+    limits = (
+        f"ulimit -v {_limit(resource.RLIMIT_AS, _MEMORY_BYTES) // 1024}; "
+        f"ulimit -f {_limit(resource.RLIMIT_FSIZE, _FILE_BYTES) // 512}; ulimit -c 0; "
+        'exec "$@"'
+    )
+    command = ["/bin/sh", "-c", limits, "sh", *_command(compiler, "kernel.cpp", name, flags)]
+    environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(folder)}
+    with (folder / "messages").open("w+b") as messages:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=messages,
+            stderr=messages,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(timeout)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                return CompileFailure(summary=f"compiling took longer than {timeout:g} s", details="")
+            raise
+        messages.seek(0)
+        text = messages.read(1 << 20).decode("utf-8", "replace")
+    if code == 0:
+        return None
+    # The words alone prove nothing: a kernel can print them with #error.
+    if "No space left on device" in text and shutil.disk_usage(folder).free < _FULL_DISK_BYTES:
+        raise OSError(f"no space left to compile in {folder.parent}")
+    return _failure(text, source, code)
+
+
+def _limit(kind: int, wanted: int) -> int:
+    """`wanted`, or the lower hard limit under which this process itself runs."""
+    hard = resource.getrlimit(kind)[1]
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+
+
+def _failure(text: str, source: str, code: int) -> CompileFailure:
+    """The first errors of `text`, each with the line of `source` that it names."""
+    lines = source.split("\n")
+    shown: list[str] = []
+    found = [line for line in text.split("\n") if "error:" in line or "undefined reference" in line]
+    for line in found[:_SHOWN_ERRORS]:
+        shown.append(line[:400])
+        where = line.split(":")
+        if where[0] == "kernel.cpp" and len(where) > 1 and where[1].isdigit() and 0 < int(where[1]) <= len(lines):
+            shown.append(f"    {where[1]} | {lines[int(where[1]) - 1][:200]}")
+    if len(found) > _SHOWN_ERRORS:
+        shown.append(f"... and {len(found) - _SHOWN_ERRORS} more errors")
+    summary = found[0][:200] if found else f"the compiler ended with status {code}"
+    return CompileFailure(summary=summary, details="\n".join(shown) if shown else text[:2000])

@@ -1,0 +1,28 @@
+"""Kernels in Python: nothing to compile."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+from devices.base import Artifact, Capability, CompileFailure, Toolchain
+from kernelevolve.core.kernel import Kernel
+
+
+class PythonToolchain(Toolchain):
+    """Checks that the file parses; the interpreter does the rest."""
+
+    name = "python"
+
+    def capability(self) -> Capability:
+        return Capability(name=self.name, available=True, detail=f"Python {platform.python_version()}")
+
+    def fingerprint(self) -> str:
+        return f"python {platform.python_version()} {platform.machine()}"
+
+    def compile(self, kernel: Kernel, build_dir: Path, timeout: float) -> Artifact | CompileFailure:  # noqa: ARG002
+        try:
+            compile(kernel.source, "kernel.py", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            return CompileFailure(summary="the kernel file is no valid Python", details=str(error))
+        return Artifact(kernel_id=kernel.id)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from devices import cpu
+from devices.base import Device
+from devices.cpu import CpuDevice
+from devices.registry import all_devices, get_device
+from kernelevolve.core.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "conformance"))
+from device import DeviceConformance  # noqa: E402
+
+
+class TestCpu(DeviceConformance):
+    def device(self) -> Device:
+        return CpuDevice()
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"'abacus'.*cpu"):
+        get_device("abacus")
+
+
+def test_names_are_unique_and_found() -> None:
+    names = [device.name for device in all_devices()]
+    assert len(set(names)) == len(names)
+    assert [get_device(name).name for name in names] == names
+
+
+def test_the_shipped_setting_names_a_device() -> None:
+    assert get_device(OmegaConf.load(ROOT / "conf" / "device" / "cpu.yaml").name).name == "cpu"
+
+
+def test_cores_follow_the_affinity() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert cpu.usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(("text", "cores"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 64)])
+def test_cores_follow_the_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, cores: int) -> None:
+    (tmp_path / "cpu.max").write_text(text + "\n")
+    monkeypatch.setattr(cpu, "_CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    assert cpu.usable_cores() == cores
+
+
+def test_memory_follows_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory.max").write_text("1048576\n")
+    monkeypatch.setattr(cpu, "_CGROUP", tmp_path)
+    assert cpu.memory_bytes() == 1048576
+
+
+def test_without_a_compiler_the_arch_is_the_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("CXX", raising=False)
+    assert CpuDevice().arch() == os.uname().machine
