@@ -18,7 +18,7 @@ _Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 
 
 def model_new_source(task_source: str, forward_source: str, *, prelude: str = "") -> str:
-    """The source of a file that defines `ModelNew`: the class `Model` of `task_source`, its methods those of `forward_source`.
+    """The source of a file that defines `ModelNew`: the class `Model` of `task_source` with another forward.
 
     `forward_source` is the text of one or more method definitions (indented or not); each replaces the method of its
     name or is added. `prelude` is put after the leading imports, as it is. What makes inputs goes, and with it the

@@ -1,0 +1,134 @@
+"""The kernel file: C++ in a Python file that defines `ModelNew` and runs by itself."""
+
+from __future__ import annotations
+
+import pprint
+from functools import lru_cache
+
+from devices.toolchains.loader import LOADER
+from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.task import Task
+from kernelevolve.synthesis.builtin.cpp.scalar import index_text
+from kernelevolve.synthesis.builtin.cpp.writer import Source
+from kernelevolve.synthesis.builtin.knobs import Choices
+from kernelevolve.synthesis.builtin.model_class import model_new_source
+from kernelevolve.synthesis.traced.expr import Size
+from kernelevolve.synthesis.traced.program import Role
+
+_HEAD = '''\
+import ctypes
+
+KNOBS = {knobs}
+
+CPP_FLAGS = {flags}
+
+CPP_SOURCE = r"""
+{source}"""
+
+{loader}
+
+_LIBRARY = load_library(CPP_SOURCE, CPP_FLAGS)
+_LIBRARY.run.argtypes = [ctypes.c_void_p] * {pointers} + [ctypes.c_int64] * {sizes}
+_LIBRARY.run.restype = None
+'''
+
+_MARK = "_LIBRARY = None"
+
+_PREPARE = """\
+_LIBRARY.prepare.argtypes = [ctypes.c_void_p] * {count}
+_LIBRARY.prepare.restype = None
+"""
+
+
+def kernel_file(task: Task, source: Source, choices: Choices) -> Kernel:
+    """The kernel of a written program; its knobs are the choices that were made."""
+    head = _HEAD.format(
+        knobs=pprint.pformat(choices.values, sort_dicts=True, width=110),
+        flags=list(source.flags),
+        source=source.text,
+        loader=LOADER.strip("\n"),
+        pointers=len(source.arguments),
+        sizes=len(source.sizes),
+    )
+    if source.kept:
+        head += _PREPARE.format(count=len(source.prepare_arguments))
+    text = _shell(task.source, _forward(source)).replace(_MARK, head.strip("\n"))
+    return Kernel(source=text, language="cpp", knobs=dict(choices.values))
+
+
+@lru_cache(maxsize=64)
+def _shell(task_source: str, forward: str) -> str:
+    """The file around the literals: they are put in as text, since parsing them each time would cost most of a proposal."""
+    return model_new_source(task_source, forward, prelude=_MARK)
+
+
+def _shape(extents: tuple[Size, ...]) -> str:
+    inner = ", ".join(index_text(e).replace(" / ", " // ") for e in extents)
+    return f"({inner},)" if len(extents) == 1 else f"({inner})"
+
+
+def _attribute(name: str) -> str:
+    """A dotted name of a parameter as an expression; numbers are members of a Sequential or a list."""
+    return "self" + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in name.split("."))
+
+
+def _forward(source: Source) -> str:
+    program = source.program
+    names = [n or f"_{i}" for i, n in enumerate(program.inputs)]
+    lines = [f"def forward(self, {', '.join(names)}):" if names else "def forward(self):"]
+    inputs = [n for n in program.inputs if n is not None]
+    lines += [f"    {n} = {n}.contiguous()" for n in inputs]
+    lines += [f"    {s} = {b}.shape[{d}]" for s, (b, d) in program.sizes.items()]
+    for n in inputs:
+        dtype = program.buffers[n].dtype
+        shape = _shape(program.input_shapes[n])
+        lines += [
+            f"    if {n}.shape != {shape} or {n}.dtype != torch.{dtype}:",
+            f'        raise ValueError(f"{n} of shape {{tuple({n}.shape)}} and {{{n}.dtype}}: wants {{{shape}}} of {dtype}")',
+        ]
+    parameters = [n for n, b in program.buffers.items() if b.role is Role.PARAMETER]
+    direct = [n for n in parameters if n in source.arguments]
+    lines += [f"    {n} = {_attribute(program.buffers[n].attribute)}.detach().contiguous()" for n in direct]
+    if source.kept:
+        lines.append(f"    {', '.join(source.kept)}{',' if len(source.kept) == 1 else ''} = self._prepared()")
+    for o in program.outputs:
+        lines.append(f"    {o.buffer} = torch.empty({_shape(o.shape)}, dtype=torch.{o.dtype})")
+    for n in source.workspace:
+        b = program.buffers[n]
+        lines.append(f"    {n} = torch.empty({_shape(b.extents)}, dtype=torch.{b.dtype})")
+    arguments = ", ".join([*(f"{n}.data_ptr()" for n in source.arguments), *source.sizes])
+    lines.append(f"    _LIBRARY.run({arguments})")
+    results = ", ".join(o.buffer for o in program.outputs)
+    returned = {"tensor": results, "list": f"[{results}]", "tuple": f"({results},)"}[program.structure]
+    lines.append(f"    return {returned}")
+    text = "\n".join(lines) + "\n"
+    if source.kept:
+        text += "\n" + _prepared(source)
+    return text
+
+
+def _prepared(source: Source) -> str:
+    """A method that computes what follows from parameters, again whenever one of them changed."""
+    program = source.program
+    sources = [n for n in source.prepare_arguments if program.buffers[n].role is Role.PARAMETER]
+    lines = ["def _prepared(self):"]
+    lines += [f"    {n} = {_attribute(program.buffers[n].attribute)}.detach()" for n in sources]
+    versions = ", ".join(f"({n}.data_ptr(), {_attribute(program.buffers[n].attribute)}._version)" for n in sources)
+    lines += [
+        f"    state = ({versions},)",
+        '    if getattr(self, "_prepared_for", None) != state:',
+    ]
+    lines += [f"        {n} = {n}.contiguous()" for n in sources]
+    made = [n for n in source.prepare_arguments if n not in sources]
+    for n in made:
+        b = program.buffers[n]
+        lines.append(f"        {n} = torch.empty({_shape(b.extents)}, dtype=torch.{b.dtype})")
+    arguments = ", ".join(f"{n}.data_ptr()" for n in source.prepare_arguments)
+    kept = ", ".join(source.kept)
+    lines += [
+        f"        _LIBRARY.prepare({arguments})",
+        f"        self._prepared_tensors = ({kept},)",
+        "        self._prepared_for = state",
+        "    return self._prepared_tensors",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,142 @@
+"""The built-in operator: drafts, mutates and crosses kernels with no model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.graph import Draft, Expansion, Phase
+from kernelevolve.core.kernel import Kernel, KnobValue
+from kernelevolve.core.task import Task
+from kernelevolve.synthesis.base import Context, Operator, Parent
+from kernelevolve.synthesis.builtin.cpp.writer import write
+from kernelevolve.synthesis.builtin.kernel_file import kernel_file
+from kernelevolve.synthesis.builtin.knobs import Choices, Knob, moved
+from kernelevolve.synthesis.builtin.source_knobs import mutate
+from kernelevolve.synthesis.traced.program import Program
+
+
+@dataclass(frozen=True)
+class BuiltinOperator(Operator):
+    """Writes kernels from the traced form of the reference, as a point in a space of knobs.
+
+    A kernel of its own is changed through its knobs, structure included, and written anew; anybody else's through the knobs
+    that its text shows. What cannot be traced is seeded from TorchInductor's code.
+    """
+
+    attempts: int
+    """Tries for a kernel that nobody has judged yet."""
+    draft_moves: int
+    """Knobs that a draft moves away from the default, at most."""
+    mutation_moves: int
+    """Knobs that a mutation moves, at most."""
+    crossover_mutation: float
+    """Probability that a crossover moves one knob as well."""
+    program: Program | None = None
+
+    def prepare(self, task: Task, device: str) -> BuiltinOperator:
+        if device != "cpu":
+            raise UserError(f"the built-in operator writes kernels for the device cpu only, not {device}")
+        from kernelevolve.synthesis.builtin.tracing import trace_task
+
+        return replace(self, program=trace_task(task))
+
+    async def propose(self, expansion: Expansion, context: Context) -> Draft:
+        rng = random.Random(expansion.seed)
+        draft = self._propose(expansion, context, rng)
+        for _ in range(self.attempts - 1):
+            if draft.kernel.id not in context.known:
+                break
+            draft = self._propose(expansion, context, rng)
+        return draft
+
+    def _propose(self, expansion: Expansion, context: Context, rng: random.Random) -> Draft:
+        if expansion.phase is Phase.DRAFT:
+            return self._draft(expansion.step, context, rng)
+        if len(context.parents) > 1:
+            return self._crossover(context, rng)
+        return self._mutate(context.parents[0], context.task, rng)
+
+    def _draft(self, step: int, context: Context, rng: random.Random) -> Draft:
+        plain, space = render(self._program(), context.task, ())
+        if plain.id not in context.known and step == 0:
+            return Draft(kernel=plain, operator="builtin/draft", note="the default schedule")
+        moves = rng.randint(1, max(1, self.draft_moves))
+        return self._moved(plain.knobs, space, context.task, rng, moves, "draft")
+
+    def _program(self) -> Program:
+        if self.program is None:
+            raise RuntimeError("the operator was not prepared for a task")
+        return self.program
+
+    def _own(self, parent: Parent, task: Task) -> Mapping[str, Knob] | None:
+        """The space of a kernel that this operator wrote, None for anybody else's."""
+        if not parent.kernel.knobs:
+            return None
+        again, space = render(self._program(), task, tuple(sorted(parent.kernel.knobs.items())))
+        return space if again.source == parent.kernel.source else None
+
+    def _mutate(self, parent: Parent, task: Task, rng: random.Random) -> Draft:
+        space = self._own(parent, task)
+        if space is None:
+            return self._textual(parent.kernel, task, rng)
+        moves = 1 if rng.random() < 0.5 else rng.randint(1, max(1, self.mutation_moves))
+        return self._moved(parent.kernel.knobs, space, task, rng, moves, "mutate")
+
+    def _textual(self, kernel: Kernel, task: Task, rng: random.Random) -> Draft:
+        """A change of the knobs that the text of a kernel shows; a draft of our own where it shows none."""
+        changed = mutate(kernel.source, kernel.language, rng)
+        if changed is None:
+            plain, space = render(self._program(), task, ())
+            return self._moved(plain.knobs, space, task, rng, self.draft_moves, "draft")
+        source, note = changed
+        return Draft(kernel=Kernel(source=source, language=kernel.language), operator="builtin/retune", note=note)
+
+    def _moved(
+        self,
+        knobs: Mapping[str, KnobValue],
+        space: Mapping[str, Knob],
+        task: Task,
+        rng: random.Random,
+        moves: int,
+        move: str,
+    ) -> Draft:
+        chosen = dict(knobs)
+        names = [n for n in sorted(space) if len(space[n].domain) > 1]
+        notes = []
+        for name in rng.sample(names, min(moves, len(names))):
+            value = moved(space[name], chosen[name], rng)
+            notes.append(f"{name} {chosen[name]} -> {value}")
+            chosen[name] = value
+        return self._written(chosen, task, move, ", ".join(notes))
+
+    def _crossover(self, context: Context, rng: random.Random) -> Draft:
+        first, second = context.parents[:2]
+        space = self._own(first, context.task)
+        if space is None or self._own(second, context.task) is None:
+            own = first if space is not None else second
+            return self._mutate(own, context.task, rng)
+        chosen = dict(first.kernel.knobs)
+        differing = sorted(n for n, v in second.kernel.knobs.items() if chosen.get(n) != v)
+        taken = [n for n in differing if rng.random() < 0.5]
+        chosen.update({n: second.kernel.knobs[n] for n in taken})
+        note = f"{len(taken)} of {len(differing)} differing knobs from the second parent"
+        if not taken or rng.random() < self.crossover_mutation:
+            name = rng.choice([n for n in sorted(space) if len(space[n].domain) > 1])
+            value = moved(space[name], chosen[name], rng)
+            note += f", {name} {chosen[name]} -> {value}"
+            chosen[name] = value
+        return self._written(chosen, context.task, "crossover", note)
+
+    def _written(self, chosen: Mapping[str, KnobValue], task: Task, move: str, note: str) -> Draft:
+        kernel, _ = render(self._program(), task, tuple(sorted(chosen.items())))
+        return Draft(kernel=kernel, operator=f"builtin/{move}", note=note)
+
+
+def render(program: Program, task: Task, knobs: tuple[tuple[str, KnobValue], ...]) -> tuple[Kernel, Mapping[str, Knob]]:
+    """The kernel at a point of the program's space, and the space around it."""
+    choices = Choices(dict(knobs))
+    source = write(program, choices)
+    return kernel_file(task, source, choices), dict(choices.space)
