@@ -1,0 +1,191 @@
+"""The worker's end of a fork server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+_ROOT = Path(__file__).resolve().parent.parent
+_SIGNALS = {
+    4: "SIGILL",
+    6: "SIGABRT",
+    7: "SIGBUS",
+    8: "SIGFPE",
+    9: "SIGKILL",
+    11: "SIGSEGV",
+    24: "SIGXCPU",
+    25: "SIGXFSZ",
+}
+
+
+_STEADY_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+"""glibc keeps what was freed, as a caching allocator does: else both sides of a ratio are page faults more than work."""
+
+
+class ServerDiedError(RuntimeError):
+    """The fork server is gone: our failure, or that of the machine."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a child ended. `folder` holds what it wrote, until the job's context is left."""
+
+    folder: Path
+    timeout: bool
+    signal: int
+    code: int
+    seconds: float
+    output: str
+    result: Mapping[str, Any] | None
+    """What the job reported, None where it did not come to that."""
+
+    @property
+    def out_of_memory(self) -> bool:
+        told = self.output[-4000:]
+        marks = ("bad_alloc", "MemoryError", "can't allocate memory", "Cannot allocate memory", "failed to map segment")
+        return self.code == 71 or (self.result is None and any(m in told for m in marks))
+
+    @property
+    def signal_name(self) -> str:
+        return _SIGNALS.get(self.signal, f"signal {self.signal}")
+
+
+class Job:
+    """A folder for one child, removed at the end."""
+
+    def __init__(self, base: Path) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="job-", dir=base))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class ForkServer:
+    """Starts the server when it is first needed, and again after it died."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._lines: Any = None
+        self._base = Path(tempfile.mkdtemp(prefix="kernelevolve-", dir=_scratch_base()))
+
+    def start(self) -> None:
+        """Begin starting; the first job waits until it is there."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        ours, theirs = socket.socketpair()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "evaluators.forkserver", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            cwd=_ROOT,
+            env={**os.environ, **_STEADY_MEMORY},
+            start_new_session=True,
+        )
+        theirs.close()
+        self._channel, self._lines = ours, None
+
+    def job(self) -> Job:
+        return Job(self._base)
+
+    def run(
+        self,
+        job: Job,
+        kind: str,
+        payload: Mapping[str, Any],
+        *,
+        timeout: float,
+        memory_gb: float,
+        environment: Mapping[str, str],
+    ) -> Outcome:
+        """Run a job of `evaluators.child` in a fresh child. Raises ServerDiedError."""
+        self.start()
+        if self._channel is None:
+            raise ServerDiedError("no channel to the fork server")
+        request = {
+            "kind": kind,
+            "folder": str(job.folder),
+            "timeout": timeout,
+            "memory_bytes": int(memory_gb * (1 << 30)),
+            "environment": dict(environment),
+            "payload": dict(payload),
+        }
+        try:
+            if self._lines is None:
+                self._lines = self._channel.makefile("r")
+                if not self._lines.readline():
+                    raise ServerDiedError("the fork server did not start")
+            self._channel.sendall(json.dumps(request).encode() + b"\n")
+            line = self._lines.readline()
+        except OSError as error:
+            self.stop()
+            raise ServerDiedError(str(error)) from error
+        if not line:
+            self.stop()
+            raise ServerDiedError("the fork server died")
+        answer = json.loads(line)
+        output = _text(job.folder / "output.txt")
+        result = _json(job.folder / "result.json") if answer["code"] == 0 and not answer["timeout"] else None
+        return Outcome(
+            folder=job.folder,
+            timeout=answer["timeout"],
+            signal=answer["signal"],
+            code=answer["code"],
+            seconds=answer["seconds"],
+            output=output,
+            result=result,
+        )
+
+    def stop(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
+            if self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self._base, ignore_errors=True)
+
+
+def _scratch_base() -> str | None:
+    shared = Path("/dev/shm")
+    return str(shared) if shared.is_dir() else None
+
+
+def _text(path: Path, most: int = 1 << 20) -> str:
+    try:
+        with path.open("rb") as handle:
+            return handle.read(most).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _json(path: Path) -> Mapping[str, Any] | None:
+    text = _text(path, 16 << 20)
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

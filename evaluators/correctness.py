@@ -1,0 +1,101 @@
+"""Whether a candidate's output is the same result: judged by the parent against a float64 oracle."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from evaluators.patterns import pattern
+from kernelevolve.core.evaluation import Status
+from kernelevolve.core.record import Record
+from kernelevolve.core.task import Tolerance
+
+_CHUNK = 1 << 20
+_DEFAULT = {torch.float16: 1e-2, torch.bfloat16: 1e-2, torch.float32: 1e-4, torch.float64: 1e-7}
+_NATIVE_FACTOR = 8.0
+"""A candidate's RMS error may be this many times that of PyTorch's own result,"""
+_EPSILON_FACTOR = 64.0
+"""or this many units of rounding of the RMS of the result: reordered sums, fast-math and polynomial functions pass."""
+
+
+class Mismatch(Record):
+    """Why an output is not the result."""
+
+    status: Status
+    summary: str
+    details: str = ""
+
+
+def compare(
+    candidate: torch.Tensor, native: torch.Tensor, oracle: torch.Tensor, tolerance: Tolerance, label: str
+) -> Mismatch | None:
+    """None where `candidate` is right.
+
+    `native` is PyTorch's own result in the working precision, `oracle` the same in float64 (for integers and booleans both are
+    the exact result). Element by element |y - oracle| <= atol + rtol |oracle|; over the whole, the RMS error is held against
+    that of PyTorch itself, so that zeros, constants or a lower precision inside do not pass where values are small.
+    Runs in chunks: needs a few MB beside the three tensors.
+    """
+    if tuple(candidate.shape) != tuple(native.shape):
+        return Mismatch(
+            status=Status.WRONG_SHAPE,
+            summary=f"{label}: shape {tuple(candidate.shape)}, expected {tuple(native.shape)}",
+        )
+    if candidate.dtype != native.dtype:
+        return Mismatch(status=Status.WRONG_SHAPE, summary=f"{label}: {candidate.dtype}, expected {native.dtype}")
+    y, n, o = (t.reshape(-1) for t in (candidate, native, oracle))
+    floating = native.dtype.is_floating_point
+    default = _DEFAULT.get(native.dtype, 0.0)
+    atol = default if tolerance.atol is None else tolerance.atol
+    rtol = default if tolerance.rtol is None else tolerance.rtol
+    wrong = 0
+    first: list[int] = []
+    error = own_error = size = 0.0
+    for start in range(0, y.numel(), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        if not floating:
+            bad = y[part] != n[part]
+        else:
+            a, b, c = y[part].double(), n[part].double(), o[part].double()
+            finite = torch.isfinite(b) & torch.isfinite(c)
+            special = (a == b) | (torch.isnan(a) & torch.isnan(b))
+            difference = torch.where(finite, (a - c).abs(), torch.zeros_like(a))
+            bad = torch.where(finite, ~(difference <= atol + rtol * c.abs()), ~special)
+            error += float((difference.nan_to_num(nan=0.0, posinf=0.0) ** 2).sum())
+            own_error += float((torch.where(finite, b - c, torch.zeros_like(b)) ** 2).sum())
+            size += float((torch.where(finite, c, torch.zeros_like(c)) ** 2).sum())
+        count = int(bad.sum())
+        if count and len(first) < 5:
+            first += [start + int(i) for i in bad.nonzero().reshape(-1)[: 5 - len(first)]]
+        wrong += count
+    if wrong:
+        return _wrong(candidate, native, wrong, first, label)
+    if not floating or y.numel() == 0:
+        return None
+    rms, own, scale = (math.sqrt(v / y.numel()) for v in (error, own_error, size))
+    explicit = max(tolerance.rtol or 0.0, 0.0) * scale + (tolerance.atol or 0.0)
+    allowed = max(_NATIVE_FACTOR * own, _EPSILON_FACTOR * torch.finfo(native.dtype).eps * scale, explicit)
+    if rms > allowed:
+        return Mismatch(
+            status=Status.WRONG_RESULT,
+            summary=f"{label}: RMS error {rms:.3g}, PyTorch's own is {own:.3g} (RMS of the result {scale:.3g})",
+            details=f"allowed {allowed:.3g}. {pattern(candidate, native)}".strip(),
+        )
+    return None
+
+
+def _wrong(candidate: torch.Tensor, native: torch.Tensor, wrong: int, first: list[int], label: str) -> Mismatch:
+    lines = []
+    for flat in first:
+        index = (
+            tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), candidate.shape)) if candidate.dim() else ()
+        )
+        got, want = candidate.reshape(-1)[flat].item(), native.reshape(-1)[flat].item()
+        lines.append(f"at {list(index)}: expected {want!r}, got {got!r}")
+    share = 100.0 * wrong / max(candidate.numel(), 1)
+    return Mismatch(
+        status=Status.WRONG_RESULT,
+        summary=f"{label}: {wrong} of {candidate.numel()} elements ({share:.3g}%) are wrong, {lines[0]}",
+        details="\n".join([*lines, pattern(candidate, native)]).strip(),
+    )

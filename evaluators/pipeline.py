@@ -1,0 +1,303 @@
+"""The way of one kernel: source, compiling, correctness, timing. The first stage that fails ends it."""
+
+from __future__ import annotations
+
+import ast
+import platform
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from devices.base import Artifact, CompileFailure, Device
+from evaluators import tensors
+from evaluators.client import ForkServer, Outcome, ServerDiedError
+from evaluators.correctness import Mismatch, compare
+from evaluators.gate import Gate
+from evaluators.reference import Case, Reference, reference_of
+from evaluators.settings import EvaluationSettings
+from evaluators.statistics import measurement
+from evaluators.timing import Samples
+from kernelevolve.core.evaluation import Diagnosis, Evaluation, Measurement, Status
+from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.seeds import derive_seed
+from kernelevolve.core.task import Task, Tolerance
+
+_LONGEST_SOURCE = 1 << 20
+_REPEAT = Tolerance(rtol=1e-3, atol=1e-4)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A verdict other than ok."""
+
+    status: Status
+    stage: str
+    summary: str
+    details: str = ""
+
+
+@dataclass
+class _Clock:
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def lap(self, stage: str, begin: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - begin
+
+
+class Pipeline:
+    """Judges kernels of one task on one device, one after the other. Owns a fork server; `close` it."""
+
+    def __init__(self, task: Task, device: Device, settings: EvaluationSettings, build_dir: Path | None = None) -> None:
+        self.task = task
+        self.device = device
+        self.settings = settings
+        self.server = ForkServer()
+        self.gate = Gate()
+        self._own_builds = None if build_dir else tempfile.TemporaryDirectory(prefix="kernelevolve-build-")
+        self.build_dir = build_dir or Path(self._own_builds.name if self._own_builds else "")
+        self._reference: Reference | None = None
+
+    def warm(self) -> None:
+        """Start the fork server and have the reference computed. Raises UserError where the task is at fault."""
+        self.server.start()
+        self.reference()
+
+    def reference(self) -> Reference:
+        if self._reference is None:
+            self._reference = self._again(lambda: reference_of(self.task, self.settings, self.server))
+        return self._reference
+
+    def _again(self, work: Any) -> Any:
+        """Once more after the fork server died; then it is raised."""
+        try:
+            return work()
+        except ServerDiedError:
+            return work()
+
+    def evaluate(self, kernel: Kernel, floor: float | None = None) -> Evaluation:
+        """The verdict. `floor`: a speedup below which nobody cares how slow the kernel is exactly.
+
+        Raises UserError where the task is at fault, ServerDiedError or OSError where this machine is.
+        """
+        clock = _Clock()
+        outcome = self._again(lambda: self._judge(kernel, floor, clock))
+        failed = isinstance(outcome, Failure)
+        return Evaluation(
+            kernel_id=kernel.id,
+            task_id=self.task.id,
+            device=self.device.name,
+            status=outcome.status if failed else Status.OK,
+            measurement=None if failed else outcome,
+            diagnosis=Diagnosis(stage=outcome.stage, summary=outcome.summary[:2000], details=outcome.details[:8000])
+            if failed
+            else None,
+            seconds=clock.seconds,
+            environment={"torch": torch.__version__, "python": platform.python_version(), "arch": self.device.arch()},
+        )
+
+    def _judge(self, kernel: Kernel, floor: float | None, clock: _Clock) -> Failure | Measurement:
+        begin = time.monotonic()
+        failure = check_source(kernel.source)
+        clock.lap("source", begin)
+        if failure:
+            return failure
+        reference = self.reference()
+        begin = time.monotonic()
+        artifact = self._compile(kernel)
+        clock.lap("compile", begin)
+        if isinstance(artifact, Failure):
+            return artifact
+        begin = time.monotonic()
+        failure = self._correct(kernel, artifact, reference)
+        clock.lap("correctness", begin)
+        if failure:
+            return failure
+        begin = time.monotonic()
+        timed = self._time(kernel, artifact, reference, floor)
+        clock.lap("timing", begin)
+        return timed
+
+    def _compile(self, kernel: Kernel) -> Artifact | Failure:
+        toolchain = self.device.toolchains().get(kernel.language)
+        if toolchain is None:
+            known = ", ".join(sorted(self.device.toolchains()))
+            return Failure(Status.INVALID_SOURCE, "source", f"language {kernel.language}: this device compiles {known}")
+        with self.gate.shared():
+            made = toolchain.compile(kernel, self.build_dir, self.settings.compile_timeout)
+        if isinstance(made, CompileFailure):
+            return Failure(Status.COMPILE_ERROR, "compile", made.summary, made.details)
+        return made
+
+    def _payload(self, kernel: Kernel, reference: Reference) -> dict[str, Any]:
+        return {"task": self.task.model_dump_json(), "source": kernel.source, "data": str(reference.inputs)}
+
+    def _correct(self, kernel: Kernel, artifact: Artifact, reference: Reference) -> Failure | None:
+        payload = self._payload(kernel, reference) | {"cases": [c.name for c in reference.cases]}
+        with self.server.job() as job, self.gate.shared():
+            outcome = self.server.run(
+                job,
+                "candidate",
+                payload,
+                timeout=self.settings.run_timeout,
+                memory_gb=self.settings.memory_gb,
+                environment=artifact.environment,
+            )
+            failure = died(outcome, "correctness", self.settings.run_timeout)
+            if failure:
+                return failure
+            result = outcome.result or {}
+            reported = {c.get("case"): c for c in result.get("cases", []) if isinstance(c, dict)}
+            for case in reference.cases:
+                if case.name not in reported:
+                    return failure_of(result, "correctness") or Failure(
+                        Status.CRASHED, "correctness", "the run ended without a result", outcome.output[-2000:]
+                    )
+                failure = self._outputs(case, reported[case.name], outcome.folder, reference)
+                if failure:
+                    return failure
+        return failure_of(result, "correctness")
+
+    def _outputs(
+        self, case: Case, told: Mapping[str, Any], folder: Path, reference: Reference, stage: str = "correctness"
+    ) -> Failure | None:
+        label = (
+            f"variant {case.variant}"
+            if case.variant
+            else ("inputs" if case.trial == 0 else f"inputs, seed {case.trial}")
+        )
+        out = told.get("out", [])
+        if len(out) != len(case.native) or told.get("structure") != case.structure:
+            return Failure(
+                Status.WRONG_SHAPE,
+                stage,
+                f"{label}: returned {told.get('structure')}, expected {case.structure}",
+            )
+        for i, meta in enumerate(out):
+            native, oracle = reference.answer(case, i)
+            name = label if len(out) == 1 else f"{label}, output {i}"
+            found = judged(meta, folder / f"{case.name}.out{i}", native, oracle, self.task.tolerance, name, stage)
+            if found:
+                return found
+            again = told.get("again")
+            if again is not None:
+                once = tensors.load(meta, folder / f"{case.name}.out{i}")
+                twice = judged(
+                    again[i] if i < len(again) else {},
+                    folder / f"{case.name}.again{i}",
+                    once,
+                    once,
+                    _REPEAT,
+                    f"{name}, second call",
+                    stage,
+                )
+                if twice:
+                    return twice
+        if told.get("changed"):
+            return Failure(Status.WRONG_RESULT, stage, f"{label}: input {told['changed'][0]} was changed in place")
+        return None
+
+    def _time(
+        self, kernel: Kernel, artifact: Artifact, reference: Reference, floor: float | None
+    ) -> Failure | Measurement:
+        case = reference.cases[0]
+        payload = self._payload(kernel, reference) | {
+            "case": case.name,
+            "timing": self.settings.timing.model_dump(),
+            "floor": floor,
+        }
+        with self.server.job() as job:
+            with self.gate.exclusive():
+                outcome = self.server.run(
+                    job,
+                    "time",
+                    payload,
+                    timeout=self.settings.run_timeout,
+                    memory_gb=self.settings.memory_gb,
+                    environment=artifact.environment,
+                )
+            failure = died(outcome, "timing", self.settings.run_timeout) or failure_of(outcome.result or {}, "timing")
+            if failure:
+                return failure
+            result = outcome.result or {}
+            failure = self._outputs(case, result["cases"][0], outcome.folder, reference, "timing")
+            if failure:
+                return failure
+            samples = Samples.model_validate(result["samples"])
+        return measurement(samples, derive_seed(self.settings.seed, "bootstrap", kernel.id))
+
+    def close(self) -> None:
+        self.server.close()
+        if self._own_builds is not None:
+            self._own_builds.cleanup()
+
+
+def check_source(source: str) -> Failure | None:
+    """What can be told without running anything."""
+    if not source.strip():
+        return Failure(Status.INVALID_SOURCE, "source", "the file is empty")
+    if len(source) > _LONGEST_SOURCE:
+        return Failure(Status.INVALID_SOURCE, "source", f"the file is longer than {_LONGEST_SOURCE} characters")
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", None)
+        return Failure(Status.INVALID_SOURCE, "source", f"no valid Python{f', line {line}' if line else ''}: {error}")
+    bound = {
+        name
+        for node in ast.walk(tree)
+        for name in (
+            [node.name]
+            if isinstance(node, ast.ClassDef)
+            else [t.id for t in node.targets if isinstance(t, ast.Name)]
+            if isinstance(node, ast.Assign)
+            else [a.asname or a.name for a in node.names]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    if "ModelNew" not in bound:
+        return Failure(Status.INVALID_SOURCE, "source", "the file defines no class ModelNew")
+    return None
+
+
+def died(outcome: Outcome, stage: str, limit: float) -> Failure | None:
+    """The verdict on a child that did not end as it should."""
+    tail = outcome.output[-2000:]
+    if outcome.timeout:
+        return Failure(Status.TIMEOUT, stage, f"not done after {limit:g} s", tail)
+    if outcome.out_of_memory:
+        return Failure(Status.OUT_OF_MEMORY, stage, "more memory than it may have", tail)
+    if outcome.signal == 24:
+        return Failure(Status.TIMEOUT, stage, "more processor time than it may have", tail)
+    if outcome.signal:
+        return Failure(Status.CRASHED, stage, f"ended by {outcome.signal_name}", tail)
+    if outcome.result is None:
+        return Failure(Status.CRASHED, stage, f"ended with code {outcome.code} before its result was written", tail)
+    return None
+
+
+def failure_of(result: Mapping[str, Any], stage: str) -> Failure | None:
+    """What the child itself reports about the candidate."""
+    told = result.get("failure")
+    if not isinstance(told, dict):
+        return None
+    return Failure(Status(told["status"]), stage, str(told["summary"]), str(told["details"]))
+
+
+def judged(
+    meta: Any, path: Path, native: torch.Tensor, oracle: torch.Tensor, tolerance: Tolerance, label: str, stage: str
+) -> Failure | None:
+    """Compare a tensor that a child wrote."""
+    try:
+        candidate = tensors.load(meta, path)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        return Failure(Status.CRASHED, stage, f"{label}: the output could not be read back: {error}")
+    if not isinstance(candidate, torch.Tensor):
+        return Failure(Status.WRONG_SHAPE, stage, f"{label}: no tensor")
+    found: Mismatch | None = compare(candidate, native, oracle, tolerance, label)
+    return Failure(found.status, stage, found.summary, found.details) if found else None

@@ -1,0 +1,118 @@
+"""What the task's own code gives: inputs, results and oracle of every case, computed once for a task on a machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evaluators import tensors
+from evaluators.client import ForkServer
+from evaluators.gate import Gate, gate_folder
+from evaluators.settings import EvaluationSettings
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.record import content_id
+from kernelevolve.core.task import Task
+
+
+@dataclass(frozen=True)
+class Case:
+    """One set of inputs with its right answers."""
+
+    name: str
+    variant: str | None
+    trial: int
+    native: tuple[dict[str, Any], ...]
+    oracle: tuple[dict[str, Any], ...]
+    structure: str
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Inputs and answers on disk. Candidates may read the folder's inputs; the answers lie in another one."""
+
+    inputs: Path
+    answers: Path
+    cases: tuple[Case, ...]
+
+    def answer(self, case: Case, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(PyTorch's own result, oracle) of one output."""
+        native = tensors.load(case.native[position], self.answers / f"{case.name}.native{position}")
+        oracle = tensors.load(case.oracle[position], self.answers / f"{case.name}.oracle{position}")
+        return native, oracle
+
+
+def data_folder() -> Path:
+    base = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
+    folder = base / f"kernelevolve-data-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    return folder
+
+
+def reference_of(task: Task, settings: EvaluationSettings, server: ForkServer) -> Reference:
+    """Compute, or find, the reference data of a task.
+
+    Raises UserError, one line, where the task is at fault: it raises, returns no tensors, is not deterministic, does not fit.
+    """
+    name = content_id(task.id, str(settings.trials), torch.__version__)
+    final = data_folder() / name
+    if not (final / "cases.json").exists():
+        _compute(task, settings, server, final)
+    os.utime(final)
+    told = json.loads((final / "cases.json").read_text())
+    cases = tuple(
+        Case(c["case"], c["variant"], c["trial"], tuple(c["native"]), tuple(c["oracle"]), c["structure"]) for c in told
+    )
+    return Reference(final / "inputs", final / "answers", cases)
+
+
+def _compute(task: Task, settings: EvaluationSettings, server: ForkServer, final: Path) -> None:
+    with server.job() as job, Gate(gate_folder()).shared():
+        payload = {"task": task.model_dump_json(), "trials": settings.trials}
+        outcome = server.run(
+            job,
+            "reference",
+            payload,
+            timeout=10 * settings.run_timeout,
+            memory_gb=_free_gb(),
+            environment={},
+        )
+        if outcome.timeout:
+            raise UserError(f"task {task.name}: the reference takes longer than {10 * settings.run_timeout:g} s")
+        if outcome.out_of_memory or outcome.signal == 9:
+            raise UserError(f"task {task.name}: it does not fit in memory; make the inputs smaller")
+        if outcome.result is None:
+            last = outcome.output.strip().splitlines()[-1:] or [f"it ended with {outcome.signal_name}"]
+            raise UserError(f"task {task.name}: the reference failed: {last[0]}")
+        if "error" in outcome.result:
+            raise UserError(outcome.result["error"])
+        staged = Path(tempfile.mkdtemp(prefix="new-", dir=final.parent))
+        (staged / "inputs").mkdir()
+        (staged / "answers").mkdir()
+        for path in job.folder.iterdir():
+            if ".in" in path.name:
+                shutil.move(str(path), staged / "inputs" / path.name)
+            elif ".native" in path.name or ".oracle" in path.name:
+                shutil.move(str(path), staged / "answers" / path.name)
+        (staged / "cases.json").write_text(json.dumps(outcome.result["cases"]))
+        try:
+            staged.rename(final)
+        except OSError:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(staged)
+
+
+def _free_gb() -> float:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) / (1 << 20) * 0.8
+    return 4.0

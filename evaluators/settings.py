@@ -1,0 +1,36 @@
+"""How kernels are judged: the group `evaluation` of the configuration, where the values stand."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from kernelevolve.core.record import Record
+
+
+class TimingSettings(Record):
+    """How long to measure."""
+
+    warmup_calls: int = Field(ge=1)
+    block_seconds: float = Field(gt=0)
+    """Calls are timed in blocks of about this length, so that reading the clock costs nothing."""
+    min_rounds: int = Field(ge=4)
+    max_rounds: int = Field(ge=4)
+    target_interval: float = Field(gt=0)
+    """Relative half-width of the interval of the ratio at which measuring stops."""
+    max_seconds: float = Field(gt=0)
+
+
+class EvaluationSettings(Record):
+    """What the verdict on a kernel rests on."""
+
+    trials: int = Field(ge=1)
+    compile_timeout: float = Field(gt=0)
+    run_timeout: float = Field(gt=0)
+    memory_gb: float = Field(gt=0)
+    workers: int = Field(ge=1)
+    drop_below: float = Field(ge=0, lt=1)
+    retries: int = Field(ge=0)
+    seed: int
+    timing: TimingSettings
+    final: TimingSettings
+    compile_reference_timeout: float = Field(gt=0)
