@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from evaluators.settings import EvaluationSettings
 from islands.settings import IslandSettings
@@ -50,6 +50,12 @@ class Target(BaseModel):
             inspect.signature(found).bind_partial(**self.arguments)
         except TypeError as error:
             raise UserError(f"{group}: {name} does not take these settings: {error}") from error
+        hints = get_type_hints(found.__init__)
+        for key, value in self.arguments.items():
+            try:
+                TypeAdapter(hints.get(key, Any)).validate_python(value)
+            except ValidationError as error:
+                raise _refusal(error, f"{group}.{key}", {}) from error
         return found
 
     def build(self, group: str, **further: Any) -> Any:
@@ -212,16 +218,19 @@ def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[st
     from hydra import compose as hydra_compose
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
-    groups = [name for name in loader.list_groups("")]
+    groups = loader.list_groups("")
     chosen, rest = [], []
     for override in overrides:
-        key = override.get_key_element().lstrip("+~")
-        (chosen if key in groups and isinstance(override.value(), str) else rest).append(override)
-        if key in groups and isinstance(override.value(), str):
-            options = loader.get_group_options(key)
-            if override.value() not in options:
-                raise UserError(f"{key}={override.value()}: there is no such option; {key} is one of {', '.join(options)}")
+        if override.key_or_group not in groups:
+            rest.append(override)
+            continue
+        options = loader.get_group_options(override.key_or_group)
+        if override.value() not in options:
+            text = override.input_line
+            raise UserError(f"{text}: there is no such option; {override.key_or_group} is one of {', '.join(options)}")
+        chosen.append(override)
     base = OmegaConf.to_container(hydra_compose("config", overrides=[o.input_line or "" for o in chosen]), resolve=False)
     assert isinstance(base, dict)
     known = list(keys({str(name): value for name, value in base.items()}))
@@ -232,7 +241,7 @@ def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[st
     try:
         composed = hydra_compose("config", overrides=[override.input_line or "" for override in overrides])
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=False)
-    except HydraException as error:
+    except (HydraException, OmegaConfBaseException) as error:
         raise UserError(" ".join(str(error).split())) from error
     assert isinstance(plain, dict)
     return {str(name): value for name, value in plain.items()}
