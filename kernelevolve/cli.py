@@ -1,0 +1,80 @@
+"""The command line: finds the command, and turns what a user got wrong into one line and exit code 2.
+
+Imports nothing heavy: each command's module is imported when that command is called.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from kernelevolve import __version__
+from kernelevolve.core.errors import UserError
+
+COMMANDS = {
+    "run": "evolve a task's operator into a faster kernel",
+    "resume": "go on with a run that was interrupted",
+    "evaluate": "judge one kernel file",
+    "tasks": "list the shipped tasks, or show one",
+    "doctor": "what this machine has, and what to install for the rest",
+}
+INTERRUPTED = 130
+
+USAGE = f"""usage: kernelevolve COMMAND ...
+
+Evolves an operator written in PyTorch into a kernel that is proven correct and measurably faster.
+
+commands:
+{chr(10).join(f"  {name:10} {text}" for name, text in COMMANDS.items())}
+
+options:
+  -h, --help  show this, or with a command its own help
+  --version   show the version
+
+example: kernelevolve run task=dlrm/rmsnorm_residual_silu budget.seconds=60"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit code: 0 done, 2 a user's mistake (one line on stderr), 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except UserError as error:
+        return _complain(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        return _complain(f"the disk is full{where}: free some space, then `kernelevolve resume` goes on with the run")
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"kernelevolve {__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"one of {', '.join(COMMANDS)}"
+        raise UserError(f"there is no command {name!r}: {hint}")
+    command = importlib.import_module(f"kernelevolve.commands.{name}")
+    result: int = command.main(rest)
+    return result
+
+
+def _complain(message: str) -> int:
+    print(f"kernelevolve: {' '.join(message.split())}", file=sys.stderr)
+    return 2

@@ -1,0 +1,66 @@
+"""Starting Ray on this machine, or joining the cluster that is there; quietly."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import Field
+
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.record import Record
+
+ADDRESS_VARIABLE = "RAY_ADDRESS"
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+class ClusterSettings(Record):
+    """The group `cluster` of the configuration."""
+
+    address: str | None
+    """`host:port` or `ray://...`; None: what RAY_ADDRESS names, or a Ray of our own."""
+    cpus: int | None = Field(ge=1)
+    """Cores of a Ray of our own; None: all."""
+    object_store_mb: int = Field(ge=80)
+    """Of a Ray of our own."""
+
+
+@contextmanager
+def ray_session(settings: ClusterSettings) -> Iterator[None]:
+    """Ray for the length of the block. One that runs in this process already is used and left running.
+
+    Raises UserError where the cluster cannot be joined.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    address = settings.address or os.environ.get(ADDRESS_VARIABLE)
+    if address:
+        try:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        except (ConnectionError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"cannot join the Ray cluster at {address} (cluster.address or {ADDRESS_VARIABLE}): {reason}") from error
+    else:
+        ray.init(
+            address="local",
+            num_cpus=settings.cpus,
+            object_store_memory=settings.object_store_mb << 20,
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,36 @@
+"""`kernelevolve run`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kernelevolve.commands.arguments import parser
+
+EXAMPLES = """Settings that scripts rely on: task= run.dir= budget.seconds= budget.evaluations= seed= islands.count= search= operator=
+device=. `--cfg job` prints all of them. With -m, `seed=0,1` or `seed=range(0,5)` runs every combination, each in its own folder."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compose the settings and run them, once or for every combination."""
+    line = parser("run", "Evolve a task's operator into a faster kernel.", EXAMPLES)
+    line.add_argument("overrides", nargs="*", metavar="key=value", help="a setting")
+    line.add_argument("-m", "--multirun", action="store_true", help="run every combination of listed values")
+    line.add_argument("--cfg", choices=["job"], help="print the settings and do nothing")
+    line.add_argument("-q", "--quiet", action="store_true", help="no progress, only the result")
+    options = line.read(arguments)
+
+    from kernelevolve import config
+
+    if options.cfg:
+        import yaml
+
+        for job in config.sweep(options.overrides) if options.multirun else [options.overrides]:
+            print(yaml.safe_dump(config.compose(job), sort_keys=False), end="")
+        return 0
+
+    from kernelevolve import run
+
+    if not options.multirun:
+        return run.start(config.load(options.overrides), quiet=options.quiet)
+    jobs = [config.load(job) for job in config.sweep(options.overrides)]
+    return run.start_many(jobs, quiet=options.quiet)

@@ -1,0 +1,265 @@
+"""The settings of a run: composed by Hydra from `conf/` and `key=value` overrides, checked here. Defaults are in `conf/`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from evaluators.settings import EvaluationSettings
+from islands.settings import IslandSettings
+from kernelevolve.core.budget import Budget
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.record import Record
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+    from hydra.internal.config_loader_impl import ConfigLoaderImpl
+
+PATH_KEYS = ("task", "run.dir")
+MISSING = "???"
+
+
+class Target(BaseModel):
+    """A class to build, by its import path, with its arguments: how a strategy or an operator is chosen."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+    target: str = Field(alias="_target_", pattern=r"^\w+(\.\w+)+$")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+    def resolve(self, group: str) -> Any:
+        """The class, once it is certain that it takes these arguments. Raises UserError that names the key."""
+        module, _, name = self.target.rpartition(".")
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"{group}._target_={self.target}: there is no such class ({error})") from error
+        try:
+            inspect.signature(found).bind_partial(**self.arguments)
+        except TypeError as error:
+            raise UserError(f"{group}: {name} does not take these settings: {error}") from error
+        hints = get_type_hints(found.__init__)
+        for key, value in self.arguments.items():
+            try:
+                TypeAdapter(hints.get(key, Any)).validate_python(value)
+            except ValidationError as error:
+                raise _refusal(error, f"{group}.{key}", {}) from error
+        return found
+
+    def build(self, group: str, **further: Any) -> Any:
+        """An instance. Raises UserError that names the key which has an illegal value."""
+        found = self.resolve(group)
+        try:
+            return found(**self.arguments, **further)
+        except ValidationError as error:
+            raise _refusal(error, group, self.arguments) from error
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{group}: {error}") from error
+
+
+class RunSettings(Record):
+    """Where a run writes."""
+
+    dir: str | None
+
+
+class FinalSettings(Record):
+    """How the winner is chosen when the search has ended."""
+
+    candidates: int = Field(ge=1, le=64)
+    seconds: float = Field(gt=0, le=3600)
+
+
+class ClusterSettings(Record):
+    """Which Ray a run uses."""
+
+    address: str | None
+    cpus: int | None = Field(ge=1)
+    object_store_mb: int = Field(ge=80)
+
+
+class RunConfig(Record):
+    """All settings of a run, resolved."""
+
+    task: str = Field(min_length=1)
+    device: str = Field(min_length=1)
+    seed: int = Field(ge=0, lt=2**63)
+    run: RunSettings
+    final: FinalSettings
+    search: Target
+    islands: IslandSettings
+    operator: Target
+    evaluation: EvaluationSettings
+    budget: Budget
+    cluster: ClusterSettings
+
+
+def config_dir() -> Path:
+    """`conf/` of the checkout, or of the installed package."""
+    for folder in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise FileNotFoundError(f"no conf/config.yaml beside or inside of {Path(__file__).parent}: the installation is damaged")
+
+
+def compose(overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration with the overrides applied, as plain data; what is missing stays `???`.
+
+    Raises UserError that names the key and the nearest valid one.
+    """
+    with _loader() as loader:
+        parsed = _parse(loader, _quoted(overrides, every=True))
+        for override in parsed:
+            if override.is_sweep_override():
+                raise UserError(f"{override.input_line} names several values: add -m to run each of them")
+        return _compose(loader, parsed)
+
+
+def sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """Every combination of the values that the overrides list (`seed=0,1`, `seed=range(0,5)`), as overrides of one run each."""
+    with _loader() as loader:
+        choices: list[list[str]] = []
+        for override in _parse(loader, _quoted(overrides, every=False)):
+            if not override.is_sweep_override():
+                choices.append([override.input_line or ""])
+            elif override.is_discrete_sweep():
+                key = override.get_key_element()
+                choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            else:
+                raise UserError(f"{override.input_line}: a continuous range cannot be listed; write choice(...) or range(...)")
+        jobs = [list(job) for job in itertools.product(*choices)]
+        for job in jobs:
+            _compose(loader, _parse(loader, job))
+        return jobs
+
+
+def load(overrides: Sequence[str], **values: Any) -> RunConfig:
+    """The checked settings of a run; `values` replace top-level keys as they are. Raises UserError."""
+    return check({**compose(overrides), **values})
+
+
+def check(composed: Mapping[str, Any]) -> RunConfig:
+    """Validate plain data. Raises UserError that names the first key that is wrong."""
+    if composed.get("task") == MISSING:
+        raise UserError("which task? Give task=NAME_OR_FILE; `kernelevolve tasks list` shows the shipped ones")
+    try:
+        config = RunConfig.model_validate(composed)
+    except ValidationError as error:
+        raise _refusal(error, "", composed) from error
+    config.search.resolve("search")
+    config.operator.resolve("operator")
+    return config
+
+
+def dump(config: RunConfig) -> dict[str, Any]:
+    """Plain data that `check` reads back."""
+    return config.model_dump(mode="json", by_alias=True)
+
+
+def keys(composed: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """All dotted keys, inner ones included."""
+    for name, value in composed.items():
+        yield prefix + name
+        if isinstance(value, Mapping):
+            yield from keys(value, f"{prefix}{name}.")
+
+
+def _quoted(overrides: Sequence[str], every: bool) -> list[str]:
+    """Paths may hold characters that mean something to Hydra: quote them, all or only those that exist as they are."""
+    result = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if equals and key in PATH_KEYS and value and value[0] not in "'\"" and (every or Path(value).exists()):
+            escaped = value.replace("\\", "\\\\").replace("'", "\\'") if "'" in value else value
+            result.append(f"{key}='{escaped}'")
+        else:
+            result.append(override)
+    return result
+
+
+@contextmanager
+def _loader() -> Iterator[ConfigLoaderImpl]:
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    with initialize_config_dir(config_dir=str(config_dir().resolve()), version_base="1.3"):
+        yield GlobalHydra.instance().config_loader()
+
+
+def _parse(loader: ConfigLoaderImpl, overrides: Sequence[str]) -> list[Override]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create(config_loader=loader)
+    parsed = []
+    for text in overrides:
+        if "=" not in text and not text.startswith("~"):
+            raise UserError(f"{text!r} is no setting: write key=value")
+        try:
+            parsed.append(parser.parse_override(text))
+        except HydraException as error:
+            raise UserError(f"cannot read {text!r}: write key=value, and quote values with special characters") from error
+    return parsed
+
+
+def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[str, Any]:
+    from hydra import compose as hydra_compose
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    groups = loader.list_groups("")
+    chosen, rest = [], []
+    for override in overrides:
+        if override.key_or_group not in groups:
+            rest.append(override)
+            continue
+        options = loader.get_group_options(override.key_or_group)
+        if override.value() not in options:
+            text = override.input_line
+            raise UserError(f"{text}: there is no such option; {override.key_or_group} is one of {', '.join(options)}")
+        chosen.append(override)
+    base = OmegaConf.to_container(hydra_compose("config", overrides=[o.input_line or "" for o in chosen]), resolve=False)
+    assert isinstance(base, dict)
+    known = list(keys({str(name): value for name, value in base.items()}))
+    for override in rest:
+        key = override.key_or_group
+        if not override.is_add() and key not in known:
+            raise UserError(f"there is no setting {key}{_nearest(key, known)}")
+    try:
+        composed = hydra_compose("config", overrides=[override.input_line or "" for override in overrides])
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=False)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(" ".join(str(error).split())) from error
+    assert isinstance(plain, dict)
+    return {str(name): value for name, value in plain.items()}
+
+
+def _nearest(key: str, known: Sequence[str]) -> str:
+    found = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    if not found:
+        last = key.rpartition(".")[2]
+        found = [name for name in known if name.rpartition(".")[2] == last][:1]
+    return f": did you mean {found[0]}?" if found else ": `kernelevolve run --cfg job` prints all of them"
+
+
+def _refusal(error: ValidationError, prefix: str, data: Mapping[str, Any]) -> UserError:
+    first = error.errors()[0]
+    key = ".".join([*([prefix] if prefix else []), *(str(part) for part in first["loc"])])
+    if first["type"] == "missing":
+        return UserError(f"{key} has no value: write {key}=...")
+    if first["type"] == "extra_forbidden":
+        return UserError(f"there is no setting {key}{_nearest(key, [name for name in keys(data, f'{prefix}.' if prefix else '') if name != key])}")
+    return UserError(f"{key}={json.dumps(first['input'], default=str)}: {first['msg'][0].lower()}{first['msg'][1:]}")

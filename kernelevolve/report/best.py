@@ -1,0 +1,47 @@
+"""`best/`: the winning kernel as a file that runs on its own, the task it solves, and how to check it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.task import Task
+from kernelevolve.report.files import write_text
+from kernelevolve.report.summary import Best, ratio_text
+
+
+def write_best(folder: Path, task: Task, kernel: Kernel, best: Best) -> None:
+    """Write `kernel.py`, `task.py` and `README.md` into `folder`. Raises OSError."""
+    folder.mkdir(exist_ok=True)
+    write_text(folder / "task.py", task.source)
+    write_text(folder / "kernel.py", kernel.source)
+    write_text(folder / "README.md", _readme(task, kernel, best))
+
+
+def _readme(task: Task, kernel: Kernel, best: Best) -> str:
+    over_compile = f"; over torch.compile {ratio_text(best.speedup_over_compile)}" if best.speedup_over_compile else ""
+    return f"""# {task.name}
+
+`kernel.py` holds `ModelNew`, which computes what `Model` in `task.py` computes. It needs torch{_needs(kernel)} and nothing else.
+
+Measured ({best.measured}), {best.speedup.confidence:.0%} interval in parentheses: {ratio_text(best.speedup)} over eager PyTorch{over_compile}.
+Kernel {best.kernel_id}, node {best.node}{f" ({best.note})" if best.note else ""}.
+
+Check it on this machine:
+
+    kernelevolve evaluate task.py kernel.py
+
+Use it:
+
+    import torch
+    from kernel import ModelNew
+    from task import get_init_inputs, get_inputs
+
+    torch.manual_seed({task.seed})
+    model = ModelNew(*get_init_inputs())
+    print(model(*get_inputs()))
+"""
+
+
+def _needs(kernel: Kernel) -> str:
+    return ", a C++ compiler at its first call" if kernel.language == "cpp" else ""

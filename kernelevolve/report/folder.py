@@ -1,0 +1,82 @@
+"""A run's folder: what says which run it is, and where everything is found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from kernelevolve import __version__
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.task import Task
+from kernelevolve.report.files import write_json, write_text
+
+FORMAT = 1
+
+
+class RunFolder:
+    """`config.yaml` (resolved), `task.json`, `graph.sqlite`, `objects/`, `best/`, `run.json`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.task_file = path / "task.json"
+        self.summary_file = path / "run.json"
+        self.best = path / "best"
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    def create(self, config: Mapping[str, Any], task: Task) -> None:
+        """Make the folder and write what the run is. Raises UserError where it is not empty."""
+        self.check_free()
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.task_file, {"format": FORMAT, "kernelevolve": __version__, "task": task.model_dump(mode="json")})
+        write_text(self.config_file, yaml.safe_dump(dict(config), sort_keys=False))
+
+    def check_free(self) -> None:
+        """Raises UserError where the folder holds a run or anything else, or cannot be one."""
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            return
+        if self.config_file.exists():
+            raise UserError(f"{self.path} holds a run: `kernelevolve resume {self.path}` goes on with it, or choose another run.dir")
+        if self.path.exists():
+            raise UserError(f"{self.path} is not empty: choose another run.dir")
+        for parent in self.path.absolute().parents:
+            if parent.is_dir():
+                return
+            if parent.exists():
+                raise UserError(f"run.dir={self.path}: {parent} is a file")
+
+    def load(self) -> tuple[dict[str, Any], Task]:
+        """The configuration and the task of an existing run. Raises UserError where there is none, or of another version."""
+        if not self.task_file.is_file() or not self.config_file.is_file():
+            raise UserError(f"{self.path} holds no run: `kernelevolve run task=... run.dir={self.path}` starts one")
+        try:
+            head = json.loads(self.task_file.read_text())
+            config = yaml.safe_load(self.config_file.read_text())
+            if head["format"] != FORMAT:
+                raise UserError(
+                    f"{self.path} was written by kernelevolve {head.get('kernelevolve', '?')} in format {head['format']}, "
+                    f"and {__version__} reads format {FORMAT}: start a new run"
+                )
+            return dict(config), Task.model_validate(head["task"])
+        except (ValueError, KeyError, TypeError, yaml.YAMLError, ValidationError) as error:
+            raise UserError(f"{self.path}: config.yaml or task.json is damaged ({str(error).splitlines()[0]})") from error
+
+
+def default_folder(task_name: str, now: datetime | None = None) -> Path:
+    """`runs/<task>-<time>`, one that does not exist yet."""
+    stem = f"{task_name.replace('/', '-')}-{now or datetime.now():%Y%m%d-%H%M%S}"
+    candidate = Path("runs") / stem
+    number = 2
+    while candidate.exists():
+        candidate = Path("runs") / f"{stem}-{number}"
+        number += 1
+    return candidate

@@ -1,0 +1,111 @@
+"""The result of a run: `run.json`, and the table that a person sees at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from rich.table import Table
+
+from kernelevolve.core.evaluation import Ratio, Status
+from kernelevolve.core.record import Record
+
+FORMAT = 1
+
+
+class Best(Record):
+    """The fastest correct kernel, and what was measured of it."""
+
+    node: str
+    kernel_id: str
+    speedup: Ratio
+    """Over eager."""
+    speedup_over_compile: Ratio | None
+    """None where torch.compile was not measured; `compile_note` says why."""
+    compile_note: str = ""
+    eager_seconds: float = Field(gt=0)
+    kernel_seconds: float = Field(gt=0)
+    """Per call, of the same measurement as `speedup`."""
+    measured: str
+    """`final`: again and more precisely after the search, against eager and torch.compile. `search`: while searching."""
+    note: str = ""
+    """What its operator did last, for a person."""
+
+
+class Summary(Record):
+    """All of a run in numbers."""
+
+    run: str
+    task: str
+    device: str
+    seed: int
+    state: str
+    """`done` or `interrupted`."""
+    stop: str
+    """The rule that ended it, in words."""
+    best: Best | None
+    """None while no kernel was proven correct."""
+    evaluations: Mapping[str, int]
+    """Distinct kernels by status; every status is there."""
+    nodes: int
+    """Proposals, those that came back to a known kernel included."""
+    seconds: Mapping[str, float]
+    """Wall clock by phase; `search` over all sessions, the others of the last one."""
+    versions: Mapping[str, str]
+    hardware: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `run.json` holds."""
+        best = None
+        if self.best is not None:
+            over_compile = self.best.speedup_over_compile
+            best = {
+                "speedup": self.best.speedup.value,
+                "speedup_interval": [self.best.speedup.low, self.best.speedup.high],
+                "speedup_over_compile": over_compile.value if over_compile else None,
+                "speedup_over_compile_interval": [over_compile.low, over_compile.high] if over_compile else None,
+                "compile_note": self.best.compile_note,
+                "confidence": self.best.speedup.confidence,
+                "eager_seconds": self.best.eager_seconds,
+                "kernel_seconds": self.best.kernel_seconds,
+                "measured": self.best.measured,
+                "kernel": "best/kernel.py",
+                "kernel_id": self.best.kernel_id,
+                "node": self.best.node,
+                "note": self.best.note,
+            }
+        plain = self.model_dump(mode="json", exclude={"best"})
+        return {"format": FORMAT, **plain, "best": best}
+
+
+def count_by_status(statistics: Mapping[str, float]) -> dict[str, int]:
+    """Distinct kernels by status from a store's statistics."""
+    return {str(status): int(statistics.get(f"status.{status}", 0)) for status in Status}
+
+
+def ratio_text(ratio: Ratio) -> str:
+    """`3.21x (3.15 to 3.28)`."""
+    return f"{ratio.value:.2f}x ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def table(summary: Summary, folder: Path) -> Table:
+    """The closing table."""
+    result = Table(title=None, show_edge=True, header_style="bold")
+    result.add_column("task", overflow="fold")
+    result.add_column("best kernel", overflow="fold")
+    result.add_column("over eager (95%)", justify="right", no_wrap=True)
+    result.add_column("over torch.compile", justify="right", no_wrap=True)
+    result.add_column("evaluations", justify="right")
+    result.add_column("time", justify="right")
+    evaluations = sum(summary.evaluations.values())
+    seconds = f"{sum(summary.seconds.values()):.0f} s"
+    best = summary.best
+    if best is None:
+        result.add_row(summary.task, "none is correct yet", "-", "-", str(evaluations), seconds)
+        return result
+    over_compile = ratio_text(best.speedup_over_compile) if best.speedup_over_compile else "not measured"
+    path = str(folder / "best" / "kernel.py")
+    result.add_row(summary.task, path, ratio_text(best.speedup), over_compile, str(evaluations), seconds)
+    return result
