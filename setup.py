@@ -4,7 +4,11 @@ from setuptools import find_packages, setup
 
 setup(
     packages=[
-        *find_packages(include=[f"{name}{rest}" for name in ("kernelevolve", "islands", "evaluators", "devices") for rest in ("", ".*")]),
+        *find_packages(
+            include=[
+                f"{name}{rest}" for name in ("kernelevolve", "islands", "evaluators", "devices") for rest in ("", ".*")
+            ]
+        ),
         "kernelevolve.conf",
     ],
     package_dir={"kernelevolve.conf": "conf"},

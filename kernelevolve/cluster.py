@@ -50,7 +50,9 @@ def ray_session(settings: ClusterSettings) -> Iterator[None]:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise UserError(f"cannot join the Ray cluster at {address} (cluster.address or {ADDRESS_VARIABLE}): {reason}") from error
+            raise UserError(
+                f"cannot join the Ray cluster at {address} (cluster.address or {ADDRESS_VARIABLE}): {reason}"
+            ) from error
     else:
         ray.init(
             address="local",

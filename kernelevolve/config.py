@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from evaluators.settings import EvaluationSettings
 from islands.settings import IslandSettings
+from kernelevolve.cluster import ClusterSettings
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import Record
@@ -79,15 +80,8 @@ class FinalSettings(Record):
     """How the winner is chosen when the search has ended."""
 
     candidates: int = Field(ge=1, le=64)
-    seconds: float = Field(gt=0, le=3600)
-
-
-class ClusterSettings(Record):
-    """Which Ray a run uses."""
-
-    address: str | None
-    cpus: int | None = Field(ge=1)
-    object_store_mb: int = Field(ge=80)
+    compile: bool
+    """Measure torch.compile too."""
 
 
 class RunConfig(Record):
@@ -111,7 +105,9 @@ def config_dir() -> Path:
     for folder in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf"):
         if (folder / "config.yaml").is_file():
             return folder
-    raise FileNotFoundError(f"no conf/config.yaml beside or inside of {Path(__file__).parent}: the installation is damaged")
+    raise FileNotFoundError(
+        f"no conf/config.yaml beside or inside of {Path(__file__).parent}: the installation is damaged"
+    )
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
@@ -138,7 +134,9 @@ def sweep(overrides: Sequence[str]) -> list[list[str]]:
                 key = override.get_key_element()
                 choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
             else:
-                raise UserError(f"{override.input_line}: a continuous range cannot be listed; write choice(...) or range(...)")
+                raise UserError(
+                    f"{override.input_line}: a continuous range cannot be listed; write choice(...) or range(...)"
+                )
         jobs = [list(job) for job in itertools.product(*choices)]
         for job in jobs:
             _compose(loader, _parse(loader, job))
@@ -210,7 +208,9 @@ def _parse(loader: ConfigLoaderImpl, overrides: Sequence[str]) -> list[Override]
         try:
             parsed.append(parser.parse_override(text))
         except HydraException as error:
-            raise UserError(f"cannot read {text!r}: write key=value, and quote values with special characters") from error
+            raise UserError(
+                f"cannot read {text!r}: write key=value, and quote values with special characters"
+            ) from error
     return parsed
 
 
@@ -231,7 +231,9 @@ def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[st
             text = override.input_line
             raise UserError(f"{text}: there is no such option; {override.key_or_group} is one of {', '.join(options)}")
         chosen.append(override)
-    base = OmegaConf.to_container(hydra_compose("config", overrides=[o.input_line or "" for o in chosen]), resolve=False)
+    base = OmegaConf.to_container(
+        hydra_compose("config", overrides=[o.input_line or "" for o in chosen]), resolve=False
+    )
     assert isinstance(base, dict)
     known = list(keys({str(name): value for name, value in base.items()}))
     for override in rest:
@@ -261,5 +263,7 @@ def _refusal(error: ValidationError, prefix: str, data: Mapping[str, Any]) -> Us
     if first["type"] == "missing":
         return UserError(f"{key} has no value: write {key}=...")
     if first["type"] == "extra_forbidden":
-        return UserError(f"there is no setting {key}{_nearest(key, [name for name in keys(data, f'{prefix}.' if prefix else '') if name != key])}")
+        return UserError(
+            f"there is no setting {key}{_nearest(key, [name for name in keys(data, f'{prefix}.' if prefix else '') if name != key])}"
+        )
     return UserError(f"{key}={json.dumps(first['input'], default=str)}: {first['msg'][0].lower()}{first['msg'][1:]}")

@@ -37,7 +37,9 @@ class RunFolder:
         """Make the folder and write what the run is. Raises UserError where it is not empty."""
         self.check_free()
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.task_file, {"format": FORMAT, "kernelevolve": __version__, "task": task.model_dump(mode="json")})
+        write_json(
+            self.task_file, {"format": FORMAT, "kernelevolve": __version__, "task": task.model_dump(mode="json")}
+        )
         write_text(self.config_file, yaml.safe_dump(dict(config), sort_keys=False))
 
     def check_free(self) -> None:
@@ -45,7 +47,9 @@ class RunFolder:
         if self.path.is_dir() and not any(self.path.iterdir()):
             return
         if self.config_file.exists():
-            raise UserError(f"{self.path} holds a run: `kernelevolve resume {self.path}` goes on with it, or choose another run.dir")
+            raise UserError(
+                f"{self.path} holds a run: `kernelevolve resume {self.path}` goes on with it, or choose another run.dir"
+            )
         if self.path.exists():
             raise UserError(f"{self.path} is not empty: choose another run.dir")
         for parent in self.path.absolute().parents:
@@ -68,7 +72,9 @@ class RunFolder:
                 )
             return dict(config), Task.model_validate(head["task"])
         except (ValueError, KeyError, TypeError, yaml.YAMLError, ValidationError) as error:
-            raise UserError(f"{self.path}: config.yaml or task.json is damaged ({str(error).splitlines()[0]})") from error
+            raise UserError(
+                f"{self.path}: config.yaml or task.json is damaged ({str(error).splitlines()[0]})"
+            ) from error
 
 
 def default_folder(task_name: str, now: datetime | None = None) -> Path:

@@ -93,7 +93,9 @@ def panel(title: str, budget: Budget, progress: Progress) -> RenderableType:
     head = Table.grid(padding=(0, 3))
     head.add_row(
         Text.assemble("best ", (_best(progress) if progress.best else "nothing correct yet", "bold green")),
-        Text.assemble((str(good), "green"), " good  ", (str(buggy), "yellow"), " buggy  ", (str(cheating), "red"), " cheating"),
+        Text.assemble(
+            (str(good), "green"), " good  ", (str(buggy), "yellow"), " buggy  ", (str(cheating), "red"), " cheating"
+        ),
         f"{progress.evaluations_per_second:.1f} evaluations/s",
     )
     islands = Table(box=None, padding=(0, 2), header_style="dim")
@@ -113,7 +115,10 @@ def panel(title: str, budget: Budget, progress: Progress) -> RenderableType:
     for step in progress.improvements[-IMPROVEMENTS:]:
         steps.add_row(f"{step.seconds:.1f} s", f"{step.fitness:.2f}x", str(step.island), step.note or step.operator)
     bar = Table.grid(padding=(0, 2))
-    bar.add_row(ProgressBar(total=1.0, completed=progress.fraction, width=40), Text(f"{left(budget, progress)} left", style="dim"))
+    bar.add_row(
+        ProgressBar(total=1.0, completed=progress.fraction, width=40),
+        Text(f"{left(budget, progress)} left", style="dim"),
+    )
     parts: list[RenderableType] = [head, Text(), islands, Text()]
     if progress.improvements:
         parts += [steps, Text()]

@@ -1,0 +1,250 @@
+"""A run from its settings to its results: wiring, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import ray
+import yaml
+from rich.console import Console
+
+from devices.base import Device
+from devices.registry import get_device
+from evaluators.comparison import Comparison, compare_finalists
+from evaluators.service import EvaluationService
+from evaluators.settings import EvaluationSettings
+from islands.archipelago import Archipelago, Progress
+from islands.island import Plan
+from kernelevolve import __version__, config
+from kernelevolve.cluster import ray_session
+from kernelevolve.config import RunConfig
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.evaluation import Measurement
+from kernelevolve.core.graph import Node
+from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.task import Task
+from kernelevolve.report.best import write_best
+from kernelevolve.report.files import write_json
+from kernelevolve.report.folder import RunFolder, default_folder
+from kernelevolve.report.live import LiveView
+from kernelevolve.report.summary import Best, Summary, count_by_status, table
+from kernelevolve.store.actor import ask
+from kernelevolve.synthesis.base import Operator
+from kernelevolve.tasks.catalog import find_task
+
+INTERRUPTED = 130
+_PACKAGES = ("torch", "ray", "numpy")
+
+
+def start(settings: RunConfig, *, quiet: bool = False) -> int:
+    """A new run. Returns the exit code; raises UserError before anything is written."""
+    task = find_task(settings.task)
+    folder = RunFolder(Path(settings.run.dir) if settings.run.dir else default_folder(task.name))
+    folder.check_free()
+    return _Run(settings, task, folder, quiet).execute(new=True)
+
+
+def start_many(jobs: Sequence[RunConfig], *, quiet: bool = False) -> int:
+    """One run after the other, in folders of their own."""
+    code = 0
+    for number, job in enumerate(jobs):
+        named = job
+        if job.run.dir is not None and len(jobs) > 1:
+            named = job.model_copy(update={"run": job.run.model_copy(update={"dir": f"{job.run.dir}/{number}"})})
+        code = start(named, quiet=quiet)
+        if code:
+            return code
+    return code
+
+
+def resume(path: Path, overrides: Sequence[str], *, quiet: bool = False) -> int:
+    """Go on with a run's folder; `budget.key=value` sets another limit."""
+    folder = RunFolder(path)
+    plain, task = folder.load()
+    budget = dict(plain.get("budget", {}))
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key.startswith("budget.") or key.removeprefix("budget.") not in budget:
+            known = ", ".join(f"budget.{name}" for name in budget)
+            raise UserError(f"{override}: only a limit can be changed when a run goes on: {known}")
+        budget[key.removeprefix("budget.")] = yaml.safe_load(value)
+    return _Run(config.check({**plain, "budget": budget}), task, folder, quiet).execute(new=False)
+
+
+def _prepare(operator: Operator, task: Task, device: str) -> Operator:
+    return operator.prepare(task, device)
+
+
+def _compare(
+    task: Task, kernels: Sequence[Kernel], device: str, settings: EvaluationSettings, with_compile: bool
+) -> Comparison:
+    return compare_finalists(task, kernels, get_device(device), settings, with_compile=with_compile)
+
+
+@dataclass
+class _Run:
+    """One session of a run."""
+
+    settings: RunConfig
+    task: Task
+    folder: RunFolder
+    quiet: bool
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def execute(self, *, new: bool) -> int:
+        device = get_device(self.settings.device)
+        capability = device.capability()
+        if not capability.available:
+            raise UserError(f"device {device.name} is not there: {capability.detail}")
+        for toolchain in device.toolchains().values():
+            have = toolchain.capability()
+            if not have.available:
+                raise UserError(f"toolchain {have.name} is missing: {have.detail}")
+        console = Console()
+        begin = time.monotonic()
+        with (
+            LiveView(console, self.task.name, self.settings.budget, self.quiet) as view,
+            ray_session(self.settings.cluster),
+        ):
+            view.stage("starting")
+            service = EvaluationService.start(self.task, device.name, self.settings.evaluation)
+            with closing(service):
+                operator = self.settings.operator.build("operator")
+                prepared = ray.remote(_prepare).options(num_cpus=0).remote(operator, self.task, device.name)
+                ask(service.warm())
+                operator = ask(prepared)
+                if new:
+                    self.folder.create(config.dump(self.settings), self.task)
+                self.seconds["start"] = time.monotonic() - begin
+                interrupted, progress, finalists = self._search(view, device, operator, service)
+            if interrupted:
+                self._write(device, progress, finalists, None, "interrupted")
+                console.print(f"interrupted; `kernelevolve resume {self.folder.path}` goes on", soft_wrap=True)
+                return INTERRUPTED
+            comparison = self._compare(view, device, finalists)
+            summary = self._write(device, progress, finalists, comparison, "done")
+        console.print(table(summary, self.folder.path))
+        return 0
+
+    def _search(
+        self, view: LiveView, device: Device, operator: Operator, service: EvaluationService
+    ) -> tuple[bool, Progress, list[tuple[Node, Kernel]]]:
+        """(whether it was interrupted, where it stands, the fittest kernels)"""
+        plan = Plan(
+            run=self.folder.name,
+            task=self.task,
+            device=device.name,
+            facts=device.facts(),
+            operator=operator,
+            evaluator=service,
+            settings=self.settings.islands,
+            seed=self.settings.seed,
+        )
+        strategy = {"_target_": self.settings.search.target, **self.settings.search.arguments}
+        interrupted = False
+        progress: Progress | None = None
+        with Archipelago(
+            folder=self.folder.path, budget=self.settings.budget, plan=plan, strategies=[strategy]
+        ) as archipelago:
+            try:
+                for progress in archipelago.watch():
+                    view.update(progress)
+            except KeyboardInterrupt:
+                interrupted = True
+            finalists = archipelago.best(self.settings.final.candidates)
+        if progress is None:
+            raise KeyboardInterrupt
+        return interrupted, progress, finalists
+
+    def _compare(self, view: LiveView, device: Device, finalists: list[tuple[Node, Kernel]]) -> Comparison | None:
+        if not finalists:
+            return None
+        view.stage(f"measuring the best {len(finalists)} against eager and torch.compile")
+        begin = time.monotonic()
+        compared: Comparison = ask(
+            ray.remote(_compare)
+            .options(num_cpus=0, max_retries=1)
+            .remote(
+                self.task,
+                [kernel for _, kernel in finalists],
+                device.name,
+                self.settings.evaluation,
+                self.settings.final.compile,
+            )
+        )
+        self.seconds["final"] = time.monotonic() - begin
+        return compared
+
+    def _write(
+        self,
+        device: Device,
+        progress: Progress,
+        finalists: list[tuple[Node, Kernel]],
+        comparison: Comparison | None,
+        state: str,
+    ) -> Summary:
+        best = _winner(finalists, comparison)
+        summary = Summary(
+            run=self.folder.name,
+            task=self.task.name,
+            device=device.name,
+            seed=self.settings.seed,
+            state=state,
+            stop=progress.reason or "interrupted",
+            best=best,
+            evaluations=count_by_status({f"status.{s}": n for s, n in progress.statuses.items()}),
+            nodes=progress.nodes,
+            seconds={**self.seconds, "search": progress.spent.seconds},
+            versions=_versions(),
+            hardware=dict(device.facts()),
+        )
+        if best is not None:
+            kernel = next(k for _, k in finalists if k.id == best.kernel_id)
+            write_best(self.folder.best, self.task, kernel, best)
+        write_json(self.folder.summary_file, summary.to_json())
+        return summary
+
+
+def _winner(finalists: list[tuple[Node, Kernel]], comparison: Comparison | None) -> Best | None:
+    """The best of the last measurement; of the search where there was none, or where none came through it."""
+    nodes = {kernel.id: node for node, kernel in finalists}
+    if comparison is not None and comparison.finalists:
+        first = comparison.finalists[0]
+        node = nodes[first.kernel_id]
+        return _best(node, first.over_eager, "final").model_copy(
+            update={"speedup_over_compile": first.over_compile, "compile_note": comparison.compile_note}
+        )
+    if comparison is not None or not finalists:
+        return None
+    node = finalists[0][0]
+    measured = node.evaluation.measurement
+    return _best(node, measured, "search") if measured else None
+
+
+def _best(node: Node, measured: Measurement, how: str) -> Best:
+    return Best(
+        node=node.id,
+        kernel_id=node.kernel_id,
+        speedup=measured.speedup,
+        speedup_over_compile=None,
+        eager_seconds=measured.reference_seconds,
+        kernel_seconds=measured.kernel_seconds,
+        measured=how,
+        note=node.note,
+    )
+
+
+def _versions() -> Mapping[str, str]:
+    found: dict[str, Any] = {"kernelevolve": __version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
