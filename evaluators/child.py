@@ -123,7 +123,7 @@ def _reference_case(loaded: LoadedTask, variant: str | None, trial: int, folder:
     }
 
 
-class _KernelFailed(Exception):
+class _KernelError(Exception):
     """The candidate raised; carries what to report."""
 
     def __init__(self, report: dict[str, Any]) -> None:
@@ -131,14 +131,14 @@ class _KernelFailed(Exception):
         self.report = report
 
 
-def _blame(error: BaseException, where: str) -> _KernelFailed:
+def _blame(error: BaseException, where: str) -> _KernelError:
     """Only the candidate's own frames."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == _KERNEL_FILE]
     lines = [f"line {f.lineno}, in {f.name}: {f.line}" for f in frames[-6:]]
     text = str(error).strip()
     first = text.splitlines()[0] if text else ""
     memory = isinstance(error, MemoryError) or "can't allocate memory" in text
-    return _KernelFailed(
+    return _KernelError(
         {
             "status": "out_of_memory" if memory else "runtime_error",
             "summary": f"{where} raised {type(error).__name__}: {first}"[:500],
@@ -157,9 +157,7 @@ def _load_kernel(source: str) -> ModuleType:
     except Exception as error:
         raise _blame(error, "loading the file") from error
     if not isinstance(getattr(module, "ModelNew", None), type):
-        raise _KernelFailed(
-            {"status": "invalid_source", "summary": "the file defines no class ModelNew", "details": ""}
-        )
+        raise _KernelError({"status": "invalid_source", "summary": "the file defines no class ModelNew", "details": ""})
     return module
 
 
@@ -183,7 +181,7 @@ def _called(kernel: nn.Module, inputs: list[Any]) -> tuple[list[torch.Tensor], s
     try:
         return tensors.flatten(result)
     except TypeError as error:
-        raise _KernelFailed({"status": "wrong_shape", "summary": f"forward {error}", "details": ""}) from error
+        raise _KernelError({"status": "wrong_shape", "summary": f"forward {error}", "details": ""}) from error
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -215,7 +213,7 @@ def _candidate(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             cases.append(
                 {"case": case, "out": described, "again": repeated, "structure": structure, "changed": changed}
             )
-    except _KernelFailed as failure:
+    except _KernelError as failure:
         return {"failure": failure.report, "cases": cases}
     return {"cases": cases}
 
@@ -238,7 +236,7 @@ def _time(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
         samples = time_pair(lambda: reference(*inputs), call, settings, payload["floor"], _CLOCK)
         outputs, structure = tensors.flatten(last[0])
-    except _KernelFailed as failure:
+    except _KernelError as failure:
         return {"failure": failure.report}
     except Exception as error:  # noqa: BLE001 - whatever the candidate raises in a later call
         return {"failure": _blame(error, "a timed call").report}
@@ -274,7 +272,7 @@ def _compare(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         try:
             kernel = _build_kernel(source, loaded)
             _called(kernel, inputs)
-        except _KernelFailed as failure:
+        except _KernelError as failure:
             failures[name] = failure.report
             continue
 

@@ -96,7 +96,7 @@ def _compare(pipeline: Pipeline, kernels: Sequence[Kernel], with_compile: bool) 
                 return plain.model_copy(update={"compile_note": f"with torch.compile the measurement failed: {note}"})
             raise ComparisonError(f"{failed.summary if failed else 'no result'}: {outcome.output[-500:]}")
         result = outcome.result
-        times = {name: np.asarray(values, dtype=float) for name, values in result["times"].items()}
+        times: dict[str, list[float]] = {name: [float(v) for v in values] for name, values in result["times"].items()}
         failures |= {name: str(told["summary"]) for name, told in result["failures"].items()}
         found: list[Finalist] = []
         for name in sources:

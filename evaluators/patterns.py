@@ -38,7 +38,7 @@ def _where(bad: torch.Tensor) -> str:
         hit = bad.any(dim=others) if others else bad
         places = hit.nonzero().reshape(-1)
         count, length = int(places.numel()), bad.shape[dim]
-        if count == 0 or count == length:
+        if count in (0, length):
             continue
         first = int(places[0])
         if count == length - first:

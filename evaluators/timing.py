@@ -53,7 +53,8 @@ def time_pair(reference: Call, kernel: Call, settings: TimingSettings, floor: fl
     Stops early (`dropped`) once the ratio is surely below `floor`.
     """
     counts = _calls_per_block(reference, settings, clock), _calls_per_block(kernel, settings, clock)
-    slow, fast = [], []
+    slow: list[float] = []
+    fast: list[float] = []
     begin = clock()
     while len(fast) < settings.max_rounds:
         if len(fast) % 2 == 0:

@@ -24,7 +24,8 @@ def _readme(task: Task, kernel: Kernel, best: Best) -> str:
 
 `kernel.py` holds `ModelNew`, which computes what `Model` in `task.py` computes. It needs torch{_needs(kernel)} and nothing else.
 
-Measured ({best.measured}), {best.speedup.confidence:.0%} interval in parentheses: {ratio_text(best.speedup)} over eager PyTorch{over_compile}.
+Measured ({best.measured}), {best.speedup.confidence:.0%} interval in parentheses:
+{ratio_text(best.speedup)} over eager PyTorch{over_compile}.
 Kernel {best.kernel_id}, node {best.node}{f" ({best.note})" if best.note else ""}.
 
 Check it on this machine:

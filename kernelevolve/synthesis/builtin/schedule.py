@@ -73,8 +73,8 @@ def shared_axes(statements: tuple[Statement, ...], program: Program) -> tuple[tu
             broken.update(
                 (position, a.symbol) for a, e in zip(s.axes, extents, strict=True) if sympy.expand(a.extent - e) != 0
             )
-        for root in expressions(s):
-            for node in walk(root):
+        for expr in expressions(s):
+            for node in walk(expr):
                 if isinstance(node, Search) and node.buffer in defined:
                     for source in defined[node.buffer]:
                         broken.update((source, a.symbol) for a in _own(statements[source]))

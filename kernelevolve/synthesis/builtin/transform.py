@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from math import prod
 
 import sympy
@@ -147,7 +148,7 @@ def _inlined(program: Program, choices: Choices) -> set[str]:
 def _revisits(definition: Compute, consumer: Statement) -> bool:
     """Whether the consumer reads each element more than once: it loops over axes that the definition lacks."""
     axes = [*consumer.axes, *(consumer.reduced if isinstance(consumer, Reduce) else ())]
-    return sum(a.extent != 1 for a in axes) > sum(a.extent != 1 for a in definition.axes)
+    return len([a for a in axes if a.extent != 1]) > len([a for a in definition.axes if a.extent != 1])
 
 
 def collapse_reductions(program: Program) -> Program:
@@ -210,13 +211,12 @@ def retarget(program: Program) -> Program:
 
         if any(isinstance(n, Search) and n.buffer == old for s in statements for e in expressions(s) for n in walk(e)):
             continue
-        statements = [
-            replace(
-                map_expressions(s, lambda e, swap=swap: rewrite(e, swap)), buffer=new if s.buffer == old else s.buffer
-            )
-            for s in statements
-            if s is not copy
-        ]
+        moved: list[Statement] = []
+        for s in statements:
+            if s is not copy:
+                fresh = map_expressions(s, partial(rewrite, leaf=swap))
+                moved.append(replace(fresh, buffer=new) if s.buffer == old else fresh)
+        statements = moved
         del buffers[old]
     return replace(program, statements=tuple(statements), buffers=buffers)
 
@@ -338,10 +338,11 @@ def relayout(program: Program) -> Program:
         if across is None or across == 0 or own != 0:
             statements.append(s)
             continue
-        if across != 1 and all(isinstance(t, sympy.Symbol | sympy.Integer) for t in right.index):
-            order = [t for t in right.index if t.is_Symbol and t != column.symbol] + [column.symbol]
+        plain = [t for t in right.index if isinstance(t, sympy.Symbol | sympy.Integer)]
+        if across != 1 and len(plain) == len(right.index):
+            order = [t for t in plain if t.is_Symbol and t != column.symbol] + [column.symbol]
             known = {a.symbol: a for a in (*s.axes, *s.reduced)}
-            label = (right.buffer, tuple(sympy.Integer(order.index(t)) if t in order else t for t in right.index))
+            label = (right.buffer, tuple(sympy.Integer(order.index(t)) if t in order else t for t in plain))
             if label not in copies:
                 name = f"{right.buffer}_t{len(copies)}"
                 axes = tuple(
@@ -349,7 +350,7 @@ def relayout(program: Program) -> Program:
                     for i, t in enumerate(order)
                 )
                 swap = dict(zip(order, (a.symbol for a in axes), strict=True))
-                source = Load(right.buffer, tuple(t.xreplace(swap) for t in right.index), right.dtype)
+                source = Load(right.buffer, tuple(t.xreplace(swap) for t in plain), right.dtype)
                 buffers[name] = Buffer(name, tuple(a.extent for a in axes), right.dtype, Role.INTERMEDIATE)
                 statements.append(Compute(name, axes, source, "transposed"))
                 copies[label] = name

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import sympy
 
-Size = sympy.Expr
+Size: TypeAlias = sympy.Expr
 """A dimension: an integer or a polynomial of the symbols that stand for sizes of the inputs."""
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -66,8 +67,8 @@ class Search:
     dtype: str = "int64"
 
 
-Expr = Const | IndexValue | Load | Op | Search
-IndexTerm = sympy.Expr | Const | IndexValue | Load | Op | Search
+Expr: TypeAlias = Const | IndexValue | Load | Op | Search
+IndexTerm: TypeAlias = sympy.Expr | Const | IndexValue | Load | Op | Search
 
 OPS = {
     # name: number of arguments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -66,7 +67,13 @@ def export_program(model: torch.nn.Module, inputs: Sequence[Any]) -> ExportedPro
     Raises UnsupportedError where torch.export cannot capture the model.
     """
     logging.getLogger("torch").setLevel(logging.CRITICAL)
-    free = tuple(dict.fromkeys(range(x.dim()), Dim.AUTO) if isinstance(x, torch.Tensor) else None for x in inputs)
+    free: tuple[Any, ...] = tuple(
+        dict.fromkeys(range(x.dim()), Dim.AUTO) if isinstance(x, torch.Tensor) else None for x in inputs
+    )
+    kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+        free = (*free[:named], free[named:])
     failures: list[str] = []
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -209,7 +216,7 @@ class _Lowering:
             raise UnsupportedError("a number computed from sizes that is no integer")
         name = str(node.target)
         if "getitem" in name:
-            return self.values[node.args[0]][node.args[1]]  # type: ignore[index]
+            return self.values[node.args[0]][node.args[1]]
         if value is None:
             return None
         results = tuple(
@@ -229,10 +236,10 @@ class _Lowering:
     def _finish(self, node: torch.fx.Node) -> Program:
         returned = node.args[0]
         values = [self._value(a) for a in (returned if isinstance(returned, list | tuple) else [returned])]
-        metas = [a.meta["val"] if isinstance(a, torch.fx.Node) else None for a in returned]  # type: ignore[union-attr]
+        metas = [a.meta["val"] if isinstance(a, torch.fx.Node) else None for a in returned]
         outputs: list[Output] = []
         for v, meta in zip(values, metas, strict=True):
-            if not isinstance(v, Virtual):
+            if not isinstance(v, Virtual) or meta is None:
                 raise UnsupportedError("a result that is not a tensor")
             shape = tuple(self._size(s) for s in meta.shape)
             outputs.append(self._output(v, shape, _dtype(meta.dtype), len(outputs)))

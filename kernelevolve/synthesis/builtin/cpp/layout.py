@@ -10,7 +10,7 @@ import sympy
 from kernelevolve.synthesis.builtin.cpp.scalar import index_text
 from kernelevolve.synthesis.builtin.schedule import Group
 from kernelevolve.synthesis.traced.expr import Expr, IndexTerm, Load, Search, Size
-from kernelevolve.synthesis.traced.program import Program, Role, Statement, reads
+from kernelevolve.synthesis.traced.program import Axis, Program, Role, Scatter, Statement, reads
 
 LOW = sympy.Symbol("lo", integer=True, nonnegative=True)
 """First row of the block; rows run from lo to hi - 1."""
@@ -52,8 +52,8 @@ def scratch_layouts(group: Group, rows: int, program: Program, outside: set[str]
     return layouts
 
 
-def _axes(s: Statement) -> tuple[object, ...]:
-    return s.initial_axes if hasattr(s, "initial_axes") else s.axes
+def _axes(s: Statement) -> tuple[Axis, ...]:
+    return s.initial_axes if isinstance(s, Scatter) else s.axes
 
 
 def read_elsewhere(groups: list[Group], index: int) -> set[str]:

@@ -36,37 +36,37 @@ CTYPE = {
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "truncdiv": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _INFIX |= {"eq": "==", "ne": "!=", "shl": "<<", "shr": ">>"}
-_LIBM = (
-    "exp2",
-    "expm1",
-    "log2",
-    "log10",
-    "sin",
-    "cos",
-    "tan",
-    "asin",
-    "acos",
-    "atan",
-    "sinh",
-    "cosh",
-    "asinh",
-    "acosh",
-)
-_LIBM += (
-    "atanh",
-    "erfc",
-    "pow",
-    "atan2",
-    "fmod",
-    "sqrt",
-    "floor",
-    "ceil",
-    "trunc",
-    "exp",
-    "log",
-    "log1p",
-    "tanh",
-    "erf",
+_LIBM = frozenset(
+    [
+        "exp",
+        "exp2",
+        "expm1",
+        "log",
+        "log2",
+        "log10",
+        "log1p",
+        "sin",
+        "cos",
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "asinh",
+        "acosh",
+        "atanh",
+        "erf",
+        "erfc",
+        "pow",
+        "atan2",
+        "fmod",
+        "sqrt",
+        "floor",
+        "ceil",
+        "trunc",
+    ]
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import sympy
 
@@ -135,7 +136,7 @@ def _external(program: Program, groups: list[Group], ready: set[str]) -> dict[st
     """Buffers that come by pointer -> whether groups write them."""
     found: dict[str, bool] = {}
     results = {o.buffer for o in program.outputs}
-    for i, g in enumerate(groups):
+    for g in groups:
         for s in g.statements:
             for name in reads(s):
                 role = program.buffers[name].role
@@ -206,7 +207,7 @@ def _merge(g: Group, k: int, program: Program) -> Group | None:
     statements: list[Statement] = []
     for position, s in enumerate(g.statements):
         outer, inner = outer_row[position], inner_row[position]
-        if not isinstance(s, Compute | Reduce | Contract) or getattr(s, "offset", ()):
+        if not isinstance(s, Compute | Reduce | Contract) or (isinstance(s, Compute) and s.offset):
             return None
         written = Load(s.buffer, tuple(a.symbol for a in s.axes), "")
         if not walks_as_one([written, *expressions(s)], outer, inner, program.buffers):
@@ -215,9 +216,9 @@ def _merge(g: Group, k: int, program: Program) -> Group | None:
         outer, inner = outer_row[position], inner_row[position]
         wide = Axis(inner.symbol, total)
         zero = {outer.symbol: sympy.Integer(0)}
-        fresh = map_expressions(s, lambda e, zero=zero: substitute(e, zero))  # type: ignore[misc]
+        fresh = map_expressions(s, partial(substitute, mapping=zero))
         axes = tuple(_point(a) if a is outer else (wide if a is inner else a) for a in s.axes)
-        statements.append(replace(fresh, axes=axes))  # type: ignore[arg-type]
+        statements.append(replace(fresh, axes=axes))
     row = tuple(Axis(inner_row[p].symbol, total) for p in range(len(statements)))
     shared = (*g.shared[:k], row, *g.shared[k + 2 :])
     fixed = tuple(
@@ -382,6 +383,3 @@ def _prepare(early: list[Statement], program: Program, choices: Choices, used: s
     )
     body = "\n".join("  " + x for x in lines)
     return f'extern "C" void prepare({parameters}) {{\n{body}\n}}\n', tuple(names)
-
-
-__all__ = ["Expr", "Size", "Source", "shared_axes", "write"]

@@ -22,13 +22,17 @@ def _arange(call: Call) -> Virtual:
     dtype = call.dtype
 
     def at(index: tuple[object, ...]) -> Expr:
-        position = cast(number(index[0]), dtype)  # type: ignore[arg-type]
+        position = cast(number(index[0]), dtype)
         scaled = position if step == 1 else Op("mul", (position, scalar(step, dtype)), dtype)
         return scaled if start == 0 else Op("add", (scaled, scalar(start, dtype)), dtype)
 
     if call.shape[0] == 1:
         return _filled(call, start)
     return Virtual(dims_of(call.shape), dtype, at)
+
+
+def _iota(call: Call) -> Virtual:
+    return _arange(Call(call.builder, "iota", (call.kwargs["start"], None, call.kwargs["step"]), {}, call.results))
 
 
 CREATION: dict[str, Lowering] = {
@@ -39,9 +43,5 @@ CREATION: dict[str, Lowering] = {
     "aten.new_full.default": lambda c: _filled(c, c.args[2]),
     "aten.scalar_tensor.default": lambda c: _filled(c, c.args[0]),
     "aten.fill.Scalar": lambda c: _filled(c, c.args[1]),
-    "prims.iota.default": lambda c: _iota(c),
+    "prims.iota.default": _iota,
 }
-
-
-def _iota(call: Call) -> Virtual:
-    return _arange(Call(call.builder, "iota", (call.kwargs["start"], None, call.kwargs["step"]), {}, call.results))

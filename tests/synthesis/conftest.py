@@ -1,0 +1,97 @@
+"""Builds what the built-in operator writes, and runs it beside the reference."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from devices.base import CompileFailure
+from devices.toolchains.cpp import CppToolchain
+from kernelevolve.core.kernel import Kernel, KnobValue
+from kernelevolve.core.task import Task
+from kernelevolve.synthesis.builtin.knobs import Knob
+from kernelevolve.synthesis.builtin.operator import render
+from kernelevolve.synthesis.builtin.tracing import trace_task
+from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
+
+
+def task_of(forward: str, inputs: str, init: str = "pass", variants: str = "{}") -> Task:
+    """A task from the body of forward(self, *x), the expression of its inputs, the body of its constructor."""
+    source = f'''"""A test."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        {init}
+
+    def forward(self, *x):
+        {forward}
+
+
+def get_inputs():
+    return {inputs}
+
+
+def get_init_inputs():
+    return []
+
+
+def get_input_variants():
+    return {variants}
+'''
+    return Task(name="test", source=source)
+
+
+def load(kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    made = CppToolchain().compile(kernel, folder, 60)
+    assert not isinstance(made, CompileFailure), made.details
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    module = ModuleType(f"kernel_{kernel.id}")
+    sys.modules[module.__name__] = module
+    exec(compile(kernel.source, "kernel.py", "exec"), module.__dict__)
+    return module
+
+
+def flat(result: Any) -> list[torch.Tensor]:
+    return list(result) if isinstance(result, tuple | list) else [result]
+
+
+Check = Callable[..., dict[str, Knob]]
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
+    """check(task, knobs): the kernel at that point agrees with the reference on every input; returns the space around it."""
+
+    def run(
+        task: Task, knobs: dict[str, KnobValue] | None = None, rtol: float = 2e-4, atol: float = 2e-5
+    ) -> dict[str, Knob]:
+        program = trace_task(task)
+        kernel, space = render(program, task, tuple(sorted((knobs or {}).items())))
+        module = load(kernel, tmp_path, monkeypatch)
+        loaded = load_module(task)
+        reference = build_model(loaded, task.seed)
+        torch.manual_seed(task.seed)
+        candidate = module.ModelNew(*loaded.get_init_inputs())
+        with torch.no_grad():
+            for variant in (None, *loaded.get_input_variants()):
+                x = draw_inputs(loaded, 3, variant)
+                want, got = flat(reference(*x)), flat(candidate(*x))
+                assert len(want) == len(got)
+                for a, b in zip(want, got, strict=True):
+                    torch.testing.assert_close(b, a, rtol=rtol, atol=atol, equal_nan=True)
+        return dict(space)
+
+    return run

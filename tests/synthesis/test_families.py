@@ -1,0 +1,123 @@
+"""Drafts of whole families of operators agree with PyTorch, on the traced shapes and on others."""
+
+from __future__ import annotations
+
+import pytest
+
+from kernelevolve.core.errors import UserError
+from kernelevolve.synthesis.builtin.tracing import trace_task
+
+from .conftest import Check, task_of
+
+ROWS = "[torch.randn(37, 50)]"
+OTHER = '{"a": [torch.randn(5, 50)], "b": [torch.randn(64, 50)]}'
+
+POINTWISE = {
+    "chain": "return torch.tanh(x[0] * 2 + 1).exp() - x[0].sigmoid()",
+    "gelu": "return F.gelu(x[0]) + F.gelu(x[0], approximate='tanh')",
+    "where": "return torch.where(x[0] > 0, x[0].sqrt(), -x[0]).clamp(0.1, 1.5)",
+    "silu": "return F.silu(x[0]) * F.leaky_relu(x[0], 0.1) + F.elu(x[0])",
+    "logs": "return torch.log(x[0].abs() + 1e-3) + torch.log1p(x[0].abs()) + F.softplus(x[0])",
+    "powers": "return x[0] ** 3 + x[0].abs() ** 0.5 + (x[0].abs() + 1) ** -1.5",
+    "trigonometry": "return torch.sin(x[0]) + torch.cos(x[0]) * torch.atan(x[0]) + torch.erf(x[0])",
+    "integers": "return (x[0] * 10).long() // 3 + (x[0] * 10).long() % 4",
+    "comparisons": "return ((x[0] > 0.5) | (x[0] < -0.5)) & (x[0] != 0)",
+    "broadcast": "return x[0] + x[0][:, :1] * x[0][:1, :] + torch.arange(50)",
+}
+REDUCTIONS = {
+    "softmax": "return F.softmax(x[0], -1)",
+    "log_softmax": "return F.log_softmax(x[0], 1)",
+    "layer_norm": "return F.layer_norm(x[0], (50,))",
+    "rms": "return x[0] * torch.rsqrt(x[0].pow(2).mean(-1, keepdim=True) + 1e-6)",
+    "column_sum": "return x[0].sum(0), x[0].mean(0), x[0].amax(0)",
+    "total": "return x[0].sum(), x[0].mean(), x[0].max()",
+    "variance": "return x[0].var(1), x[0].std(dim=1, unbiased=False)",
+    "arg": "return x[0].argmax(1), x[0].argmin(0), x[0].argmax()",
+    "any_all": "return (x[0] > 2).any(1), (x[0] > -9).all(0)",
+    "scan": "return x[0].cumsum(1), x[0].cumsum(0)",
+    "norm": "return x[0] / x[0].norm(dim=1, keepdim=True)",
+    "loss": "return F.mse_loss(x[0], x[0].roll(1, 0)) + F.smooth_l1_loss(x[0], x[0] * 2)",
+    "prod": "return (x[0] * 0.1 + 1).prod(1)",
+    "logsumexp": "return torch.logsumexp(x[0], 1)",
+}
+MOVEMENT = {
+    "transpose": "return x[0].t().contiguous() * 2",
+    "reshape": "return x[0].reshape(-1, 5, 10).permute(1, 0, 2).reshape(5, -1) + 1",
+    "cat": "return torch.cat([x[0], x[0][:, :7] * 2, x[0].relu()], 1)",
+    "stack": "return torch.stack([x[0], x[0] + 1], 1)",
+    "slices": "return x[0][:, 3:40:2] - x[0][:, 4:41:2]",
+    "pad": "return F.pad(x[0], (2, 3, 1, 0), value=1.5)",
+    "flip": "return x[0].flip(1) + x[0].flip(0)",
+    "split": "a, b = x[0].split(25, 1); return a * torch.sigmoid(b)",
+    "repeat": "return x[0].repeat(2, 3)",
+    "expand": "return x[0][:, None, :].expand(-1, 4, -1) * torch.ones(4, 1)",
+    "awkward reshape": "return x[0].reshape(25, -1) * 3",
+}
+
+
+@pytest.mark.parametrize("forward", [*POINTWISE.values(), *REDUCTIONS.values()], ids=[*POINTWISE, *REDUCTIONS])
+def test_rows(check: Check, forward: str) -> None:
+    check(task_of(forward, ROWS, variants=OTHER))
+
+
+@pytest.mark.parametrize("forward", MOVEMENT.values(), ids=MOVEMENT)
+def test_data_movement(check: Check, forward: str) -> None:
+    check(task_of(forward, ROWS))
+
+
+@pytest.mark.parametrize(
+    ("forward", "inputs", "init"),
+    [
+        ("return x[0] @ x[1]", "[torch.randn(33, 70), torch.randn(70, 45)]", "pass"),
+        ("return F.relu(self.l(x[0]))", "[torch.randn(9, 11, 32)]", "self.l = nn.Linear(32, 24)"),
+        ("return torch.bmm(x[0], x[1].transpose(1, 2))", "[torch.randn(20, 7, 16), torch.randn(20, 9, 16)]", "pass"),
+        ("return F.gelu(self.c(x[0]))", "[torch.randn(6, 8, 40)]", "self.c = nn.Conv1d(8, 12, 3, padding=1)"),
+        (
+            "return self.c(x[0])",
+            "[torch.randn(3, 8, 14, 15)]",
+            "self.c = nn.Conv2d(8, 6, 3, stride=2, padding=1, groups=2)",
+        ),
+        ("return F.scaled_dot_product_attention(x[0], x[0], x[0], scale=0.25)", "[torch.randn(2, 3, 17, 16)]", "pass"),
+        ("return x[0] @ x[1]", "[torch.randn(33, 70), torch.randn(70)]", "pass"),
+        (
+            "return self.b(F.silu(self.a(x[0])))",
+            "[torch.randn(50, 20)]",
+            "self.a = nn.Linear(20, 31); self.b = nn.Linear(31, 5)",
+        ),
+        ("return torch.einsum('bnd,bnk->bdk', x[0], x[1])", "[torch.randn(20, 5, 16), torch.randn(20, 5, 8)]", "pass"),
+    ],
+    ids=["mm", "linear", "bmm", "conv1d", "conv2d", "attention", "mv", "mlp", "einsum"],
+)
+def test_products(check: Check, forward: str, inputs: str, init: str) -> None:
+    check(task_of(forward, inputs, init))
+
+
+@pytest.mark.parametrize(
+    ("forward", "inputs", "init"),
+    [
+        ("return self.e(x[0])", "[torch.randint(0, 30, (9, 4))]", "self.e = nn.Embedding(30, 8)"),
+        (
+            "return self.e(x[0], x[1])",
+            "[torch.randint(0, 30, (40,)), torch.tensor([0, 3, 3, 20])]",
+            "self.e = nn.EmbeddingBag(30, 8, mode='sum')",
+        ),
+        ("return torch.gather(x[0], 1, x[1])", "[torch.randn(9, 12), torch.randint(0, 12, (9, 5))]", "pass"),
+        ("return x[0][x[1]]", "[torch.randn(9, 12), torch.randint(-9, 9, (20,))]", "pass"),
+        (
+            "return torch.bucketize(x[0], self.b), torch.searchsorted(self.b, x[0], right=True)",
+            "[torch.randn(100)]",
+            "self.register_buffer('b', torch.randn(200).sort().values)",
+        ),
+        ("return torch.zeros(12).index_add(0, x[1], x[0])", "[torch.randn(40), torch.randint(0, 12, (40,))]", "pass"),
+        ("return x[0].scatter_add(1, x[1], x[0])", "[torch.randn(9, 12), torch.randint(0, 12, (9, 12))]", "pass"),
+        ("return x[0].index_select(1, x[1])", "[torch.randn(9, 12), torch.randint(0, 12, (5,))]", "pass"),
+    ],
+    ids=["embedding", "bag", "gather", "index", "search", "index_add", "scatter_add", "index_select"],
+)
+def test_indexing(check: Check, forward: str, inputs: str, init: str) -> None:
+    check(task_of(forward, inputs, init))
+
+
+def test_what_cannot_be_traced_is_named() -> None:
+    with pytest.raises(UserError, match=r"aten\.sort"):
+        trace_task(task_of("return x[0].sort(1).values", ROWS))
