@@ -25,7 +25,7 @@ def pattern(got: torch.Tensor, want: torch.Tensor) -> str:
     if int(usable.sum()) == int(bad.sum()) > 1:
         factors = y[usable] / w[usable]
         factor = factors.median()
-        if bool(torch.isclose(factors, factor, rtol=1e-3).all()):
+        if factor != 0 and bool(torch.isclose(factors, factor, rtol=1e-3).all()):
             return f"Wrong elements are off by the factor {factor.item():.6g}."
     if got.dim() >= 1 and got.numel() <= _MOST:
         return _where(bad.reshape(got.shape))

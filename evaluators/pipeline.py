@@ -177,6 +177,8 @@ class Pipeline:
                 stage,
                 f"{label}: returned {told.get('structure')}, expected {case.structure}",
             )
+        if told.get("changed"):
+            return Failure(Status.WRONG_RESULT, stage, f"{label}: input {told['changed'][0]} was changed in place")
         for i, meta in enumerate(out):
             native, oracle = reference.answer(case, i)
             name = label if len(out) == 1 else f"{label}, output {i}"
@@ -197,8 +199,6 @@ class Pipeline:
                 )
                 if twice:
                     return twice
-        if told.get("changed"):
-            return Failure(Status.WRONG_RESULT, stage, f"{label}: input {told['changed'][0]} was changed in place")
         return None
 
     def _time(

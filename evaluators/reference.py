@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
+
+_FORMAT = "2"
+_KEPT_SECONDS = 6 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def reference_of(task: Task, settings: EvaluationSettings, server: ForkServer) -
 
     Raises UserError, one line, where the task is at fault: it raises, returns no tensors, is not deterministic, does not fit.
     """
-    name = content_id(task.id, str(settings.trials), torch.__version__)
+    name = content_id(_FORMAT, task.id, str(settings.trials), torch.__version__)
     final = data_folder() / name
     if not (final / "cases.json").exists():
         _compute(task, settings, server, final)
@@ -75,7 +79,16 @@ def reference_of(task: Task, settings: EvaluationSettings, server: ForkServer) -
     return Reference(final / "inputs", final / "answers", cases)
 
 
+def _forget_old(folder: Path) -> None:
+    """Remove data that no run has looked at for hours: it lies in memory."""
+    for old in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
+                shutil.rmtree(old)
+
+
 def _compute(task: Task, settings: EvaluationSettings, server: ForkServer, final: Path) -> None:
+    _forget_old(final.parent)
     with server.job() as job, Gate(gate_folder()).shared():
         payload = {"task": task.model_dump_json(), "trials": settings.trials}
         outcome = server.run(

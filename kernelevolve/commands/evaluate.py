@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kernelevolve.commands.arguments import parser
+from kernelevolve.core.errors import UserError
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -19,11 +20,11 @@ def main(arguments: Sequence[str]) -> int:
     options = line.read(arguments)
 
     from kernelevolve import config
-    from kernelevolve.tasks.catalog import find_task, read_source
+    from kernelevolve.tasks.catalog import find_task
 
     settings = config.load(options.overrides, task=options.task)
     task = find_task(options.task)
-    source = read_source(options.kernel)
+    source = _text(options.kernel)
 
     from devices.registry import get_device
     from evaluators.local import evaluate_locally
@@ -55,3 +56,11 @@ def main(arguments: Sequence[str]) -> int:
         if verdict.diagnosis.details:
             print(verdict.diagnosis.details)
     return 0
+
+
+def _text(path: Path) -> str:
+    """The file whatever it holds: what is no source gets a verdict. Raises UserError where there is no file."""
+    try:
+        return path.read_bytes().decode(errors="replace")
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): name a file that defines ModelNew") from error

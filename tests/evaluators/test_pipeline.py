@@ -1,0 +1,191 @@
+"""Verdicts of the real pipeline on kernels in real children."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from devices.registry import get_device
+from devices.toolchains.loader import LOADER
+from evaluators.local import validate_task
+from evaluators.pipeline import Pipeline
+from evaluators.settings import EvaluationSettings
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.evaluation import Evaluation, Status
+from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.task import Task
+
+from .conftest import TASK, python_kernel
+
+RIGHT = "return torch.nn.functional.silu(x) * y * self.scale"
+
+CPP = Kernel(
+    language="cpp",
+    source=f'''import ctypes
+import torch
+from torch import nn
+
+CPP_FLAGS = ["-O3", "-march=native", "-ffast-math"]
+CPP_SOURCE = r"""
+#include <cmath>
+#include <cstdint>
+extern "C" void run(const float* x, const float* y, const float* s, float* out, int64_t rows) {{
+  #pragma omp parallel for
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < 256; ++c) {{
+      const int64_t i = r * 256 + c;
+      out[i] = x[i] / (1.0f + std::exp(-x[i])) * y[i] * s[c];
+    }}
+}}
+"""
+{LOADER}
+_LIBRARY = load_library(CPP_SOURCE, CPP_FLAGS)
+_LIBRARY.run.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64]
+
+
+class ModelNew(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(256))
+
+    def forward(self, x, y):
+        out = torch.empty_like(x)
+        _LIBRARY.run(x.data_ptr(), y.data_ptr(), self.scale.data_ptr(), out.data_ptr(), x.shape[0])
+        return out
+''',
+)
+
+
+def told(evaluation: Evaluation) -> str:
+    assert evaluation.diagnosis is not None
+    return f"{evaluation.diagnosis.summary}\n{evaluation.diagnosis.details}"
+
+
+def test_a_fused_kernel_is_correct_and_faster(pipeline: Pipeline) -> None:
+    verdict = pipeline.evaluate(CPP)
+    assert verdict.status is Status.OK, verdict.diagnosis
+    assert verdict.speedup is not None
+    assert verdict.speedup.high > 1.0
+    assert set(verdict.seconds) == {"source", "compile", "correctness", "timing"}
+
+
+def test_the_reference_itself_is_about_as_fast_as_itself(pipeline: Pipeline) -> None:
+    verdict = pipeline.evaluate(python_kernel(RIGHT))
+    assert verdict.status is Status.OK, verdict.diagnosis
+    assert verdict.speedup is not None
+    assert 0.5 < verdict.speedup.value < 2.0
+
+
+@pytest.mark.parametrize(
+    ("forward", "status", "words"),
+    [
+        ("return torch.zeros_like(x)", Status.WRONG_RESULT, "zero"),
+        (f"return ({RIGHT[7:]}) * 1.01", Status.WRONG_RESULT, "factor 1.01"),
+        (f"return ({RIGHT[7:]}).half().float()", Status.WRONG_RESULT, ""),
+        (f"return ({RIGHT[7:]})[:-1]", Status.WRONG_SHAPE, "(511, 256)"),
+        (f"return ({RIGHT[7:]}).double()", Status.WRONG_SHAPE, "float64"),
+        (f"return [{RIGHT[7:]}]", Status.WRONG_SHAPE, "sequence"),
+        ("return 'x'", Status.WRONG_SHAPE, "no tensor"),
+        (f"r = {RIGHT[7:]}; x.zero_(); return r", Status.WRONG_RESULT, "in place"),
+        (f"self.n = getattr(self, 'n', 0) + 1; return ({RIGHT[7:]}) * self.n", Status.WRONG_RESULT, "second call"),
+        (f"r = {RIGHT[7:]}; r[-5:] = 0; return r", Status.WRONG_RESULT, "from index 507 on in dimension 0"),
+        ("assert x.shape[0] == 512; " + RIGHT, Status.RUNTIME_ERROR, "AssertionError"),
+        ("raise ValueError('no luck')", Status.RUNTIME_ERROR, "no luck"),
+        ("os.kill(os.getpid(), 11)", Status.CRASHED, "SIGSEGV"),
+        ("os._exit(0)", Status.CRASHED, "before its result"),
+        ("while True: pass", Status.TIMEOUT, "3 s"),
+        ("torch.empty(1 << 33).fill_(1); " + RIGHT, Status.OUT_OF_MEMORY, ""),
+        ("return torch.full_like(x, float('nan'))", Status.WRONG_RESULT, "NaN"),
+    ],
+)
+def test_verdicts(pipeline: Pipeline, forward: str, status: Status, words: str) -> None:
+    verdict = pipeline.evaluate(python_kernel(forward))
+    assert verdict.status is status, verdict.diagnosis
+    assert words in told(verdict)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [("", "empty"), ("x = (", "line 1"), ("x = 1", "ModelNew"), ("\0", "Python"), ("#" * (2 << 20), "longer")],
+)
+def test_sources_that_are_none(pipeline: Pipeline, source: str, words: str) -> None:
+    verdict = pipeline.evaluate(Kernel(source=source, language="python"))
+    assert verdict.status is Status.INVALID_SOURCE
+    assert words in told(verdict)
+
+
+def test_a_compile_error_shows_the_line(pipeline: Pipeline) -> None:
+    verdict = pipeline.evaluate(
+        Kernel(language="cpp", source=CPP.source.replace("int64_t c = 0", "int64_t c = nothing"))
+    )
+    assert verdict.status is Status.COMPILE_ERROR
+    assert "nothing" in told(verdict)
+
+
+def test_children_that_hide_die_with_their_candidate(pipeline: Pipeline) -> None:
+    top = "import signal, time"
+    forward = (
+        "pid = os.fork()\n"
+        "        if pid == 0:\n"
+        "            os.setsid(); signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)\n"
+        f"        {RIGHT}"
+    )
+    before = {p.pid for p in psutil.process_iter()}
+    verdict = pipeline.evaluate(python_kernel(forward, top))
+    assert verdict.status in {Status.OK, Status.CRASHED}
+    time.sleep(0.2)
+    mine = [p for p in psutil.process_iter() if p.pid not in before and "forkserver" in " ".join(_command(p))]
+    assert mine == []
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
+def test_nothing_is_left_on_disk(settings: EvaluationSettings) -> None:
+    before = set(Path("/dev/shm").iterdir())
+    made = Pipeline(TASK, get_device("cpu"), settings)
+    made.evaluate(python_kernel(RIGHT))
+    made.evaluate(python_kernel("os.kill(os.getpid(), 9)"))
+    made.close()
+    after = {p for p in Path("/dev/shm").iterdir() if not p.name.startswith("kernelevolve-data")}
+    assert after <= before
+
+
+def test_secrets_do_not_reach_a_candidate(settings: EvaluationSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "hush")
+    made = Pipeline(TASK, get_device("cpu"), settings)
+    verdict = made.evaluate(python_kernel("raise ValueError(sorted(os.environ))"))
+    made.close()
+    assert "SOME_API_KEY" not in told(verdict)
+    assert "HOME" in told(verdict)
+
+
+def test_a_dead_fork_server_is_replaced(pipeline: Pipeline) -> None:
+    server = pipeline.server._process
+    assert server is not None
+    os.kill(server.pid, 9)
+    server.wait()
+    assert pipeline.evaluate(python_kernel("return x")).status is Status.WRONG_RESULT
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("* y", "* nothing"), "nothing"),
+        (("return torch.nn.functional.silu(x) * y * self.scale", "return 7"), "no tensor"),
+        (("silu(x)", "dropout(x)"), "deterministic"),
+        (("torch.randn(512, 256), torch.randn", "torch.empty(1 << 40), torch.randn"), "memory"),
+    ],
+)
+def test_tasks_at_fault(settings: EvaluationSettings, change: tuple[str, str], words: str) -> None:
+    broken = Task(name="broken", source=TASK.source.replace(*change))
+    with pytest.raises(UserError, match=words):
+        validate_task(broken, get_device("cpu"), settings)

@@ -1,0 +1,44 @@
+"""The service on real Ray."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import ray
+
+from evaluators.service import EvaluationService
+from evaluators.settings import EvaluationSettings
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.evaluation import Evaluation, Status
+from kernelevolve.core.task import Task
+
+from .conftest import TASK, python_kernel
+
+RIGHT = "return torch.nn.functional.silu(x) * y * self.scale"
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_kernels_are_judged_side_by_side_and_none_twice_at_a_time(settings: EvaluationSettings) -> None:
+    service = EvaluationService.start(TASK, "cpu", settings)
+    ray.get(service.warm())
+    kernels = [python_kernel(RIGHT), python_kernel("return x")]
+
+    async def all_of_them() -> list[Evaluation]:
+        return list(await asyncio.gather(*(service.evaluate(k) for k in [*kernels, kernels[0]])))
+
+    right, wrong, again = asyncio.run(all_of_them())
+    assert right.status is Status.OK
+    assert wrong.status is Status.WRONG_RESULT
+    assert again == right
+    service.close()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_task_at_fault_is_told_as_such(settings: EvaluationSettings) -> None:
+    service = EvaluationService.start(
+        Task(name="broken", source=TASK.source.replace("* y", "* nothing")), "cpu", settings
+    )
+    with pytest.raises(UserError, match="nothing"):
+        ray.get(service.warm())
+    service.close()
