@@ -52,7 +52,8 @@ class Summary(Record):
     nodes: int
     """Proposals, those that came back to a known kernel included."""
     seconds: Mapping[str, float]
-    """Wall clock by phase; `search` over all sessions, the others of the last one."""
+    """Wall clock: `start`, `search` (over all sessions) and `final` are phases; `first_correct` is counted from the start of the
+    search to the first correct kernel of this session."""
     versions: Mapping[str, str]
     hardware: Mapping[str, str]
 
@@ -100,7 +101,7 @@ def table(summary: Summary, folder: Path) -> Table:
     result.add_column("evaluations", justify="right")
     result.add_column("time", justify="right")
     evaluations = sum(summary.evaluations.values())
-    seconds = f"{sum(summary.seconds.values()):.0f} s"
+    seconds = f"{sum(summary.seconds.get(phase, 0.0) for phase in ('start', 'search', 'final')):.0f} s"
     best = summary.best
     if best is None:
         result.add_row(summary.task, "none is correct yet", "-", "-", str(evaluations), seconds)
