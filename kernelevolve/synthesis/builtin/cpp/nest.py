@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import sympy
@@ -11,7 +11,7 @@ from kernelevolve.synthesis.builtin.cpp.layout import LOW, Addresses
 from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, Scalars, index_text, search_method, stored
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.transform import axis_stride, extent_hint
-from kernelevolve.synthesis.traced.expr import FLOATS, Const, Expr, IndexValue, Load, Op, Search, rewrite, walk
+from kernelevolve.synthesis.traced.expr import FLOATS, Const, Expr, IndexValue, Load, Op, Search, key, rewrite, walk
 from kernelevolve.synthesis.traced.program import (
     Axis,
     Compute,
@@ -152,8 +152,9 @@ class StatementWriter:
         nest = Nest([self._loop(a, tile) for a in axes])
         scalars = self._scalars([a.symbol for a in axes], lambda k, line: nest.inside[k + 1].append(line))
         searches = [n for n in walk(s.value) if isinstance(n, Search)]
-        if axes and len(searches) == 1 and self._batchable(searches[0], axes[-1]):
-            return self._batched(s, searches[0], axes, tile, index)
+        keys: dict[int, Hashable] = {}
+        if axes and len({key(n, keys) for n in searches}) == 1 and self._batchable(searches[0], axes[-1]):
+            return self._batched(s, searches, axes, tile, index)
         value = scalars.text(s.value, len(axes) - 1)
         if axes and not searches:
             nest.pragma = "#pragma omp simd"
@@ -166,9 +167,13 @@ class StatementWriter:
         return search_method(self.choices, search) == "batched"
 
     def _batched(
-        self, s: Compute, search: Search, axes: list[Axis], tile: Axis | None, index: tuple[sympy.Expr, ...]
+        self, s: Compute, same: list[Search], axes: list[Axis], tile: Axis | None, index: tuple[sympy.Expr, ...]
     ) -> list[str]:
-        """Many searches of one row advance together, step by step, so that their cache misses overlap."""
+        """Many searches of one row advance together, step by step, so that their cache misses overlap.
+
+        `same` are the equal searches of the statement.
+        """
+        search = same[0]
         width = self.choices.number(f"{self.group}.batch", 64, 16, 32, 128, 256)
         self.used.add("ke_batch")
         inner = axes[-1]
@@ -180,7 +185,7 @@ class StatementWriter:
         found: list[str] = []
 
         def into(lines: list[str]) -> Callable[[int, str], None]:
-            return lambda k, line: (lines if k == len(axes) - 1 else nest.inside[k + 1]).append(line)
+            return lambda k, line: (lines if k >= len(axes) - 1 else nest.inside[k + 1]).append(line)
 
         first = self._scalars(symbols, into(wanted))
         wanted.append(f"wanted[l] = {first.text(search.value, len(axes) - 1)};")
@@ -188,9 +193,9 @@ class StatementWriter:
         place = sympy.Symbol("at", integer=True)
 
         def swap(node: Expr) -> Expr | None:
-            return IndexValue(place) if node is search else None
+            return IndexValue(place) if isinstance(node, Search) else None
 
-        value = self._scalars(symbols, into(found)).text(rewrite(s.value, swap), len(axes) - 1)
+        value = self._scalars([*symbols, place], into(found)).text(rewrite(s.value, swap), len(axes))
         name = inner.symbol.name
         body = [
             f"for (int64_t jb = {bounds.start}; jb < {bounds.end}; jb += {width}) {{",
@@ -220,7 +225,7 @@ class StatementWriter:
     def _accumulator(self, s: Reduce | SegmentReduce | Scan) -> str:
         dtype = s.value.dtype
         if s.kind in ("any", "all"):
-            return "bool"
+            return "uint8_t"
         if dtype in ("float16", "bfloat16"):
             return "float"
         return CTYPE[dtype]
@@ -313,15 +318,24 @@ class StatementWriter:
             "}",
         ]
         nest.inside[len(out)] += [
-            f"{ctype} acc[{lanes}], tail = {init};",
+            f"{ctype} acc[{lanes}];",
             f"for (int64_t l = 0; l < {lanes}; ++l) acc[l] = {init};",
         ]
         nest.after[len(out)] = [
-            f"for (int64_t l = 0; l < {lanes}; ++l) tail = {self._combine(s.kind, ctype, 'tail', 'acc[l]')};",
-            *finish("tail"),
+            *self._folded(s.kind, ctype, lanes),
+            *finish("acc[0]"),
             *nest.after[len(out)],
         ]
         return nest.render(["{", *("  " + x for x in body), "}"])
+
+    def _folded(self, kind: str, ctype: str, lanes: int) -> list[str]:
+        """Combine all lanes into the first, by halves."""
+        lines = []
+        while lanes > 1:
+            lanes //= 2
+            step = self._combine(kind, ctype, "acc[l]", f"acc[l + {lanes}]")
+            lines += ["#pragma omp simd", f"for (int64_t l = 0; l < {lanes}; ++l) acc[l] = {step};"]
+        return lines
 
     def partial(self, s: Reduce) -> list[str]:
         """Body of a function that reduces rows lo .. hi - 1 of a reduction to one value, and returns it."""

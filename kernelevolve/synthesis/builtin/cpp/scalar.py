@@ -34,6 +34,9 @@ CTYPE = {
     "bool": "bool",
 }
 
+STORED = {**CTYPE, "bool": "uint8_t"}
+"""How elements lie in memory: compilers vectorise loads of bytes, not of bool."""
+
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "truncdiv": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _INFIX |= {"eq": "==", "ne": "!=", "shl": "<<", "shr": ">>"}
 _LIBM = frozenset(
@@ -187,6 +190,8 @@ class Scalars:
                 if dtype == "bfloat16":
                     self.used.add("ke_bf16")
                     return f"ke_from_bf16({element})"
+                if dtype == "bool":
+                    return f"({element} != 0)"
                 return f"(float){element}" if dtype == "float16" else element
             case Search(value=value, right=right, length=length):
                 base = self.search_base(node, show)
@@ -294,4 +299,6 @@ def stored(value: str, dtype: str, used: set[str]) -> str:
     if dtype == "bfloat16":
         used.add("ke_bf16")
         return f"ke_to_bf16({value})"
+    if dtype == "bool":
+        return f"(uint8_t)({value})"
     return f"(_Float16)({value})" if dtype == "float16" else value

@@ -10,7 +10,7 @@ import sympy
 from kernelevolve.synthesis.builtin.cpp.layout import Addresses, Layout, read_elsewhere, scratch_layouts
 from kernelevolve.synthesis.builtin.cpp.nest import StatementWriter
 from kernelevolve.synthesis.builtin.cpp.prelude import HEADER, prelude
-from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, index_text, literal
+from kernelevolve.synthesis.builtin.cpp.scalar import STORED, index_text, literal
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.schedule import Group, group
 from kernelevolve.synthesis.builtin.transform import (
@@ -122,14 +122,14 @@ def _flags(choices: Choices, vector: int) -> tuple[str, ...]:
 
 
 def _pointer(buffer: str, program: Program, external: dict[str, bool]) -> str:
-    ctype = CTYPE[program.buffers[buffer].dtype]
+    ctype = STORED[program.buffers[buffer].dtype]
     return f"{ctype}* " if external[buffer] else f"const {ctype}* "
 
 
 def _constant(name: str, program: Program) -> str:
     b = program.buffers[name]
     values = ", ".join(literal(v, b.dtype) for v in program.constants[name])
-    return f"static const {CTYPE[b.dtype]} {name}[] = {{{values}}};\n\n"
+    return f"static const {STORED[b.dtype]} {name}[] = {{{values}}};\n\n"
 
 
 def _external(program: Program, groups: list[Group], ready: set[str]) -> dict[str, bool]:
@@ -312,7 +312,7 @@ def _unpack(statements: tuple[Statement, ...], program: Program, layouts: dict[s
         if n in layouts or program.buffers[n].role is Role.CONSTANT:
             continue
         written = any(s.buffer == n for s in statements)
-        ctype = CTYPE[program.buffers[n].dtype]
+        ctype = STORED[program.buffers[n].dtype]
         lines.append(f"{'' if written else 'const '}{ctype}* __restrict {n} = a.{n};")
     lines += [f"const int64_t {s} = a.{s};\n  (void){s};" for s in program.sizes]
     return lines
@@ -321,13 +321,13 @@ def _unpack(statements: tuple[Statement, ...], program: Program, layouts: dict[s
 def _scratch(layouts: dict[str, Layout], program: Program) -> list[str]:
     lines, total = ["size_t need = 0;"], []
     for n, layout in layouts.items():
-        ctype = CTYPE[program.buffers[n].dtype]
+        ctype = STORED[program.buffers[n].dtype]
         bytes_ = f"(({index_text(sympy.expand(layout.size()))}) * sizeof({ctype}) + 127) / 64 * 64"
         total.append(f"const size_t at_{n} = need; need += {bytes_};")
     lines += total
     lines.append("char* scratch = ke_scratch(need);")
     for n in layouts:
-        ctype = CTYPE[program.buffers[n].dtype]
+        ctype = STORED[program.buffers[n].dtype]
         lines.append(f"{ctype}* __restrict {n} = ({ctype}*)(scratch + at_{n});")
     return lines
 
@@ -349,7 +349,7 @@ def _total(g: Group, number: int, program: Program, choices: Choices, used: set[
     combine = writer._combine(s.kind, wide, "total", f"({wide})part[b]")
     symbols = "".join(f"    const int64_t {x.name} = a.{x.name};\n" for x in sorted(axis.extent.free_symbols, key=str))
     end = index_text(axis.extent)
-    dtype = CTYPE[program.buffers[s.buffer].dtype]
+    dtype = STORED[program.buffers[s.buffer].dtype]
     call = (
         "  {\n"
         + symbols
@@ -379,7 +379,7 @@ def _prepare(early: list[Statement], program: Program, choices: Choices, used: s
     for s in early:
         lines += [f"{{  // {s.buffer}: {s.hint}", *("  " + x for x in writer.write(s, None, set())), "}"]
     parameters = ", ".join(
-        f"{'' if n in written else 'const '}{CTYPE[program.buffers[n].dtype]}* __restrict {n}" for n in names
+        f"{'' if n in written else 'const '}{STORED[program.buffers[n].dtype]}* __restrict {n}" for n in names
     )
     body = "\n".join("  " + x for x in lines)
     return f'extern "C" void prepare({parameters}) {{\n{body}\n}}\n', tuple(names)
