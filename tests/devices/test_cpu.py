@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
 from devices import cpu
 from devices.base import Device
@@ -32,10 +31,6 @@ def test_names_are_unique_and_found() -> None:
     names = [device.name for device in all_devices()]
     assert len(set(names)) == len(names)
     assert [get_device(name).name for name in names] == names
-
-
-def test_the_shipped_setting_names_a_device() -> None:
-    assert get_device(OmegaConf.load(ROOT / "conf" / "device" / "cpu.yaml").name).name == "cpu"
 
 
 def test_cores_follow_the_affinity() -> None:

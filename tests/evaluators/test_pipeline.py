@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -150,13 +149,14 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 def test_nothing_is_left_on_disk(settings: EvaluationSettings) -> None:
-    before = set(Path("/dev/shm").iterdir())
     made = Pipeline(TASK, get_device("cpu"), settings)
     made.evaluate(python_kernel(RIGHT))
     made.evaluate(python_kernel("os.kill(os.getpid(), 9)"))
+    scratch, builds = made.server._base, made.build_dir
+    assert list(scratch.iterdir()) == []
     made.close()
-    after = {p for p in Path("/dev/shm").iterdir() if not p.name.startswith("kernelevolve-data")}
-    assert after <= before
+    assert not scratch.exists()
+    assert not builds.exists()
 
 
 def test_secrets_do_not_reach_a_candidate(settings: EvaluationSettings, monkeypatch: pytest.MonkeyPatch) -> None:
