@@ -154,6 +154,10 @@ class _Run:
         ) as archipelago:
             try:
                 for progress in archipelago.watch():
+                    if progress.best is not None:
+                        self.seconds.setdefault(
+                            "first_correct", progress.improvements[0].seconds if progress.improvements else 0.0
+                        )
                     view.update(progress)
             except KeyboardInterrupt:
                 interrupted = True

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from kernelevolve.core.evaluation import Ratio, Status
 from kernelevolve.core.record import Record
@@ -52,7 +54,8 @@ class Summary(Record):
     nodes: int
     """Proposals, those that came back to a known kernel included."""
     seconds: Mapping[str, float]
-    """Wall clock by phase; `search` over all sessions, the others of the last one."""
+    """Wall clock: `start`, `search` (over all sessions) and `final` are phases; `first_correct` is counted from the start of the
+    search to the first correct kernel of this session."""
     versions: Mapping[str, str]
     hardware: Mapping[str, str]
 
@@ -90,22 +93,20 @@ def ratio_text(ratio: Ratio) -> str:
     return f"{ratio.value:.2f}x ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
-def table(summary: Summary, folder: Path) -> Table:
-    """The closing table."""
+def table(summary: Summary, folder: Path) -> RenderableType:
+    """The closing table, and where the best kernel lies."""
     result = Table(title=None, show_edge=True, header_style="bold")
     result.add_column("task", overflow="fold")
-    result.add_column("best kernel", overflow="fold")
     result.add_column("over eager (95%)", justify="right", no_wrap=True)
     result.add_column("over torch.compile", justify="right", no_wrap=True)
-    result.add_column("evaluations", justify="right")
+    result.add_column("kernels", justify="right")
     result.add_column("time", justify="right")
-    evaluations = sum(summary.evaluations.values())
-    seconds = f"{sum(summary.seconds.values()):.0f} s"
+    kernels = str(sum(summary.evaluations.values()))
+    time = f"{sum(summary.seconds.get(phase, 0.0) for phase in ('start', 'search', 'final')):.0f} s"
     best = summary.best
     if best is None:
-        result.add_row(summary.task, "none is correct yet", "-", "-", str(evaluations), seconds)
+        result.add_row(summary.task, "none is correct yet", "-", kernels, time)
         return result
     over_compile = ratio_text(best.speedup_over_compile) if best.speedup_over_compile else "not measured"
-    path = str(folder / "best" / "kernel.py")
-    result.add_row(summary.task, path, ratio_text(best.speedup), over_compile, str(evaluations), seconds)
-    return result
+    result.add_row(summary.task, ratio_text(best.speedup), over_compile, kernels, time)
+    return Group(result, Text(f"best kernel: {folder / 'best' / 'kernel.py'}", overflow="fold"))

@@ -18,6 +18,7 @@ from kernelevolve.core.task import Task
 from kernelevolve.synthesis.builtin.knobs import Knob
 from kernelevolve.synthesis.builtin.operator import render
 from kernelevolve.synthesis.builtin.tracing import trace_task
+from kernelevolve.synthesis.traced.program import Program
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 
 
@@ -79,6 +80,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
         task: Task, knobs: dict[str, KnobValue] | None = None, rtol: float = 2e-4, atol: float = 2e-5
     ) -> dict[str, Knob]:
         program = trace_task(task)
+        assert isinstance(program, Program), program
         kernel, space = render(program, task, tuple(sorted((knobs or {}).items())))
         module = load(kernel, tmp_path, monkeypatch)
         loaded = load_module(task)

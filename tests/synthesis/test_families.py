@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import pytest
+import torch
 
 from kernelevolve.core.errors import UserError
 from kernelevolve.synthesis.builtin.tracing import trace_task
+from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 
-from .conftest import Check, task_of
+from .conftest import Check, flat, task_of
 
 ROWS = "[torch.randn(37, 50)]"
 OTHER = '{"a": [torch.randn(5, 50)], "b": [torch.randn(64, 50)]}'
@@ -77,7 +81,7 @@ def test_data_movement(check: Check, forward: str) -> None:
             "[torch.randn(3, 8, 14, 15)]",
             "self.c = nn.Conv2d(8, 6, 3, stride=2, padding=1, groups=2)",
         ),
-        ("return F.scaled_dot_product_attention(x[0], x[0], x[0], scale=0.25)", "[torch.randn(2, 3, 17, 16)]", "pass"),
+        ("return F.scaled_dot_product_attention(x[0], x[0], x[0])", "[torch.randn(2, 3, 17, 16)]", "pass"),
         ("return x[0] @ x[1]", "[torch.randn(33, 70), torch.randn(70)]", "pass"),
         (
             "return self.b(F.silu(self.a(x[0])))",
@@ -118,6 +122,34 @@ def test_indexing(check: Check, forward: str, inputs: str, init: str) -> None:
     check(task_of(forward, inputs, init))
 
 
-def test_what_cannot_be_traced_is_named() -> None:
-    with pytest.raises(UserError, match=r"aten\.sort"):
-        trace_task(task_of("return x[0].sort(1).values", ROWS))
+@pytest.mark.parametrize(
+    ("forward", "init"),
+    [
+        ("return x[0].sort(1).values", "pass"),
+        ("return x[0].topk(3, 1)[0], x[0].relu()", "pass"),
+        ("return self.b(x[0])", "self.b = nn.BatchNorm1d(50)"),
+    ],
+    ids=["sort", "topk", "batch norm that learns"],
+)
+def test_what_the_traced_form_lacks_starts_from_its_aten_graph(forward: str, init: str) -> None:
+    task = task_of(forward, ROWS, init, OTHER)
+    seed = trace_task(task)
+    assert isinstance(seed, tuple)
+    kernel, lacking = seed
+    assert lacking
+    module = ModuleType("seed")
+    exec(compile(kernel.source, "kernel.py", "exec"), module.__dict__)
+    loaded = load_module(task)
+    reference, candidate = build_model(loaded, 0), module.ModelNew()
+    with torch.no_grad():
+        for variant in (None, "a", "b"):
+            x = draw_inputs(loaded, 0, variant)
+            for want, got in zip(flat(reference(*x)), flat(candidate(*x)), strict=True):
+                torch.testing.assert_close(got, want)
+    for name, buffer in reference.named_buffers():
+        torch.testing.assert_close(candidate.get_buffer(name), buffer)
+
+
+def test_what_has_no_graph_is_refused_in_a_line() -> None:
+    with pytest.raises(UserError, match="cannot draft"):
+        trace_task(task_of("return x[0][x[0].sum(1) > float(x[0].max())] if x[0].sum().item() > 0 else x[0]", ROWS))

@@ -35,13 +35,20 @@ class BuiltinOperator(Operator):
     crossover_mutation: float
     """Probability that a crossover moves one knob as well."""
     program: Program | None = None
+    seed: Kernel | None = None
+    """Where drafts start when there is no program."""
+    seed_note: str = ""
 
     def prepare(self, task: Task, device: str) -> BuiltinOperator:
         if device != "cpu":
             raise UserError(f"the built-in operator writes kernels for the device cpu only, not {device}")
         from kernelevolve.synthesis.builtin.tracing import trace_task
 
-        return replace(self, program=trace_task(task))
+        traced = trace_task(task)
+        if isinstance(traced, Program):
+            return replace(self, program=traced)
+        seed, lacking = traced
+        return replace(self, seed=seed, seed_note=f"the ATen graph as it is: the traced form lacks {lacking}")
 
     async def propose(self, expansion: Expansion, context: Context) -> Draft:
         rng = random.Random(expansion.seed)
@@ -60,6 +67,8 @@ class BuiltinOperator(Operator):
         return self._mutate(context.parents[0], context.task, rng)
 
     def _draft(self, step: int, context: Context, rng: random.Random) -> Draft:
+        if self.seed is not None:
+            return Draft(kernel=self.seed, operator="builtin/seed", note=self.seed_note)
         plain, space = render(self._program(), context.task, ())
         if plain.id not in context.known and step == 0:
             return Draft(kernel=plain, operator="builtin/draft", note="the default schedule")
@@ -73,7 +82,7 @@ class BuiltinOperator(Operator):
 
     def _own(self, parent: Parent, task: Task) -> Mapping[str, Knob] | None:
         """The space of a kernel that this operator wrote, None for anybody else's."""
-        if not parent.kernel.knobs:
+        if self.program is None or not parent.kernel.knobs:
             return None
         again, space = render(self._program(), task, tuple(sorted(parent.kernel.knobs.items())))
         return space if again.source == parent.kernel.source else None
@@ -88,6 +97,8 @@ class BuiltinOperator(Operator):
     def _textual(self, kernel: Kernel, task: Task, rng: random.Random) -> Draft:
         """A change of the knobs that the text of a kernel shows; a draft of our own where it shows none."""
         changed = mutate(kernel.source, kernel.language, rng)
+        if changed is None and self.seed is not None:
+            return Draft(kernel=self.seed, operator="builtin/seed", note=self.seed_note)
         if changed is None:
             plain, space = render(self._program(), task, ())
             return self._moved(plain.knobs, space, task, rng, self.draft_moves, "draft")

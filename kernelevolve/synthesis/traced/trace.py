@@ -14,8 +14,8 @@ from torch._decomp import core_aten_decompositions, get_decompositions
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind, OutputKind
 
-from kernelevolve.synthesis.traced.builder import Builder, UnsupportedError
-from kernelevolve.synthesis.traced.expr import Size
+from kernelevolve.synthesis.traced.builder import Builder, UnsupportedError, cast
+from kernelevolve.synthesis.traced.expr import Const, Expr, IndexValue, Op, Size
 from kernelevolve.synthesis.traced.lowering import LOWERINGS
 from kernelevolve.synthesis.traced.lowering.call import Call, Result
 from kernelevolve.synthesis.traced.program import Compute, Output, Program, Role, reads
@@ -61,7 +61,7 @@ def _decompositions() -> dict[Any, Callable[..., Any]]:
     return {**core_aten_decompositions(), **get_decompositions([c for c in composite if c is not None])}
 
 
-def export_program(model: torch.nn.Module, inputs: Sequence[Any]) -> ExportedProgram:
+def export_program(model: torch.nn.Module, inputs: Sequence[Any], *, decompose: bool = True) -> ExportedProgram:
     """Export with every dimension dynamic that the model leaves free; all fixed where that is not possible.
 
     Raises UnsupportedError where torch.export cannot capture the model.
@@ -80,7 +80,7 @@ def export_program(model: torch.nn.Module, inputs: Sequence[Any]) -> ExportedPro
         for shapes in (free, None):
             try:
                 exported = export(model, tuple(inputs), dynamic_shapes=shapes)
-                return exported.run_decompositions(_decompositions())
+                return exported.run_decompositions(_decompositions() if decompose else {})
             except Exception as error:  # noqa: BLE001 - torch.export raises whatever the model and its passes raise
                 failures.append(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
     raise UnsupportedError(f"torch.export: {failures[-1]}")
@@ -199,6 +199,31 @@ class _Lowering:
             return sympy.Mod(parts[0], parts[1])
         raise UnsupportedError(f"a size with {name}")
 
+    def _number(self, expr: Any) -> Expr:
+        """A float that follows from sizes, as an expression of dtype float64."""
+        name = type(expr).__name__
+        if isinstance(expr, sympy.Float | sympy.Integer | sympy.Rational):
+            return Const(float(expr), "float64")
+        if name == "ToFloat" or isinstance(expr, sympy.Symbol):
+            inner = expr.args[0] if expr.args else expr
+            return cast(IndexValue(self._symbolic(inner)), "float64")
+        if name == "OpaqueUnaryFn_sqrt":
+            return Op("sqrt", (self._number(expr.args[0]),), "float64")
+        names = {
+            "FloatTrueDiv": "div",
+            "IntTrueDiv": "div",
+            "FloatPow": "pow",
+            "Mul": "mul",
+            "Add": "add",
+            "Pow": "pow",
+        }
+        if name not in names:
+            raise UnsupportedError(f"a number computed from sizes with {name}")
+        first, *rest = (self._number(a) for a in expr.args)
+        for part in rest:
+            first = Op(names[name], (first, part), "float64")
+        return first
+
     def _value(self, argument: Any) -> Any:
         if isinstance(argument, torch.fx.Node):
             return self.values[argument]
@@ -212,8 +237,10 @@ class _Lowering:
         value = node.meta.get("val")
         if isinstance(value, torch.SymInt | int) and not isinstance(value, bool):
             return self._size(value)
-        if isinstance(value, torch.SymFloat | torch.SymBool):
-            raise UnsupportedError("a number computed from sizes that is no integer")
+        if isinstance(value, torch.SymFloat):
+            return self._number(value.node.expr)
+        if isinstance(value, torch.SymBool):
+            raise UnsupportedError("a condition on sizes")
         name = str(node.target)
         if "getitem" in name:
             return self.values[node.args[0]][node.args[1]]

@@ -9,7 +9,7 @@ from typing import Any
 import sympy
 
 from kernelevolve.synthesis.traced.builder import Builder, UnsupportedError, cast
-from kernelevolve.synthesis.traced.expr import FLOATS, Const, Expr, IndexTerm, IndexValue, Size, as_expr
+from kernelevolve.synthesis.traced.expr import FLOATS, Const, Expr, IndexTerm, IndexValue, Op, Size, as_expr
 from kernelevolve.synthesis.traced.virtual import Virtual
 
 
@@ -66,6 +66,8 @@ def scalar(value: Any, dtype: str) -> Expr:
         if isinstance(value, sympy.Integer):
             return scalar(int(value), dtype)
         return cast(IndexValue(value), dtype)
+    if isinstance(value, Const | IndexValue | Op):
+        return cast(value, dtype)
     raise UnsupportedError(f"a number of type {type(value).__name__}")
 
 
