@@ -140,7 +140,6 @@ class ForkServer:
             self.stop()
             raise ServerDiedError("the fork server died")
         answer = json.loads(line)
-        output = _text(job.folder / "output.txt")
         result = _json(job.folder / "result.json") if answer["code"] == 0 and not answer["timeout"] else None
         return Outcome(
             folder=job.folder,
@@ -148,7 +147,7 @@ class ForkServer:
             signal=answer["signal"],
             code=answer["code"],
             seconds=answer["seconds"],
-            output=output,
+            output=answer["output"],
             result=result,
         )
 

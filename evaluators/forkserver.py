@@ -1,8 +1,9 @@
 """A process that has torch imported and forks a child for each job: no interpreter start, no import per kernel.
 
 The server itself runs no kernel, no tensor operation and no thread, so that forking it is safe. It is told jobs as lines of JSON on
-a socket and answers how each child ended; results travel as files in the job's folder. A child runs in a session of its own,
-with limits, in a scrubbed environment; when it ends or its time is up, everything that descends from it is killed.
+a socket and answers how each child ended and the end of what it printed; results travel as files in the job's folder. A child runs
+in a session of its own, with limits, in a scrubbed environment; when it ends or its time is up, everything that descends from it is
+killed.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from typing import Any
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
-_OUTPUT_BYTES = 1 << 20
-_FILE_BYTES = 64 << 30
+_OUTPUT_BYTES = 1 << 16
+_PIPE_READS = 32
+"""More than a pipe holds when its writers are dead."""
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ", "PYTHONPATH")
 
 
@@ -46,7 +48,7 @@ def _limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (ceiling, ceiling))
 
 
-def _become_child(job: dict[str, Any], home: dict[str, str]) -> None:
+def _become_child(job: dict[str, Any], home: dict[str, str], output: int) -> None:
     """Everything that sets a child apart, before it runs foreign code."""
     os.setsid()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -56,18 +58,17 @@ def _become_child(job: dict[str, Any], home: dict[str, str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     empty = os.open(os.devnull, os.O_RDONLY)
-    output = os.open("output.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
     os.dup2(empty, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    os.closerange(3, 1024)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.environ.clear()
     os.environ.update(home)
     os.environ.update({"HOME": folder, "TMPDIR": folder, **job["environment"]})
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_DATA, _data_bytes() + int(job["memory_bytes"]))
     _limit(resource.RLIMIT_CPU, int(job["timeout"] * (os.cpu_count() or 1)) + 10)
-    _limit(resource.RLIMIT_FSIZE, _FILE_BYTES)
+    _limit(resource.RLIMIT_FSIZE, int(job["memory_bytes"]))
 
 
 def _descendants() -> list[int]:
@@ -97,14 +98,27 @@ def _clear(group: int) -> None:
         time.sleep(0.001)
 
 
+def _drain(pipe: int, told: bytearray) -> bool:
+    """Take some of what a child has printed and keep the last of all. False where there is nothing."""
+    try:
+        part = os.read(pipe, 1 << 16)
+    except BlockingIOError:
+        return False
+    told += part
+    del told[:-_OUTPUT_BYTES]
+    return bool(part)
+
+
 def _run(job: dict[str, Any], home: dict[str, str], channel: socket.socket) -> dict[str, Any] | None:
     """Fork, wait, clear up. None when the worker has gone."""
     begin = time.monotonic()
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
     pid = os.fork()
     if pid == 0:
         code = 70
         try:
-            _become_child(job, home)
+            _become_child(job, home, writing)
             from evaluators.child import run_job
 
             run_job(job)
@@ -120,11 +134,14 @@ def _run(job: dict[str, Any], home: dict[str, str], channel: socket.socket) -> d
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
+    os.close(writing)
     handle = os.pidfd_open(pid)
+    told = bytearray()
     ended, gone = False, False
     try:
         poll = select.poll()
         poll.register(handle, select.POLLIN)
+        poll.register(reading, select.POLLIN)
         poll.register(channel, select.POLLHUP | select.POLLRDHUP)
         limit = begin + float(job["timeout"])
         while not ended and not gone:
@@ -134,6 +151,8 @@ def _run(job: dict[str, Any], home: dict[str, str], channel: socket.socket) -> d
             for fd, _ in poll.poll(left * 1000 + 1):
                 ended = ended or fd == handle
                 gone = gone or fd == channel.fileno()
+                if fd == reading and not _drain(reading, told):
+                    poll.unregister(reading)
     finally:
         os.close(handle)
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -142,13 +161,14 @@ def _run(job: dict[str, Any], home: dict[str, str], channel: socket.socket) -> d
         os.kill(pid, signal.SIGKILL)
     _, status, usage = os.wait4(pid, 0)
     _clear(pid)
+    for _ in range(_PIPE_READS):
+        if not _drain(reading, told):
+            break
+    os.close(reading)
     if gone:
         return None
-    output = Path(job["folder"]) / "output.txt"
-    with contextlib.suppress(OSError):
-        if output.stat().st_size > _OUTPUT_BYTES:
-            os.truncate(output, _OUTPUT_BYTES)
     return {
+        "output": told.decode(errors="replace"),
         "timeout": not ended,
         "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
         "code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1,

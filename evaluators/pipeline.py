@@ -6,12 +6,12 @@ import ast
 import platform
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import ValidationError
 
 from devices.base import Artifact, CompileFailure, Device
 from evaluators import tensors
@@ -19,14 +19,15 @@ from evaluators.client import ForkServer, Outcome, ServerDiedError
 from evaluators.correctness import Mismatch, compare
 from evaluators.gate import Gate
 from evaluators.reference import Case, Reference, reference_of
+from evaluators.reports import CaseReport, RunReport, TimingReport
 from evaluators.settings import EvaluationSettings
 from evaluators.statistics import measurement
-from evaluators.timing import Samples
 from kernelevolve.core.evaluation import Diagnosis, Evaluation, Measurement, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import Task, Tolerance
 
+_R = TypeVar("_R", bound=RunReport)
 _LONGEST_SOURCE = 1 << 20
 _REPEAT = Tolerance(rtol=1e-3, atol=1e-4)
 
@@ -150,42 +151,43 @@ class Pipeline:
             failure = died(outcome, "correctness", self.settings.run_timeout)
             if failure:
                 return failure
-            result = outcome.result or {}
-            reported = {c.get("case"): c for c in result.get("cases", []) if isinstance(c, dict)}
+            report = reported(RunReport, outcome, "correctness")
+            if isinstance(report, Failure):
+                return report
+            told = {c.case: c for c in report.cases}
+            raised = failure_of(report, "correctness")
             for case in reference.cases:
-                if case.name not in reported:
-                    return failure_of(result, "correctness") or Failure(
-                        Status.CRASHED, "correctness", "the run ended without a result", outcome.output[-2000:]
-                    )
-                failure = self._outputs(case, reported[case.name], outcome.folder, reference)
+                if case.name not in told:
+                    return raised or unreported(outcome, "correctness")
+                failure = self._outputs(case, told[case.name], outcome.folder, reference)
                 if failure:
                     return failure
-        return failure_of(result, "correctness")
+        return raised
 
     def _outputs(
-        self, case: Case, told: Mapping[str, Any], folder: Path, reference: Reference, stage: str = "correctness"
+        self, case: Case, told: CaseReport, folder: Path, reference: Reference, stage: str = "correctness"
     ) -> Failure | None:
         label = (
             f"variant {case.variant}"
             if case.variant
             else ("inputs" if case.trial == 0 else f"inputs, seed {case.trial}")
         )
-        out = told.get("out", [])
-        if len(out) != len(case.native) or told.get("structure") != case.structure:
+        out = told.out
+        if len(out) != len(case.native) or told.structure != case.structure:
             return Failure(
                 Status.WRONG_SHAPE,
                 stage,
-                f"{label}: returned {told.get('structure')}, expected {case.structure}",
+                f"{label}: returned {told.structure}, expected {case.structure}",
             )
-        if told.get("changed"):
-            return Failure(Status.WRONG_RESULT, stage, f"{label}: input {told['changed'][0]} was changed in place")
+        if told.changed:
+            return Failure(Status.WRONG_RESULT, stage, f"{label}: input {told.changed[0]} was changed in place")
         for i, meta in enumerate(out):
             native, oracle = reference.answer(case, i)
             name = label if len(out) == 1 else f"{label}, output {i}"
             found = judged(meta, folder / f"{case.name}.out{i}", native, oracle, self.task.tolerance, name, stage)
             if found:
                 return found
-            again = told.get("again")
+            again = told.again
             if again is not None:
                 once = tensors.load(meta, folder / f"{case.name}.out{i}")
                 twice = judged(
@@ -220,14 +222,23 @@ class Pipeline:
                     memory_gb=self.settings.memory_gb,
                     environment=artifact.environment,
                 )
-            failure = died(outcome, "timing", self.settings.run_timeout) or failure_of(outcome.result or {}, "timing")
+            failure = died(outcome, "timing", self.settings.run_timeout)
             if failure:
                 return failure
-            result = outcome.result or {}
-            failure = self._outputs(case, result["cases"][0], outcome.folder, reference, "timing")
+            report = reported(TimingReport, outcome, "timing")
+            if isinstance(report, Failure):
+                return report
+            raised = failure_of(report, "timing")
+            if raised:
+                return raised
+            samples = report.samples
+            if not report.cases or samples is None:
+                return unreported(outcome, "timing")
+            failure = self._outputs(case, report.cases[0], outcome.folder, reference, "timing")
             if failure:
                 return failure
-            samples = Samples.model_validate(result["samples"])
+            if not report.plausible(outcome.seconds, self.settings.timing.max_rounds):
+                return Failure(Status.CHEATING, "timing", "the times reported cannot have been measured in that time")
         return measurement(samples, derive_seed(self.settings.seed, "bootstrap", kernel.id))
 
     def close(self) -> None:
@@ -281,12 +292,22 @@ def died(outcome: Outcome, stage: str, limit: float) -> Failure | None:
     return None
 
 
-def failure_of(result: Mapping[str, Any], stage: str) -> Failure | None:
+def reported(kind: type[_R], outcome: Outcome, stage: str) -> _R | Failure:
+    """What the child reports, or the verdict where it is not even well formed: foreign code can have written it."""
+    try:
+        return kind.model_validate(outcome.result)
+    except ValidationError:
+        return Failure(Status.CRASHED, stage, "the result is not what a run writes", outcome.output[-2000:])
+
+
+def unreported(outcome: Outcome, stage: str) -> Failure:
+    return Failure(Status.CRASHED, stage, "the run ended without a result", outcome.output[-2000:])
+
+
+def failure_of(report: RunReport, stage: str) -> Failure | None:
     """What the child itself reports about the candidate."""
-    told = result.get("failure")
-    if not isinstance(told, dict):
-        return None
-    return Failure(Status(told["status"]), stage, str(told["summary"]), str(told["details"]))
+    told = report.failure
+    return None if told is None else Failure(told.status, stage, told.summary or "no message", told.details)
 
 
 def judged(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,7 @@ class Hub:
         self._idle: asyncio.Queue[Any] = asyncio.Queue()
         self._judges: list[Any] = []
         self._under_way: dict[str, asyncio.Task[str]] = {}
+        self._waiting: Counter[str] = Counter()
         self._best = 0.0
         for _ in range(self._settings.workers):
             self._add()
@@ -63,11 +65,22 @@ class Hub:
 
     async def evaluate(self, kernel_id: str, kernel_json: str) -> str:
         task = self._under_way.get(kernel_id)
-        if task is None:
+        if task is None or task.cancelling():
             task = asyncio.get_running_loop().create_task(self._judge(kernel_json))
             self._under_way[kernel_id] = task
-            task.add_done_callback(lambda _: self._under_way.pop(kernel_id, None))
-        return await asyncio.shield(task)
+            task.add_done_callback(lambda done: self._forget(kernel_id, done))
+        self._waiting[kernel_id] += 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            self._waiting[kernel_id] -= 1
+            if not self._waiting[kernel_id]:
+                del self._waiting[kernel_id]
+                task.cancel()  # Nobody wants it any more; where it is done this does nothing.
+
+    def _forget(self, kernel_id: str, task: asyncio.Task[str]) -> None:
+        if self._under_way.get(kernel_id) is task:
+            del self._under_way[kernel_id]
 
     async def _judge(self, kernel_json: str) -> str:
         attempt = 0
@@ -119,7 +132,12 @@ class EvaluationService:
         return self.hub.warm.remote()
 
     async def evaluate(self, kernel: Kernel) -> Evaluation:
-        told = await self.hub.evaluate.remote(kernel.id, kernel.model_dump_json())
+        answer = self.hub.evaluate.remote(kernel.id, kernel.model_dump_json())
+        try:
+            told = await answer
+        except asyncio.CancelledError:
+            ray.cancel(answer)
+            raise
         return Evaluation.model_validate_json(told)
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ Nothing is unpickled, so a hostile child can at worst deliver wrong numbers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def save(value: Any, path: Path) -> dict[str, Any]:
         if dtype not in DTYPES or value.layout != torch.strided:
             raise TypeError(f"a tensor of {value.dtype} with layout {value.layout}")
         flat = value.detach().to("cpu").contiguous()
+        path.unlink(missing_ok=True)  # foreign code may have put a link there
         with path.open("wb") as handle:
             if flat.numel():
                 handle.write(memoryview(flat.reshape(-1).view(torch.uint8).numpy()))
@@ -35,10 +37,10 @@ def save(value: Any, path: Path) -> dict[str, Any]:
     raise TypeError(f"a value of type {type(value).__name__}")
 
 
-def load(meta: dict[str, Any], path: Path) -> Any:
+def load(meta: Mapping[str, Any], path: Path) -> Any:
     """The inverse of `save`, mapped privately: writing to it does not reach the file.
 
-    Raises ValueError when the file is not as long as the description says.
+    Raises ValueError when the file is a link, or not as long as the description says.
     """
     if "value" in meta:
         return meta["value"]
@@ -46,6 +48,8 @@ def load(meta: dict[str, Any], path: Path) -> Any:
     count = 1
     for s in shape:
         count *= s
+    if path.is_symlink():
+        raise ValueError(f"{path.name} is a link")
     if path.stat().st_size != count * dtype.itemsize:
         raise ValueError(f"{path.name} holds {path.stat().st_size} bytes, {count} of {dtype} were announced")
     if count == 0:

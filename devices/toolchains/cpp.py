@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def _loader_functions() -> dict[str, Any]:
 
 # The toolchain runs the loader's own functions, so that both always agree on a library's name and command.
 _FUNCTIONS = _loader_functions()
-_command: Callable[[str, str, str, list[str]], list[str]] = _FUNCTIONS["_command"]
+_commands: Callable[[str, str, str, list[str]], list[list[str]]] = _FUNCTIONS["_commands"]
 _compiler_version: Callable[[str], str] = _FUNCTIONS["_compiler_version"]
 _cpu: Callable[[], str] = _FUNCTIONS["_cpu"]
 _library_name: Callable[[str, list[str]], str] = _FUNCTIONS["_library_name"]
@@ -99,27 +100,31 @@ def _build(
         f"ulimit -f {_limit(resource.RLIMIT_FSIZE, _FILE_BYTES) // 512}; ulimit -c 0; "
         'exec "$@"'
     )
-    command = ["/bin/sh", "-c", limits, "sh", *_command(compiler, "kernel.cpp", name, flags)]
     environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(folder)}
+    deadline = time.monotonic() + timeout
+    code = 0
     with (folder / "messages").open("w+b") as messages:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=messages,
-            stderr=messages,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait(timeout)
-        except BaseException as error:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            if isinstance(error, subprocess.TimeoutExpired):
-                return CompileFailure(summary=f"compiling took longer than {timeout:g} s", details="")
-            raise
+        for command in _commands(compiler, "kernel.cpp", name, flags):
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", limits, "sh", *command],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=messages,
+                stderr=messages,
+                start_new_session=True,
+            )
+            try:
+                code = process.wait(max(0.0, deadline - time.monotonic()))
+            except BaseException as error:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                if isinstance(error, subprocess.TimeoutExpired):
+                    return CompileFailure(summary=f"compiling took longer than {timeout:g} s", details="")
+                raise
+            if code:
+                break
         messages.seek(0)
         text = messages.read(1 << 20).decode("utf-8", "replace")
     if code == 0:

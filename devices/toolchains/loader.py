@@ -38,15 +38,20 @@ def _cpu() -> str:
 
 
 def _library_name(source: str, flags: list[str]) -> str:
-    parts = (source, *flags, *_command("cxx", "in", "out", []), _compiler_version(_compiler()), _cpu())
+    steps = [part for command in _commands("cxx", "in", "out", []) for part in command]
+    parts = (source, *flags, *steps, _compiler_version(_compiler()), _cpu())
     return "kernel-" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32] + ".so"
 
 
-def _command(compiler: str, source_file: str, library: str, flags: list[str]) -> list[str]:
+def _commands(compiler: str, source_file: str, library: str, flags: list[str]) -> list[list[str]]:
+    # Linking without the flags: with -ffast-math, gcc before 13 adds code that flushes denormals in the whole process.
     libraries = [flag for flag in flags if flag.startswith("-l")]
     options = [flag for flag in flags if not flag.startswith("-l")]
-    common = ["-shared", "-fPIC", "-x", "c++", "-std=c++17", "-fopenmp"]
-    return [compiler, *common, *options, "-o", library, source_file, *libraries]
+    common = ["-fPIC", "-x", "c++", "-std=c++17", "-fopenmp"]
+    return [
+        [compiler, "-c", *common, *options, "-o", library + ".o", source_file],
+        [compiler, "-shared", "-fopenmp", "-o", library, library + ".o", *libraries],
+    ]
 
 
 def _private_cache() -> pathlib.Path:
@@ -71,10 +76,10 @@ def load_library(source: str, flags: list[str]) -> ctypes.CDLL:
     if not library.exists():
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             (pathlib.Path(folder) / "kernel.cpp").write_text(source, encoding="utf-8")
-            command = _command(_compiler(), "kernel.cpp", name, flags)
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError("the kernel does not compile:\n" + done.stderr)
+            for command in _commands(_compiler(), "kernel.cpp", name, flags):
+                done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    raise RuntimeError("the kernel does not compile:\n" + done.stderr)
             os.replace(pathlib.Path(folder) / name, library)
     return ctypes.CDLL(str(library))
 '''.strip("\n")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import shutil
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -345,3 +347,17 @@ def test_the_fingerprint_follows_the_compiler(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("CXX", str(other))
     assert CppToolchain().fingerprint() != before
     assert CppToolchain().capability().detail == "other compiler 1.0"
+
+
+def test_fast_math_leaves_the_process_its_denormals(tmp_path: Path) -> None:
+    code = """
+import torch
+tiny = torch.tensor([1e-40])
+namespace = {}
+exec(open("loader.py").read(), namespace)
+namespace["load_library"]('extern "C" int f() { return 1; }', ["-O3", "-ffast-math", "-funsafe-math-optimizations"])
+assert (tiny * 1.0).item() != 0.0
+"""
+    (tmp_path / "loader.py").write_text(LOADER)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 import ray
@@ -41,4 +42,27 @@ def test_a_task_at_fault_is_told_as_such(settings: EvaluationSettings) -> None:
     )
     with pytest.raises(UserError, match="nothing"):
         ray.get(service.warm())
+    service.close()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_cancelled_evaluation_takes_no_judge(settings: EvaluationSettings) -> None:
+    service = EvaluationService.start(TASK, "cpu", settings.model_copy(update={"workers": 1}))
+    ray.get(service.warm())
+
+    async def two_hang_and_one_is_cancelled() -> tuple[Evaluation, Evaluation, float]:
+        begin = time.monotonic()
+        first = asyncio.create_task(service.evaluate(python_kernel("while True: pass")))
+        await asyncio.sleep(0.3)
+        others = [asyncio.create_task(service.evaluate(python_kernel(f"while {n}: pass"))) for n in (1, 2, 3)]
+        await asyncio.sleep(0.3)
+        for other in others:
+            other.cancel()
+        right = await service.evaluate(python_kernel(RIGHT))
+        return await first, right, time.monotonic() - begin
+
+    first, right, seconds = asyncio.run(two_hang_and_one_is_cancelled())
+    assert first.status is Status.TIMEOUT
+    assert right.status is Status.OK
+    assert seconds < 2 * settings.run_timeout
     service.close()
