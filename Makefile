@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_TASK ?= dlrm/rmsnorm_residual_silu
-DEMO_SECONDS ?= 100
+DEMO_SECONDS ?= 115
 
 .PHONY: demo test lint format clean
 
