@@ -78,7 +78,8 @@ static inline float ke_log(float x) {
   r = r + e * 0.693359375f;
   r = x == 0.0f ? -std::numeric_limits<float>::infinity() : r;
   r = x < 0.0f ? std::numeric_limits<float>::quiet_NaN() : r;
-  return (x > 3.4028234e38f || x != x) ? x : r;
+  r = x > 3.4028234e38f ? x : r;
+  return x != x ? x : r;
 }
 """,
     ),
