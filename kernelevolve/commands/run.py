@@ -20,6 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     options = line.read(arguments)
 
     from kernelevolve import config
+    from kernelevolve.tasks.catalog import find_task
 
     if options.cfg:
         import yaml
