@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import platform
+import signal
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import ray
 import yaml
@@ -77,6 +79,30 @@ def resume(path: Path, overrides: Sequence[str], *, quiet: bool = False) -> int:
     return _Run(config.check({**plain, "budget": budget}), task, folder, quiet).execute(new=False)
 
 
+def _check_capabilities(device: Device) -> None:
+    """Raises UserError where the device or one of its toolchains is not there."""
+    capability = device.capability()
+    if not capability.available:
+        raise UserError(f"device {device.name} is not there: {capability.detail}")
+    for toolchain in device.toolchains().values():
+        have = toolchain.capability()
+        if not have.available:
+            raise UserError(f"toolchain {have.name} is missing: {have.detail}")
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, which schedulers send, ends a run as Ctrl-C does. Entered after Ray's start: Ray sets a handler too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _prepare(operator: Operator, task: Task, device: str) -> Operator:
     return operator.prepare(task, device)
 
@@ -98,24 +124,35 @@ class _Run:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def execute(self, *, new: bool) -> int:
+        """Returns the exit code. An interrupt (Ctrl-C, SIGTERM) writes what is known and says how to go on."""
         device = get_device(self.settings.device)
-        capability = device.capability()
-        if not capability.available:
-            raise UserError(f"device {device.name} is not there: {capability.detail}")
-        for toolchain in device.toolchains().values():
-            have = toolchain.capability()
-            if not have.available:
-                raise UserError(f"toolchain {have.name} is missing: {have.detail}")
+        _check_capabilities(device)
+        operator = self.settings.operator.build("operator")
+        # Islands build their own; built here once, an illegal value is found before anything is written.
+        self.settings.search.build("search", seed=0)
         console = Console()
+        try:
+            summary = self._session(console, device, operator, new=new)
+        except KeyboardInterrupt:
+            if not self.folder.config_file.exists():
+                raise
+            summary = None
+        if summary is None or summary.state == "interrupted":
+            console.print(f"interrupted; `kernelevolve resume {self.folder.path}` goes on", soft_wrap=True)
+            return INTERRUPTED
+        console.print(table(summary, self.folder.path))
+        return 0
+
+    def _session(self, console: Console, device: Device, operator: Operator, *, new: bool) -> Summary:
         begin = time.monotonic()
         with (
             LiveView(console, self.task.name, self.settings.budget, self.quiet) as view,
             ray_session(self.settings.cluster),
+            _terminated_as_interrupted(),
         ):
             view.stage("starting")
             service = EvaluationService.start(self.task, device.name, self.settings.evaluation)
             with closing(service):
-                operator = self.settings.operator.build("operator")
                 prepared = ray.remote(_prepare).options(num_cpus=0).remote(operator, self.task, device.name)
                 ask(service.warm())
                 operator = ask(prepared)
@@ -123,14 +160,13 @@ class _Run:
                     self.folder.create(config.dump(self.settings), self.task)
                 self.seconds["start"] = time.monotonic() - begin
                 interrupted, progress, finalists = self._search(view, device, operator, service)
-            if interrupted:
-                self._write(device, progress, finalists, None, "interrupted")
-                console.print(f"interrupted; `kernelevolve resume {self.folder.path}` goes on", soft_wrap=True)
-                return INTERRUPTED
-            comparison = self._compare(view, device, finalists)
-            summary = self._write(device, progress, finalists, comparison, "done")
-        console.print(table(summary, self.folder.path))
-        return 0
+            comparison = None
+            if not interrupted:
+                try:
+                    comparison = self._compare(view, device, finalists)
+                except KeyboardInterrupt:
+                    interrupted = True
+            return self._write(device, progress, finalists, comparison, "interrupted" if interrupted else "done")
 
     def _search(
         self, view: LiveView, device: Device, operator: Operator, service: EvaluationService
@@ -205,7 +241,7 @@ class _Run:
             evaluations=count_by_status({f"status.{s}": n for s, n in progress.statuses.items()}),
             nodes=progress.nodes,
             seconds={**self.seconds, "search": progress.spent.seconds},
-            versions=_versions(),
+            versions=_versions(device),
             hardware=dict(device.facts()),
         )
         if best is not None:
@@ -244,11 +280,13 @@ def _best(node: Node, measured: Measurement, how: str) -> Best:
     )
 
 
-def _versions() -> Mapping[str, str]:
-    found: dict[str, Any] = {"kernelevolve": __version__}
+def _versions(device: Device) -> Mapping[str, str]:
+    found = {"kernelevolve": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
+    for language, toolchain in device.toolchains().items():
+        found[f"toolchain.{language}"] = toolchain.capability().detail
     return found

@@ -29,9 +29,12 @@ def main(arguments: Sequence[str]) -> int:
             print(yaml.safe_dump(config.compose(job), sort_keys=False), end="")
         return 0
 
+    combinations = config.sweep(options.overrides) if options.multirun else [options.overrides]
+    jobs = [config.load(combination) for combination in combinations]
+    for job in jobs:
+        find_task(job.task)
+
+    # Imports torch and Ray: only once it is certain that there is something to run.
     from kernelevolve import run
 
-    if not options.multirun:
-        return run.start(config.load(options.overrides), quiet=options.quiet)
-    jobs = [config.load(job) for job in config.sweep(options.overrides)]
     return run.start_many(jobs, quiet=options.quiet)

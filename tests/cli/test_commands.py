@@ -72,6 +72,7 @@ def test_help_is_quick() -> None:
         (["run", "task=dlrm/pffn", "budget.seconds=soon"], "budget.seconds"),
         (["run", "task=dlrm/pffn", "islands.count=0"], "islands.count"),
         (["run", "task=dlrm/pffn", "search=magic"], "evolutionary"),
+        (["run", "task=dlrm/pffn", "search.drafts=0"], "search.drafts"),
         (["run", "task=dlrm/pffn", "device=tpu"], "cpu"),
         (["resume", "/nowhere"], "holds no run"),
         (["evaluate", "dlrm/pffn", "/nowhere.py"], "/nowhere.py"),
@@ -177,6 +178,34 @@ def test_a_killed_run_goes_on_without_repeating(task: Path) -> None:
     summary = json.loads((folder / "run.json").read_text())
     assert sum(summary["evaluations"].values()) == 10
     assert _nodes(folder) >= 10
+
+
+def test_an_interrupted_run_writes_what_it_has_and_says_how_to_go_on(task: Path) -> None:
+    """Ctrl-C reaches the whole foreground process group, Ray's processes included."""
+    folder = task.parent / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kernelevolve", "run", f"task={task}", f"run.dir={folder}", "budget.seconds=100"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and _nodes(folder) < 4:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=50)
+    assert process.returncode == 130, out + err
+    assert err == ""
+    assert f"kernelevolve resume {folder}" in out
+    summary = json.loads((folder / "run.json").read_text())
+    assert summary["state"] == "interrupted"
+    assert summary["nodes"] >= 4
+    if summary["best"] is not None:
+        assert summary["best"]["measured"] == "search"
+        assert (folder / "best" / "kernel.py").exists()
 
 
 def _nodes(folder: Path) -> int:
