@@ -90,13 +90,24 @@ class Archipelago:
             finished, _ = ray.wait(list(self._runs), num_returns=1, timeout=interval)
             for reference in finished:
                 self._reap(reference)
-            progress = self._progress()
+            progress = self.progress()
             if progress.reason and deadline is None:
                 deadline = time.monotonic() + self._settings.grace_seconds
             if deadline is not None and time.monotonic() >= deadline:
                 for index in self._runs.values():
                     self._islands[index].stop.remote()
             yield progress
+
+    def progress(self) -> Progress:
+        """Where the run stands now."""
+        snapshot: Snapshot = ask(self._store.snapshot.remote())
+        now = time.monotonic()
+        self._rates.append((now, snapshot.spent.evaluations))
+        while now - self._rates[0][0] > _RATE_WINDOW_SECONDS:
+            self._rates.popleft()
+        since, before = self._rates[0]
+        rate = (snapshot.spent.evaluations - before) / (now - since) if now > since else 0.0
+        return Progress(**dict(snapshot), evaluations_per_second=rate, restarts=self._restarts, done=not self._runs)
 
     def finish(self, reason: str) -> None:
         """End the run as if its budget were reached: `watch` ends after the grace."""
@@ -122,16 +133,6 @@ class Archipelago:
                 raise
             self._restarts += 1
             self._start(index)
-
-    def _progress(self) -> Progress:
-        snapshot: Snapshot = ask(self._store.snapshot.remote())
-        now = time.monotonic()
-        self._rates.append((now, snapshot.spent.evaluations))
-        while now - self._rates[0][0] > _RATE_WINDOW_SECONDS:
-            self._rates.popleft()
-        since, before = self._rates[0]
-        rate = (snapshot.spent.evaluations - before) / (now - since) if now > since else 0.0
-        return Progress(**dict(snapshot), evaluations_per_second=rate, restarts=self._restarts, done=not self._runs)
 
     def _end(self, running: list[Any]) -> None:
         if running:

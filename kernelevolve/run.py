@@ -184,7 +184,6 @@ class _Run:
         )
         strategy = {"_target_": self.settings.search.target, **self.settings.search.arguments}
         interrupted = False
-        progress: Progress | None = None
         with Archipelago(
             folder=self.folder.path, budget=self.settings.budget, plan=plan, strategies=[strategy]
         ) as archipelago:
@@ -197,9 +196,9 @@ class _Run:
                     view.update(progress)
             except KeyboardInterrupt:
                 interrupted = True
+            # What islands wrote since the last look counts as well.
+            progress = archipelago.progress()
             finalists = archipelago.best(self.settings.final.candidates)
-        if progress is None:
-            raise KeyboardInterrupt
         return interrupted, progress, finalists
 
     def _compare(self, view: LiveView, device: Device, finalists: list[tuple[Node, Kernel]]) -> Comparison | None:
