@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from devices.base import CompileFailure
+from devices.cpu import CpuDevice
 from devices.toolchains.cpp import CppToolchain
 from kernelevolve.core.kernel import Kernel, KnobValue
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.builtin.knobs import Knob
 from kernelevolve.synthesis.builtin.operator import render
+from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.builtin.tracing import trace_task
 from kernelevolve.synthesis.traced.program import Program
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
@@ -71,17 +73,23 @@ def flat(result: Any) -> list[torch.Tensor]:
 
 Check = Callable[..., dict[str, Knob]]
 
+THIS = Target.of(CpuDevice().facts())
+
 
 @pytest.fixture
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
     """check(task, knobs): the kernel at that point agrees with the reference on every input; returns the space around it."""
 
     def run(
-        task: Task, knobs: dict[str, KnobValue] | None = None, rtol: float = 2e-4, atol: float = 2e-5
+        task: Task,
+        knobs: dict[str, KnobValue] | None = None,
+        rtol: float = 2e-4,
+        atol: float = 2e-5,
+        target: Target = THIS,
     ) -> dict[str, Knob]:
         program = trace_task(task)
         assert isinstance(program, Program), program
-        kernel, space = render(program, task, tuple(sorted((knobs or {}).items())))
+        kernel, space = render(program, target, task, tuple(sorted((knobs or {}).items())))
         module = load(kernel, tmp_path, monkeypatch)
         loaded = load_module(task)
         reference = build_model(loaded, task.seed)

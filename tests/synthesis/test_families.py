@@ -6,13 +6,23 @@ from types import ModuleType
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kernelevolve.core.errors import UserError
+from kernelevolve.synthesis.builtin.cpp.product import tile_size
+from kernelevolve.synthesis.builtin.cpp.writer import write
+from kernelevolve.synthesis.builtin.knobs import Choices
+from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.builtin.tracing import trace_task
+from kernelevolve.synthesis.traced.program import Program
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 
-from .conftest import Check, flat, task_of
+from .conftest import THIS, Check, flat, task_of
 
+PRODUCTS = (
+    '{n: [torch.randn(m, 40), torch.randn(40, c)] for n, m, c in [("one", 1, 53), ("even", 24, 53), ("tall", 70, 53)]}'
+)
 ROWS = "[torch.randn(37, 50)]"
 OTHER = '{"a": [torch.randn(5, 50)], "b": [torch.randn(64, 50)]}'
 
@@ -94,6 +104,53 @@ def test_data_movement(check: Check, forward: str) -> None:
 )
 def test_products(check: Check, forward: str, inputs: str, init: str) -> None:
     check(task_of(forward, inputs, init))
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+@pytest.mark.parametrize("packed", [False, True])
+def test_products_on_every_width_of_vectors(check: Check, vector_bytes: int, packed: bool) -> None:
+    """Fewer rows and columns than a tile, exactly as many, some more."""
+    task = task_of("return x[0] @ x[1]", "[torch.randn(19, 40), torch.randn(40, 53)]", variants=PRODUCTS)
+    space = check(task, target=Target(vector_bytes, 16 if vector_bytes < 64 else 32, 32768))
+    name = next(n for n in space if n.startswith("pack."))
+    for height, width in ((14, 1), (6, 4), (1, 3)):
+        buffer = name.removeprefix("pack.")
+        check(task, {"vector_bytes": vector_bytes, name: packed, f"mr.{buffer}": height, f"nv.{buffer}": width})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint8"])
+def test_transposed_copies(check: Check, dtype: str) -> None:
+    inputs = f"[(torch.randn(3, 37, 50) * 9).to(torch.{dtype})]"
+    variants = f'{{n: [torch.ones(2, *s).cumsum(2).to(torch.{dtype})] for n, s in [("a", (5, 50)), ("b", (64, 50))]}}'
+    space = check(
+        task_of("return x[0].transpose(1, 2).contiguous(), x[0].permute(2, 1, 0) * 1", inputs, variants=variants)
+    )
+    assert any(n.startswith("transpose.") for n in space) == (dtype != "uint8")
+
+
+def test_a_matrix_times_a_vector_copies_nothing(check: Check) -> None:
+    forward = "return torch.bmm(x[0], x[1][:, :, None]).squeeze(2)"
+    space = check(task_of(forward, "[torch.randn(20, 17, 33), torch.randn(20, 33)]"))
+    assert not any(n.startswith(("transpose.", "mr.")) for n in space)
+
+
+def test_statements_that_read_the_same_rows_share_a_loop() -> None:
+    """The second result needs nothing of the first, but walks through the same input."""
+    program = trace_task(task_of("return F.softmax(x[0], 1), x[0].abs().cumsum(1)", ROWS))
+    assert isinstance(program, Program)
+    assert write(program, Choices(), THIS).text.count("static void group") == 1
+
+
+@given(
+    rows=st.integers(1, 300),
+    columns=st.integers(1, 300),
+    lanes=st.sampled_from([2, 4, 8, 16]),
+    arm=st.sampled_from([16, 32]),
+)
+def test_a_tile_fits_the_registers(rows: int, columns: int, lanes: int, arm: int) -> None:
+    height, width = tile_size(rows, columns, lanes, arm)
+    assert height * width + width < arm
+    assert width == 1 or width * lanes <= max(columns, lanes)
 
 
 @pytest.mark.parametrize(

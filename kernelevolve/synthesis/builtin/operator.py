@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from devices.registry import get_device
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Draft, Expansion, Phase
 from kernelevolve.core.kernel import Kernel, KnobValue
@@ -15,6 +16,7 @@ from kernelevolve.synthesis.builtin.cpp.writer import write
 from kernelevolve.synthesis.builtin.kernel_file import kernel_file
 from kernelevolve.synthesis.builtin.knobs import Choices, Knob, moved
 from kernelevolve.synthesis.builtin.source_knobs import mutate
+from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.traced.program import Program
 
 
@@ -35,6 +37,7 @@ class BuiltinOperator(Operator):
     crossover_mutation: float
     """Probability that a crossover moves one knob as well."""
     program: Program | None = None
+    target: Target = field(default_factory=lambda: Target.of({}))
     seed: Kernel | None = None
     """Where drafts start when there is no program."""
     seed_note: str = ""
@@ -46,7 +49,7 @@ class BuiltinOperator(Operator):
 
         traced = trace_task(task)
         if isinstance(traced, Program):
-            return replace(self, program=traced)
+            return replace(self, program=traced, target=Target.of(get_device(device).facts()))
         seed, lacking = traced
         return replace(self, seed=seed, seed_note=f"the ATen graph as it is: the traced form lacks {lacking}")
 
@@ -69,7 +72,7 @@ class BuiltinOperator(Operator):
     def _draft(self, step: int, context: Context, rng: random.Random) -> Draft:
         if self.seed is not None:
             return Draft(kernel=self.seed, operator="builtin/seed", note=self.seed_note)
-        plain, space = render(self._program(), context.task, ())
+        plain, space = render(self._program(), self.target, context.task, ())
         if plain.id not in context.known and step == 0:
             return Draft(kernel=plain, operator="builtin/draft", note="the default schedule")
         moves = rng.randint(1, max(1, self.draft_moves))
@@ -84,7 +87,7 @@ class BuiltinOperator(Operator):
         """The space of a kernel that this operator wrote, None for anybody else's."""
         if self.program is None or not parent.kernel.knobs:
             return None
-        again, space = render(self._program(), task, tuple(sorted(parent.kernel.knobs.items())))
+        again, space = render(self._program(), self.target, task, tuple(sorted(parent.kernel.knobs.items())))
         return space if again.source == parent.kernel.source else None
 
     def _mutate(self, parent: Parent, task: Task, rng: random.Random) -> Draft:
@@ -100,7 +103,7 @@ class BuiltinOperator(Operator):
         if changed is None and self.seed is not None:
             return Draft(kernel=self.seed, operator="builtin/seed", note=self.seed_note)
         if changed is None:
-            plain, space = render(self._program(), task, ())
+            plain, space = render(self._program(), self.target, task, ())
             return self._moved(plain.knobs, space, task, rng, self.draft_moves, "draft")
         source, note = changed
         return Draft(kernel=Kernel(source=source, language=kernel.language), operator="builtin/retune", note=note)
@@ -142,12 +145,14 @@ class BuiltinOperator(Operator):
         return self._written(chosen, context.task, "crossover", note)
 
     def _written(self, chosen: Mapping[str, KnobValue], task: Task, move: str, note: str) -> Draft:
-        kernel, _ = render(self._program(), task, tuple(sorted(chosen.items())))
+        kernel, _ = render(self._program(), self.target, task, tuple(sorted(chosen.items())))
         return Draft(kernel=kernel, operator=f"builtin/{move}", note=note)
 
 
-def render(program: Program, task: Task, knobs: tuple[tuple[str, KnobValue], ...]) -> tuple[Kernel, Mapping[str, Knob]]:
+def render(
+    program: Program, target: Target, task: Task, knobs: tuple[tuple[str, KnobValue], ...]
+) -> tuple[Kernel, Mapping[str, Knob]]:
     """The kernel at a point of the program's space, and the space around it."""
     choices = Choices(dict(knobs))
-    source = write(program, choices)
+    source = write(program, choices, target)
     return kernel_file(task, source, choices), dict(choices.space)

@@ -7,7 +7,9 @@ thread. So norms, softmaxes, chains of products with their epilogues, attention 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import sympy
 
@@ -90,6 +92,9 @@ def shared_axes(statements: tuple[Statement, ...], program: Program) -> tuple[tu
         for other in sources[1:]:
             for a, b in zip(_own(statements[sources[0]]), _own(statements[other]), strict=True):
                 parent[find((other, b.symbol))] = find((sources[0], a.symbol))
+    for position in range(len(statements)):
+        if not _linked(position, statements, defined):
+            _align(position, statements, parent, find)
     roots_broken = {find(x) for x in broken}
     for position, s in enumerate(statements):
         roots_broken.update(find((position, a.symbol)) for a in _inner(s))
@@ -106,6 +111,51 @@ def shared_axes(statements: tuple[Statement, ...], program: Program) -> tuple[tu
         if len(row) == len(statements) and all(sympy.expand(a.extent - row[0].extent) == 0 for a in row):
             rows.append(tuple(row))
     return tuple(rows)
+
+
+_Place = tuple[int, sympy.Symbol]
+"""An axis of the statement at a position."""
+
+
+def _linked(position: int, statements: tuple[Statement, ...], defined: Mapping[str, list[int]]) -> bool:
+    """Whether the statement reads or defines what another one of the group defines or reads."""
+    s = statements[position]
+    return any(defined.get(name, [position]) != [position] for name in (*reads(s), s.buffer)) or any(
+        s.buffer in reads(other) for other in statements if other is not s
+    )
+
+
+def _align(
+    position: int,
+    statements: tuple[Statement, ...],
+    parent: dict[_Place, _Place],
+    find: Callable[[_Place], _Place],
+) -> None:
+    """Nothing ties this statement's axes to those of the others, so they may run in step with any: with those at the same
+    depth that index the same dimension of a buffer that both read."""
+    s = statements[position]
+    own = {a.symbol: (depth, a) for depth, a in enumerate(_own(s))}
+    taken: set[_Place] = set()
+    for other, t in enumerate(statements):
+        if other == position:
+            continue
+        theirs = {a.symbol: (depth, a) for depth, a in enumerate(_own(t))}
+        for mine, load in product(_plain_loads(s), _plain_loads(t)):
+            if mine.buffer != load.buffer:
+                continue
+            for a, b in zip(mine.index, load.index, strict=True):
+                if not (isinstance(a, sympy.Symbol) and isinstance(b, sympy.Symbol) and a in own and b in theirs):
+                    continue
+                root = find((other, b))
+                (depth, axis), (level, pair) = own[a], theirs[b]
+                alike = depth == level and sympy.expand(axis.extent - pair.extent) == 0
+                if alike and find((position, a)) == (position, a) and root not in taken:
+                    parent[position, a] = root
+                    taken.add(root)
+
+
+def _plain_loads(s: Statement) -> list[Load]:
+    return [n for e in expressions(s) for n in walk(e) if isinstance(n, Load)]
 
 
 def _own(s: Statement) -> tuple[Axis, ...]:
@@ -145,7 +195,7 @@ def group(program: Program, choices: Choices, alone: set[str]) -> list[Group]:
             after = parallelism(shared_axes(candidate, program), program.hints)
             possible = after >= min(enough, before) and after > 1 and _related(groups[-1], s)
             if possible:
-                joined = not choices.flag(f"split.{s.buffer}", after * 64 < before)
+                joined = not choices.flag(f"split.{s.buffer}", after < min(32, before))
         if joined:
             groups[-1].append(s)
         else:

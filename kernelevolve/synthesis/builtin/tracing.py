@@ -8,6 +8,7 @@ from kernelevolve.core.task import Task
 from kernelevolve.synthesis.builtin.aten_seed import aten_kernel
 from kernelevolve.synthesis.builtin.cpp.writer import write
 from kernelevolve.synthesis.builtin.knobs import Choices
+from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.synthesis.traced.program import Program
 from kernelevolve.synthesis.traced.trace import trace
@@ -23,7 +24,7 @@ def trace_task(task: Task) -> Program | tuple[Kernel, str]:
     inputs = draw_inputs(loaded, task.seed)
     try:
         program = trace(build_model(loaded, task.seed), inputs)
-        write(program, Choices())
+        write(program, Choices(), Target.of({}))
     except UnsupportedError as reason:
         try:
             return aten_kernel(task, build_model(loaded, task.seed), inputs), str(reason)

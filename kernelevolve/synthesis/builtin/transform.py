@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -296,7 +296,7 @@ def _orders(outer: Contract, inner: Contract, side: str) -> dict[str, tuple[Cont
     return orders if len(orders) > 1 else None
 
 
-def axis_stride(load: Load, axis: Axis, buffers: dict[str, Buffer]) -> Size | None:
+def axis_stride(load: Load, axis: Axis, buffers: Mapping[str, Buffer]) -> Size | None:
     """How far apart in memory, in elements, neighbours along an axis are; None where it is not linear."""
     stride: Size = sympy.Integer(1)
     total: Size = sympy.Integer(0)
@@ -334,8 +334,9 @@ def relayout(program: Program) -> Program:
         left, right = s.left, s.right
         if axis_stride(right, column, buffers) == 0:
             left, right = right, left
+        s = replace(s, left=left, right=right)  # noqa: PLW2901 - the same product, its factors in order
         across, own = axis_stride(right, column, buffers), axis_stride(left, column, buffers)
-        if across is None or across == 0 or own != 0:
+        if across is None or across == 0 or own != 0 or not row_candidates(s, buffers):
             statements.append(s)
             continue
         plain = [t for t in right.index if isinstance(t, sympy.Symbol | sympy.Integer)]
@@ -355,8 +356,38 @@ def relayout(program: Program) -> Program:
                 statements.append(Compute(name, axes, source, "transposed"))
                 copies[label] = name
             right = Load(copies[label], tuple(order), right.dtype)
-        statements.append(replace(s, left=left, right=right))
+        statements.append(replace(s, right=right))
     return replace(program, statements=tuple(statements), buffers=buffers)
+
+
+TRANSPOSED = ("float32", "float64", "int32", "int64")
+"""Types of elements that vectors can be shuffled of."""
+
+
+def transposed_axes(s: Statement, program: Program) -> tuple[Axis, Axis] | None:
+    """(the axis that a copy writes along, the axis that it reads along) where they differ and both are long."""
+    if not isinstance(s, Compute) or not isinstance(s.value, Load):
+        return None
+    source, target = s.value, Load(s.buffer, tuple(a.symbol for a in s.axes), program.buffers[s.buffer].dtype)
+    if source.dtype != target.dtype or target.dtype not in TRANSPOSED:
+        return None
+    if not all(isinstance(t, sympy.Basic) for t in source.index):
+        return None
+    long = [a for a in s.axes if extent_hint(a.extent, program.hints) >= 8]
+    reads = {a: axis_stride(source, a, program.buffers) for a in long}
+    writes = {a: axis_stride(target, a, program.buffers) for a in long}
+    q = next((a for a in long if reads[a] == 1 and writes[a] != 1), None)
+    p = next((a for a in long if writes[a] == 1 and reads[a] != 1), None)
+    return None if p is None or q is None else (p, q)
+
+
+def row_candidates(s: Contract, buffers: Mapping[str, Buffer]) -> list[Axis]:
+    """Result axes along which the left operand varies alone: rows of a matrix product. None: a matrix times a vector."""
+    return [
+        a
+        for a in s.axes[:-1]
+        if a.extent != 1 and axis_stride(s.right, a, buffers) == 0 and axis_stride(s.left, a, buffers) not in (None, 0)
+    ]
 
 
 def prepared(program: Program) -> set[str]:

@@ -8,10 +8,24 @@ from dataclasses import dataclass
 import sympy
 
 from kernelevolve.synthesis.builtin.cpp.layout import LOW, Addresses
-from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, Scalars, index_text, search_method, stored
+from kernelevolve.synthesis.builtin.cpp.product import HEIGHTS, WIDTHS, product_roles, tile_size
+from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, ITEM_BYTES, Scalars, index_text, search_method, stored
 from kernelevolve.synthesis.builtin.knobs import Choices
-from kernelevolve.synthesis.builtin.transform import axis_stride, extent_hint
-from kernelevolve.synthesis.traced.expr import FLOATS, Const, Expr, IndexValue, Load, Op, Search, key, rewrite, walk
+from kernelevolve.synthesis.builtin.target import Target
+from kernelevolve.synthesis.builtin.transform import axis_stride, extent_hint, transposed_axes
+from kernelevolve.synthesis.traced.expr import (
+    FLOATS,
+    Const,
+    Expr,
+    IndexValue,
+    Load,
+    Op,
+    Search,
+    Size,
+    key,
+    rewrite,
+    walk,
+)
 from kernelevolve.synthesis.traced.program import (
     Axis,
     Compute,
@@ -68,12 +82,23 @@ class Nest:
 class StatementWriter:
     """Writes the statements of one group."""
 
-    def __init__(self, program: Program, choices: Choices, addresses: Addresses, used: set[str], group: str) -> None:
+    def __init__(
+        self,
+        program: Program,
+        choices: Choices,
+        target: Target,
+        addresses: Addresses,
+        used: set[str],
+        group: str,
+        rows: int = 1,
+    ) -> None:
         self.program = program
         self.choices = choices
+        self.target = target
         self.addresses = addresses
         self.used = used
         self.group = group
+        self.rows = rows
         self._names = 0
 
     def write(self, s: Statement, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
@@ -109,16 +134,20 @@ class StatementWriter:
         a = self.addresses
         return Scalars(self.choices, self.used, levels, a.element, a.row, declare, self._name)
 
-    def _score(self, axis: Axis, roots: Sequence[Expr], target: Load | None) -> float:
-        """How well a loop over this axis would run as vectors."""
+    def _score(self, axis: Axis, axes: Sequence[Axis], roots: Sequence[Expr], target: Load | None) -> float:
+        """How well a loop over this one of `axes` would run as vectors: each access counts by the share of the iterations
+        that reach a new element of it, a write double."""
         score = 0.0
-        extent = extent_hint(axis.extent, self.program.hints)
-        if extent < 8:
+        hints = self.program.hints
+        if extent_hint(axis.extent, hints) < 8:
             score -= 6
         found = [n for root in roots for n in walk(root) if isinstance(n, Load)] + ([target] if target else [])
         for load in found:
+            weight = 2.0 if load is target else 1.0
+            for other in axes:
+                if axis_stride(load, other, self.program.buffers) == 0:
+                    weight /= max(1, extent_hint(other.extent, hints))
             stride = axis_stride(load, axis, self.program.buffers)
-            weight = 2 if load is target else 1
             if stride is None:
                 score -= 2 * weight
             elif stride == 1:
@@ -133,7 +162,7 @@ class StatementWriter:
 
     def _innermost(self, name: str, axes: list[Axis], roots: Sequence[Expr], target: Load) -> Axis:
         """The axis to run as vectors: the best by strides, or the knob's other choice."""
-        ranked = sorted(axes, key=lambda a: -self._score(a, roots, target))
+        ranked = sorted(axes, key=lambda a: -self._score(a, axes, roots, target))
         if len(ranked) == 1:
             return ranked[0]
         places = {"best": 0, "second": 1}
@@ -146,6 +175,9 @@ class StatementWriter:
         offset = s.offset or (sympy.Integer(0),) * len(s.axes)
         index = tuple(a.symbol + o for a, o in zip(s.axes, offset, strict=True))
         target = Load(s.buffer, index, self.program.buffers[s.buffer].dtype)
+        turned = self._transposed(s, target, axes, tile)
+        if turned is not None:
+            return turned
         if axes:
             inner = self._innermost(s.buffer, axes, [s.value], target)
             axes = [a for a in axes if a is not inner] + [inner]
@@ -159,6 +191,33 @@ class StatementWriter:
         if axes and not searches:
             nest.pragma = "#pragma omp simd"
         return nest.render([self._store(s.buffer, index, value)])
+
+    def _transposed(self, s: Compute, target: Load, axes: list[Axis], tile: Axis | None) -> list[str] | None:
+        """A copy that is contiguous along one axis where it reads, along another where it writes, in square tiles."""
+        pair = transposed_axes(s, self.program)
+        if pair is None or not all(a in axes for a in pair) or not isinstance(s.value, Load):
+            return None
+        p, q = pair
+        source = s.value
+        ends = [self.addresses.offset(x.buffer, x.index) for x in (source, target)]
+        if ends[0] is None or ends[1] is None or not self.choices.flag(f"transpose.{s.buffer}", True):
+            return None
+        reads, writes = ({a.symbol: end.coeff(a.symbol, 1) for a in axes} for end in ends if end is not None)
+        self.used.add("ke_transpose")
+        self.vector_bytes()
+        first = {a.symbol: self._start(a, tile) for a in (p, q)}
+        begin = [index_text(end.xreplace(first)) for end in ends if end is not None]
+        counts = [index_text(a.extent) if first[a.symbol] == 0 else "hi - lo" for a in (p, q)]
+        nest = Nest([self._loop(a, tile) for a in axes if a is not p and a is not q])
+        return nest.render(
+            [
+                f"ke_transpose(&{source.buffer}[{begin[0]}], {index_text(reads[p.symbol])}, "
+                f"&{s.buffer}[{begin[1]}], {index_text(writes[q.symbol])}, {', '.join(counts)});"
+            ]
+        )
+
+    def _start(self, axis: Axis, tile: Axis | None) -> Size:
+        return LOW if tile is not None and axis.symbol == tile.symbol else sympy.Integer(0)
 
     def _batchable(self, search: Search, inner: Axis) -> bool:
         symbols = {x for t in search.row if isinstance(t, sympy.Basic) for x in t.free_symbols}
@@ -340,14 +399,14 @@ class StatementWriter:
     def partial(self, s: Reduce) -> list[str]:
         """Body of a function that reduces rows lo .. hi - 1 of a reduction to one value, and returns it."""
         ctype = self._accumulator(s)
-        ranked = sorted(s.reduced, key=lambda a: self._score(a, [s.value], None))
+        ranked = sorted(s.reduced, key=lambda a: self._score(a, s.reduced, [s.value], None))
         inner = ranked[-1]
         outer = [a for a in s.reduced if a is not inner]
         return self._lanes(s, [], outer, inner, None, ctype, lambda r: [f"return {r};"], ("lo", "hi"))
 
     def partial_axis(self, s: Reduce) -> Axis:
         """The axis whose range `partial` takes."""
-        inner = max(s.reduced, key=lambda a: self._score(a, [s.value], None))
+        inner = max(s.reduced, key=lambda a: self._score(a, s.reduced, [s.value], None))
         return next((a for a in s.reduced if a is not inner), inner)
 
     def _blocked(
@@ -484,15 +543,19 @@ class StatementWriter:
 
     # -- products
 
+    def vector_bytes(self) -> int:
+        return self.choices.number("vector_bytes", self.target.vector_bytes, 16, 32, 64)
+
     def _contract(self, s: Contract, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
         dtype = self.program.buffers[s.buffer].dtype
         product = Op("mul", (_as(s.left, dtype), _as(s.right, dtype)), dtype)
         plain = Reduce(s.buffer, s.axes, s.reduced, "sum", product, s.hint)
         out = [a for a in s.axes if a.symbol not in fixed]
-        roles = self._roles(s, out, tile)
+        roles = product_roles(s, out, tile, self.program)
         if roles is None or not self.choices.flag(f"tiled.{s.buffer}", True):
             return self._reduce(plain, tile, fixed)
         m, n = roles
+        along_tile = tile is not None and m.symbol == tile.symbol
         others = [a for a in out if a is not m and a is not n]
         k = sorted(s.reduced, key=lambda a: extent_hint(a.extent, self.program.hints))
         if len(k) > 3:
@@ -500,8 +563,7 @@ class StatementWriter:
         index = tuple(a.symbol for a in s.axes)
         target = Load(s.buffer, index, dtype)
         zero = {a.symbol: sympy.Integer(0) for a in (n, *k)}
-        if m is not None:
-            zero[m.symbol] = LOW if tile is not None and m.symbol == tile.symbol else sympy.Integer(0)
+        zero[m.symbol] = self._start(m, tile)
         offsets = []
         strides = []
         for load in (s.left, s.right, target):
@@ -512,46 +574,33 @@ class StatementWriter:
             strides.append({a.symbol: offset.coeff(a.symbol, 1) for a in (*s.axes, *s.reduced)})
         self.used.add("ke_gemm")
         nest = Nest([self._loop(a, tile) for a in others])
-        if m is None:
-            rows, am, cm = "1", "0", "0"
-        else:
-            rows = "hi - lo" if tile is not None and m.symbol == tile.symbol else index_text(m.extent)
-            am, cm = index_text(strides[0][m.symbol]), index_text(strides[2][m.symbol])
+        rows = "hi - lo" if along_tile else index_text(m.extent)
+        am, cm = index_text(strides[0][m.symbol]), index_text(strides[2][m.symbol])
         ks = [index_text(a.extent) for a in k]
         aks = [index_text(strides[0][a.symbol]) for a in k]
         bks = [index_text(strides[1][a.symbol]) for a in k]
+        pack = self.choices.flag(f"pack.{s.buffer}", False)
+        hints = self.program.hints
+        lanes = max(1, self.vector_bytes() // ITEM_BYTES[dtype])
+        height, width = tile_size(
+            self.rows if along_tile else extent_hint(m.extent, hints),
+            extent_hint(n.extent, hints),
+            lanes,
+            self.target.registers,
+        )
+        height = self.choices.number(f"mr.{s.buffer}", height, *HEIGHTS)
+        width = self.choices.number(f"nv.{s.buffer}", width, *WIDTHS)
         pad = 3 - len(k)
         ks, aks, bks = ["1"] * pad + ks, ["0"] * pad + aks, ["0"] * pad + bks
         body = [
             "{",
             f"  const int64_t ak[3] = {{{', '.join(aks)}}}, bk[3] = {{{', '.join(bks)}}};",
-            f"  ke_gemm(&{s.left.buffer}[{offsets[0]}], {am}, &{s.right.buffer}[{offsets[1]}], "
-            f"&{s.buffer}[{offsets[2]}], {cm}, {rows}, {index_text(n.extent)}, {', '.join(ks)}, ak, bk);",
+            f"  ke_gemm<{height}, {width}, {'true' if pack else 'false'}>("
+            f"&{s.left.buffer}[{offsets[0]}], {am}, &{s.right.buffer}[{offsets[1]}], &{s.buffer}[{offsets[2]}], {cm}, "
+            f"{rows}, {index_text(n.extent)}, {', '.join(ks)}, ak, bk);",
             "}",
         ]
         return nest.render(body)
-
-    def _roles(self, s: Contract, out: list[Axis], tile: Axis | None) -> tuple[Axis | None, Axis] | None:
-        """Rows and columns for the register-tiled product, or None where a plain reduction is better."""
-        buffers = self.program.buffers
-        dtypes = {buffers[b].dtype for b in (s.left.buffer, s.right.buffer, s.buffer)}
-        if len(dtypes) != 1 or not dtypes <= {"float32", "float64"} or not out or s.axes[-1] is not out[-1]:
-            return None
-        n = out[-1]
-        if axis_stride(s.right, n, buffers) != 1 or axis_stride(s.left, n, buffers) != 0:
-            return None
-        if tile is not None and n.symbol == tile.symbol:
-            return None
-        if extent_hint(n.extent, self.program.hints) < 4:
-            return None
-        candidates = [
-            a
-            for a in out[:-1]
-            if axis_stride(s.right, a, buffers) == 0 and axis_stride(s.left, a, buffers) not in (None, 0)
-        ]
-        if not candidates:
-            return None, n
-        return max(candidates, key=lambda a: extent_hint(a.extent, self.program.hints)), n
 
 
 def _as(load: Load, dtype: str) -> Expr:

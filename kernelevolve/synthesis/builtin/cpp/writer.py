@@ -10,9 +10,11 @@ import sympy
 from kernelevolve.synthesis.builtin.cpp.layout import Addresses, Layout, read_elsewhere, scratch_layouts
 from kernelevolve.synthesis.builtin.cpp.nest import StatementWriter
 from kernelevolve.synthesis.builtin.cpp.prelude import HEADER, prelude
-from kernelevolve.synthesis.builtin.cpp.scalar import STORED, index_text, literal
+from kernelevolve.synthesis.builtin.cpp.product import product_roles
+from kernelevolve.synthesis.builtin.cpp.scalar import ITEM_BYTES, STORED, index_text, literal
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.schedule import Group, group
+from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.builtin.transform import (
     collapse_reductions,
     extent_hint,
@@ -22,6 +24,7 @@ from kernelevolve.synthesis.builtin.transform import (
     reassociate,
     relayout,
     retarget,
+    transposed_axes,
     walks_as_one,
 )
 from kernelevolve.synthesis.traced.expr import Load, substitute
@@ -56,7 +59,7 @@ class Source:
     program: Program
 
 
-def write(program: Program, choices: Choices) -> Source:
+def write(program: Program, choices: Choices, target: Target) -> Source:
     """Plan and print. Asking `choices` as it goes, so afterwards `choices.space` is the space of this program."""
     program = retarget(inline(program, choices))
     program = reassociate(program, choices)
@@ -73,17 +76,13 @@ def write(program: Program, choices: Choices) -> Source:
     results = {o.buffer for o in program.outputs}
     for i, g in enumerate(groups):
         outside = read_elsewhere(groups, i) | results
-        text, call = _group(g, i, program, choices, outside, used)
+        text, call = _group(g, i, program, choices, target, outside, used)
         texts.append(text)
         calls.append(call)
-    vector = choices.number("vector_bytes", 64, 32, 16)
+    vector = choices.number("vector_bytes", target.vector_bytes, 16, 32, 64)
     sizes = tuple(program.sizes)
     arguments = tuple(external)
-    prepare_text, prepare_arguments = _prepare(early, program, choices, used)
-    tile = ""
-    if "ke_gemm" in used:
-        mr, nv = choices.number("mr", 8, 1, 2, 4, 16), choices.number("nv", 2, 1, 3, 4)
-        tile = f"constexpr int MR = {mr}, NV = {nv};\n"
+    prepare_text, prepare_arguments = _prepare(early, program, choices, target, used)
     fields = "".join(f"  {_pointer(b, program, external)}{b};\n" for b in arguments)
     fields += "".join(f"  int64_t {s};\n" for s in sizes)
     constants = "".join(_constant(n, program) for n in program.constants)
@@ -94,7 +93,6 @@ def write(program: Program, choices: Choices) -> Source:
     text = (
         HEADER
         + f"#define VECTOR_BYTES {vector}\n"
-        + tile
         + prelude(used)
         + f"\nstruct Arguments {{\n{fields}}};\n\n"
         + constants
@@ -233,27 +231,15 @@ def _point(axis: Axis) -> Axis:
 
 
 def _group(
-    g: Group, number: int, program: Program, choices: Choices, outside: set[str], used: set[str]
+    g: Group, number: int, program: Program, choices: Choices, target: Target, outside: set[str], used: set[str]
 ) -> tuple[str, str]:
     name = f"g{number}"
-    hints = program.hints
     if _is_total(g):
-        return _total(g, number, program, choices, used)
-    rows = 1
-    if g.shared:
-        last = extent_hint(g.shared[-1][0].extent, hints)
-        flat = all(len(_real_axes(s)) == len(g.shared) for s in g.statements)
-        product = any(isinstance(s, Contract) for s in g.statements)
-        domain = (
-            (2048, 256, 512, 1024, 4096, 8192, 16384)
-            if flat
-            else ((32, 4, 8, 16, 64, 128) if product else (8, 1, 2, 4, 16, 32, 64))
-        )
-        rows = choices.number(f"{name}.rows", *domain)
-        rows = max(1, min(rows, last)) if last else rows
+        return _total(g, number, program, choices, target, used)
+    rows = _rows(g, name, program, choices, target, outside) if g.shared else 1
     layouts = scratch_layouts(g, rows, program, outside)
     addresses = Addresses(program, layouts)
-    writer = StatementWriter(program, choices, addresses, used, name)
+    writer = StatementWriter(program, choices, target, addresses, used, name, rows)
     lines: list[str] = []
     for position, s in enumerate(g.statements):
         shared = [row[position] for row in g.shared]
@@ -272,6 +258,37 @@ def _group(
     body_text = "\n".join("  " + x for x in (*unpack, *silence, *lines))
     text = f"static void group{number}(const Arguments& a{arguments}, int64_t lo, int64_t hi) {{\n{body_text}\n}}\n"
     return text, _call(g, number, rows, choices)
+
+
+def _rows(g: Group, name: str, program: Program, choices: Choices, target: Target, outside: set[str]) -> int:
+    """Rows of a block: many where they are the rows of a product or the innermost loop, few where their scratch is large."""
+    hints = program.hints
+    last = extent_hint(g.shared[-1][0].extent, hints)
+    if all(len(_real_axes(s)) == len(g.shared) for s in g.statements):
+        rows = choices.number(f"{name}.rows", 2048, 256, 512, 1024, 4096, 8192, 16384)
+        return max(1, min(rows, last)) if last else rows
+    tiled = any(_rows_of_tiles(g, k, program) for k in range(len(g.statements)))
+    fitting = 8 if not tiled else last if 0 < last <= 64 else 32
+    each = sum(
+        extent_hint(sympy.expand(layout.size()), hints) * ITEM_BYTES[program.buffers[n].dtype]
+        for n, layout in scratch_layouts(g, 1, program, outside).items()
+    )
+    while fitting > 1 and fitting * each > target.near_bytes:
+        fitting //= 2
+    rows = choices.number(f"{name}.rows", fitting, 1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)
+    return max(1, min(rows, last)) if last else rows
+
+
+def _rows_of_tiles(g: Group, position: int, program: Program) -> bool:
+    """Whether the block's rows are those of a tile: of a product, of a transposed copy."""
+    s = g.statements[position]
+    shared = [row[position] for row in g.shared]
+    if isinstance(s, Contract):
+        out = [a for a in s.axes if a not in shared[:-1] and a.extent != 1]
+        roles = product_roles(s, out, shared[-1], program)
+        return roles is not None and roles[0].symbol == shared[-1].symbol
+    turned = transposed_axes(s, program)
+    return turned is not None and shared[-1] in turned
 
 
 def _real_axes(s: Statement) -> list[Axis]:
@@ -332,11 +349,13 @@ def _scratch(layouts: dict[str, Layout], program: Program) -> list[str]:
     return lines
 
 
-def _total(g: Group, number: int, program: Program, choices: Choices, used: set[str]) -> tuple[str, str]:
+def _total(
+    g: Group, number: int, program: Program, choices: Choices, target: Target, used: set[str]
+) -> tuple[str, str]:
     """A reduction to one value: blocks in parallel, their results combined in order, sums in double."""
     (s,) = g.statements
     assert isinstance(s, Reduce)
-    writer = StatementWriter(program, choices, Addresses(program, {}), used, f"g{number}")
+    writer = StatementWriter(program, choices, target, Addresses(program, {}), used, f"g{number}")
     axis = writer.partial_axis(s)
     single = len(s.reduced) == 1
     rows = choices.number(
@@ -366,7 +385,9 @@ def _total(g: Group, number: int, program: Program, choices: Choices, used: set[
     return text, call
 
 
-def _prepare(early: list[Statement], program: Program, choices: Choices, used: set[str]) -> tuple[str, tuple[str, ...]]:
+def _prepare(
+    early: list[Statement], program: Program, choices: Choices, target: Target, used: set[str]
+) -> tuple[str, tuple[str, ...]]:
     """`prepare`: what follows from parameters alone, computed once."""
     if not early:
         return "", ()
@@ -374,7 +395,7 @@ def _prepare(early: list[Statement], program: Program, choices: Choices, used: s
         n for s in early for n in (*reads(s), s.buffer) if program.buffers[n].role is not Role.CONSTANT
     )
     written = {s.buffer for s in early}
-    writer = StatementWriter(program, choices, Addresses(program, {}), used, "prepare")
+    writer = StatementWriter(program, choices, target, Addresses(program, {}), used, "prepare")
     lines = []
     for s in early:
         lines += [f"{{  // {s.buffer}: {s.hint}", *("  " + x for x in writer.write(s, None, set())), "}"]
