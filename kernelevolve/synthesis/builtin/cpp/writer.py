@@ -7,6 +7,7 @@ from functools import partial
 
 import sympy
 
+from kernelevolve.synthesis.builtin.cpp.fixed import Fixed, inner_sizes
 from kernelevolve.synthesis.builtin.cpp.layout import Addresses, Layout, read_elsewhere, scratch_layouts
 from kernelevolve.synthesis.builtin.cpp.nest import StatementWriter
 from kernelevolve.synthesis.builtin.cpp.prelude import HEADER, prelude
@@ -72,11 +73,14 @@ def write(program: Program, choices: Choices, target: Target) -> Source:
     groups = group(program, choices, ready)
     groups = [_arranged(g, f"g{i}", program, choices) for i, g in enumerate(groups)]
     external = _external(program, groups, ready)
+    fixed = inner_sizes(program, groups)
+    if fixed.values and not choices.flag("fixed_sizes", True):
+        fixed = Fixed()
     texts, calls = [], []
     results = {o.buffer for o in program.outputs}
     for i, g in enumerate(groups):
         outside = read_elsewhere(groups, i) | results
-        text, call = _group(g, i, program, choices, target, outside, used)
+        text, call = _group(g, i, program, choices, target, fixed, outside, used)
         texts.append(text)
         calls.append(call)
     vector = choices.number("vector_bytes", target.vector_bytes, 16, 32, 64)
@@ -98,10 +102,13 @@ def write(program: Program, choices: Choices, target: Target) -> Source:
         + constants
         + "\n".join(texts)
         + (f"\n{prepare_text}" if prepare_text else "")
-        + f'\nextern "C" void run({parameters}) {{\n'
-        + f"  const Arguments a{{{values}}};\n"
+        + f"\n{fixed.head}static void groups(const Arguments& a) {{\n"
         + ("  (void)a;\n" if not any(calls) else "")
         + "".join(calls)
+        + "}\n"
+        + f'\nextern "C" void run({parameters}) {{\n'
+        + f"  const Arguments a{{{values}}};\n"
+        + fixed.dispatch("groups")
         + "}\n"
     )
     workspace = tuple(b for b in arguments if program.buffers[b].role is Role.INTERMEDIATE and b not in ready)
@@ -231,11 +238,18 @@ def _point(axis: Axis) -> Axis:
 
 
 def _group(
-    g: Group, number: int, program: Program, choices: Choices, target: Target, outside: set[str], used: set[str]
+    g: Group,
+    number: int,
+    program: Program,
+    choices: Choices,
+    target: Target,
+    fixed: Fixed,
+    outside: set[str],
+    used: set[str],
 ) -> tuple[str, str]:
     name = f"g{number}"
     if _is_total(g):
-        return _total(g, number, program, choices, target, used)
+        return _total(g, number, program, choices, target, fixed, used)
     rows = _rows(g, name, program, choices, target, outside) if g.shared else 1
     layouts = scratch_layouts(g, rows, program, outside)
     addresses = Addresses(program, layouts)
@@ -246,18 +260,18 @@ def _group(
         names = [f"const int64_t {a.symbol.name} = p{k};" for k, a in enumerate(shared[:-1])]
         singles = [a for a in s.axes if a.extent == 1 and a.symbol not in {x.symbol for x in shared}]
         names += [f"const int64_t {a.symbol.name} = 0;" for a in singles]
-        fixed = {a.symbol for a in (*shared[:-1], *singles)}
-        body = writer.write(s, shared[-1] if shared else None, fixed)
+        held = {a.symbol for a in (*shared[:-1], *singles)}
+        body = writer.write(s, shared[-1] if shared else None, held)
         lines += [f"{{  // {s.buffer}: {s.hint}", *("  " + x for x in (*names, *body)), "}"]
-    unpack = _unpack(g.statements, program, layouts)
+    unpack = _unpack(g.statements, program, layouts, fixed)
     arguments = "".join(f", int64_t p{k}" for k in range(len(g.shared) - 1))
     if layouts:
         used.add("ke_scratch")
         unpack += _scratch(layouts, program)
     silence = ["(void)lo;", "(void)hi;"]
     body_text = "\n".join("  " + x for x in (*unpack, *silence, *lines))
-    text = f"static void group{number}(const Arguments& a{arguments}, int64_t lo, int64_t hi) {{\n{body_text}\n}}\n"
-    return text, _call(g, number, rows, choices)
+    text = f"{fixed.head}static void group{number}(const Arguments& a{arguments}, int64_t lo, int64_t hi) {{\n{body_text}\n}}\n"
+    return text, _call(g, number, rows, choices, fixed)
 
 
 def _rows(g: Group, name: str, program: Program, choices: Choices, target: Target, outside: set[str]) -> int:
@@ -295,12 +309,12 @@ def _real_axes(s: Statement) -> list[Axis]:
     return [a for a in _all_axes(s) if a.extent != 1]
 
 
-def _call(g: Group, number: int, rows: int, choices: Choices) -> str:
+def _call(g: Group, number: int, rows: int, choices: Choices, fixed: Fixed) -> str:
     if not g.shared:
-        return f"  group{number}(a, 0, 1);\n"
+        return f"  group{number}{fixed.arguments}(a, 0, 1);\n"
     extents = g.extents
     symbols = sorted({s.name for e in extents for s in e.free_symbols})
-    local = "".join(f"    const int64_t {s} = a.{s};\n" for s in symbols)
+    local = "".join(f"    const int64_t {s} = {fixed.size(s)};\n" for s in symbols)
     total = "tiles" + "".join(f" * {index_text(e)}" for e in extents[:-1])
     decode, rest = [], "b / tiles"
     for k in reversed(range(len(extents) - 1)):
@@ -317,12 +331,12 @@ def _call(g: Group, number: int, rows: int, choices: Choices) -> str:
         + "    for (int64_t b = 0; b < blocks; ++b) {\n"
         + "".join(decode)
         + f"      const int64_t lo = (b % tiles) * {rows}, hi = lo + {rows} < {end} ? lo + {rows} : {end};\n"
-        + f"      group{number}(a{names}, lo, hi);\n"
+        + f"      group{number}{fixed.arguments}(a{names}, lo, hi);\n"
         + "    }\n  }\n"
     )
 
 
-def _unpack(statements: tuple[Statement, ...], program: Program, layouts: dict[str, Layout]) -> list[str]:
+def _unpack(statements: tuple[Statement, ...], program: Program, layouts: dict[str, Layout], fixed: Fixed) -> list[str]:
     names = dict.fromkeys(n for s in statements for n in (*reads(s), s.buffer))
     lines = []
     for n in names:
@@ -331,7 +345,7 @@ def _unpack(statements: tuple[Statement, ...], program: Program, layouts: dict[s
         written = any(s.buffer == n for s in statements)
         ctype = STORED[program.buffers[n].dtype]
         lines.append(f"{'' if written else 'const '}{ctype}* __restrict {n} = a.{n};")
-    lines += [f"const int64_t {s} = a.{s};\n  (void){s};" for s in program.sizes]
+    lines += [f"const int64_t {s} = {fixed.size(s)};\n  (void){s};" for s in program.sizes]
     return lines
 
 
@@ -350,7 +364,7 @@ def _scratch(layouts: dict[str, Layout], program: Program) -> list[str]:
 
 
 def _total(
-    g: Group, number: int, program: Program, choices: Choices, target: Target, used: set[str]
+    g: Group, number: int, program: Program, choices: Choices, target: Target, fixed: Fixed, used: set[str]
 ) -> tuple[str, str]:
     """A reduction to one value: blocks in parallel, their results combined in order, sums in double."""
     (s,) = g.statements
@@ -362,11 +376,13 @@ def _total(
         f"g{number}.rows", *((8192, 1024, 2048, 4096, 16384, 65536) if single else (16, 1, 2, 4, 8, 64))
     )
     ctype = writer._accumulator(s)
-    body = "\n".join("  " + x for x in (*_unpack(g.statements, program, {}), *writer.partial(s)))
-    text = f"static {ctype} group{number}(const Arguments& a, int64_t lo, int64_t hi) {{\n{body}\n}}\n"
+    body = "\n".join("  " + x for x in (*_unpack(g.statements, program, {}, fixed), *writer.partial(s)))
+    text = f"{fixed.head}static {ctype} group{number}(const Arguments& a, int64_t lo, int64_t hi) {{\n{body}\n}}\n"
     wide = "double" if ctype == "float" else ctype
     combine = writer._combine(s.kind, wide, "total", f"({wide})part[b]")
-    symbols = "".join(f"    const int64_t {x.name} = a.{x.name};\n" for x in sorted(axis.extent.free_symbols, key=str))
+    symbols = "".join(
+        f"    const int64_t {x.name} = {fixed.size(x.name)};\n" for x in sorted(axis.extent.free_symbols, key=str)
+    )
     end = index_text(axis.extent)
     dtype = STORED[program.buffers[s.buffer].dtype]
     call = (
@@ -377,7 +393,7 @@ def _total(
         + "    #pragma omp parallel for schedule(static) if (blocks > 1)\n"
         + "    for (int64_t b = 0; b < blocks; ++b) {\n"
         + f"      const int64_t lo = b * {rows}, hi = lo + {rows} < {end} ? lo + {rows} : {end};\n"
-        + f"      part[b] = group{number}(a, lo, hi);\n    }}\n"
+        + f"      part[b] = group{number}{fixed.arguments}(a, lo, hi);\n    }}\n"
         + f"    {wide} total = {writer._initial(s.kind, wide)};\n"
         + f"    for (int64_t b = 0; b < blocks; ++b) total = {combine};\n"
         + f"    a.{s.buffer}[0] = ({dtype})total;\n    std::free(part);\n  }}\n"

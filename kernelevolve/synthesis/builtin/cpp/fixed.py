@@ -1,0 +1,50 @@
+"""Sizes that a second copy of the code knows: loops over short dimensions of known length unroll and need no remainder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kernelevolve.synthesis.builtin.schedule import Group
+from kernelevolve.synthesis.traced.program import Program, reads
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Names of sizes and their values for the main inputs; empty where there is one copy of the code only."""
+
+    values: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def head(self) -> str:
+        """What stands before a function that is compiled once for the main inputs and once for all others."""
+        return f"template <{', '.join(f'int64_t {n.upper()}' for n, _ in self.values)}>\n" if self.values else ""
+
+    @property
+    def arguments(self) -> str:
+        """What stands behind the name of such a function where another one calls it."""
+        return f"<{', '.join(n.upper() for n, _ in self.values)}>" if self.values else ""
+
+    def size(self, name: str) -> str:
+        """The size inside of such a function."""
+        known = name in dict(self.values)
+        return f"{name.upper()} > 0 ? {name.upper()} : a.{name}" if known else f"a.{name}"
+
+    def dispatch(self, function: str) -> str:
+        """The call of the copy that fits."""
+        if not self.values:
+            return f"  {function}(a);\n"
+        test = " && ".join(f"{n} == {v}" for n, v in self.values)
+        main, other = ", ".join(str(v) for _, v in self.values), ", ".join("-1" for _ in self.values)
+        return f"  if ({test}) {function}<{main}>(a);\n  else {function}<{other}>(a);\n"
+
+
+def inner_sizes(program: Program, groups: Iterable[Group]) -> Fixed:
+    """The sizes that strides and inner loops depend on: those of every dimension but the first."""
+    found: set[str] = set()
+    for g in groups:
+        for s in g.statements:
+            for name in (*reads(s), s.buffer):
+                for extent in program.buffers[name].extents[1:]:
+                    found.update(symbol.name for symbol in extent.free_symbols)
+    return Fixed(tuple((n, program.hints[n]) for n in program.sizes if n in found and program.hints[n] > 0))
