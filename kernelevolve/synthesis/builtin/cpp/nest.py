@@ -347,8 +347,7 @@ class StatementWriter:
 
         `span` replaces the bounds of the outermost reduced loop.
         """
-        narrow = any(isinstance(n, Load) and CTYPE[n.dtype] in ("bool", "uint8_t", "int8_t") for n in walk(s.value))
-        lanes = self.choices.number(f"{self.group}.lanes", *((64, 16, 32, 128) if narrow else (32, 8, 16, 64, 128)))
+        lanes = self.choices.number(f"{self.group}.lanes", 64, 8, 16, 32, 128)
         init = self._initial(s.kind, ctype)
         reduced_loops = [self._loop(a, None) for a in outer]
         start, end = "0", index_text(inner.extent)
@@ -359,45 +358,69 @@ class StatementWriter:
         loops = [self._loop(a, tile) for a in out] + reduced_loops
         nest = Nest(loops)
         symbols = [*(a.symbol for a in (*out, *outer)), inner.symbol]
-        bodies = []
-        for _ in range(2):
-            local: list[str] = []
+        local: list[str] = []
 
-            def declare(level: int, line: str, local: list[str] = local) -> None:
-                (local if level == len(loops) else nest.inside[level + 1]).append(line)
+        def declare(level: int, line: str) -> None:
+            (local if level == len(loops) else nest.inside[level + 1]).append(line)
 
-            value = self._scalars(symbols, declare).text(s.value, len(loops))
-            local.append(f"acc[l] = {self._combine(s.kind, ctype, 'acc[l]', value)};")
-            bodies.append(local)
-        i = inner.symbol.name
+        result = self._scalars(symbols, declare).text(s.value, len(loops))
+        value = [
+            f"auto value = [&](int64_t {inner.symbol.name}) __attribute__((always_inline)) -> {ctype} {{",
+            *("  " + x for x in local),
+            f"  return {result};",
+            "};",
+        ]
         simd = ["#pragma omp simd"] if self._vectorises(s.value) else []
-        body = [
-            f"const int64_t end = {end};",
+
+        def step(count: str) -> list[str]:
+            combined = self._combine(s.kind, ctype, "acc[l]", "value(j + l)")
+            return [*simd, f"for (int64_t l = 0; l < {count}; ++l) acc[l] = {combined};"]
+
+        main = [
             f"int64_t j = {start};",
-            f"for (; j + {lanes} <= end; j += {lanes}) {{",
-            *("  " + x for x in simd),
-            f"  for (int64_t l = 0; l < {lanes}; ++l) {{",
-            f"    const int64_t {i} = j + l;",
-            *("    " + x for x in bodies[0]),
-            "  }",
-            "}",
-            "const int64_t rest = end - j;",
-            *simd,
-            "for (int64_t l = 0; l < rest; ++l) {",
-            f"  const int64_t {i} = j + l;",
-            *("  " + x for x in bodies[1]),
+            f"for (; j + {lanes} <= {end}; j += {lanes}) {{",
+            *("  " + x for x in step(str(lanes))),
             "}",
         ]
         nest.inside[len(out)] += [
             f"{ctype} acc[{lanes}];",
             f"for (int64_t l = 0; l < {lanes}; ++l) acc[l] = {init};",
         ]
-        nest.after[len(out)] = [
-            *self._folded(s.kind, ctype, lanes),
-            *finish("acc[0]"),
-            *nest.after[len(out)],
-        ]
-        return nest.render(["{", *("  " + x for x in body), "}"])
+        if outer:
+            nest.after[len(out)] = [
+                *self._folded(s.kind, ctype, lanes),
+                *finish("acc[0]"),
+                *nest.after[len(out)],
+            ]
+            rest = [f"const int64_t rest = {end} - j;", *step("rest")]
+            return nest.render(["{", *("  " + x for x in (*value, *main, *rest)), "}"])
+        return nest.render([*value, *main, *self._halved(s.kind, ctype, lanes, end, simd), *finish("acc1[0]")])
+
+    def _halved(self, kind: str, ctype: str, lanes: int, end: str, simd: list[str]) -> list[str]:
+        """Combine all lanes into one by halves; on the way, what remains of the row joins as many lanes as it fills.
+
+        Each half is an array of its own, so that it stays in a register.
+        """
+        lines: list[str] = []
+        wide = "acc"
+        while lanes > 1:
+            lanes //= 2
+            name = f"acc{lanes}"
+            folded = self._combine(kind, ctype, f"{wide}[l]", f"{wide}[l + {lanes}]")
+            joined = self._combine(kind, ctype, f"{name}[l]", "value(j + l)")
+            loop = f"for (int64_t l = 0; l < {lanes}; ++l)"
+            lines += [
+                f"{ctype} {name}[{lanes}];",
+                "#pragma omp simd",
+                f"{loop} {name}[l] = {folded};",
+                f"if (j + {lanes} <= {end}) {{",
+                *("  " + x for x in simd),
+                f"  {loop} {name}[l] = {joined};",
+                f"  j += {lanes};",
+                "}",
+            ]
+            wide = name
+        return lines
 
     def _folded(self, kind: str, ctype: str, lanes: int) -> list[str]:
         """Combine all lanes into the first, by halves."""
