@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import sympy
+
+from kernelevolve.synthesis.builtin.cpp.nest import Nest
+from kernelevolve.synthesis.builtin.cpp.reduction import ReductionWriter
+from kernelevolve.synthesis.builtin.cpp.scalar import ITEM_BYTES, index_text
 from kernelevolve.synthesis.builtin.transform import axis_stride, extent_hint, row_candidates
-from kernelevolve.synthesis.traced.program import Axis, Contract, Program
+from kernelevolve.synthesis.traced.expr import Expr, Load, Op
+from kernelevolve.synthesis.traced.program import Axis, Contract, Program, Reduce
 
 _BLOCK = 32
 """Rows that a block of the tile's axis has, more or less; beyond 64 more rows make a tile no faster."""
@@ -72,3 +78,65 @@ def tile_size(rows: int, columns: int, lanes: int, registers: int) -> tuple[int,
 def less(height: int) -> int:
     """Height of the next smaller tile for the rows that remain."""
     return next((h for h in (8, 4, 2) if h < height), 1)
+
+
+class ProductWriter(ReductionWriter):
+    def _contract(self, s: Contract, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
+        dtype = self.program.buffers[s.buffer].dtype
+        product = Op("mul", (_as(s.left, dtype), _as(s.right, dtype)), dtype)
+        plain = Reduce(s.buffer, s.axes, s.reduced, "sum", product, s.hint)
+        out = [a for a in s.axes if a.symbol not in fixed]
+        roles = product_roles(s, out, tile, self.program)
+        if roles is None or not self.choices.flag(f"tiled.{s.buffer}", True):
+            return self._reduce(plain, tile, fixed)
+        m, n = roles
+        along_tile = tile is not None and m.symbol == tile.symbol
+        others = [a for a in out if a is not m and a is not n]
+        k = sorted(s.reduced, key=lambda a: extent_hint(a.extent, self.program.hints))
+        if len(k) > 3:
+            return self._reduce(plain, tile, fixed)
+        index = tuple(a.symbol for a in s.axes)
+        target = Load(s.buffer, index, dtype)
+        zero = {a.symbol: sympy.Integer(0) for a in (n, *k)}
+        zero[m.symbol] = self._start(m, tile)
+        offsets = []
+        strides = []
+        for load in (s.left, s.right, target):
+            offset = self.addresses.offset(load.buffer, load.index)
+            if offset is None:
+                return self._reduce(plain, tile, fixed)
+            offsets.append(index_text(offset.xreplace(zero)))
+            strides.append({a.symbol: offset.coeff(a.symbol, 1) for a in (*s.axes, *s.reduced)})
+        self.used.add("ke_gemm")
+        nest = Nest([self._loop(a, tile) for a in others])
+        rows = "hi - lo" if along_tile else index_text(m.extent)
+        am, cm = index_text(strides[0][m.symbol]), index_text(strides[2][m.symbol])
+        ks = [index_text(a.extent) for a in k]
+        aks = [index_text(strides[0][a.symbol]) for a in k]
+        bks = [index_text(strides[1][a.symbol]) for a in k]
+        pack = self.choices.flag(f"pack.{s.buffer}", False)
+        hints = self.program.hints
+        lanes = max(1, self.vector_bytes() // ITEM_BYTES[dtype])
+        height, width = tile_size(
+            self.rows if along_tile else extent_hint(m.extent, hints),
+            extent_hint(n.extent, hints),
+            lanes,
+            self.target.registers,
+        )
+        height = self.choices.number(f"mr.{s.buffer}", height, *HEIGHTS)
+        width = self.choices.number(f"nv.{s.buffer}", width, *WIDTHS)
+        pad = 3 - len(k)
+        ks, aks, bks = ["1"] * pad + ks, ["0"] * pad + aks, ["0"] * pad + bks
+        body = [
+            "{",
+            f"  const int64_t ak[3] = {{{', '.join(aks)}}}, bk[3] = {{{', '.join(bks)}}};",
+            f"  ke_gemm<{height}, {width}, {'true' if pack else 'false'}>("
+            f"&{s.left.buffer}[{offsets[0]}], {am}, &{s.right.buffer}[{offsets[1]}], &{s.buffer}[{offsets[2]}], {cm}, "
+            f"{rows}, {index_text(n.extent)}, {', '.join(ks)}, ak, bk);",
+            "}",
+        ]
+        return nest.render(body)
+
+
+def _as(load: Load, dtype: str) -> Expr:
+    return load if load.dtype == dtype else Op("cast", (load,), dtype)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 import sympy
 
+from kernelevolve.synthesis.builtin.arrange import all_axes, arranged
 from kernelevolve.synthesis.builtin.cpp.fixed import Fixed, inner_sizes
 from kernelevolve.synthesis.builtin.cpp.layout import Addresses, Layout, read_elsewhere, scratch_layouts
-from kernelevolve.synthesis.builtin.cpp.nest import StatementWriter
 from kernelevolve.synthesis.builtin.cpp.prelude import HEADER, prelude
 from kernelevolve.synthesis.builtin.cpp.product import product_roles
 from kernelevolve.synthesis.builtin.cpp.scalar import ITEM_BYTES, STORED, index_text, literal
+from kernelevolve.synthesis.builtin.cpp.statement import StatementWriter
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.schedule import Group, group
 from kernelevolve.synthesis.builtin.target import Target
@@ -20,25 +20,19 @@ from kernelevolve.synthesis.builtin.transform import (
     collapse_reductions,
     extent_hint,
     inline,
-    map_expressions,
     prepared,
     reassociate,
     relayout,
     retarget,
     transposed_axes,
-    walks_as_one,
 )
-from kernelevolve.synthesis.traced.expr import Load, substitute
 from kernelevolve.synthesis.traced.program import (
     Axis,
-    Compute,
     Contract,
     Program,
     Reduce,
     Role,
-    SegmentReduce,
     Statement,
-    expressions,
     reads,
 )
 
@@ -71,7 +65,7 @@ def write(program: Program, choices: Choices, target: Target) -> Source:
     used: set[str] = set()
     early = [s for s in program.statements if s.buffer in ready]
     groups = group(program, choices, ready)
-    groups = [_arranged(g, f"g{i}", program, choices) for i, g in enumerate(groups)]
+    groups = [arranged(g, f"g{i}", program, choices) for i, g in enumerate(groups)]
     external = _external(program, groups, ready)
     fixed = inner_sizes(program, groups)
     if fixed.values and not choices.flag("fixed_sizes", True):
@@ -171,72 +165,6 @@ def _is_total(g: Group) -> bool:
     )
 
 
-def _arranged(g: Group, name: str, program: Program, choices: Choices) -> Group:
-    """Which shared axes to run in parallel, which to leave to the statements."""
-    shared = list(g.shared)
-    for position, s in enumerate(g.statements):
-        if isinstance(s, Contract | SegmentReduce) and s.axes:
-            column = s.axes[-1].symbol
-            places = [k for k, row in enumerate(shared) if row[position].symbol == column]
-            if places:
-                shared = shared[: places[0]]
-    g = _collapsed(Group(g.statements, tuple(shared)), program)
-    if not g.shared:
-        return g
-    only_rows = all(len(_all_axes(s)) == len(g.shared) for s in g.statements)
-    if only_rows and len(g.shared) > 1 and not choices.flag(f"{name}.flat", False):
-        return Group(g.statements, g.shared[:-1])
-    return g
-
-
-def _all_axes(s: Statement) -> tuple[Axis, ...]:
-    return (*s.axes, *getattr(s, "reduced", ()), *((s.position,) if hasattr(s, "position") else ()))
-
-
-def _collapsed(g: Group, program: Program) -> Group:
-    """Merge neighbouring shared axes that every access walks through as one."""
-    k = 0
-    while k + 1 < len(g.shared):
-        merged = _merge(g, k, program)
-        if merged is None:
-            k += 1
-        else:
-            g = merged
-    return g
-
-
-def _merge(g: Group, k: int, program: Program) -> Group | None:
-    outer_row, inner_row = g.shared[k], g.shared[k + 1]
-    inner_extent = inner_row[0].extent
-    total = sympy.expand(outer_row[0].extent * inner_extent)
-    statements: list[Statement] = []
-    for position, s in enumerate(g.statements):
-        outer, inner = outer_row[position], inner_row[position]
-        if not isinstance(s, Compute | Reduce | Contract) or (isinstance(s, Compute) and s.offset):
-            return None
-        written = Load(s.buffer, tuple(a.symbol for a in s.axes), "")
-        if not walks_as_one([written, *expressions(s)], outer, inner, program.buffers):
-            return None
-    for position, s in enumerate(g.statements):
-        outer, inner = outer_row[position], inner_row[position]
-        wide = Axis(inner.symbol, total)
-        zero = {outer.symbol: sympy.Integer(0)}
-        fresh = map_expressions(s, partial(substitute, mapping=zero))
-        axes = tuple(_point(a) if a is outer else (wide if a is inner else a) for a in s.axes)
-        statements.append(replace(fresh, axes=axes))
-    row = tuple(Axis(inner_row[p].symbol, total) for p in range(len(statements)))
-    shared = (*g.shared[:k], row, *g.shared[k + 2 :])
-    fixed = tuple(
-        tuple(next(a for a in s.axes if a.symbol == r[p].symbol) for p, s in enumerate(statements)) for r in shared
-    )
-    return Group(tuple(statements), fixed)
-
-
-def _point(axis: Axis) -> Axis:
-    """An axis that was merged away: it stays in place with a single value, so that indices keep their rank."""
-    return Axis(axis.symbol, sympy.Integer(1))
-
-
 def _group(
     g: Group,
     number: int,
@@ -306,7 +234,7 @@ def _rows_of_tiles(g: Group, position: int, program: Program) -> bool:
 
 
 def _real_axes(s: Statement) -> list[Axis]:
-    return [a for a in _all_axes(s) if a.extent != 1]
+    return [a for a in all_axes(s) if a.extent != 1]
 
 
 def _call(g: Group, number: int, rows: int, choices: Choices, fixed: Fixed) -> str:
@@ -375,11 +303,11 @@ def _total(
     rows = choices.number(
         f"g{number}.rows", *((8192, 1024, 2048, 4096, 16384, 65536) if single else (16, 1, 2, 4, 8, 64))
     )
-    ctype = writer._accumulator(s)
+    ctype = writer.accumulator(s)
     body = "\n".join("  " + x for x in (*_unpack(g.statements, program, {}, fixed), *writer.partial(s)))
     text = f"{fixed.head}static {ctype} group{number}(const Arguments& a, int64_t lo, int64_t hi) {{\n{body}\n}}\n"
     wide = "double" if ctype == "float" else ctype
-    combine = writer._combine(s.kind, wide, "total", f"({wide})part[b]")
+    combine = writer.combine(s.kind, wide, "total", f"({wide})part[b]")
     symbols = "".join(
         f"    const int64_t {x.name} = {fixed.size(x.name)};\n" for x in sorted(axis.extent.free_symbols, key=str)
     )
@@ -394,7 +322,7 @@ def _total(
         + "    for (int64_t b = 0; b < blocks; ++b) {\n"
         + f"      const int64_t lo = b * {rows}, hi = lo + {rows} < {end} ? lo + {rows} : {end};\n"
         + f"      part[b] = group{number}{fixed.arguments}(a, lo, hi);\n    }}\n"
-        + f"    {wide} total = {writer._initial(s.kind, wide)};\n"
+        + f"    {wide} total = {writer.initial(s.kind, wide)};\n"
         + f"    for (int64_t b = 0; b < blocks; ++b) total = {combine};\n"
         + f"    a.{s.buffer}[0] = ({dtype})total;\n    std::free(part);\n  }}\n"
     )

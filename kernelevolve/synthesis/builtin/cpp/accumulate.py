@@ -1,0 +1,197 @@
+"""Accumulators: what a reduction starts with and how it combines, and blocks of results that reduce side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+import sympy
+
+from kernelevolve.synthesis.builtin.cpp.nest import Loop, Nest, NestWriter
+from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, ITEM_BYTES, STORED, Scalars, index_text
+from kernelevolve.synthesis.builtin.transform import axis_stride
+from kernelevolve.synthesis.traced.expr import Expr, Load, Op, key, substitute, walk
+from kernelevolve.synthesis.traced.program import Axis, Reduce, Scan, SegmentReduce
+
+_LINE = 64
+"""Bytes of a cache line."""
+
+
+class BlockWriter(NestWriter):
+    def accumulator(self, s: Reduce | SegmentReduce | Scan) -> str:
+        """C++ type that partial results are held in."""
+        dtype = s.value.dtype
+        if s.kind in ("any", "all"):
+            return "uint8_t"
+        if dtype in ("float16", "bfloat16"):
+            return "float"
+        return CTYPE[dtype]
+
+    def initial(self, kind: str, ctype: str) -> str:
+        """What a reduction of nothing gives."""
+        if kind in ("sum", "mean"):
+            return f"({ctype})0"
+        if kind == "prod":
+            return f"({ctype})1"
+        if kind in ("any", "all"):
+            return "false" if kind == "any" else "true"
+        limit = f"std::numeric_limits<{ctype}>"
+        if ctype in ("float", "double"):
+            return f"-{limit}::infinity()" if kind == "max" else f"{limit}::infinity()"
+        return f"{limit}::lowest()" if kind == "max" else f"{limit}::max()"
+
+    def combine(self, kind: str, ctype: str, a: str, b: str) -> str:
+        """`a` and one more value."""
+        if kind in ("max", "min"):
+            self.used.add(f"ke_{kind}")
+            return f"ke_{kind}<{ctype}>({b}, {a})"
+        return f"{a} {({'sum': '+', 'mean': '+', 'prod': '*', 'any': '|', 'all': '&'})[kind]} {b}"
+
+    def _blocked(
+        self,
+        s: Reduce | SegmentReduce,
+        value: Expr,
+        rest: list[Axis],
+        inner: Axis,
+        reduced: list[Loop],
+        tile: Axis | None,
+        ctype: str,
+        index: tuple[sympy.Expr, ...],
+        final: Callable[[str], str] = lambda r: r,
+        setup: Callable[[Scalars, int], list[str]] | None = None,
+        scattered: Axis | None = None,
+    ) -> list[str]:
+        """The vector runs along a result axis: a block of accumulators stays in registers while the reduced loops run.
+
+        What lies at places that were loaded, far from one step of `scattered` to the next, is asked for some steps ahead.
+        """
+        along_tile = tile is not None and inner.symbol == tile.symbol
+        extent = int(inner.extent) if isinstance(inner.extent, sympy.Integer) and not along_tile else None
+        whole = [extent] if extent is not None and extent <= 128 else []
+        width = self.choices.number(f"{self.group}.block", *whole, 64, 16, 32, 128, 256)
+        even = extent is not None and extent % width == 0
+        init = self.initial(s.kind, ctype)
+        bounds = self._loop(inner, tile)
+        outer_loops = [self._loop(a, tile) for a in rest]
+        nest = Nest(outer_loops)
+        outer_symbols = [a.symbol for a in rest]
+        lines: list[str] = []
+        if setup is not None:
+            scalars = self._scalars(outer_symbols, lambda k, line: nest.inside[k + 1].append(line))
+            lines += setup(scalars, len(rest) - 1)
+        symbols = [*outer_symbols, *(r.symbol for r in reduced), inner.symbol]
+        variants = []
+        for count in (str(width),) if even else (str(width), "jn"):
+            loops = Nest(reduced)
+            local: list[str] = []
+
+            def declare(level: int, line: str, loops: Nest = loops, local: list[str] = local) -> None:
+                if level < len(rest):
+                    nest.inside[level + 1].append(line)
+                elif level == len(symbols) - 1:
+                    local.append(line)
+                else:
+                    loops.inside[level - len(rest) + 1].append(line)
+
+            text = self._scalars(symbols, declare).text(value, len(symbols) - 1)
+            body = [
+                "#pragma omp simd",
+                f"for (int64_t l = 0; l < {count}; ++l) {{",
+                f"  const int64_t {inner.symbol.name} = jb + l;",
+                *("  " + x for x in local),
+                f"  acc[l] = {self.combine(s.kind, ctype, 'acc[l]', text)};",
+                "}",
+            ]
+            if scattered is not None:
+                loops.inside[-1] = [
+                    *self._ahead(value, scattered, inner, outer_symbols, count, nest),
+                    *loops.inside[-1],
+                ]
+            variants.append(loops.render(body))
+        store = self._store(s.buffer, index, final("acc[l]"))
+        count = str(width) if even else "jn"
+        if even:
+            block = variants[0]
+        else:
+            block = [
+                f"if (jn == {width}) {{",
+                *("  " + x for x in variants[0]),
+                "} else {",
+                *("  " + x for x in variants[1]),
+                "}",
+            ]
+        block += self._each(inner, count, store)
+        if scattered is not None:
+            # Known to run at least once, the loop keeps its accumulators in registers to the end.
+            empty = self._each(inner, count, self._store(s.buffer, index, f"({ctype})0"))
+            block = ["if (first < last) {", *("  " + x for x in block), "} else {", *("  " + x for x in empty), "}"]
+        lines += [
+            *(
+                ["{", "  const int64_t jb = 0;"]
+                if extent == width
+                else [f"for (int64_t jb = {bounds.start}; jb < {bounds.end}; jb += {width}) {{"]
+            ),
+            *([] if even else [f"  const int64_t jn = {bounds.end} - jb < {width} ? {bounds.end} - jb : {width};"]),
+            f"  {ctype} acc[{width}];",
+            f"  for (int64_t l = 0; l < {width}; ++l) acc[l] = {init};",
+            *("  " + x for x in block),
+            "}",
+        ]
+        return nest.render(lines)
+
+    def _each(self, inner: Axis, count: str, store: str) -> list[str]:
+        return [f"for (int64_t l = 0; l < {count}; ++l) {{ const int64_t {inner.symbol.name} = jb + l; {store} }}"]
+
+    def _ahead(
+        self, value: Expr, along: Axis, inner: Axis, outer: list[sympy.Symbol], count: str, nest: Nest
+    ) -> list[str]:
+        """Prefetches of the rows that later steps of the loop over `along` gather."""
+        buffers = self.program.buffers
+        rows: dict[Hashable, Load] = {}
+        keys: dict[int, Hashable] = {}
+        for node in walk(value):
+            if isinstance(node, Load) and axis_stride(node, inner, buffers) == 1 and self._gathers(node, along):
+                rows[key(node, keys)] = node
+        if not rows:
+            return []
+        distance = self.choices.number(f"{self.group}.prefetch", 32, 0, 8, 16, 24, 40, 48, 64)
+        if distance == 0:
+            return []
+        ahead, start = sympy.Symbol("ahead", integer=True), sympy.Symbol("jb", integer=True)
+        at, bound = along.symbol.name, index_text(along.extent)
+        lines = [f"const int64_t ahead = {at} + {distance} < {bound} ? {at} + {distance} : {bound} - 1;"]
+
+        def declare(level: int, line: str) -> None:
+            (nest.inside[level + 1] if level < len(outer) else lines).append(line)
+
+        scalars = self._scalars([*outer, ahead, start], declare)
+        for load in rows.values():
+            far = substitute(load, {along.symbol: ahead, inner.symbol: start})
+            if isinstance(far, Load):
+                place = self.addresses.element(far, lambda e: scalars.text(e, len(outer)))
+                step = max(1, _LINE // ITEM_BYTES[load.dtype])
+                lines += [
+                    f"const {STORED[load.dtype]}* row{len(lines)} = &{place};",
+                    f"for (int64_t c = 0; c < {count}; c += {step}) __builtin_prefetch(row{len(lines)} + c);",
+                ]
+        return lines
+
+    def _gathers(self, load: Load, along: Axis) -> bool:
+        """Whether the load's place comes from elements that lie along an axis, in buffers that reach as far as it does."""
+        found = False
+        for term in load.index:
+            if isinstance(term, sympy.Basic):
+                continue
+            for node in walk(term):
+                if isinstance(node, Op) and node.name in ("guard", "where"):
+                    return False
+                if not isinstance(node, Load):
+                    continue
+                extents = self.program.buffers[node.buffer].extents
+                for place, extent in zip(node.index, extents, strict=True):
+                    if not isinstance(place, sympy.Basic):
+                        return False
+                    if along.symbol in place.free_symbols:
+                        if place != along.symbol or sympy.expand(extent - along.extent) != 0:
+                            return False
+                        found = True
+        return found

@@ -1,0 +1,193 @@
+"""Reductions along rows and columns, segments, scans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sympy
+
+from kernelevolve.synthesis.builtin.cpp.accumulate import BlockWriter
+from kernelevolve.synthesis.builtin.cpp.nest import Loop, Nest
+from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, Scalars, index_text
+from kernelevolve.synthesis.traced.expr import FLOATS, Load
+from kernelevolve.synthesis.traced.program import Axis, Reduce, Scan, SegmentReduce
+
+
+class ReductionWriter(BlockWriter):
+    def _reduce(self, s: Reduce, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
+        out = [a for a in s.axes if a.symbol not in fixed]
+        index = tuple(a.symbol for a in s.axes)
+        target = Load(s.buffer, index, self.program.buffers[s.buffer].dtype)
+        inner = self._innermost(s.buffer, [*s.reduced, *out], [s.value], target)
+        ctype = self.accumulator(s)
+        if inner in s.reduced:
+            outer = [a for a in s.reduced if a is not inner]
+            return self._lanes(s, out, outer, inner, tile, ctype, lambda r: [self._store(s.buffer, index, r)])
+        rest = [a for a in out if a is not inner]
+        loops = [self._loop(a, None) for a in s.reduced]
+        return self._blocked(s, s.value, rest, inner, loops, tile, ctype, index)
+
+    def _lanes(
+        self,
+        s: Reduce,
+        out: list[Axis],
+        outer: list[Axis],
+        inner: Axis,
+        tile: Axis | None,
+        ctype: str,
+        finish: Callable[[str], list[str]],
+        span: tuple[str, str] | None = None,
+    ) -> list[str]:
+        """Independent partial results per lane: the vector runs along the reduced axis.
+
+        `span` replaces the bounds of the outermost reduced loop.
+        """
+        lanes = self.choices.number(f"{self.group}.lanes", 64, 8, 16, 32, 128)
+        init = self.initial(s.kind, ctype)
+        reduced_loops = [self._loop(a, None) for a in outer]
+        start, end = "0", index_text(inner.extent)
+        if span is not None and outer:
+            reduced_loops[0] = Loop(outer[0].symbol, *span)
+        elif span is not None:
+            start, end = span
+        loops = [self._loop(a, tile) for a in out] + reduced_loops
+        nest = Nest(loops)
+        symbols = [*(a.symbol for a in (*out, *outer)), inner.symbol]
+        local: list[str] = []
+
+        def declare(level: int, line: str) -> None:
+            (local if level == len(loops) else nest.inside[level + 1]).append(line)
+
+        result = self._scalars(symbols, declare).text(s.value, len(loops))
+        value = [
+            f"auto value = [&](int64_t {inner.symbol.name}) __attribute__((always_inline)) -> {ctype} {{",
+            *("  " + x for x in local),
+            f"  return {result};",
+            "};",
+        ]
+        simd = ["#pragma omp simd"] if self._vectorises(s.value) else []
+
+        def step(count: str) -> list[str]:
+            combined = self.combine(s.kind, ctype, "acc[l]", "value(j + l)")
+            return [*simd, f"for (int64_t l = 0; l < {count}; ++l) acc[l] = {combined};"]
+
+        main = [
+            f"int64_t j = {start};",
+            f"for (; j + {lanes} <= {end}; j += {lanes}) {{",
+            *("  " + x for x in step(str(lanes))),
+            "}",
+        ]
+        nest.inside[len(out)] += [
+            f"{ctype} acc[{lanes}];",
+            f"for (int64_t l = 0; l < {lanes}; ++l) acc[l] = {init};",
+        ]
+        if outer:
+            nest.after[len(out)] = [
+                *self._folded(s.kind, ctype, lanes),
+                *finish("acc[0]"),
+                *nest.after[len(out)],
+            ]
+            rest = [f"const int64_t rest = {end} - j;", *step("rest")]
+            return nest.render(["{", *("  " + x for x in (*value, *main, *rest)), "}"])
+        return nest.render([*value, *main, *self._halved(s.kind, ctype, lanes, end, simd), *finish("acc1[0]")])
+
+    def _halved(self, kind: str, ctype: str, lanes: int, end: str, simd: list[str]) -> list[str]:
+        """Combine all lanes into one by halves; on the way, what remains of the row joins as many lanes as it fills.
+
+        Each half is an array of its own, so that it stays in a register.
+        """
+        lines: list[str] = []
+        wide = "acc"
+        while lanes > 1:
+            lanes //= 2
+            name = f"acc{lanes}"
+            folded = self.combine(kind, ctype, f"{wide}[l]", f"{wide}[l + {lanes}]")
+            joined = self.combine(kind, ctype, f"{name}[l]", "value(j + l)")
+            loop = f"for (int64_t l = 0; l < {lanes}; ++l)"
+            lines += [
+                f"{ctype} {name}[{lanes}];",
+                "#pragma omp simd",
+                f"{loop} {name}[l] = {folded};",
+                f"if (j + {lanes} <= {end}) {{",
+                *("  " + x for x in simd),
+                f"  {loop} {name}[l] = {joined};",
+                f"  j += {lanes};",
+                "}",
+            ]
+            wide = name
+        return lines
+
+    def _folded(self, kind: str, ctype: str, lanes: int) -> list[str]:
+        """Combine all lanes into the first, by halves."""
+        lines = []
+        while lanes > 1:
+            lanes //= 2
+            step = self.combine(kind, ctype, "acc[l]", f"acc[l + {lanes}]")
+            lines += ["#pragma omp simd", f"for (int64_t l = 0; l < {lanes}; ++l) acc[l] = {step};"]
+        return lines
+
+    def partial(self, s: Reduce) -> list[str]:
+        """Body of a function that reduces rows lo .. hi - 1 of a reduction to one value, and returns it."""
+        ctype = self.accumulator(s)
+        ranked = sorted(s.reduced, key=lambda a: self._score(a, s.reduced, [s.value], None))
+        inner = ranked[-1]
+        outer = [a for a in s.reduced if a is not inner]
+        return self._lanes(s, [], outer, inner, None, ctype, lambda r: [f"return {r};"], ("lo", "hi"))
+
+    def partial_axis(self, s: Reduce) -> Axis:
+        """The axis whose range `partial` takes."""
+        inner = max(s.reduced, key=lambda a: self._score(a, s.reduced, [s.value], None))
+        return next((a for a in s.reduced if a is not inner), inner)
+
+    def _extremum(self, s: Reduce, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
+        """argmin and argmax: the first of equals; a NaN wins over every number."""
+        out = [a for a in s.axes if a.symbol not in fixed]
+        index = tuple(a.symbol for a in s.axes)
+        ctype = CTYPE[s.value.dtype]
+        loops = [self._loop(a, tile) for a in out] + [self._loop(a, None) for a in s.reduced]
+        nest = Nest(loops)
+        symbols = [loop.symbol for loop in loops]
+        value = self._scalars(symbols, lambda k, line: nest.inside[k + 1].append(line)).text(s.value, len(symbols) - 1)
+        sign = ">" if s.kind == "argmax" else "<"
+        nan = " || (v != v && best == best)" if s.value.dtype in FLOATS else ""
+        nest.inside[len(out)] += [f"{ctype} best = 0;", "int64_t at = -1, n = 0;"]
+        nest.after[len(out)].append(self._store(s.buffer, index, "at"))
+        return nest.render(
+            [
+                f"const {ctype} v = {value};",
+                f"if (at < 0 || v {sign} best{nan}) {{ best = v; at = n; }}",
+                "++n;",
+            ]
+        )
+
+    def _scan(self, s: Scan, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
+        others = [a for a in s.axes if a.symbol not in fixed and a is not s.along]
+        ctype = self.accumulator(s)
+        index = tuple(a.symbol for a in s.axes)
+        axes = [*others, s.along]
+        nest = Nest([self._loop(a, tile) for a in axes])
+        scalars = self._scalars([a.symbol for a in axes], lambda k, line: nest.inside[k + 1].append(line))
+        value = scalars.text(s.value, len(axes) - 1)
+        nest.inside[len(others)].append(f"{ctype} acc = {self.initial(s.kind, ctype)};")
+        return nest.render([f"acc = {self.combine(s.kind, ctype, 'acc', value)};", self._store(s.buffer, index, "acc")])
+
+    def _segment(self, s: SegmentReduce, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
+        segment, *rest = s.axes
+        index = tuple(a.symbol for a in s.axes)
+        ctype = self.accumulator(s)
+        kind = s.kind
+        outer = [] if segment.symbol in fixed else [segment]
+
+        def setup(scalars: Scalars, level: int) -> list[str]:
+            first, last = scalars.text(s.first, level), scalars.text(s.last, level)
+            return [f"const int64_t first = {first}, last = {last};"]
+
+        def final(r: str) -> str:
+            return f"{r} / ({ctype})(last - first)" if kind == "mean" else r
+
+        loop = Loop(s.position.symbol, "first", "last")
+        if not rest or rest[-1].symbol in fixed:
+            raise ValueError("a segment reduction without an inner axis")
+        return self._blocked(
+            s, s.value, [*outer, *rest[:-1]], rest[-1], [loop], tile, ctype, index, final, setup, s.position
+        )

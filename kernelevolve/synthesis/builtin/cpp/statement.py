@@ -1,0 +1,40 @@
+"""One statement as C++."""
+
+from __future__ import annotations
+
+import sympy
+
+from kernelevolve.synthesis.builtin.cpp.pointwise import PointwiseWriter
+from kernelevolve.synthesis.builtin.cpp.product import ProductWriter
+from kernelevolve.synthesis.traced.program import (
+    Axis,
+    Compute,
+    Contract,
+    Reduce,
+    Scan,
+    Scatter,
+    SegmentReduce,
+    Statement,
+)
+
+
+class StatementWriter(PointwiseWriter, ProductWriter):
+    """Writes the statements of one group."""
+
+    def write(self, s: Statement, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
+        """`tile` is the statement's axis along the rows of the block, `fixed` its shared axes that a block holds one value of."""
+        match s:
+            case Compute():
+                return self._compute(s, tile, fixed)
+            case Reduce(kind=kind) if kind.startswith("arg"):
+                return self._extremum(s, tile, fixed)
+            case Reduce():
+                return self._reduce(s, tile, fixed)
+            case Contract():
+                return self._contract(s, tile, fixed)
+            case Scan():
+                return self._scan(s, tile, fixed)
+            case SegmentReduce():
+                return self._segment(s, tile, fixed)
+            case Scatter():
+                return self._scatter(s)
