@@ -23,7 +23,7 @@ class BuiltinOperator(Operator):
     """Writes kernels from the traced form of the reference, as a point in a space of knobs.
 
     A kernel of its own is changed through its knobs, structure included, and written anew; anybody else's through the knobs
-    that its text shows. What cannot be traced is seeded from TorchInductor's code.
+    that its text shows. What cannot be traced starts from TorchInductor's code, and what that refuses from the ATen graph.
     """
 
     attempts: int
@@ -47,8 +47,7 @@ class BuiltinOperator(Operator):
         traced = trace_task(task)
         if isinstance(traced, Program):
             return replace(self, program=traced)
-        seed, lacking = traced
-        return replace(self, seed=seed, seed_note=f"the ATen graph as it is: the traced form lacks {lacking}")
+        return replace(self, seed=traced.kernel, seed_note=traced.note)
 
     async def propose(self, expansion: Expansion, context: Context) -> Draft:
         rng = random.Random(expansion.seed)

@@ -92,7 +92,7 @@ class _Written:
                 lines.append(f"    {a.name} = {attribute_text(a.source)}.detach()")
             elif a.kind is Kind.CONSTANT:
                 lines.append(f"    {a.name} = _CONSTANT_{self.number}_{a.name}")
-        lines += [f"    {s}" for s in self.graph.statements]
+        lines += [textwrap.indent(s, "    ") for s in self.graph.statements]
         mutated = self.lowered.mutated
         for target, result in zip(mutated, self.graph.results, strict=False):
             lines.append(f"    {attribute_text(target)}.copy_({result})")

@@ -147,12 +147,17 @@ class _Compiler:
         if mode is None:
             raise UnsupportedError("a reference without tensors")
         try:
-            with torch.no_grad(), self._settings, self._capturing():
-                with self._tracing(self._context(mode)), self._virtual.set_fake_mode(mode):
-                    self._compile(graph, values, is_inference=True)
+            with (
+                torch.no_grad(),
+                self._settings,
+                self._capturing(),
+                self._tracing(self._context(mode)),
+                self._virtual.set_fake_mode(mode),
+            ):
+                self._compile(graph, values, is_inference=True)
         except _Captured as captured:
             return captured.code
-        except Exception as error:  # noqa: BLE001 - a compiler raises whatever its passes raise
+        except Exception as error:
             raise UnsupportedError(f"TorchInductor: {_line(error)}") from error
         raise UnsupportedError(f"torch {torch.__version__} has another TorchInductor: it hands no code over")
 

@@ -1,8 +1,8 @@
 """What TorchInductor's C++ calls, in our own words: the functions and types that its scalar code takes from torch's headers.
 
-The names are TorchInductor's, the text is not. Sums and moments are kept in double where TorchInductor asks for help with precision: as exact
-as its cascades, and loops over them still vectorise. What would raise in PyTorch (an index out of bounds, a division of integers by
-zero) ends the process with a message: an exception cannot leave a parallel region.
+The names are TorchInductor's, the text is not. Sums and moments are kept in double where TorchInductor asks for help with precision:
+as exact as its cascades, and loops over them still vectorise. What would raise in PyTorch (an index out of bounds, a division of
+integers by zero) ends the process with a message: an exception cannot leave a parallel region.
 """
 
 from __future__ import annotations
@@ -181,15 +181,11 @@ template <class T, uint64_t N> static inline T cascade_sum_final(const CascadeSu
     (
         r"[Ww]elford",
         """\
-// Mean and sum of squared deviations, one value or one part at a time (Welford 1962; Chan, Golub and LeVeque 1979).
+// Mean and sum of squared deviations, merged part by part (Chan, Golub and LeVeque 1979).
 template <class T> struct Welford {
   double mean = 0, m2 = 0, weight = 0;
   Welford() = default;
   Welford(double a, double b, double c) : mean(a), m2(b), weight(c) {}
-};
-template <class T, uint64_t> struct WelfordHelper {
-  WelfordHelper() = default;
-  WelfordHelper(uint64_t) {}
 };
 template <class T> static inline Welford<T> welford_combine(const Welford<T>& a, const Welford<T>& b) {
   const double weight = a.weight + b.weight;
@@ -198,13 +194,28 @@ template <class T> static inline Welford<T> welford_combine(const Welford<T>& a,
   return Welford<T>(a.mean + delta * share, a.m2 + b.m2 + delta * delta * a.weight * share, weight);
 }
 template <class T> static inline Welford<T> welford_combine(const Welford<T>& a, T value) {
-  const double weight = a.weight + 1, delta = value - a.mean, mean = a.mean + delta / weight;
-  return Welford<T>(mean, a.m2 + delta * (value - mean), weight);
+  return welford_combine(a, Welford<T>(value, 0, 1));
 }
-template <class T, uint64_t N> static inline Welford<T> welford_combine(const Welford<T>& a, T value, WelfordHelper<T, N>*) {
-  return welford_combine(a, value);
+// Values of 32 bits and less are summed in double, with their squares: exact enough without a mean to subtract, and loops vectorise.
+template <class T, uint64_t> struct WelfordHelper {
+  double sum = 0, squares = 0, weight = 0;
+  WelfordHelper() = default;
+  WelfordHelper(uint64_t) {}
+};
+template <class T, uint64_t N>
+static inline Welford<T> welford_combine(const Welford<T>& a, T value, WelfordHelper<T, N>* parts) {
+  if constexpr (sizeof(T) > 4) return welford_combine(a, value);
+  const double v = value;
+  parts->sum += v;
+  parts->squares += v * v;
+  parts->weight += 1;
+  return a;
 }
-template <class T, uint64_t N> static inline Welford<T> welford_combine(const Welford<T>& a, WelfordHelper<T, N>*) { return a; }
+template <class T, uint64_t N> static inline Welford<T> welford_combine(const Welford<T>& a, WelfordHelper<T, N>* parts) {
+  if (parts->weight == 0) return a;
+  const double mean = parts->sum / parts->weight;
+  return welford_combine(a, Welford<T>(mean, std::max(0.0, parts->squares - mean * parts->sum), parts->weight));
+}
 """,
     ),
     (
@@ -253,8 +264,8 @@ def tunable(text: str, number: int) -> str:
         text = _FOR.sub(lambda m: m[0] if "schedule(" in m[0] else f"{m[1]} schedule(static)", text)
     if _IVDEP.search(text):
         head += (
-            f"#define USE_SIMD_{number} 0\n#if USE_SIMD_{number}\n#define LOOP_{number} _Pragma(\"omp simd\")\n"
-            f"#else\n#define LOOP_{number} _Pragma(\"GCC ivdep\")\n#endif\n"
+            f'#define USE_SIMD_{number} 0\n#if USE_SIMD_{number}\n#define LOOP_{number} _Pragma("omp simd")\n'
+            f'#else\n#define LOOP_{number} _Pragma("GCC ivdep")\n#endif\n'
         )
         text = _IVDEP.sub(f"LOOP_{number}", text)
     return head + text

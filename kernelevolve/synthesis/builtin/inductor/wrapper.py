@@ -18,7 +18,9 @@ _PREFIX = "<torch/csrc/inductor/cpp_prefix.h>"
 _ENTRY = re.compile(r'extern\s+"C"\s+(?:__attribute__\S*\s+)?void\s+kernel\s*\(')
 _OPERATORS = frozenset({"aten", "mkldnn"})
 """Families of operators that torch registers itself, so that they are there wherever torch is."""
-_NAMES = frozenset({"torch", "math", "max", "min", "int", "float", "bool", "_expect", "_view", "_LIBRARY"})
+_NAMES = frozenset(
+    {"torch", "math", "max", "min", "int", "float", "bool", "RuntimeError", "_expect", "_view", "_LIBRARY"}
+)
 _WRAPPER_ONLY = frozenset({"assert_alignment"})
 
 
@@ -38,7 +40,7 @@ class Graph:
 
     functions: tuple[CppFunction, ...]
     statements: tuple[str, ...]
-    """From the graph's arguments to its results, one line each."""
+    """Python text, from the graph's arguments to its results; some have several lines."""
     results: tuple[str, ...]
 
 
@@ -67,12 +69,17 @@ def take_apart(lowered: Lowered, prefix: str) -> Graph:
                 raise UnsupportedError("a wrapper that returns no tuple")
             results = tuple(ast.unparse(e) for e in rewritten.value.elts)
             break
-        if not isinstance(rewritten, ast.Assign | ast.Expr | ast.Delete):
+        if not isinstance(rewritten, ast.Assign | ast.Expr | ast.Delete) and not _raises(rewritten):
             raise UnsupportedError(f"a wrapper with {type(rewritten).__name__.lower()} statements")
         statements.append(ast.unparse(rewritten))
     if results is None:
         raise UnsupportedError("a wrapper that returns nothing")
     return Graph(tuple(functions.values()), tuple(statements), results)
+
+
+def _raises(statement: ast.AST) -> bool:
+    """Whether a statement is a check of sizes that follow from data."""
+    return isinstance(statement, ast.If) and all(isinstance(s, ast.Raise) for s in [*statement.body, *statement.orelse])
 
 
 def _functions(tree: ast.Module, prefix: str) -> dict[str, CppFunction]:
@@ -147,13 +154,13 @@ class _Rewrite(ast.NodeTransformer):
             return True
         return callee == "assert_size_stride" and ast.unparse(statement.value.args[0]) in self.inputs
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         replaced = {"aten": "torch.ops.aten", "device": "torch.device", "inf": "math.inf", "nan": "math.nan"}
         if isinstance(node.ctx, ast.Load) and node.id in replaced:
             return _expression(replaced[node.id])
         return node
 
-    def visit_Call(self, node: ast.Call) -> ast.expr:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.expr:
         self.generic_visit(node)
         callee = ast.unparse(node.func)
         if callee in self.functions:
