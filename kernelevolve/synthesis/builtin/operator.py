@@ -67,7 +67,8 @@ class BuiltinOperator(Operator):
 
     def _draft(self, step: int, context: Context, rng: random.Random) -> Draft:
         if self.seed is not None:
-            return Draft(kernel=self.seed, operator="builtin/seed", note=self.seed_note)
+            seed = Draft(kernel=self.seed, operator="builtin/seed", note=self.seed_note)
+            return self._textual(self.seed, context.task, rng) if self.seed.id in context.known else seed
         plain, space = render(self._program(), context.task, ())
         if plain.id not in context.known and step == 0:
             return Draft(kernel=plain, operator="builtin/draft", note="the default schedule")

@@ -2,12 +2,15 @@
 
 The names are TorchInductor's, the text is not. Sums and moments are kept in double where TorchInductor asks for help with precision:
 as exact as its cascades, and loops over them still vectorise. What would raise in PyTorch (an index out of bounds, a division of
-integers by zero) ends the process with a message: an exception cannot leave a parallel region.
+integers by zero) ends the process with a message: an exception cannot leave a parallel region. Selections are written as values, not as
+conditions joined by && or ||: compilers vectorise loops over the former only.
 """
 
 from __future__ import annotations
 
 import re
+
+from kernelevolve.synthesis.builtin.cpp.prelude import prelude
 
 _HEADER = """\
 #include <algorithm>
@@ -74,7 +77,7 @@ template <class To, class From> static inline To bit_cast(const From& value) {
 namespace c10 {
 template <class T> static inline T div_floor_integer(T a, T b) {
   const T quotient = a / b;
-  return quotient - (quotient * b != a && (a < 0) != (b < 0));
+  return quotient - ((quotient * b != a) & ((a ^ b) < 0));
 }
 template <class T> static inline T div_floor_floating(T a, T b) {
   if (b == 0) return a / b;
@@ -102,7 +105,7 @@ template <class A, class B> static inline std::common_type_t<A, B> floor_divide_
   typedef std::common_type_t<A, B> C;
   ke_divisible(b != 0);
   const C x = a, y = b, quotient = x / y;
-  return quotient - (quotient * y != x && (x < 0) != (y < 0));
+  return quotient - ((quotient * y != x) & ((x ^ y) < 0));
 }
 template <class A, class B> static inline std::common_type_t<A, B> mod(A a, B b) {
   typedef std::common_type_t<A, B> C;
@@ -124,8 +127,14 @@ template <class T> static inline T remainder_integral(T a, T b) {
     (
         r"(max|min)_propagate_nan",
         """\
-template <class T> static inline T max_propagate_nan(T a, T b) { return (a > b || a != a) ? a : b; }
-template <class T> static inline T min_propagate_nan(T a, T b) { return (a < b || a != a) ? a : b; }
+template <class T> static inline T max_propagate_nan(T a, T b) {
+  const T more = a > b ? a : b;
+  return a != a ? a : more;
+}
+template <class T> static inline T min_propagate_nan(T a, T b) {
+  const T less = a < b ? a : b;
+  return a != a ? a : less;
+}
 """,
     ),
     (
@@ -247,6 +256,15 @@ template <class T> static inline void atomic_add(T* to, T value) {
     ),
 )
 
+_POLYNOMIALS = {name: f"ke_{name}" for name in ("exp", "log", "log1p", "tanh", "erf")}
+"""Functions of the C++ library that loops do not vectorise over -> the traced writer's own, for float."""
+_POLYNOMIAL = """\
+template <class T> static inline auto ke_any_{name}(T x) {{
+  if constexpr (USE_POLYNOMIALS && std::is_same_v<T, float>) return {function}(x);
+  else return std::{name}(x);
+}}
+"""
+
 _DIVISION_REPORT = re.compile(r"^[ \t]*(std::atomic<int> )?inductor_cpu_\w*integer_div_error\w*.*;\n", re.MULTILINE)
 """TorchInductor notes a division by zero and raises behind the parallel region; here it ends the process where it happens."""
 _PARALLEL = re.compile(r"#pragma omp parallel(?: num_threads\(\d+\))?[ \t]*$", re.MULTILINE)
@@ -273,6 +291,10 @@ def tunable(text: str, number: int) -> str:
 
 def with_prelude(text: str) -> str:
     """The text of C++ functions behind all that they use."""
-    parts = [part for pattern, part in _PARTS if re.search(pattern, text)]
-    needed = "".join(parts)
+    needed = "".join(part for pattern, part in _PARTS if re.search(pattern, text))
+    fast = [name for name in _POLYNOMIALS if f"std::{name}(" in text]
+    if fast:
+        needed += "#define USE_POLYNOMIALS 1\n" + prelude({_POLYNOMIALS[name] for name in fast})
+        needed += "".join(_POLYNOMIAL.format(name=name, function=_POLYNOMIALS[name]) for name in fast)
+        text = re.sub(rf"\bstd::({'|'.join(fast)})\(", r"ke_any_\1(", text)
     return _HEADER + (_FAIL if "ke_fail" in needed else "") + needed + "\n" + text
