@@ -7,6 +7,7 @@ no header of torch.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -148,12 +149,14 @@ class _Compiler:
             raise UnsupportedError("a reference without tensors")
         try:
             with (
+                warnings.catch_warnings(),
                 torch.no_grad(),
                 self._settings,
                 self._capturing(),
                 self._tracing(self._context(mode)),
                 self._virtual.set_fake_mode(mode),
             ):
+                warnings.simplefilter("ignore")
                 self._compile(graph, values, is_inference=True)
         except _Captured as captured:
             return captured.code
@@ -184,8 +187,10 @@ def _results(exported: ExportedProgram) -> tuple[tuple[str, ...], str]:
     for spec in exported.graph_signature.output_specs:
         if spec.kind is OutputKind.BUFFER_MUTATION and spec.target is not None:
             mutated.append(spec.target)
+        elif spec.kind is OutputKind.USER_INPUT_MUTATION:
+            raise UnsupportedError("a reference that changes its inputs")
         elif spec.kind is not OutputKind.USER_OUTPUT:
-            raise UnsupportedError(f"a reference that changes its inputs ({spec.kind.name.lower()})")
+            raise UnsupportedError(f"a result of kind {spec.kind.name.lower()}")
     spec = exported.call_spec.out_spec
     if spec is None or spec.is_leaf():
         return tuple(mutated), "tensor"
