@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
+from kernelevolve.synthesis.builtin.inductor import kernel as inductor_writer
 from kernelevolve.synthesis.builtin.inductor.child import try_out
 from kernelevolve.synthesis.builtin.inductor.isolated import inductor_seed
 from kernelevolve.synthesis.builtin.inductor.kernel import inductor_kernel
@@ -38,10 +40,14 @@ SORTED = task_of("return F.softmax(x[0].sort(1).values * 2, -1)", ROWS, variants
 BEYOND_THE_TRACED_FORM = {
     "sort": ("v, i = x[0].sort(1); return F.softmax(v * 2, -1), (i % 7) // 3", ROWS, "pass", OTHER_ROWS),
     "topk": ("v, i = x[0].topk(3, 1); return torch.sigmoid(v) * 2, i", ROWS, "pass", OTHER_ROWS),
-    "pool": ("return F.relu(F.max_pool2d(x[0], 3, 1, 1)) * x[0]", IMAGES, "pass", OTHER_IMAGES),
-    "average": ("return F.adaptive_avg_pool2d(x[0], 4).exp()", IMAGES, "pass", OTHER_IMAGES),
+    "pool": (
+        "v = F.max_pool2d(x[0], 3, 1, 1); return F.relu(v) * x[0], v.amin(3), v.argmax(2)",
+        "[torch.randn(2, 3, 16, 18).masked_fill(torch.rand(16, 18) > 0.95, float('nan'))]",
+        "pass",
+        OTHER_IMAGES,
+    ),
+    "average": ("return F.adaptive_avg_pool2d(x[0], 4).exp().tanh()", IMAGES, "pass", "{}"),
     "fft": ("return torch.fft.rfft(x[0]).abs() * 2", ROWS, "pass", OTHER_ROWS),
-    "resize": ("return F.interpolate(x[0], scale_factor=2, mode='bilinear').tanh()", IMAGES, "pass", OTHER_IMAGES),
     "learning": ("return F.relu(self.b(x[0]))", ROWS, "self.b = nn.BatchNorm1d(50)", '{"a": [torch.randn(5, 50)]}'),
     "half": ("return F.layer_norm(x[0].bfloat16().sort(1).values, (50,)) * 2", ROWS, "pass", "{}"),
     "scatter": (
@@ -66,6 +72,9 @@ BEYOND_THE_TRACED_FORM = {
 }
 
 
+written = functools.cache(inductor_kernel)
+
+
 def agree(task: Task, module: ModuleType, seeds: tuple[int, ...] = (3, 4)) -> None:
     loaded = load_module(task)
     reference = build_model(loaded, task.seed)
@@ -79,7 +88,8 @@ def agree(task: Task, module: ModuleType, seeds: tuple[int, ...] = (3, 4)) -> No
                 assert type(want) is type(got)
                 for a, b in zip(flat(want), flat(got), strict=True):
                     coarse = a.dtype is torch.bfloat16
-                    torch.testing.assert_close(b, a, rtol=2e-2 if coarse else 2e-4, atol=2e-2 if coarse else 2e-5)
+                    limits = {"rtol": 2e-2, "atol": 2e-2} if coarse else {"rtol": 2e-4, "atol": 2e-5}
+                    torch.testing.assert_close(b, a, **limits, equal_nan=True)
     for (name, a), (_, b) in zip(reference.named_buffers(), candidate.named_buffers(), strict=True):
         torch.testing.assert_close(b, a, msg=name)
 
@@ -92,14 +102,14 @@ def test_what_the_traced_form_lacks(
     loaded = load_module(task)
     with pytest.raises(UnsupportedError):
         trace(build_model(loaded, 0), draw_inputs(loaded, 0))
-    kernel, remark = inductor_kernel(task)
+    kernel, remark = written(task)
     assert remark == ""
     assert 'extern "C" void' in kernel.source
     agree(task, load(kernel, tmp_path, monkeypatch))
 
 
 def test_inputs_beyond_the_assumptions_of_a_graph_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = load(inductor_kernel(SORTED)[0], tmp_path, monkeypatch)
+    module = load(written(SORTED)[0], tmp_path, monkeypatch)
     model = module.ModelNew()
     for x in (torch.randn(4, 5, 6), torch.randn(4, 5, dtype=torch.float64), torch.randn(1, 50)):
         with pytest.raises(ValueError, match="no graph of this kernel"):
@@ -122,18 +132,18 @@ def test_a_value_that_is_no_tensor_is_part_of_the_assumptions(tmp_path: Path, mo
 
 
 def test_variants_without_a_graph_run_the_reference_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shapes = {str(n): f"torch.randn({', '.join('23456'[:n])})" for n in range(2, 6)}
-    variants = "{" + ", ".join(f"'{n}': [{x}]" for n, x in shapes.items()) + "}"
+    monkeypatch.setattr(inductor_writer, "_MOST_GRAPHS", 2)
+    variants = '{"two": [torch.randn(2, 3)], "three": [torch.randn(2, 3, 4)]}'
     task = task_of("return x[0].sort(-1).values.exp()", "[torch.randn(9)]", variants=variants)
     kernel, remark = inductor_kernel(task)
-    assert "for the inputs 5 the reference's own operations run" in remark
-    assert "no code for the inputs 5" in kernel.source
+    assert remark == "for the inputs three the reference's own operations run (more than 2 graphs)"
+    assert "no code for the inputs three" in kernel.source
     agree(task, load(kernel, tmp_path, monkeypatch))
 
 
 def test_every_knob_of_a_seed_may_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = task_of(*BEYOND_THE_TRACED_FORM["pool"])
-    kernel, _ = inductor_kernel(task)
+    kernel, _ = written(task)
     knobs = read_knobs(kernel.source, kernel.language)
     names = {k.name.partition("#")[0] for k in knobs}
     assert {"-O", "-ffast-math", "-mprefer-vector-width", "USE_THREADS_0", "USE_SIMD_0", "schedule"} <= names
@@ -144,28 +154,20 @@ def test_every_knob_of_a_seed_may_be_moved(tmp_path: Path, monkeypatch: pytest.M
         agree(task, load(Kernel(source=source, language="cpp"), tmp_path, monkeypatch))
 
 
-def test_the_same_reference_gives_the_same_bytes_in_another_process_and_leaves_nothing_behind(
+def test_the_operator_starts_from_it_and_goes_on_through_its_knobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("THE_API_KEY", "secret")
-    source = SORTED.source.replace(
-        "import torch\n", 'import os\nimport torch\nassert "THE_API_KEY" not in os.environ\n', 1
-    )
-    kernel, remark = inductor_seed(Task(name="test", source=source))
-    assert remark == ""
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.delenv("THE_API_KEY")
-    assert inductor_kernel(Task(name="another", source=source))[0] == kernel
-    assert "/tmp" not in kernel.source.replace("tempfile", "")
-    assert "torch/csrc" not in kernel.source
-
-
-def test_the_operator_starts_from_it_and_goes_on_through_its_knobs(tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     operator = prepared(SORTED)
+    assert list(temporary.iterdir()) == []
     first = propose(operator, SORTED, 0)
     assert (first.operator, first.kernel.language) == ("builtin/seed", "cpp")
     assert first.note == "TorchInductor's code: the traced form lacks the operation aten.sort.default"
+    assert first.kernel == written(SORTED)[0], "another process, other bytes"
+    assert "torch/csrc" not in first.kernel.source
+    assert str(tmp_path) not in first.kernel.source
     again = propose(operator, SORTED, 1, known=frozenset({first.kernel.id}), step=1)
     child = propose(operator, SORTED, 2, (first.kernel,))
     assert again.operator == child.operator == "builtin/retune"
@@ -186,12 +188,21 @@ def test_the_operator_starts_from_it_and_goes_on_through_its_knobs(tmp_path: Pat
     assert done.stdout.strip() == "right", done.stderr
 
 
-def test_what_it_refuses_starts_from_the_aten_graph_with_both_reasons_in_the_note() -> None:
-    seed = trace_task(task_of("return x[0].erfinv()", "[torch.rand(37, 50)]"))
+def test_what_it_refuses_starts_from_the_aten_graph_with_both_reasons_in_the_note(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("THE_API_KEY", "secret")
+    source = task_of("return x[0].erfinv()", "[torch.rand(37, 50)]").source
+    # Only the process of its own has no key: were it there, the reason would be another.
+    source = source.replace(
+        "x[0].erfinv()", "x[0].erfinv() if 'THE_API_KEY' not in os.environ else x[0].sort(1).values"
+    )
+    seed = trace_task(Task(name="test", source=source.replace("import torch\n", "import os\nimport torch\n", 1)))
     assert isinstance(seed, Seed)
     assert seed.kernel.language == "python"
-    assert seed.note.startswith("the ATen graph as it is: the traced form lacks the operation aten.erfinv.default; ")
+    assert seed.note.startswith("the ATen graph as it is: the traced form lacks the operation aten.sort.default; ")
     assert "TorchInductor gives no kernel: its C++ needs what there is not" in seed.note
+    assert "erfinv" in seed.note
 
 
 @pytest.mark.parametrize(
@@ -212,7 +223,7 @@ def test_reasons(forward: str, inputs: str, reason: str) -> None:
 
 def test_a_kernel_that_is_plainly_wrong_or_fails_is_no_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERNELEVOLVE_BUILD_DIR", "")
-    kernel, _ = inductor_kernel(SORTED)
+    kernel, _ = written(SORTED)
     for old, new, reason in (
         ("static_cast<float>(2.0)", "static_cast<float>(3.0)", "its result on the main inputs"),
         ("return buf", "raise RuntimeError; return buf", "its code fails on the main inputs"),

@@ -250,7 +250,7 @@ template <class T> static inline void atomic_add(T* to, T value) {
     (
         r"TORCH_CHECK",
         """\
-#define AOTI_TORCH_CHECK(holds, message) do { if (__builtin_expect(!(holds), 0)) ke_fail(message); } while (0)
+#define AOTI_TORCH_CHECK(holds, message, ...) do { if (__builtin_expect(!(holds), 0)) ke_fail(message); } while (0)
 #define TORCH_CHECK AOTI_TORCH_CHECK
 """,
     ),
