@@ -38,7 +38,7 @@ OTHER_IMAGES = '{"a": [torch.randn(4, 3, 16, 18)], "one": [torch.randn(1, 3, 20,
 SORTED = task_of("return F.softmax(x[0].sort(1).values * 2, -1)", ROWS, variants=OTHER_ROWS)
 
 BEYOND_THE_TRACED_FORM = {
-    "sort": ("v, i = x[0].sort(1); return F.softmax(v * 2, -1), (i % 7) // 3", ROWS, "pass", OTHER_ROWS),
+    "sort": ("v, i = x[0].sort(1); return F.softmax(v * 2, -1), (i % 7) // 3 << 2", ROWS, "pass", OTHER_ROWS),
     "topk": ("v, i = x[0].topk(3, 1); return torch.sigmoid(v) * 2, i", ROWS, "pass", OTHER_ROWS),
     "pool": (
         "v = F.max_pool2d(x[0], 3, 1, 1); return F.relu(v) * x[0], v.amin(3), v.argmax(2)",
@@ -66,7 +66,7 @@ BEYOND_THE_TRACED_FORM = {
     "extern": (
         "return [torch.log1p(self.l(x[0]).abs()).median(1, keepdim=True).values, x[0].cummax(1).values * self.c]",
         ROWS,
-        "self.l = nn.Linear(50, 20); self.c = torch.arange(50.)",
+        "self.l = nn.Linear(50, 20); self.c = torch.arange(50.).log()",
         '{"a": [torch.randn(5, 50)]}',
     ),
 }

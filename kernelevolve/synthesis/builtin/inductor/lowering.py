@@ -234,8 +234,9 @@ def _named_arguments(exported: ExportedProgram, inputs: Sequence[Any]) -> tuple[
 def _constant(tensor: torch.Tensor) -> str:
     if tensor.numel() > _MAX_CONSTANT or tensor.is_complex():
         raise UnsupportedError(f"a constant tensor of {tensor.numel()} elements of {tensor.dtype}")
-    values = tensor.detach().reshape(-1).tolist()
-    return f"torch.tensor({values!r}, dtype={tensor.dtype}).reshape({tuple(tensor.shape)!r})"
+    # repr of an infinity or of NaN is a name, not a number.
+    values = (f'float("{v}")' if v - v != 0 else repr(v) for v in tensor.detach().reshape(-1).tolist())
+    return f"torch.tensor([{', '.join(values)}], dtype={tensor.dtype}).reshape({tuple(tensor.shape)!r})"
 
 
 def _conditions(
@@ -276,7 +277,7 @@ def _conditions(
             guards += [f"{symbol} <= {bounds.upper}"] if isinstance(bounds.upper, sympy.Integer) else []
         for guard in environment.guards:
             expression = environment.simplify(guard.expr)
-            if expression is sympy.true or expression == True:  # noqa: E712 - sympy's truth is no bool
+            if expression is sympy.true:
                 continue
             unbound = {str(s) for s in expression.free_symbols} - set(bindings)
             if unbound:

@@ -14,7 +14,7 @@ from kernelevolve.synthesis.builtin.cpp.prelude import prelude
 
 _HEADER = """\
 #include <algorithm>
-#include <atomic>
+#include <climits>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
