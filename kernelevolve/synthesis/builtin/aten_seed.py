@@ -21,7 +21,7 @@ from kernelevolve.synthesis.traced.trace import export_program
 
 def aten_kernel(task: Task, model: torch.nn.Module, inputs: Sequence[Any]) -> Kernel:
     """The graph of `model` as the forward of `ModelNew`. Raises UnsupportedError where torch.export has no graph of it."""
-    exported = export_program(model, inputs, decompose=False)
+    exported = export_program(model, inputs, table={})
     signature = exported.graph_signature
     arguments: list[str] = []
     names: list[str] = []

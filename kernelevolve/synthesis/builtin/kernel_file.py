@@ -67,7 +67,7 @@ def _shape(extents: tuple[Size, ...]) -> str:
     return f"({inner},)" if len(extents) == 1 else f"({inner})"
 
 
-def _attribute(name: str) -> str:
+def attribute_text(name: str) -> str:
     """A dotted name of a parameter as an expression; numbers are members of a Sequential or a list."""
     return "self" + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in name.split("."))
 
@@ -88,7 +88,7 @@ def _forward(source: Source) -> str:
         ]
     parameters = [n for n, b in program.buffers.items() if b.role is Role.PARAMETER]
     direct = [n for n in parameters if n in source.arguments]
-    lines += [f"    {n} = {_attribute(program.buffers[n].attribute)}.detach().contiguous()" for n in direct]
+    lines += [f"    {n} = {attribute_text(program.buffers[n].attribute)}.detach().contiguous()" for n in direct]
     if source.kept:
         lines.append(f"    {', '.join(source.kept)}{',' if len(source.kept) == 1 else ''} = self._prepared()")
     for o in program.outputs:
@@ -112,8 +112,8 @@ def _prepared(source: Source) -> str:
     program = source.program
     sources = [n for n in source.prepare_arguments if program.buffers[n].role is Role.PARAMETER]
     lines = ["def _prepared(self):"]
-    lines += [f"    {n} = {_attribute(program.buffers[n].attribute)}.detach()" for n in sources]
-    versions = ", ".join(f"({n}.data_ptr(), {_attribute(program.buffers[n].attribute)}._version)" for n in sources)
+    lines += [f"    {n} = {attribute_text(program.buffers[n].attribute)}.detach()" for n in sources]
+    versions = ", ".join(f"({n}.data_ptr(), {attribute_text(program.buffers[n].attribute)}._version)" for n in sources)
     lines += [
         f"    state = ({versions},)",
         '    if getattr(self, "_prepared_for", None) != state:',

@@ -25,7 +25,7 @@ class BuiltinOperator(Operator):
     """Writes kernels from the traced form of the reference, as a point in a space of knobs.
 
     A kernel of its own is changed through its knobs, structure included, and written anew; anybody else's through the knobs
-    that its text shows. What cannot be traced is seeded from TorchInductor's code.
+    that its text shows. What cannot be traced starts from TorchInductor's code, and what that refuses from the ATen graph.
     """
 
     attempts: int
@@ -50,8 +50,7 @@ class BuiltinOperator(Operator):
         traced = trace_task(task)
         if isinstance(traced, Program):
             return replace(self, program=traced, target=Target.of(get_device(device).facts()))
-        seed, lacking = traced
-        return replace(self, seed=seed, seed_note=f"the ATen graph as it is: the traced form lacks {lacking}")
+        return replace(self, seed=traced.kernel, seed_note=traced.note)
 
     async def propose(self, expansion: Expansion, context: Context) -> Draft:
         rng = random.Random(expansion.seed)
@@ -71,7 +70,8 @@ class BuiltinOperator(Operator):
 
     def _draft(self, step: int, context: Context, rng: random.Random) -> Draft:
         if self.seed is not None:
-            return Draft(kernel=self.seed, operator="builtin/seed", note=self.seed_note)
+            seed = Draft(kernel=self.seed, operator="builtin/seed", note=self.seed_note)
+            return self._textual(self.seed, context.task, rng) if self.seed.id in context.known else seed
         plain, space = render(self._program(), self.target, context.task, ())
         if plain.id not in context.known and step == 0:
             return Draft(kernel=plain, operator="builtin/draft", note="the default schedule")

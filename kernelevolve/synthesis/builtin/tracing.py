@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.builtin.aten_seed import aten_kernel
 from kernelevolve.synthesis.builtin.cpp.writer import write
+from kernelevolve.synthesis.builtin.inductor.isolated import inductor_seed
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.traced.builder import UnsupportedError
@@ -15,8 +18,18 @@ from kernelevolve.synthesis.traced.trace import trace
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 
 
-def trace_task(task: Task) -> Program | tuple[Kernel, str]:
-    """The traced program of a task's reference; where the traced form lacks something, a seed kernel and what it lacks.
+@dataclass(frozen=True)
+class Seed:
+    """A first kernel for a reference that has no traced program."""
+
+    kernel: Kernel
+    note: str
+    """Where it comes from, and why not from further up."""
+
+
+def trace_task(task: Task) -> Program | Seed:
+    """The traced program of a task's reference; where the traced form lacks something, a seed: TorchInductor's code, or where that
+    cannot be had, the ATen graph.
 
     Raises `UserError` where there is no graph of the reference at all.
     """
@@ -26,10 +39,22 @@ def trace_task(task: Task) -> Program | tuple[Kernel, str]:
         program = trace(build_model(loaded, task.seed), inputs)
         write(program, Choices(), Target.of({}))
     except UnsupportedError as reason:
-        try:
-            return aten_kernel(task, build_model(loaded, task.seed), inputs), str(reason)
-        except UnsupportedError as deeper:
-            raise UserError(
-                f"the built-in operator cannot draft {task.name}: {deeper}; simplify the reference"
-            ) from deeper
+        return _seed(task, str(reason))
     return program
+
+
+def _seed(task: Task, lacking: str) -> Seed:
+    lacks = f"the traced form lacks {lacking}"
+    try:
+        kernel, remark = inductor_seed(task)
+        return Seed(kernel, "; ".join(filter(None, [f"TorchInductor's code: {lacks}", remark])))
+    except UnsupportedError as reason:
+        refused = f"TorchInductor gives no kernel: {reason}"
+    try:
+        loaded = load_module(task)
+        kernel = aten_kernel(task, build_model(loaded, task.seed), draw_inputs(loaded, task.seed))
+        return Seed(kernel, f"the ATen graph as it is: {lacks}; {refused}")
+    except UnsupportedError as deepest:
+        raise UserError(
+            f"the built-in operator cannot draft {task.name}: {deepest}; simplify the reference"
+        ) from deepest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sympy
@@ -61,8 +61,12 @@ def _decompositions() -> dict[Any, Callable[..., Any]]:
     return {**core_aten_decompositions(), **get_decompositions([c for c in composite if c is not None])}
 
 
-def export_program(model: torch.nn.Module, inputs: Sequence[Any], *, decompose: bool = True) -> ExportedProgram:
+def export_program(
+    model: torch.nn.Module, inputs: Sequence[Any], *, table: Mapping[Any, Callable[..., Any]] | None = None
+) -> ExportedProgram:
     """Export with every dimension dynamic that the model leaves free; all fixed where that is not possible.
+
+    `table` decomposes ATen operations; None stands for that of the traced form.
 
     Raises UnsupportedError where torch.export cannot capture the model.
     """
@@ -80,7 +84,7 @@ def export_program(model: torch.nn.Module, inputs: Sequence[Any], *, decompose: 
         for shapes in (free, None):
             try:
                 exported = export(model, tuple(inputs), dynamic_shapes=shapes)
-                return exported.run_decompositions(_decompositions() if decompose else {})
+                return exported.run_decompositions(_decompositions() if table is None else dict(table))
             except Exception as error:  # noqa: BLE001 - torch.export raises whatever the model and its passes raise
                 failures.append(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
     raise UnsupportedError(f"torch.export: {failures[-1]}")

@@ -1,0 +1,94 @@
+"""The process that `isolated` starts: writes a task's seed, builds it and looks whether it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from devices.base import CompileFailure
+from devices.toolchains.cpp import CppToolchain
+from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.task import Task
+from kernelevolve.synthesis.builtin.inductor.kernel import inductor_kernel
+from kernelevolve.synthesis.builtin.model_class import CANDIDATE
+from kernelevolve.synthesis.traced.builder import UnsupportedError
+from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
+
+_COMPILE_SECONDS = 120.0
+_COARSE = 0.02
+
+
+def main(task_file: Path, result_file: Path) -> None:
+    """Writes the kernel with its remark, or why there is none, as JSON."""
+    task = Task.model_validate_json(task_file.read_text(encoding="utf-8"))
+    answer: dict[str, str]
+    try:
+        kernel, remark = inductor_kernel(task)
+        try_out(task, kernel)
+        answer = {"kernel": kernel.model_dump_json(), "remark": remark}
+    except UnsupportedError as reason:
+        answer = {"refused": str(reason)}
+    result_file.write_text(json.dumps(answer), encoding="utf-8")
+
+
+def try_out(task: Task, kernel: Kernel) -> None:
+    """Raises UnsupportedError where the kernel does not compile, does not run, or is plainly wrong on one of the task's inputs.
+
+    A coarse look, so that a search does not start from what cannot work; whether a kernel is right is for the judge to say.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        made = CppToolchain().compile(kernel, Path(folder), _COMPILE_SECONDS)
+        if isinstance(made, CompileFailure):
+            raise UnsupportedError(f"its C++ needs what there is not: {made.summary}")
+        os.environ.update(made.environment)
+        module = ModuleType("inductor_seed")
+        sys.modules[module.__name__] = module
+        exec(compile(kernel.source, "kernel.py", "exec", dont_inherit=True), module.__dict__)
+        _compare(task, module)
+
+
+def _compare(task: Task, module: ModuleType) -> None:
+    loaded = load_module(task)
+    for variant in (None, *loaded.get_input_variants()):
+        where = "the main inputs" if variant is None else f"the inputs {variant}"
+        reference = build_model(loaded, task.seed)
+        torch.manual_seed(task.seed)
+        candidate = getattr(module, CANDIDATE)(*loaded.get_init_inputs())
+        results = []
+        for model in (reference, candidate):
+            inputs = draw_inputs(loaded, task.seed, variant)
+            torch.manual_seed(task.seed)
+            try:
+                with torch.no_grad():
+                    results.append(model(*inputs))
+            except Exception as error:
+                who = "the reference" if model is reference else "its code"
+                raise UnsupportedError(f"{who} fails on {where}: {type(error).__name__}: {error}") from error
+        if not _alike(*results):
+            raise UnsupportedError(f"its result on {where} is not the reference's")
+
+
+def _alike(want: Any, got: Any) -> bool:
+    if isinstance(want, tuple | list):
+        return isinstance(got, tuple | list) and len(want) == len(got) and all(map(_alike, want, got))
+    if not isinstance(want, torch.Tensor):
+        return bool(type(want) is type(got) and want == got)
+    if want.shape != got.shape or want.dtype != got.dtype:
+        return False
+    if not want.dtype.is_floating_point:
+        return bool(torch.equal(want, got))
+    finite = want[want.isfinite()].double()
+    scale = float(finite.square().mean().sqrt()) if finite.numel() else 0.0
+    close = torch.allclose(got.double(), want.double(), rtol=_COARSE, atol=_COARSE * scale, equal_nan=True)
+    return bool(close)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,256 @@
+"""Seeds from TorchInductor: right on every input they take, the same each time, refused with a reason otherwise."""
+
+from __future__ import annotations
+
+import functools
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.task import Task
+from kernelevolve.synthesis.builtin.inductor import kernel as inductor_writer
+from kernelevolve.synthesis.builtin.inductor.child import try_out
+from kernelevolve.synthesis.builtin.inductor.isolated import inductor_seed
+from kernelevolve.synthesis.builtin.inductor.kernel import inductor_kernel
+from kernelevolve.synthesis.builtin.inductor.lowering import lower
+from kernelevolve.synthesis.builtin.source_knobs import mutate, read_knobs, with_knobs
+from kernelevolve.synthesis.builtin.tracing import Seed, trace_task
+from kernelevolve.synthesis.traced.builder import UnsupportedError
+from kernelevolve.synthesis.traced.trace import trace
+from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
+
+from .conftest import flat, load, task_of
+from .test_builtin_operator import prepared, propose
+
+ROWS = "[torch.randn(37, 50)]"
+OTHER_ROWS = '{"a": [torch.randn(5, 50)], "b": [torch.randn(64, 33)]}'
+IMAGES = "[torch.randn(2, 3, 16, 18)]"
+OTHER_IMAGES = '{"a": [torch.randn(4, 3, 16, 18)], "one": [torch.randn(1, 3, 20, 24)]}'
+SORTED = task_of("return F.softmax(x[0].sort(1).values * 2, -1)", ROWS, variants=OTHER_ROWS)
+
+BEYOND_THE_TRACED_FORM = {
+    "sort": ("v, i = x[0].sort(1); return F.softmax(v * 2, -1), (i % 7) // 3 << 2", ROWS, "pass", OTHER_ROWS),
+    "topk": ("v, i = x[0].topk(3, 1); return torch.sigmoid(v) * 2, i", ROWS, "pass", OTHER_ROWS),
+    "pool": (
+        "v = F.max_pool2d(x[0], 3, 1, 1); return F.relu(v) * x[0], v.amin(3), v.argmax(2)",
+        "[torch.randn(2, 3, 16, 18).masked_fill(torch.rand(16, 18) > 0.95, float('nan'))]",
+        "pass",
+        OTHER_IMAGES,
+    ),
+    "average": ("return F.adaptive_avg_pool2d(x[0], 4).exp().tanh()", IMAGES, "pass", "{}"),
+    "fft": ("return torch.fft.rfft(x[0]).abs() * 2", ROWS, "pass", OTHER_ROWS),
+    "learning": ("return F.relu(self.b(x[0]))", ROWS, "self.b = nn.BatchNorm1d(50)", '{"a": [torch.randn(5, 50)]}'),
+    "half": ("return F.layer_norm(x[0].bfloat16().sort(1).values, (50,)) * 2", ROWS, "pass", "{}"),
+    "scatter": (
+        "return torch.zeros(37, 50).scatter_reduce(0, x[1], x[0], 'amax').erf()",
+        "[torch.randn(37, 50), torch.randint(0, 37, (37, 50))]",
+        "pass",
+        "{}",
+    ),
+    "data": ("return x[0][x[0] > 0].exp()", ROWS, "pass", OTHER_ROWS),
+    "whole": (
+        "v = x[0].sort(1).values; return v.sum(), v.var(), v.argmax(), (v > 0).any(0), v.mean(0)",
+        "[torch.randn(300, 200) + 3]",
+        "pass",
+        '{"few": [torch.randn(5, 200)]}',
+    ),
+    "extern": (
+        "return [torch.log1p(self.l(x[0]).abs()).median(1, keepdim=True).values, x[0].cummax(1).values * self.c]",
+        ROWS,
+        "self.l = nn.Linear(50, 20); self.c = torch.arange(50.).log()",
+        '{"a": [torch.randn(5, 50)]}',
+    ),
+}
+
+
+written = functools.cache(inductor_kernel)
+
+
+def agree(task: Task, module: ModuleType, seeds: tuple[int, ...] = (3, 4)) -> None:
+    loaded = load_module(task)
+    reference = build_model(loaded, task.seed)
+    torch.manual_seed(task.seed)
+    candidate = module.ModelNew(*loaded.get_init_inputs())
+    with torch.no_grad():
+        for variant in (None, *loaded.get_input_variants()):
+            for seed in seeds:
+                x = draw_inputs(loaded, seed, variant)
+                want, got = reference(*x), candidate(*x)
+                assert type(want) is type(got)
+                for a, b in zip(flat(want), flat(got), strict=True):
+                    coarse = a.dtype is torch.bfloat16
+                    limits = {"rtol": 2e-2, "atol": 2e-2} if coarse else {"rtol": 2e-4, "atol": 2e-5}
+                    torch.testing.assert_close(b, a, **limits, equal_nan=True)
+    for (name, a), (_, b) in zip(reference.named_buffers(), candidate.named_buffers(), strict=True):
+        torch.testing.assert_close(b, a, msg=name)
+
+
+@pytest.mark.parametrize("case", BEYOND_THE_TRACED_FORM.values(), ids=BEYOND_THE_TRACED_FORM)
+def test_what_the_traced_form_lacks(
+    case: tuple[str, str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of(*case)
+    loaded = load_module(task)
+    with pytest.raises(UnsupportedError):
+        trace(build_model(loaded, 0), draw_inputs(loaded, 0))
+    kernel, remark = written(task)
+    assert remark == ""
+    assert 'extern "C" void' in kernel.source
+    agree(task, load(kernel, tmp_path, monkeypatch))
+
+
+def test_inputs_beyond_the_assumptions_of_a_graph_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load(written(SORTED)[0], tmp_path, monkeypatch)
+    model = module.ModelNew()
+    for x in (torch.randn(4, 5, 6), torch.randn(4, 5, dtype=torch.float64), torch.randn(1, 50)):
+        with pytest.raises(ValueError, match="no graph of this kernel"):
+            model(x)
+    strided = torch.randn(50, 37).t()
+    torch.testing.assert_close(model(strided), torch.softmax(strided.sort(1).values * 2, -1))
+    assert model(torch.randn(2, 3)).shape == (2, 3)
+
+
+def test_a_value_that_is_no_tensor_is_part_of_the_assumptions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of(
+        "return x[0].sort(1).values * x[1]", "[torch.randn(9, 7), 3]", variants='{"a": [torch.randn(9, 7), 5]}'
+    )
+    kernel, remark = inductor_kernel(task)
+    assert remark == ""
+    module = load(kernel, tmp_path, monkeypatch)
+    agree(task, module)
+    with pytest.raises(ValueError, match="no graph of this kernel"):
+        module.ModelNew()(torch.randn(9, 7), 4)
+
+
+def test_variants_without_a_graph_run_the_reference_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inductor_writer, "_MOST_GRAPHS", 2)
+    variants = '{"two": [torch.randn(2, 3)], "three": [torch.randn(2, 3, 4)]}'
+    task = task_of("return x[0].sort(-1).values.exp()", "[torch.randn(9)]", variants=variants)
+    kernel, remark = inductor_kernel(task)
+    assert remark == "for the inputs three the reference's own operations run (more than 2 graphs)"
+    assert "no code for the inputs three" in kernel.source
+    agree(task, load(kernel, tmp_path, monkeypatch))
+
+
+def test_every_knob_of_a_seed_may_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of(*BEYOND_THE_TRACED_FORM["pool"])
+    kernel, _ = written(task)
+    knobs = read_knobs(kernel.source, kernel.language)
+    names = {k.name.partition("#")[0] for k in knobs}
+    assert {"-O", "-ffast-math", "-mprefer-vector-width", "USE_THREADS_0", "USE_SIMD_0", "schedule"} <= names
+    far = with_knobs(kernel.source, [(k, k.domain[-1] if k.value != k.domain[-1] else k.domain[0]) for k in knobs])
+    near = mutate(kernel.source, kernel.language, random.Random(1))
+    assert near is not None
+    for source in (far, near[0]):
+        agree(task, load(Kernel(source=source, language="cpp"), tmp_path, monkeypatch))
+
+
+def test_the_operator_starts_from_it_and_goes_on_through_its_knobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    operator = prepared(SORTED)
+    assert list(temporary.iterdir()) == []
+    first = propose(operator, SORTED, 0)
+    assert (first.operator, first.kernel.language) == ("builtin/seed", "cpp")
+    assert first.note == "TorchInductor's code: the traced form lacks the operation aten.sort.default"
+    assert first.kernel == written(SORTED)[0], "another process, other bytes"
+    assert "torch/csrc" not in first.kernel.source
+    assert str(tmp_path) not in first.kernel.source
+    again = propose(operator, SORTED, 1, known=frozenset({first.kernel.id}), step=1)
+    child = propose(operator, SORTED, 2, (first.kernel,))
+    assert again.operator == child.operator == "builtin/retune"
+    assert first.kernel.id not in {again.kernel.id, child.kernel.id}
+    (tmp_path / "kernel.py").write_text(first.kernel.source)
+    code = (
+        "import torch, kernel; m = kernel.ModelNew(); x = torch.randn(3, 100); "
+        "assert torch.allclose(m(x), torch.softmax(x.sort(1).values * 2, -1), atol=1e-6); print('right')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, '.'); {code}"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "right", done.stderr
+
+
+def test_what_it_refuses_starts_from_the_aten_graph_with_both_reasons_in_the_note(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("THE_API_KEY", "secret")
+    source = task_of("return x[0].erfinv()", "[torch.rand(37, 50)]").source
+    # Only the process of its own has no key: were it there, the reason would be another.
+    source = source.replace(
+        "x[0].erfinv()", "x[0].erfinv() if 'THE_API_KEY' not in os.environ else x[0].sort(1).values"
+    )
+    seed = trace_task(Task(name="test", source=source.replace("import torch\n", "import os\nimport torch\n", 1)))
+    assert isinstance(seed, Seed)
+    assert seed.kernel.language == "python"
+    assert seed.note.startswith("the ATen graph as it is: the traced form lacks the operation aten.sort.default; ")
+    assert "TorchInductor gives no kernel: its C++ needs what there is not" in seed.note
+    assert "erfinv" in seed.note
+
+
+@pytest.mark.parametrize(
+    ("forward", "inputs", "reason"),
+    [
+        ("return x[0].sort(1).values", ROWS, "leaves all of it to ATen"),
+        ("x[0].mul_(2); return x[0].sort(1).values", ROWS, "changes its inputs"),
+        ("return {'a': x[0].sort(1).values + 1}", ROWS, "nested or named structure"),
+        ("return x[0][0].sort(1).values + 1", "[[torch.randn(3, 4)]]", "an input that is a list"),
+        ("return x[0] if x[0].sum().item() > 0 else -x[0]", ROWS, "torch.export"),
+    ],
+    ids=["nothing fused", "mutation", "dict", "list", "control flow"],
+)
+def test_reasons(forward: str, inputs: str, reason: str) -> None:
+    with pytest.raises(UnsupportedError, match=reason):
+        inductor_kernel(task_of(forward, inputs))
+
+
+def test_a_kernel_that_is_plainly_wrong_or_fails_is_no_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERNELEVOLVE_BUILD_DIR", "")
+    kernel, _ = written(SORTED)
+    for old, new, reason in (
+        ("static_cast<float>(2.0)", "static_cast<float>(3.0)", "its result on the main inputs"),
+        ("return buf", "raise RuntimeError; return buf", "its code fails on the main inputs"),
+        ("x0.dim() == 2", "x0.shape[0] == 37", "its code fails on the inputs a"),
+    ):
+        assert old in kernel.source
+        with pytest.raises(UnsupportedError, match=reason):
+            try_out(SORTED, Kernel(source=kernel.source.replace(old, new), language="cpp"))
+
+
+def test_another_torch_and_a_slow_compiler_are_reasons_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import compile_fx
+    from torch._inductor.graph import GraphLowering
+
+    loaded = load_module(SORTED)
+    inputs: list[Any] = draw_inputs(loaded, 0)
+    started = time.monotonic()
+    with pytest.raises(UnsupportedError, match="it took longer than"):
+        inductor_seed(SORTED, seconds=0.2)
+    assert time.monotonic() - started < 60
+    with monkeypatch.context() as patched:
+        patched.setattr(compile_fx, "compile_fx_inner", lambda *_, **__: {}["lost"])
+        with pytest.raises(UnsupportedError, match="TorchInductor: KeyError"):
+            lower(build_model(loaded, 0), inputs)
+        patched.setattr(compile_fx, "compile_fx_inner", lambda *_, **__: None)
+        with pytest.raises(UnsupportedError, match="hands no code over"):
+            lower(build_model(loaded, 0), inputs)
+        patched.delattr(GraphLowering, "save_output_code")
+        with pytest.raises(UnsupportedError, match="another TorchInductor"):
+            lower(build_model(loaded, 0), inputs)
