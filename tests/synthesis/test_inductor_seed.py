@@ -119,6 +119,15 @@ def test_inputs_beyond_the_assumptions_of_a_graph_are_refused(tmp_path: Path, mo
     assert model(torch.randn(2, 3)).shape == (2, 3)
 
 
+def test_each_side_of_a_branch_on_a_size_gets_its_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = "v = x[0].sort(1).values; return v + 1 if x[0].shape[0] % 2 else v * 2"
+    task = task_of(forward, ROWS, variants='{"even": [torch.randn(6, 50)], "odd": [torch.randn(11, 33)]}')
+    kernel, remark = inductor_kernel(task)
+    assert remark == ""
+    assert kernel.source.count("def _graph_") == 2
+    agree(task, load(kernel, tmp_path, monkeypatch))
+
+
 def test_a_value_that_is_no_tensor_is_part_of_the_assumptions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = task_of(
         "return x[0].sort(1).values * x[1]", "[torch.randn(9, 7), 3]", variants='{"a": [torch.randn(9, 7), 5]}'
