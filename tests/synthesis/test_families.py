@@ -65,6 +65,7 @@ MOVEMENT = {
     "slices": "return x[0][:, 3:40:2] - x[0][:, 4:41:2]",
     "pad": "return F.pad(x[0], (2, 3, 1, 0), value=1.5)",
     "flip": "return x[0].flip(1) + x[0].flip(0)",
+    "roll": "return x[0].roll((1, -2), (0, 1)) + x[0].roll(60, 1) + x[0].rot90()[:1, :1]",
     "split": "a, b = x[0].split(25, 1); return a * torch.sigmoid(b)",
     "repeat": "return x[0].repeat(2, 3)",
     "expand": "return x[0][:, None, :].expand(-1, 4, -1) * torch.ones(4, 1)",

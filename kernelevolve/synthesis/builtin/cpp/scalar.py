@@ -87,7 +87,7 @@ _LIBM = frozenset(
 
 
 def index_text(expr: sympy.Expr) -> str:
-    """An integer expression in C++; floor and Mod are of non-negative values."""
+    """An integer expression in C++, whose division rounds towards zero where sympy's floor and Mod round down."""
     if isinstance(expr, sympy.Integer):
         return str(int(expr))
     if isinstance(expr, sympy.Symbol):
@@ -100,9 +100,15 @@ def index_text(expr: sympy.Expr) -> str:
         return "(" + " * ".join([index_text(expr.base)] * int(expr.exp)) + ")"
     if isinstance(expr, sympy.floor):
         numerator, denominator = sympy.fraction(sympy.together(expr.args[0]))
-        return f"({index_text(numerator)} / {index_text(denominator)})"
+        top, bottom = index_text(numerator), index_text(denominator)
+        if numerator.is_nonnegative and denominator.is_positive is not False:
+            return f"({top} / {bottom})"
+        return f"(({top} - ({top} % {bottom} + {bottom}) % {bottom}) / {bottom})"
     if isinstance(expr, sympy.Mod):
-        return f"({index_text(expr.args[0])} % {index_text(expr.args[1])})"
+        top, bottom = (index_text(a) for a in expr.args)
+        if expr.args[0].is_nonnegative:
+            return f"({top} % {bottom})"
+        return f"(({top} % {bottom} + {bottom}) % {bottom})"
     raise ValueError(f"no C++ for the size {expr}")
 
 
