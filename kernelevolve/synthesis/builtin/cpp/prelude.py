@@ -21,11 +21,11 @@ HEADER = """\
 FUNCTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "ke_max": (
         (),
-        "template <class T> static inline T ke_max(T a, T b) { return (a > b || a != a) ? a : b; }\n",
+        "template <class T> static inline T ke_max(T a, T b) { const T m = a > b ? a : b; return a != a ? a : m; }\n",
     ),
     "ke_min": (
         (),
-        "template <class T> static inline T ke_min(T a, T b) { return (a < b || a != a) ? a : b; }\n",
+        "template <class T> static inline T ke_min(T a, T b) { const T m = a < b ? a : b; return a != a ? a : m; }\n",
     ),
     "ke_exp": (
         (),
