@@ -10,7 +10,8 @@ import linecache
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -125,6 +126,23 @@ def _reference_case(loaded: LoadedTask, variant: str | None, trial: int, folder:
     }
 
 
+class _ReferenceError(Exception):
+    """The task's own code raised, which the parent has to look into: it may be the candidate's doing after all."""
+
+
+@contextmanager
+def _reference_at_work() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _ReferenceError(_first_line(error)) from error
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"[:500]
+
+
 class _KernelError(Exception):
     """The candidate raised; carries what to report."""
 
@@ -138,12 +156,11 @@ def _blame(error: BaseException, where: str) -> _KernelError:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == _KERNEL_FILE]
     lines = [f"line {f.lineno}, in {f.name}: {f.line}" for f in frames[-6:]]
     text = str(error).strip()
-    first = text.splitlines()[0] if text else ""
     memory = isinstance(error, MemoryError) or "can't allocate memory" in text
     return _KernelError(
         {
             "status": "out_of_memory" if memory else "runtime_error",
-            "summary": f"{where} raised {type(error).__name__}: {first}"[:500],
+            "summary": f"{where} raised {_first_line(error)}",
             "details": "\n".join([*lines, text[:2000]]),
         }
     )
@@ -166,7 +183,8 @@ def _load_kernel(source: str) -> ModuleType:
 def _build_kernel(source: str, loaded: LoadedTask) -> nn.Module:
     module = _load_kernel(source)
     torch.manual_seed(loaded.task.seed)
-    arguments = loaded.get_init_inputs()
+    with _reference_at_work():
+        arguments = loaded.get_init_inputs()
     torch.manual_seed(loaded.task.seed)
     try:
         built: nn.Module = module.ModelNew(*arguments)
@@ -196,9 +214,10 @@ def _candidate(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Outputs of a candidate for every case, as files; the parent judges them."""
     task = Task.model_validate_json(payload["task"])
     data = Path(payload["data"])
-    loaded = load_module(task)
     cases = []
     try:
+        with _reference_at_work():
+            loaded = load_module(task)
         kernel = _build_kernel(payload["source"], loaded)
         for case in payload["cases"]:
             inputs = load_inputs(data, case)
@@ -217,29 +236,46 @@ def _candidate(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             )
     except _KernelError as failure:
         return {"failure": failure.report, "cases": cases}
+    except _ReferenceError as failure:
+        return {"reference": str(failure)}
     return {"cases": cases}
 
 
 def _time(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Times of the reference and the candidate on the same inputs, and the output of the last timed call."""
+    """Times of the reference and the candidate on the same inputs, and the output of the last timed call.
+
+    Without a candidate the reference is timed against itself.
+    """
     task = Task.model_validate_json(payload["task"])
     settings = TimingSettings.model_validate(payload["timing"])
     data, case = Path(payload["data"]), payload["case"]
-    loaded = load_module(task)
-    inputs = load_inputs(data, case)
-    reference = build_model(loaded, task.seed)
     last: list[Any] = [None]
     try:
+        with _reference_at_work():
+            loaded = load_module(task)
+            inputs = load_inputs(data, case)
+            reference = build_model(loaded, task.seed)
+
+        def call_reference() -> None:
+            try:
+                reference(*inputs)
+            except Exception as error:
+                raise _ReferenceError(_first_line(error)) from error
+
+        if payload["source"] is None:
+            return {"samples": time_pair(call_reference, call_reference, settings, None, _CLOCK).model_dump()}
         kernel = _build_kernel(payload["source"], loaded)
         _called(kernel, inputs)
 
         def call() -> None:
             last[0] = kernel(*inputs)
 
-        samples = time_pair(lambda: reference(*inputs), call, settings, payload["floor"], _CLOCK)
+        samples = time_pair(call_reference, call, settings, payload["floor"], _CLOCK)
         outputs, structure = tensors.flatten(last[0])
     except _KernelError as failure:
         return {"failure": failure.report}
+    except _ReferenceError as failure:
+        return {"reference": str(failure)}
     except Exception as error:  # noqa: BLE001 - whatever the candidate raises in a later call
         return {"failure": _blame(error, "a timed call").report}
     return {

@@ -22,6 +22,7 @@ from evaluators.reference import Case, Reference, reference_of
 from evaluators.reports import CaseReport, RunReport, TimingReport
 from evaluators.settings import EvaluationSettings
 from evaluators.statistics import measurement
+from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Diagnosis, Evaluation, Measurement, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
@@ -62,6 +63,7 @@ class Pipeline:
         self._own_builds = None if build_dir else tempfile.TemporaryDirectory(prefix="kernelevolve-build-")
         self.build_dir = build_dir or Path(self._own_builds.name if self._own_builds else "")
         self._reference: Reference | None = None
+        self._reference_was_timed = False
 
     def warm(self) -> None:
         """Start the fork server and have the reference computed. Raises UserError where the task is at fault."""
@@ -154,6 +156,8 @@ class Pipeline:
             report = reported(RunReport, outcome, "correctness")
             if isinstance(report, Failure):
                 return report
+            if report.reference is not None:
+                return self.disturbed(report.reference, "correctness")
             told = {c.case: c for c in report.cases}
             raised = failure_of(report, "correctness")
             for case in reference.cases:
@@ -224,10 +228,14 @@ class Pipeline:
                 )
             failure = died(outcome, "timing", self.settings.run_timeout)
             if failure:
+                if failure.status in {Status.TIMEOUT, Status.OUT_OF_MEMORY}:
+                    self.check_reference()
                 return failure
             report = reported(TimingReport, outcome, "timing")
             if isinstance(report, Failure):
                 return report
+            if report.reference is not None:
+                return self.disturbed(report.reference, "timing")
             raised = failure_of(report, "timing")
             if raised:
                 return raised
@@ -240,6 +248,45 @@ class Pipeline:
             if not report.plausible(outcome.seconds, self.settings.timing.max_rounds):
                 return Failure(Status.CHEATING, "timing", "the times reported cannot have been measured in that time")
         return measurement(samples, derive_seed(self.settings.seed, "bootstrap", kernel.id))
+
+    def disturbed(self, said: str, stage: str) -> Failure:
+        """The verdict where the reference raised beside a candidate. Raises UserError where it does so alone too."""
+        self.check_reference()
+        return Failure(
+            Status.RUNTIME_ERROR,
+            stage,
+            f"the reference raised {said} beside this kernel, and does not alone: the kernel changes what both use",
+        )
+
+    def check_reference(self) -> None:
+        """Time the reference alone, once, within the limits of a candidate. Raises UserError where that fails.
+
+        A child that holds a candidate is no witness for what its reference did.
+        """
+        if self._reference_was_timed:
+            return
+        reference, limit, memory = self.reference(), self.settings.run_timeout, self.settings.memory_gb
+        payload = {
+            "task": self.task.model_dump_json(),
+            "source": None,
+            "data": str(reference.inputs),
+            "case": reference.cases[0].name,
+            "timing": self.settings.timing.model_dump(),
+        }
+        with self.server.job() as job, self.gate.exclusive():
+            outcome = self.server.run(job, "time", payload, timeout=limit, memory_gb=memory, environment={})
+        failure = died(outcome, "timing", limit)
+        report = None if failure else reported(TimingReport, outcome, "timing")
+        name = f"task {self.task.name}: the reference"
+        if failure and failure.status is Status.TIMEOUT:
+            raise UserError(f"{name} cannot be timed within {limit:g} s: raise evaluation.run_timeout")
+        if failure and failure.status is Status.OUT_OF_MEMORY:
+            raise UserError(f"{name} takes more than {memory:g} GB: raise evaluation.memory_gb")
+        if isinstance(report, TimingReport) and report.reference is not None:
+            raise UserError(f"{name} raised {report.reference}, when called several times")
+        if failure or not isinstance(report, TimingReport):
+            raise UserError(f"{name} cannot be timed: {failure.summary if failure else 'it wrote no result'}")
+        self._reference_was_timed = True
 
     def close(self) -> None:
         self.server.close()

@@ -40,10 +40,12 @@ class RunReport(_Report):
 
     cases: tuple[CaseReport, ...] = ()
     failure: FailureReport | None = None
+    reference: str | None = None
+    """What the task's own code raised, beside the candidate."""
 
 
 class TimingReport(RunReport):
-    """Of a timing run: without a failure it has samples and one case."""
+    """Of a timing run: with a candidate that did not fail it has samples and one case."""
 
     samples: Samples | None = None
 

@@ -176,6 +176,31 @@ def test_a_dead_fork_server_is_replaced(pipeline: Pipeline) -> None:
     assert pipeline.evaluate(python_kernel("return x")).status is Status.WRONG_RESULT
 
 
+def test_a_reference_that_raises_when_timed_is_the_tasks_fault(settings: EvaluationSettings) -> None:
+    count = "self.calls = getattr(self, 'calls', 0) + 1; assert self.calls < 4, 'worn out'"
+    worn = Task(name="worn", source=TASK.source.replace(RIGHT, f"{count}\n        {RIGHT}"))
+    made = Pipeline(worn, get_device("cpu"), settings)
+    with pytest.raises(UserError, match="task worn: the reference raised AssertionError: worn out"):
+        made.evaluate(python_kernel(RIGHT))
+    made.close()
+
+
+def test_a_reference_too_slow_to_be_timed_is_the_tasks_fault(settings: EvaluationSettings) -> None:
+    slow = Task(name="slow", source=TASK.source.replace(RIGHT, f"__import__('time').sleep(0.3)\n        {RIGHT}"))
+    made = Pipeline(slow, get_device("cpu"), settings.model_copy(update={"run_timeout": 1.0}))
+    with pytest.raises(UserError, match=r"raise evaluation\.run_timeout"):
+        made.evaluate(python_kernel(RIGHT))
+    made.close()
+
+
+def test_a_kernel_that_breaks_the_reference_beside_it_is_blamed(pipeline: Pipeline) -> None:
+    spoil = "os.path.exists('case0.out0') or delattr(torch.nn.functional, 'silu')"
+    forward = f"r = x * torch.sigmoid(x) * y * self.scale\n        {spoil}\n        return r"
+    verdict = pipeline.evaluate(python_kernel(forward))
+    assert verdict.status is Status.RUNTIME_ERROR
+    assert "beside this kernel, and does not alone" in told(verdict)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
