@@ -152,6 +152,9 @@ class ForkServer:
         )
 
     def stop(self) -> None:
+        if self._lines is not None:
+            self._lines.close()  # It holds the socket too: the server would not see its end.
+            self._lines = None
         if self._channel is not None:
             self._channel.close()
             self._channel = None

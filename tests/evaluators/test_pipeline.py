@@ -154,7 +154,9 @@ def test_nothing_is_left_on_disk(settings: EvaluationSettings) -> None:
     made.evaluate(python_kernel("os.kill(os.getpid(), 9)"))
     scratch, builds = made.server._base, made.build_dir
     assert list(scratch.iterdir()) == []
+    begin = time.monotonic()
     made.close()
+    assert time.monotonic() - begin < 3.0, "the fork server did not end by itself"
     assert not scratch.exists()
     assert not builds.exists()
 
