@@ -10,7 +10,7 @@ import linecache
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,7 @@ from torch import nn
 
 from evaluators import tensors
 from evaluators.settings import TimingSettings
+from evaluators.stages import next_stage
 from evaluators.timing import time_many, time_pair
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import Task
@@ -136,6 +137,22 @@ def _reference_at_work() -> Iterator[None]:
         yield
     except Exception as error:
         raise _ReferenceError(_first_line(error)) from error
+
+
+class _CompiledError(Exception):
+    """What torch.compile made of the reference raised."""
+
+
+def _raising(kind: type[Exception], model: Any, inputs: list[Any]) -> Callable[[], None]:
+    """A call of a model whose errors are of the given kind."""
+
+    def call() -> None:
+        try:
+            model(*inputs)
+        except Exception as error:
+            raise kind(_first_line(error)) from error
+
+    return call
 
 
 def _first_line(error: BaseException) -> str:
@@ -256,12 +273,7 @@ def _time(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             inputs = load_inputs(data, case)
             reference = build_model(loaded, task.seed)
 
-        def call_reference() -> None:
-            try:
-                reference(*inputs)
-            except Exception as error:
-                raise _ReferenceError(_first_line(error)) from error
-
+        call_reference = _raising(_ReferenceError, reference, inputs)
         if payload["source"] is None:
             return {"samples": time_pair(call_reference, call_reference, settings, None, _CLOCK).model_dump()}
         kernel = _build_kernel(payload["source"], loaded)
@@ -285,39 +297,53 @@ def _time(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _compare(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Times of eager, torch.compile and several kernels, interleaved."""
+    """Times of eager, torch.compile and several kernels, interleaved.
+
+    Three stages: torch.compile's work (where it is asked for), loading the kernels, measuring. Kernels are loaded after the
+    first, so that what ends the child there is not their doing.
+    """
     task = Task.model_validate_json(payload["task"])
     settings = TimingSettings.model_validate(payload["timing"])
     data, case = Path(payload["data"]), payload["case"]
-    loaded = load_module(task)
-    inputs = load_inputs(data, case)
-    eager = build_model(loaded, task.seed)
-    functions: dict[str, Any] = {"eager": lambda: eager(*inputs)}
-    note = ""
-    if payload["compile"]:
-        begin = _CLOCK()
-        try:
-            compiled = torch.compile(build_model(loaded, task.seed))
-            compiled(*inputs)
-            functions["compile"] = lambda: compiled(*inputs)
-            note = f"compiled in {(_CLOCK() - begin) / 1e9:.1f} s"
-        except Exception as error:  # noqa: BLE001 - torch.compile raises what it likes; the report says so
-            text = str(error).strip()
-            note = f"torch.compile failed: {type(error).__name__}: {text.splitlines()[0] if text else ''}"[:300]
     last: dict[str, Any] = {}
-    failures: dict[str, Any] = {}
-    for name, source in payload["kernels"].items():
-        try:
+    compiling = ""
+    try:
+        with _reference_at_work():
+            loaded = load_module(task)
+            inputs = load_inputs(data, case)
+            eager = build_model(loaded, task.seed)
+            functions: dict[str, Any] = {"eager": _raising(_ReferenceError, eager, inputs)}
+        if payload["compile"]:
+            begin = _CLOCK()
+            with _reference_at_work():
+                model = build_model(loaded, task.seed)
+            try:
+                compiled = torch.compile(model)
+                compiled(*inputs)
+            except Exception as error:  # noqa: BLE001 - torch.compile raises what it likes; the report says so
+                return {"compiling": {"failure": _first_line(error)}}
+            functions["compile"] = _raising(_CompiledError, compiled, inputs)
+            compiling = f"compiled in {(_CLOCK() - begin) / 1e9:.1f} s"
+            next_stage()
+        for name, source in payload["kernels"].items():
             kernel = _build_kernel(source, loaded)
             _called(kernel, inputs)
-        except _KernelError as failure:
-            failures[name] = failure.report
-            continue
 
-        def call(name: str = name, kernel: nn.Module = kernel) -> None:
-            last[name] = kernel(*inputs)
+            def call(name: str = name, kernel: nn.Module = kernel) -> None:
+                last[name] = kernel(*inputs)
 
-        functions[name] = call
-    times = time_many(functions, settings, _CLOCK)
-    outputs = {name: _save_all(list(tensors.flatten(value)[0]), folder, f"{name}.out") for name, value in last.items()}
-    return {"times": times, "outputs": outputs, "failures": failures, "note": note}
+            functions[name] = call
+        next_stage()
+        times = time_many(functions, settings, _CLOCK)
+        outputs = {}
+        for name, value in last.items():
+            outputs[name] = _save_all(list(tensors.flatten(value)[0]), folder, f"{name}.out")
+    except _KernelError as failure:
+        return {"failure": failure.report}
+    except _ReferenceError as failure:
+        return {"reference": str(failure)}
+    except _CompiledError as failure:
+        return {"compiling": {"failure": str(failure)}}
+    except Exception as error:  # noqa: BLE001 - whatever a kernel raises in a later call
+        return {"failure": _blame(error, "a timed call").report}
+    return {"times": times, "outputs": outputs, "compiling": {"note": compiling}}

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from evaluators.gate import Gate
+
 _ROOT = Path(__file__).resolve().parent.parent
 _SIGNALS = {
     4: "SIGILL",
@@ -45,7 +47,10 @@ class Outcome:
     timeout: bool
     signal: int
     code: int
+    stage: int
+    """The one that it ended in, from 0 on."""
     seconds: float
+    """Spent in that stage."""
     output: str
     result: Mapping[str, Any] | None
     """What the job reported, None where it did not come to that."""
@@ -59,6 +64,16 @@ class Outcome:
     @property
     def signal_name(self) -> str:
         return _SIGNALS.get(self.signal, f"signal {self.signal}")
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What follows a job's first stage."""
+
+    seconds: tuple[float, ...]
+    """A limit for each further stage."""
+    gate: Gate
+    """Held exclusively in the last one."""
 
 
 class Job:
@@ -113,15 +128,16 @@ class ForkServer:
         timeout: float,
         memory_gb: float,
         environment: Mapping[str, str],
+        then: Stages | None = None,
     ) -> Outcome:
-        """Run a job of `evaluators.child` in a fresh child. Raises ServerDiedError."""
+        """Run a job of `evaluators.child` in a fresh child; `timeout` holds for its first stage. Raises ServerDiedError."""
         self.start()
         if self._channel is None:
             raise ServerDiedError("no channel to the fork server")
         request = {
             "kind": kind,
             "folder": str(job.folder),
-            "timeout": timeout,
+            "limits": [timeout, *(then.seconds if then else ())],
             "memory_bytes": int(memory_gb * (1 << 30)),
             "environment": dict(environment),
             "payload": dict(payload),
@@ -133,6 +149,10 @@ class ForkServer:
                     raise ServerDiedError("the fork server did not start")
             self._channel.sendall(json.dumps(request).encode() + b"\n")
             line = self._lines.readline()
+            if then is not None and line and "ready" in json.loads(line):
+                with then.gate.exclusive():
+                    self._channel.sendall(b"\n")
+                    line = self._lines.readline()
         except OSError as error:
             self.stop()
             raise ServerDiedError(str(error)) from error
@@ -146,6 +166,7 @@ class ForkServer:
             timeout=answer["timeout"],
             signal=answer["signal"],
             code=answer["code"],
+            stage=answer["stage"],
             seconds=answer["seconds"],
             output=answer["output"],
             result=result,

@@ -11,10 +11,10 @@ from kernelevolve.core.task import Task
 
 
 def evaluate_locally(task: Task, kernel: Kernel, device: Device, settings: EvaluationSettings) -> Evaluation:
-    """The verdict on one kernel. Raises UserError where the task is at fault."""
+    """The verdict on one kernel, its variants timed. Raises UserError where the task is at fault."""
     pipeline = Pipeline(task, device, settings)
     try:
-        return pipeline.evaluate(kernel)
+        return pipeline.evaluate(kernel, variants=True)
     finally:
         pipeline.close()
 

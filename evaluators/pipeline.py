@@ -6,7 +6,7 @@ import ast
 import platform
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,15 +20,16 @@ from evaluators.correctness import Mismatch, compare
 from evaluators.gate import Gate
 from evaluators.reference import Case, Reference, reference_of
 from evaluators.reports import CaseReport, RunReport, TimingReport
-from evaluators.settings import EvaluationSettings
+from evaluators.settings import EvaluationSettings, TimingSettings
 from evaluators.statistics import measurement
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Diagnosis, Evaluation, Measurement, Status
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.record import Record
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import Task, Tolerance
 
-_R = TypeVar("_R", bound=RunReport)
+_R = TypeVar("_R", bound=Record)
 _LONGEST_SOURCE = 1 << 20
 _REPEAT = Tolerance(rtol=1e-3, atol=1e-4)
 
@@ -49,6 +50,14 @@ class _Clock:
 
     def lap(self, stage: str, begin: float) -> None:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - begin
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A kernel that is right, measured."""
+
+    main: Measurement
+    variants: dict[str, Measurement]
 
 
 class Pipeline:
@@ -82,20 +91,21 @@ class Pipeline:
         except ServerDiedError:
             return work()
 
-    def evaluate(self, kernel: Kernel, floor: float | None = None) -> Evaluation:
-        """The verdict. `floor`: a speedup below which nobody cares how slow the kernel is exactly.
+    def evaluate(self, kernel: Kernel, floor: float | None = None, *, variants: bool = False) -> Evaluation:
+        """The verdict. `floor`: a speedup below which nobody cares how slow the kernel is exactly. `variants`: time them too.
 
         Raises UserError where the task is at fault, ServerDiedError or OSError where this machine is.
         """
         clock = _Clock()
-        outcome = self._again(lambda: self._judge(kernel, floor, clock))
+        outcome = self._again(lambda: self._judge(kernel, floor, clock, variants))
         failed = isinstance(outcome, Failure)
         return Evaluation(
             kernel_id=kernel.id,
             task_id=self.task.id,
             device=self.device.name,
             status=outcome.status if failed else Status.OK,
-            measurement=None if failed else outcome,
+            measurement=None if failed else outcome.main,
+            variants={} if failed else outcome.variants,
             diagnosis=Diagnosis(stage=outcome.stage, summary=outcome.summary[:2000], details=outcome.details[:8000])
             if failed
             else None,
@@ -103,7 +113,7 @@ class Pipeline:
             environment={"torch": torch.__version__, "python": platform.python_version(), "arch": self.device.arch()},
         )
 
-    def _judge(self, kernel: Kernel, floor: float | None, clock: _Clock) -> Failure | Measurement:
+    def _judge(self, kernel: Kernel, floor: float | None, clock: _Clock, variants: bool) -> Failure | _Timed:
         begin = time.monotonic()
         failure = check_source(kernel.source)
         clock.lap("source", begin)
@@ -111,7 +121,7 @@ class Pipeline:
             return failure
         reference = self.reference()
         begin = time.monotonic()
-        artifact = self._compile(kernel)
+        artifact = self.compile(kernel)
         clock.lap("compile", begin)
         if isinstance(artifact, Failure):
             return artifact
@@ -121,11 +131,32 @@ class Pipeline:
         if failure:
             return failure
         begin = time.monotonic()
-        timed = self._time(kernel, artifact, reference, floor)
+        timing = self.settings.timing
+        main = self._time(kernel, artifact, reference.cases[0], timing, self.settings.run_timeout, floor)
+        further = self.time_variants(kernel, artifact, timing) if variants and not isinstance(main, Failure) else {}
         clock.lap("timing", begin)
-        return timed
+        if isinstance(main, Failure):
+            return main
+        return further if isinstance(further, Failure) else _Timed(main, further)
 
-    def _compile(self, kernel: Kernel) -> Artifact | Failure:
+    def time_variants(
+        self, kernel: Kernel, artifact: Artifact, timing: TimingSettings
+    ) -> Failure | dict[str, Measurement]:
+        """Measurements of the task's further inputs by name; the verdict where the kernel fails in one of them."""
+        reference = self.reference()
+        limit = self.settings.run_timeout + 4 * timing.max_seconds
+        found: dict[str, Measurement] = {}
+        for case in reference.cases:
+            if case.variant is None:
+                continue
+            timed = self._time(kernel, artifact, case, timing, limit, None)
+            if isinstance(timed, Failure):
+                return replace(timed, summary=f"variant {case.variant}: {timed.summary}")
+            found[case.variant] = timed
+        return found
+
+    def compile(self, kernel: Kernel) -> Artifact | Failure:
+        """What its toolchain makes of a kernel."""
         toolchain = self.device.toolchains().get(kernel.language)
         if toolchain is None:
             known = ", ".join(sorted(self.device.toolchains()))
@@ -208,12 +239,18 @@ class Pipeline:
         return None
 
     def _time(
-        self, kernel: Kernel, artifact: Artifact, reference: Reference, floor: float | None
+        self,
+        kernel: Kernel,
+        artifact: Artifact,
+        case: Case,
+        timing: TimingSettings,
+        limit: float,
+        floor: float | None,
     ) -> Failure | Measurement:
-        case = reference.cases[0]
+        reference = self.reference()
         payload = self._payload(kernel, reference) | {
             "case": case.name,
-            "timing": self.settings.timing.model_dump(),
+            "timing": timing.model_dump(),
             "floor": floor,
         }
         with self.server.job() as job:
@@ -222,11 +259,11 @@ class Pipeline:
                     job,
                     "time",
                     payload,
-                    timeout=self.settings.run_timeout,
+                    timeout=limit,
                     memory_gb=self.settings.memory_gb,
                     environment=artifact.environment,
                 )
-            failure = died(outcome, "timing", self.settings.run_timeout)
+            failure = died(outcome, "timing", limit)
             if failure:
                 if failure.status in {Status.TIMEOUT, Status.OUT_OF_MEMORY}:
                     self.check_reference()
@@ -245,9 +282,9 @@ class Pipeline:
             failure = self._outputs(case, report.cases[0], outcome.folder, reference, "timing")
             if failure:
                 return failure
-            if not report.plausible(outcome.seconds, self.settings.timing.max_rounds):
+            if not report.plausible(outcome.seconds, timing.max_rounds):
                 return Failure(Status.CHEATING, "timing", "the times reported cannot have been measured in that time")
-        return measurement(samples, derive_seed(self.settings.seed, "bootstrap", kernel.id))
+        return measurement(samples, derive_seed(self.settings.seed, "bootstrap", kernel.id, case.name))
 
     def disturbed(self, said: str, stage: str) -> Failure:
         """The verdict where the reference raised beside a candidate. Raises UserError where it does so alone too."""

@@ -16,7 +16,8 @@ import torch
 
 from evaluators import tensors
 from evaluators.client import ForkServer
-from evaluators.gate import Gate, gate_folder
+from evaluators.folders import private_folder
+from evaluators.gate import Gate
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import content_id
@@ -55,11 +56,7 @@ class Reference:
 
 def data_folder() -> Path:
     base = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
-    folder = base / f"kernelevolve-data-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to another user")
-    return folder
+    return private_folder(base, "kernelevolve-data")
 
 
 def reference_of(task: Task, settings: EvaluationSettings, server: ForkServer) -> Reference:
@@ -89,7 +86,7 @@ def _forget_old(folder: Path) -> None:
 
 def _compute(task: Task, settings: EvaluationSettings, server: ForkServer, final: Path) -> None:
     _forget_old(final.parent)
-    with server.job() as job, Gate(gate_folder()).shared():
+    with server.job() as job, Gate().shared():
         payload = {"task": task.model_dump_json(), "trials": settings.trials}
         outcome = server.run(
             job,
