@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from evaluators.gate import Gate
 
@@ -37,6 +37,10 @@ _STEADY_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40
 
 class ServerDiedError(RuntimeError):
     """The fork server is gone: our failure, or that of the machine."""
+
+
+class InterruptedJobError(RuntimeError):
+    """Nobody waits for the job any more."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._lines: Any = None
+        self.interrupted = False
+        """Until this is set back, jobs raise InterruptedJobError."""
         self._base = Path(tempfile.mkdtemp(prefix="kernelevolve-", dir=_scratch_base()))
 
     def start(self) -> None:
@@ -130,8 +136,13 @@ class ForkServer:
         environment: Mapping[str, str],
         then: Stages | None = None,
     ) -> Outcome:
-        """Run a job of `evaluators.child` in a fresh child; `timeout` holds for its first stage. Raises ServerDiedError."""
+        """Run a job of `evaluators.child` in a fresh child; `timeout` holds for its first stage.
+
+        Raises ServerDiedError, and InterruptedJobError where `interrupt` was called.
+        """
         self.start()
+        if self.interrupted:
+            raise InterruptedJobError
         if self._channel is None:
             raise ServerDiedError("no channel to the fork server")
         request = {
@@ -154,11 +165,9 @@ class ForkServer:
                     self._channel.sendall(b"\n")
                     line = self._lines.readline()
         except OSError as error:
-            self.stop()
-            raise ServerDiedError(str(error)) from error
+            self._fail(str(error))
         if not line:
-            self.stop()
-            raise ServerDiedError("the fork server died")
+            self._fail("the fork server died")
         answer = json.loads(line)
         result = _json(job.folder / "result.json") if answer["code"] == 0 and not answer["timeout"] else None
         return Outcome(
@@ -171,6 +180,18 @@ class ForkServer:
             output=answer["output"],
             result=result,
         )
+
+    def _fail(self, why: str) -> NoReturn:
+        self.stop()
+        raise InterruptedJobError if self.interrupted else ServerDiedError(why)
+
+    def interrupt(self) -> None:
+        """From another thread: end the job that runs, with its child."""
+        self.interrupted = True
+        channel = self._channel
+        if channel is not None:
+            with suppress(OSError):
+                channel.shutdown(socket.SHUT_RDWR)
 
     def stop(self) -> None:
         if self._lines is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from devices.base import Artifact, Device
-from evaluators.client import Stages
+from evaluators.client import ServerDiedError, Stages
 from evaluators.folders import private_folder
 from evaluators.pipeline import Failure, Pipeline, died, judged, reported
 from evaluators.reports import ComparisonReport
@@ -152,7 +152,7 @@ class _Stopwatch:
             else:
                 failures[name] = taken.summary
         if not times:
-            self.pipeline.check_reference()
+            self.pipeline.check_reference(again=True)
         return times, failures
 
     def _measure(self, built: Mapping[str, tuple[Kernel, Artifact]]) -> _Taken | Failure:
@@ -176,15 +176,18 @@ class _Stopwatch:
             cache = private_folder(Path(tempfile.gettempdir()), "kernelevolve-inductor")
             environment["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
         with self.pipeline.server.job() as job:
-            outcome = self.pipeline.server.run(
-                job,
-                "compare",
-                payload,
-                timeout=limits[0],
-                memory_gb=2 * settings.memory_gb,
-                environment=environment,
-                then=Stages(tuple(limits[1:]), self.pipeline.gate),
-            )
+            try:
+                outcome = self.pipeline.server.run(
+                    job,
+                    "compare",
+                    payload,
+                    timeout=limits[0],
+                    memory_gb=2 * settings.memory_gb,
+                    environment=environment,
+                    then=Stages(tuple(limits[1:]), self.pipeline.gate),
+                )
+            except ServerDiedError:
+                return Failure(Status.CRASHED, "comparison", "ended the process that measures it")
             failed = died(outcome, "comparison", limits[outcome.stage])
             if failed and self.with_compile and outcome.stage == 0:
                 return self._without_compile(built, failed.summary)

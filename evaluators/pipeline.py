@@ -97,7 +97,11 @@ class Pipeline:
         Raises UserError where the task is at fault, ServerDiedError or OSError where this machine is.
         """
         clock = _Clock()
-        outcome = self._again(lambda: self._judge(kernel, floor, clock, variants))
+        try:
+            outcome = self._again(lambda: self._judge(kernel, floor, clock, variants))
+        except ServerDiedError:
+            self.check_reference(again=True)  # Raises where the server dies without this kernel too.
+            outcome = Failure(Status.CRASHED, "integrity", "ended the process that judges it, twice")
         failed = isinstance(outcome, Failure)
         return Evaluation(
             kernel_id=kernel.id,
@@ -295,12 +299,12 @@ class Pipeline:
             f"the reference raised {said} beside this kernel, and does not alone: the kernel changes what both use",
         )
 
-    def check_reference(self) -> None:
-        """Time the reference alone, once, within the limits of a candidate. Raises UserError where that fails.
+    def check_reference(self, *, again: bool = False) -> None:
+        """Time the reference alone, once or `again`, within the limits of a candidate. Raises UserError where that fails.
 
         A child that holds a candidate is no witness for what its reference did.
         """
-        if self._reference_was_timed:
+        if self._reference_was_timed and not again:
             return
         reference, limit, memory = self.reference(), self.settings.run_timeout, self.settings.memory_gb
         payload = {

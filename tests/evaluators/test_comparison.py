@@ -70,6 +70,7 @@ def test_every_finalist_is_measured_against_both_and_the_best_in_its_variants(qu
     ("bad", "why"),
     [
         (f"{TIMED}os.kill(os.getpid(), 11)\n        {RIGHT}", "SIGSEGV"),
+        (f"{TIMED}os.kill(os.getppid(), 9)\n        {RIGHT}", "ended the process"),
         (f"{TIMED}time.sleep(99)\n        {RIGHT}", "not done after"),
         ("time.sleep(99)", "not done after"),
         (f"{TIMED}raise ValueError('tired')\n        {RIGHT}", "tired"),
