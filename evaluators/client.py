@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from evaluators.gate import Gate
+from evaluators.scratch import disk_errors, scratch_base, wait_for_room
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SIGNALS = {
@@ -84,7 +85,8 @@ class Job:
     """A folder for one child, removed at the end."""
 
     def __init__(self, base: Path) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="job-", dir=base))
+        with disk_errors(base, "a job's files"):
+            self.folder = Path(tempfile.mkdtemp(prefix="job-", dir=base))
 
     def __enter__(self) -> Self:
         return self
@@ -99,12 +101,14 @@ class ForkServer:
     """Starts the server when it is first needed, and again after it died."""
 
     def __init__(self) -> None:
+        """Raises UserError where there is no room for a folder of its own."""
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._lines: Any = None
         self.interrupted = False
         """Until this is set back, jobs raise InterruptedJobError."""
-        self._base = Path(tempfile.mkdtemp(prefix="kernelevolve-", dir=_scratch_base()))
+        with disk_errors(scratch_base(), "a folder"):
+            self._base = Path(tempfile.mkdtemp(prefix="kernelevolve-", dir=scratch_base()))
 
     def start(self) -> None:
         """Begin starting; the first job waits until it is there."""
@@ -123,7 +127,12 @@ class ForkServer:
         self._channel, self._lines = ours, None
 
     def job(self) -> Job:
+        """Raises UserError where there is no room for it."""
         return Job(self._base)
+
+    def wait_for_room(self, need: int, patience: float) -> None:
+        """For the files of a job. Raises UserError as `scratch.wait_for_room` does."""
+        wait_for_room(self._base, need, "the outputs of a kernel", patience)
 
     def run(
         self,
@@ -211,11 +220,6 @@ class ForkServer:
     def close(self) -> None:
         self.stop()
         shutil.rmtree(self._base, ignore_errors=True)
-
-
-def _scratch_base() -> str | None:
-    shared = Path("/dev/shm")
-    return str(shared) if shared.is_dir() else None
 
 
 def _text(path: Path, most: int = 1 << 20) -> str:

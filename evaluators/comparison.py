@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,12 +53,8 @@ def compare_finalists(
     task: Task, kernels: Sequence[Kernel], device: Device, settings: EvaluationSettings, *, with_compile: bool
 ) -> Comparison:
     """Measure the main inputs precisely, and the variants of the best. Raises UserError where the task is at fault."""
-    with tempfile.TemporaryDirectory(prefix="kernelevolve-build-") as folder:
-        pipeline = Pipeline(task, device, settings, Path(folder))
-        try:
-            return _compare(pipeline, kernels, with_compile)
-        finally:
-            pipeline.close()
+    with closing(Pipeline(task, device, settings)) as pipeline:
+        return _compare(pipeline, kernels, with_compile)
 
 
 Times = Mapping[str, Sequence[float]]
@@ -175,6 +172,7 @@ class _Stopwatch:
             limits = [settings.compile_reference_timeout, *limits]
             cache = private_folder(Path(tempfile.gettempdir()), "kernelevolve-inductor")
             environment["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+        self.pipeline.wait_for_room(reference.cases[:1], len(built))
         with self.pipeline.server.job() as job:
             try:
                 outcome = self.pipeline.server.run(

@@ -6,6 +6,7 @@ import ast
 import platform
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from evaluators.correctness import Mismatch, compare
 from evaluators.gate import Gate
 from evaluators.reference import Case, Reference, reference_of
 from evaluators.reports import CaseReport, RunReport, TimingReport
+from evaluators.scratch import disk_errors
 from evaluators.settings import EvaluationSettings, TimingSettings
 from evaluators.statistics import measurement
 from kernelevolve.core.errors import UserError
@@ -31,6 +33,7 @@ from kernelevolve.core.task import Task, Tolerance
 
 _R = TypeVar("_R", bound=Record)
 _LONGEST_SOURCE = 1 << 20
+_REPORT_BYTES = 1 << 16
 _REPEAT = Tolerance(rtol=1e-3, atol=1e-4)
 
 
@@ -69,7 +72,8 @@ class Pipeline:
         self.settings = settings
         self.server = ForkServer()
         self.gate = Gate()
-        self._own_builds = None if build_dir else tempfile.TemporaryDirectory(prefix="kernelevolve-build-")
+        with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
+            self._own_builds = None if build_dir else tempfile.TemporaryDirectory(prefix="kernelevolve-build-")
         self.build_dir = build_dir or Path(self._own_builds.name if self._own_builds else "")
         self._reference: Reference | None = None
         self._reference_was_timed = False
@@ -80,6 +84,12 @@ class Pipeline:
         self.reference()
 
     def reference(self) -> Reference:
+        """The task's data, computed again where it was removed: it lies where the system, or its user, may clear up."""
+        if self._reference is not None:
+            try:
+                self._reference.touch()
+            except FileNotFoundError:
+                self._reference = None
         if self._reference is None:
             self._reference = self._again(lambda: reference_of(self.task, self.settings, self.server))
         return self._reference
@@ -165,17 +175,27 @@ class Pipeline:
         if toolchain is None:
             known = ", ".join(sorted(self.device.toolchains()))
             return Failure(Status.INVALID_SOURCE, "source", f"language {kernel.language}: this device compiles {known}")
-        with self.gate.shared():
+        with self.gate.shared(), disk_errors(self.build_dir, "what is compiled"):
             made = toolchain.compile(kernel, self.build_dir, self.settings.compile_timeout)
         if isinstance(made, CompileFailure):
             return Failure(Status.COMPILE_ERROR, "compile", made.summary, made.details)
         return made
+
+    def wait_for_room(self, cases: Sequence[Case], times: int) -> None:
+        """For so many outputs of every case, of every judge: what fails for want of room later is the kernel's doing.
+
+        Raises UserError where there is none for as long as a candidate may run.
+        """
+        reference = self.reference()
+        need = times * self.settings.workers * sum(map(reference.output_bytes, cases)) + _REPORT_BYTES
+        self.server.wait_for_room(need, self.settings.run_timeout)
 
     def _payload(self, kernel: Kernel, reference: Reference) -> dict[str, Any]:
         return {"task": self.task.model_dump_json(), "source": kernel.source, "data": str(reference.inputs)}
 
     def _correct(self, kernel: Kernel, artifact: Artifact, reference: Reference) -> Failure | None:
         payload = self._payload(kernel, reference) | {"cases": [c.name for c in reference.cases]}
+        self.wait_for_room(reference.cases, 2)
         with self.server.job() as job, self.gate.shared():
             outcome = self.server.run(
                 job,
@@ -257,6 +277,7 @@ class Pipeline:
             "timing": timing.model_dump(),
             "floor": floor,
         }
+        self.wait_for_room([case], 1)
         with self.server.job() as job:
             with self.gate.exclusive():
                 outcome = self.server.run(
