@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 
 import psutil
@@ -159,6 +160,15 @@ def test_nothing_is_left_on_disk(settings: EvaluationSettings) -> None:
     assert time.monotonic() - begin < 3.0, "the fork server did not end by itself"
     assert not scratch.exists()
     assert not builds.exists()
+
+
+def test_data_that_another_run_cleared_away_is_computed_again(settings: EvaluationSettings) -> None:
+    made = Pipeline(Task(name="cleared", source=TASK.source, seed=77), get_device("cpu"), settings)
+    shutil.rmtree(made.reference().inputs.parent)
+    assert made.evaluate(python_kernel(RIGHT)).status is Status.OK
+    os.utime(made.reference().inputs.parent, (0, 0))
+    assert made.reference().inputs.parent.stat().st_mtime > time.time() - 60, "in use, so it is not old"
+    made.close()
 
 
 def test_secrets_do_not_reach_a_candidate(settings: EvaluationSettings, monkeypatch: pytest.MonkeyPatch) -> None:
