@@ -10,7 +10,8 @@ import linecache
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ from torch import nn
 
 from evaluators import tensors
 from evaluators.settings import TimingSettings
+from evaluators.stages import next_stage
 from evaluators.timing import time_many, time_pair
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import Task
@@ -125,6 +127,39 @@ def _reference_case(loaded: LoadedTask, variant: str | None, trial: int, folder:
     }
 
 
+class _ReferenceError(Exception):
+    """The task's own code raised, which the parent has to look into: it may be the candidate's doing after all."""
+
+
+@contextmanager
+def _reference_at_work() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _ReferenceError(_first_line(error)) from error
+
+
+class _CompiledError(Exception):
+    """What torch.compile made of the reference raised."""
+
+
+def _raising(kind: type[Exception], model: Any, inputs: list[Any]) -> Callable[[], None]:
+    """A call of a model whose errors are of the given kind."""
+
+    def call() -> None:
+        try:
+            model(*inputs)
+        except Exception as error:
+            raise kind(_first_line(error)) from error
+
+    return call
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"[:500]
+
+
 class _KernelError(Exception):
     """The candidate raised; carries what to report."""
 
@@ -138,12 +173,11 @@ def _blame(error: BaseException, where: str) -> _KernelError:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == _KERNEL_FILE]
     lines = [f"line {f.lineno}, in {f.name}: {f.line}" for f in frames[-6:]]
     text = str(error).strip()
-    first = text.splitlines()[0] if text else ""
     memory = isinstance(error, MemoryError) or "can't allocate memory" in text
     return _KernelError(
         {
             "status": "out_of_memory" if memory else "runtime_error",
-            "summary": f"{where} raised {type(error).__name__}: {first}"[:500],
+            "summary": f"{where} raised {_first_line(error)}",
             "details": "\n".join([*lines, text[:2000]]),
         }
     )
@@ -166,7 +200,8 @@ def _load_kernel(source: str) -> ModuleType:
 def _build_kernel(source: str, loaded: LoadedTask) -> nn.Module:
     module = _load_kernel(source)
     torch.manual_seed(loaded.task.seed)
-    arguments = loaded.get_init_inputs()
+    with _reference_at_work():
+        arguments = loaded.get_init_inputs()
     torch.manual_seed(loaded.task.seed)
     try:
         built: nn.Module = module.ModelNew(*arguments)
@@ -196,9 +231,10 @@ def _candidate(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Outputs of a candidate for every case, as files; the parent judges them."""
     task = Task.model_validate_json(payload["task"])
     data = Path(payload["data"])
-    loaded = load_module(task)
     cases = []
     try:
+        with _reference_at_work():
+            loaded = load_module(task)
         kernel = _build_kernel(payload["source"], loaded)
         for case in payload["cases"]:
             inputs = load_inputs(data, case)
@@ -217,29 +253,41 @@ def _candidate(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             )
     except _KernelError as failure:
         return {"failure": failure.report, "cases": cases}
+    except _ReferenceError as failure:
+        return {"reference": str(failure)}
     return {"cases": cases}
 
 
 def _time(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Times of the reference and the candidate on the same inputs, and the output of the last timed call."""
+    """Times of the reference and the candidate on the same inputs, and the output of the last timed call.
+
+    Without a candidate the reference is timed against itself.
+    """
     task = Task.model_validate_json(payload["task"])
     settings = TimingSettings.model_validate(payload["timing"])
     data, case = Path(payload["data"]), payload["case"]
-    loaded = load_module(task)
-    inputs = load_inputs(data, case)
-    reference = build_model(loaded, task.seed)
     last: list[Any] = [None]
     try:
+        with _reference_at_work():
+            loaded = load_module(task)
+            inputs = load_inputs(data, case)
+            reference = build_model(loaded, task.seed)
+
+        call_reference = _raising(_ReferenceError, reference, inputs)
+        if payload["source"] is None:
+            return {"samples": time_pair(call_reference, call_reference, settings, None, _CLOCK).model_dump()}
         kernel = _build_kernel(payload["source"], loaded)
         _called(kernel, inputs)
 
         def call() -> None:
             last[0] = kernel(*inputs)
 
-        samples = time_pair(lambda: reference(*inputs), call, settings, payload["floor"], _CLOCK)
+        samples = time_pair(call_reference, call, settings, payload["floor"], _CLOCK)
         outputs, structure = tensors.flatten(last[0])
     except _KernelError as failure:
         return {"failure": failure.report}
+    except _ReferenceError as failure:
+        return {"reference": str(failure)}
     except Exception as error:  # noqa: BLE001 - whatever the candidate raises in a later call
         return {"failure": _blame(error, "a timed call").report}
     return {
@@ -249,39 +297,53 @@ def _time(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _compare(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Times of eager, torch.compile and several kernels, interleaved."""
+    """Times of eager, torch.compile and several kernels, interleaved.
+
+    Three stages: torch.compile's work (where it is asked for), loading the kernels, measuring. Kernels are loaded after the
+    first, so that what ends the child there is not their doing.
+    """
     task = Task.model_validate_json(payload["task"])
     settings = TimingSettings.model_validate(payload["timing"])
     data, case = Path(payload["data"]), payload["case"]
-    loaded = load_module(task)
-    inputs = load_inputs(data, case)
-    eager = build_model(loaded, task.seed)
-    functions: dict[str, Any] = {"eager": lambda: eager(*inputs)}
-    note = ""
-    if payload["compile"]:
-        begin = _CLOCK()
-        try:
-            compiled = torch.compile(build_model(loaded, task.seed))
-            compiled(*inputs)
-            functions["compile"] = lambda: compiled(*inputs)
-            note = f"compiled in {(_CLOCK() - begin) / 1e9:.1f} s"
-        except Exception as error:  # noqa: BLE001 - torch.compile raises what it likes; the report says so
-            text = str(error).strip()
-            note = f"torch.compile failed: {type(error).__name__}: {text.splitlines()[0] if text else ''}"[:300]
     last: dict[str, Any] = {}
-    failures: dict[str, Any] = {}
-    for name, source in payload["kernels"].items():
-        try:
+    compiling = ""
+    try:
+        with _reference_at_work():
+            loaded = load_module(task)
+            inputs = load_inputs(data, case)
+            eager = build_model(loaded, task.seed)
+            functions: dict[str, Any] = {"eager": _raising(_ReferenceError, eager, inputs)}
+        if payload["compile"]:
+            begin = _CLOCK()
+            with _reference_at_work():
+                model = build_model(loaded, task.seed)
+            try:
+                compiled = torch.compile(model)
+                compiled(*inputs)
+            except Exception as error:  # noqa: BLE001 - torch.compile raises what it likes; the report says so
+                return {"compiling": {"failure": _first_line(error)}}
+            functions["compile"] = _raising(_CompiledError, compiled, inputs)
+            compiling = f"compiled in {(_CLOCK() - begin) / 1e9:.1f} s"
+            next_stage()
+        for name, source in payload["kernels"].items():
             kernel = _build_kernel(source, loaded)
             _called(kernel, inputs)
-        except _KernelError as failure:
-            failures[name] = failure.report
-            continue
 
-        def call(name: str = name, kernel: nn.Module = kernel) -> None:
-            last[name] = kernel(*inputs)
+            def call(name: str = name, kernel: nn.Module = kernel) -> None:
+                last[name] = kernel(*inputs)
 
-        functions[name] = call
-    times = time_many(functions, settings, _CLOCK)
-    outputs = {name: _save_all(list(tensors.flatten(value)[0]), folder, f"{name}.out") for name, value in last.items()}
-    return {"times": times, "outputs": outputs, "failures": failures, "note": note}
+            functions[name] = call
+        next_stage()
+        times = time_many(functions, settings, _CLOCK)
+        outputs = {}
+        for name, value in last.items():
+            outputs[name] = _save_all(list(tensors.flatten(value)[0]), folder, f"{name}.out")
+    except _KernelError as failure:
+        return {"failure": failure.report}
+    except _ReferenceError as failure:
+        return {"reference": str(failure)}
+    except _CompiledError as failure:
+        return {"compiling": {"failure": str(failure)}}
+    except Exception as error:  # noqa: BLE001 - whatever a kernel raises in a later call
+        return {"failure": _blame(error, "a timed call").report}
+    return {"times": times, "outputs": outputs, "compiling": {"note": compiling}}

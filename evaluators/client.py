@@ -14,7 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
+
+from evaluators.gate import Gate
+from evaluators.scratch import disk_errors, scratch_base, wait_for_room
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SIGNALS = {
@@ -37,6 +40,10 @@ class ServerDiedError(RuntimeError):
     """The fork server is gone: our failure, or that of the machine."""
 
 
+class InterruptedJobError(RuntimeError):
+    """Nobody waits for the job any more."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a child ended. `folder` holds what it wrote, until the job's context is left."""
@@ -45,7 +52,10 @@ class Outcome:
     timeout: bool
     signal: int
     code: int
+    stage: int
+    """The one that it ended in, from 0 on."""
     seconds: float
+    """Spent in that stage."""
     output: str
     result: Mapping[str, Any] | None
     """What the job reported, None where it did not come to that."""
@@ -61,11 +71,22 @@ class Outcome:
         return _SIGNALS.get(self.signal, f"signal {self.signal}")
 
 
+@dataclass(frozen=True)
+class Stages:
+    """What follows a job's first stage."""
+
+    seconds: tuple[float, ...]
+    """A limit for each further stage."""
+    gate: Gate
+    """Held exclusively in the last one."""
+
+
 class Job:
     """A folder for one child, removed at the end."""
 
     def __init__(self, base: Path) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="job-", dir=base))
+        with disk_errors(base, "a job's files"):
+            self.folder = Path(tempfile.mkdtemp(prefix="job-", dir=base))
 
     def __enter__(self) -> Self:
         return self
@@ -80,10 +101,14 @@ class ForkServer:
     """Starts the server when it is first needed, and again after it died."""
 
     def __init__(self) -> None:
+        """Raises UserError where there is no room for a folder of its own."""
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._lines: Any = None
-        self._base = Path(tempfile.mkdtemp(prefix="kernelevolve-", dir=_scratch_base()))
+        self.interrupted = False
+        """Until this is set back, jobs raise InterruptedJobError."""
+        with disk_errors(scratch_base(), "a folder"):
+            self._base = Path(tempfile.mkdtemp(prefix="kernelevolve-", dir=scratch_base()))
 
     def start(self) -> None:
         """Begin starting; the first job waits until it is there."""
@@ -102,7 +127,12 @@ class ForkServer:
         self._channel, self._lines = ours, None
 
     def job(self) -> Job:
+        """Raises UserError where there is no room for it."""
         return Job(self._base)
+
+    def wait_for_room(self, need: int, patience: float) -> None:
+        """For the files of a job. Raises UserError as `scratch.wait_for_room` does."""
+        wait_for_room(self._base, need, "the outputs of a kernel", patience)
 
     def run(
         self,
@@ -113,15 +143,21 @@ class ForkServer:
         timeout: float,
         memory_gb: float,
         environment: Mapping[str, str],
+        then: Stages | None = None,
     ) -> Outcome:
-        """Run a job of `evaluators.child` in a fresh child. Raises ServerDiedError."""
+        """Run a job of `evaluators.child` in a fresh child; `timeout` holds for its first stage.
+
+        Raises ServerDiedError, and InterruptedJobError where `interrupt` was called.
+        """
         self.start()
+        if self.interrupted:
+            raise InterruptedJobError
         if self._channel is None:
             raise ServerDiedError("no channel to the fork server")
         request = {
             "kind": kind,
             "folder": str(job.folder),
-            "timeout": timeout,
+            "limits": [timeout, *(then.seconds if then else ())],
             "memory_bytes": int(memory_gb * (1 << 30)),
             "environment": dict(environment),
             "payload": dict(payload),
@@ -133,12 +169,14 @@ class ForkServer:
                     raise ServerDiedError("the fork server did not start")
             self._channel.sendall(json.dumps(request).encode() + b"\n")
             line = self._lines.readline()
+            if then is not None and line and "ready" in json.loads(line):
+                with then.gate.exclusive():
+                    self._channel.sendall(b"\n")
+                    line = self._lines.readline()
         except OSError as error:
-            self.stop()
-            raise ServerDiedError(str(error)) from error
+            self._fail(str(error))
         if not line:
-            self.stop()
-            raise ServerDiedError("the fork server died")
+            self._fail("the fork server died")
         answer = json.loads(line)
         result = _json(job.folder / "result.json") if answer["code"] == 0 and not answer["timeout"] else None
         return Outcome(
@@ -146,12 +184,28 @@ class ForkServer:
             timeout=answer["timeout"],
             signal=answer["signal"],
             code=answer["code"],
+            stage=answer["stage"],
             seconds=answer["seconds"],
             output=answer["output"],
             result=result,
         )
 
+    def _fail(self, why: str) -> NoReturn:
+        self.stop()
+        raise InterruptedJobError if self.interrupted else ServerDiedError(why)
+
+    def interrupt(self) -> None:
+        """From another thread: end the job that runs, with its child."""
+        self.interrupted = True
+        channel = self._channel
+        if channel is not None:
+            with suppress(OSError):
+                channel.shutdown(socket.SHUT_RDWR)
+
     def stop(self) -> None:
+        if self._lines is not None:
+            self._lines.close()  # It holds the socket too: the server would not see its end.
+            self._lines = None
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -166,11 +220,6 @@ class ForkServer:
     def close(self) -> None:
         self.stop()
         shutil.rmtree(self._base, ignore_errors=True)
-
-
-def _scratch_base() -> str | None:
-    shared = Path("/dev/shm")
-    return str(shared) if shared.is_dir() else None
 
 
 def _text(path: Path, most: int = 1 << 20) -> str:

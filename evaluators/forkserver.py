@@ -3,7 +3,8 @@
 The server itself runs no kernel, no tensor operation and no thread, so that forking it is safe. It is told jobs as lines of JSON on
 a socket and answers how each child ended and the end of what it printed; results travel as files in the job's folder. A child runs
 in a session of its own, with limits, in a scrubbed environment; when it ends or its time is up, everything that descends from it is
-killed.
+killed. A job may have stages, each with a time limit of its own; the last one begins when the worker says so, which waits for the
+gate meanwhile.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from evaluators.stages import StageClock
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -48,7 +51,7 @@ def _limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (ceiling, ceiling))
 
 
-def _become_child(job: dict[str, Any], home: dict[str, str], output: int) -> None:
+def _become_child(job: dict[str, Any], home: dict[str, str], output: int, clock: StageClock) -> None:
     """Everything that sets a child apart, before it runs foreign code."""
     os.setsid()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -61,13 +64,13 @@ def _become_child(job: dict[str, Any], home: dict[str, str], output: int) -> Non
     os.dup2(empty, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    clock.become_child()
     os.environ.clear()
     os.environ.update(home)
     os.environ.update({"HOME": folder, "TMPDIR": folder, **job["environment"]})
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_DATA, _data_bytes() + int(job["memory_bytes"]))
-    _limit(resource.RLIMIT_CPU, int(job["timeout"] * (os.cpu_count() or 1)) + 10)
+    _limit(resource.RLIMIT_CPU, int(clock.total * (os.cpu_count() or 1)) + 10)
     _limit(resource.RLIMIT_FSIZE, int(job["memory_bytes"]))
 
 
@@ -109,16 +112,16 @@ def _drain(pipe: int, told: bytearray) -> bool:
     return bool(part)
 
 
-def _run(job: dict[str, Any], home: dict[str, str], channel: socket.socket) -> dict[str, Any] | None:
+def _run(job: dict[str, Any], home: dict[str, str], channel: socket.socket, lines: Any) -> dict[str, Any] | None:
     """Fork, wait, clear up. None when the worker has gone."""
-    begin = time.monotonic()
+    clock = StageClock(job["limits"])
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     pid = os.fork()
     if pid == 0:
         code = 70
         try:
-            _become_child(job, home, writing)
+            _become_child(job, home, writing, clock)
             from evaluators.child import run_job
 
             run_job(job)
@@ -135,6 +138,7 @@ def _run(job: dict[str, Any], home: dict[str, str], channel: socket.socket) -> d
                 sys.stderr.flush()
             os._exit(code)
     os.close(writing)
+    clock.become_parent()
     handle = os.pidfd_open(pid)
     told = bytearray()
     ended, gone = False, False
@@ -142,10 +146,10 @@ def _run(job: dict[str, Any], home: dict[str, str], channel: socket.socket) -> d
         poll = select.poll()
         poll.register(handle, select.POLLIN)
         poll.register(reading, select.POLLIN)
+        poll.register(clock.done, select.POLLIN)
         poll.register(channel, select.POLLHUP | select.POLLRDHUP)
-        limit = begin + float(job["timeout"])
         while not ended and not gone:
-            left = limit - time.monotonic()
+            left = clock.left
             if left <= 0:
                 break
             for fd, _ in poll.poll(left * 1000 + 1):
@@ -153,8 +157,14 @@ def _run(job: dict[str, Any], home: dict[str, str], channel: socket.socket) -> d
                 gone = gone or fd == channel.fileno()
                 if fd == reading and not _drain(reading, told):
                     poll.unregister(reading)
+                if fd == clock.done:
+                    if os.read(fd, 1):
+                        gone = gone or not clock.advance(channel, lines)
+                    else:
+                        poll.unregister(fd)
     finally:
         os.close(handle)
+        clock.close()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
@@ -172,7 +182,8 @@ def _run(job: dict[str, Any], home: dict[str, str], channel: socket.socket) -> d
         "timeout": not ended,
         "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
         "code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1,
-        "seconds": time.monotonic() - begin,
+        "stage": clock.stage,
+        "seconds": clock.seconds,
         "peak_bytes": usage.ru_maxrss << 10,
     }
 
@@ -190,7 +201,7 @@ def main() -> None:
     lines = channel.makefile("r")
     channel.sendall(b"{}\n")
     for line in lines:
-        answer = _run(json.loads(line), home, channel)
+        answer = _run(json.loads(line), home, channel, lines)
         if answer is None:
             return
         channel.sendall(json.dumps(answer).encode() + b"\n")

@@ -1,6 +1,9 @@
-"""Judging one kernel, or a task, without Ray."""
+"""Judging without Ray, in this process."""
 
 from __future__ import annotations
+
+import asyncio
+from contextlib import closing
 
 from devices.base import Device
 from evaluators.pipeline import Pipeline
@@ -10,13 +13,36 @@ from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
 
 
+class LocalEvaluator:
+    """The `Evaluator` with one pipeline, which judges one kernel at a time; `close` it."""
+
+    def __init__(self, task: Task, device: Device, settings: EvaluationSettings, *, variants: bool = False) -> None:
+        """`variants`: time the task's further inputs too."""
+        self._pipeline = Pipeline(task, device, settings)
+        self._variants = variants
+        self._turn = asyncio.Lock()
+
+    async def evaluate(self, kernel: Kernel) -> Evaluation:
+        async with self._turn:
+            self._pipeline.server.interrupted = False
+            work = asyncio.create_task(asyncio.to_thread(self._pipeline.evaluate, kernel, variants=self._variants))
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                self._pipeline.server.interrupt()
+                await asyncio.wait([work])
+                if not work.cancelled():
+                    work.exception()  # Looked at, so that asyncio does not complain of it.
+                raise
+
+    def close(self) -> None:
+        self._pipeline.close()
+
+
 def evaluate_locally(task: Task, kernel: Kernel, device: Device, settings: EvaluationSettings) -> Evaluation:
-    """The verdict on one kernel. Raises UserError where the task is at fault."""
-    pipeline = Pipeline(task, device, settings)
-    try:
-        return pipeline.evaluate(kernel)
-    finally:
-        pipeline.close()
+    """The verdict on one kernel, its variants timed. Raises UserError where the task is at fault."""
+    with closing(LocalEvaluator(task, device, settings, variants=True)) as evaluator:
+        return asyncio.run(evaluator.evaluate(kernel))
 
 
 def validate_task(task: Task, device: Device, settings: EvaluationSettings) -> None:

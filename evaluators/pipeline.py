@@ -6,7 +6,8 @@ import ast
 import platform
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,15 +21,19 @@ from evaluators.correctness import Mismatch, compare
 from evaluators.gate import Gate
 from evaluators.reference import Case, Reference, reference_of
 from evaluators.reports import CaseReport, RunReport, TimingReport
-from evaluators.settings import EvaluationSettings
+from evaluators.scratch import disk_errors
+from evaluators.settings import EvaluationSettings, TimingSettings
 from evaluators.statistics import measurement
+from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Diagnosis, Evaluation, Measurement, Status
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.record import Record
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import Task, Tolerance
 
-_R = TypeVar("_R", bound=RunReport)
+_R = TypeVar("_R", bound=Record)
 _LONGEST_SOURCE = 1 << 20
+_REPORT_BYTES = 1 << 16
 _REPEAT = Tolerance(rtol=1e-3, atol=1e-4)
 
 
@@ -50,6 +55,14 @@ class _Clock:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - begin
 
 
+@dataclass(frozen=True)
+class _Timed:
+    """A kernel that is right, measured."""
+
+    main: Measurement
+    variants: dict[str, Measurement]
+
+
 class Pipeline:
     """Judges kernels of one task on one device, one after the other. Owns a fork server; `close` it."""
 
@@ -59,9 +72,11 @@ class Pipeline:
         self.settings = settings
         self.server = ForkServer()
         self.gate = Gate()
-        self._own_builds = None if build_dir else tempfile.TemporaryDirectory(prefix="kernelevolve-build-")
+        with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
+            self._own_builds = None if build_dir else tempfile.TemporaryDirectory(prefix="kernelevolve-build-")
         self.build_dir = build_dir or Path(self._own_builds.name if self._own_builds else "")
         self._reference: Reference | None = None
+        self._reference_was_timed = False
 
     def warm(self) -> None:
         """Start the fork server and have the reference computed. Raises UserError where the task is at fault."""
@@ -69,6 +84,12 @@ class Pipeline:
         self.reference()
 
     def reference(self) -> Reference:
+        """The task's data, computed again where it was removed: it lies where the system, or its user, may clear up."""
+        if self._reference is not None:
+            try:
+                self._reference.touch()
+            except FileNotFoundError:
+                self._reference = None
         if self._reference is None:
             self._reference = self._again(lambda: reference_of(self.task, self.settings, self.server))
         return self._reference
@@ -80,20 +101,25 @@ class Pipeline:
         except ServerDiedError:
             return work()
 
-    def evaluate(self, kernel: Kernel, floor: float | None = None) -> Evaluation:
-        """The verdict. `floor`: a speedup below which nobody cares how slow the kernel is exactly.
+    def evaluate(self, kernel: Kernel, floor: float | None = None, *, variants: bool = False) -> Evaluation:
+        """The verdict. `floor`: a speedup below which nobody cares how slow the kernel is exactly. `variants`: time them too.
 
         Raises UserError where the task is at fault, ServerDiedError or OSError where this machine is.
         """
         clock = _Clock()
-        outcome = self._again(lambda: self._judge(kernel, floor, clock))
+        try:
+            outcome = self._again(lambda: self._judge(kernel, floor, clock, variants))
+        except ServerDiedError:
+            self.check_reference(again=True)  # Raises where the server dies without this kernel too.
+            outcome = Failure(Status.CRASHED, "integrity", "ended the process that judges it, twice")
         failed = isinstance(outcome, Failure)
         return Evaluation(
             kernel_id=kernel.id,
             task_id=self.task.id,
             device=self.device.name,
             status=outcome.status if failed else Status.OK,
-            measurement=None if failed else outcome,
+            measurement=None if failed else outcome.main,
+            variants={} if failed else outcome.variants,
             diagnosis=Diagnosis(stage=outcome.stage, summary=outcome.summary[:2000], details=outcome.details[:8000])
             if failed
             else None,
@@ -101,7 +127,7 @@ class Pipeline:
             environment={"torch": torch.__version__, "python": platform.python_version(), "arch": self.device.arch()},
         )
 
-    def _judge(self, kernel: Kernel, floor: float | None, clock: _Clock) -> Failure | Measurement:
+    def _judge(self, kernel: Kernel, floor: float | None, clock: _Clock, variants: bool) -> Failure | _Timed:
         begin = time.monotonic()
         failure = check_source(kernel.source)
         clock.lap("source", begin)
@@ -109,7 +135,7 @@ class Pipeline:
             return failure
         reference = self.reference()
         begin = time.monotonic()
-        artifact = self._compile(kernel)
+        artifact = self.compile(kernel)
         clock.lap("compile", begin)
         if isinstance(artifact, Failure):
             return artifact
@@ -119,26 +145,57 @@ class Pipeline:
         if failure:
             return failure
         begin = time.monotonic()
-        timed = self._time(kernel, artifact, reference, floor)
+        timing = self.settings.timing
+        main = self._time(kernel, artifact, reference.cases[0], timing, self.settings.run_timeout, floor)
+        further = self.time_variants(kernel, artifact, timing) if variants and not isinstance(main, Failure) else {}
         clock.lap("timing", begin)
-        return timed
+        if isinstance(main, Failure):
+            return main
+        return further if isinstance(further, Failure) else _Timed(main, further)
 
-    def _compile(self, kernel: Kernel) -> Artifact | Failure:
+    def time_variants(
+        self, kernel: Kernel, artifact: Artifact, timing: TimingSettings
+    ) -> Failure | dict[str, Measurement]:
+        """Measurements of the task's further inputs by name; the verdict where the kernel fails in one of them."""
+        reference = self.reference()
+        limit = self.settings.run_timeout + 4 * timing.max_seconds
+        found: dict[str, Measurement] = {}
+        for case in reference.cases:
+            if case.variant is None:
+                continue
+            timed = self._time(kernel, artifact, case, timing, limit, None)
+            if isinstance(timed, Failure):
+                return replace(timed, summary=f"variant {case.variant}: {timed.summary}")
+            found[case.variant] = timed
+        return found
+
+    def compile(self, kernel: Kernel) -> Artifact | Failure:
+        """What its toolchain makes of a kernel."""
         toolchain = self.device.toolchains().get(kernel.language)
         if toolchain is None:
             known = ", ".join(sorted(self.device.toolchains()))
             return Failure(Status.INVALID_SOURCE, "source", f"language {kernel.language}: this device compiles {known}")
-        with self.gate.shared():
+        with self.gate.shared(), disk_errors(self.build_dir, "what is compiled"):
             made = toolchain.compile(kernel, self.build_dir, self.settings.compile_timeout)
         if isinstance(made, CompileFailure):
             return Failure(Status.COMPILE_ERROR, "compile", made.summary, made.details)
         return made
+
+    def wait_for_room(self, cases: Sequence[Case], times: int) -> None:
+        """For so many outputs of every case, of every judge: what fails for want of room later is the kernel's doing.
+
+        Raises UserError where there is none for as long as a candidate may run.
+        """
+        reference = self.reference()
+        need = times * self.settings.workers * sum(map(reference.output_bytes, cases)) + _REPORT_BYTES
+        self.server.wait_for_room(need, self.settings.run_timeout)
 
     def _payload(self, kernel: Kernel, reference: Reference) -> dict[str, Any]:
         return {"task": self.task.model_dump_json(), "source": kernel.source, "data": str(reference.inputs)}
 
     def _correct(self, kernel: Kernel, artifact: Artifact, reference: Reference) -> Failure | None:
         payload = self._payload(kernel, reference) | {"cases": [c.name for c in reference.cases]}
+        self.wait_for_room(reference.cases, 2)
         with self.server.job() as job, self.gate.shared():
             outcome = self.server.run(
                 job,
@@ -154,6 +211,8 @@ class Pipeline:
             report = reported(RunReport, outcome, "correctness")
             if isinstance(report, Failure):
                 return report
+            if report.reference is not None:
+                return self.disturbed(report.reference, "correctness")
             told = {c.case: c for c in report.cases}
             raised = failure_of(report, "correctness")
             for case in reference.cases:
@@ -204,30 +263,41 @@ class Pipeline:
         return None
 
     def _time(
-        self, kernel: Kernel, artifact: Artifact, reference: Reference, floor: float | None
+        self,
+        kernel: Kernel,
+        artifact: Artifact,
+        case: Case,
+        timing: TimingSettings,
+        limit: float,
+        floor: float | None,
     ) -> Failure | Measurement:
-        case = reference.cases[0]
+        reference = self.reference()
         payload = self._payload(kernel, reference) | {
             "case": case.name,
-            "timing": self.settings.timing.model_dump(),
+            "timing": timing.model_dump(),
             "floor": floor,
         }
+        self.wait_for_room([case], 1)
         with self.server.job() as job:
             with self.gate.exclusive():
                 outcome = self.server.run(
                     job,
                     "time",
                     payload,
-                    timeout=self.settings.run_timeout,
+                    timeout=limit,
                     memory_gb=self.settings.memory_gb,
                     environment=artifact.environment,
                 )
-            failure = died(outcome, "timing", self.settings.run_timeout)
+            failure = died(outcome, "timing", limit)
             if failure:
+                if failure.status in {Status.TIMEOUT, Status.OUT_OF_MEMORY}:
+                    self.check_reference()
                 return failure
             report = reported(TimingReport, outcome, "timing")
             if isinstance(report, Failure):
                 return report
+            if report.reference is not None:
+                return self.disturbed(report.reference, "timing")
             raised = failure_of(report, "timing")
             if raised:
                 return raised
@@ -237,9 +307,48 @@ class Pipeline:
             failure = self._outputs(case, report.cases[0], outcome.folder, reference, "timing")
             if failure:
                 return failure
-            if not report.plausible(outcome.seconds, self.settings.timing.max_rounds):
+            if not report.plausible(outcome.seconds, timing.max_rounds):
                 return Failure(Status.CHEATING, "timing", "the times reported cannot have been measured in that time")
-        return measurement(samples, derive_seed(self.settings.seed, "bootstrap", kernel.id))
+        return measurement(samples, derive_seed(self.settings.seed, "bootstrap", kernel.id, case.name))
+
+    def disturbed(self, said: str, stage: str) -> Failure:
+        """The verdict where the reference raised beside a candidate. Raises UserError where it does so alone too."""
+        self.check_reference()
+        return Failure(
+            Status.RUNTIME_ERROR,
+            stage,
+            f"the reference raised {said} beside this kernel, and does not alone: the kernel changes what both use",
+        )
+
+    def check_reference(self, *, again: bool = False) -> None:
+        """Time the reference alone, once or `again`, within the limits of a candidate. Raises UserError where that fails.
+
+        A child that holds a candidate is no witness for what its reference did.
+        """
+        if self._reference_was_timed and not again:
+            return
+        reference, limit, memory = self.reference(), self.settings.run_timeout, self.settings.memory_gb
+        payload = {
+            "task": self.task.model_dump_json(),
+            "source": None,
+            "data": str(reference.inputs),
+            "case": reference.cases[0].name,
+            "timing": self.settings.timing.model_dump(),
+        }
+        with self.server.job() as job, self.gate.exclusive():
+            outcome = self.server.run(job, "time", payload, timeout=limit, memory_gb=memory, environment={})
+        failure = died(outcome, "timing", limit)
+        report = None if failure else reported(TimingReport, outcome, "timing")
+        name = f"task {self.task.name}: the reference"
+        if failure and failure.status is Status.TIMEOUT:
+            raise UserError(f"{name} cannot be timed within {limit:g} s: raise evaluation.run_timeout")
+        if failure and failure.status is Status.OUT_OF_MEMORY:
+            raise UserError(f"{name} takes more than {memory:g} GB: raise evaluation.memory_gb")
+        if isinstance(report, TimingReport) and report.reference is not None:
+            raise UserError(f"{name} raised {report.reference}, when called several times")
+        if failure or not isinstance(report, TimingReport):
+            raise UserError(f"{name} cannot be timed: {failure.summary if failure else 'it wrote no result'}")
+        self._reference_was_timed = True
 
     def close(self) -> None:
         self.server.close()

@@ -16,7 +16,9 @@ import torch
 
 from evaluators import tensors
 from evaluators.client import ForkServer
-from evaluators.gate import Gate, gate_folder
+from evaluators.folders import private_folder
+from evaluators.gate import Gate
+from evaluators.scratch import disk_errors, full, scratch_base
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import content_id
@@ -46,6 +48,14 @@ class Reference:
     answers: Path
     cases: tuple[Case, ...]
 
+    def touch(self) -> None:
+        """Keep the data from being forgotten. Raises FileNotFoundError where it is gone."""
+        os.utime(self.inputs.parent)
+
+    def output_bytes(self, case: Case) -> int:
+        """That the outputs of the case take."""
+        return sum((self.answers / f"{case.name}.native{i}").stat().st_size for i in range(len(case.native)))
+
     def answer(self, case: Case, position: int) -> tuple[torch.Tensor, torch.Tensor]:
         """(PyTorch's own result, oracle) of one output."""
         native = tensors.load(case.native[position], self.answers / f"{case.name}.native{position}")
@@ -54,12 +64,9 @@ class Reference:
 
 
 def data_folder() -> Path:
-    base = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
-    folder = base / f"kernelevolve-data-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to another user")
-    return folder
+    base = scratch_base()
+    with disk_errors(base, "a folder"):
+        return private_folder(base, "kernelevolve-data")
 
 
 def reference_of(task: Task, settings: EvaluationSettings, server: ForkServer) -> Reference:
@@ -71,12 +78,13 @@ def reference_of(task: Task, settings: EvaluationSettings, server: ForkServer) -
     final = data_folder() / name
     if not (final / "cases.json").exists():
         _compute(task, settings, server, final)
-    os.utime(final)
     told = json.loads((final / "cases.json").read_text())
     cases = tuple(
         Case(c["case"], c["variant"], c["trial"], tuple(c["native"]), tuple(c["oracle"]), c["structure"]) for c in told
     )
-    return Reference(final / "inputs", final / "answers", cases)
+    found = Reference(final / "inputs", final / "answers", cases)
+    found.touch()
+    return found
 
 
 def _forget_old(folder: Path) -> None:
@@ -89,7 +97,7 @@ def _forget_old(folder: Path) -> None:
 
 def _compute(task: Task, settings: EvaluationSettings, server: ForkServer, final: Path) -> None:
     _forget_old(final.parent)
-    with server.job() as job, Gate(gate_folder()).shared():
+    with server.job() as job, Gate().shared():
         payload = {"task": task.model_dump_json(), "trials": settings.trials}
         outcome = server.run(
             job,
@@ -103,25 +111,36 @@ def _compute(task: Task, settings: EvaluationSettings, server: ForkServer, final
             raise UserError(f"task {task.name}: the reference takes longer than {10 * settings.run_timeout:g} s")
         if outcome.out_of_memory or outcome.signal == 9:
             raise UserError(f"task {task.name}: it does not fit in memory; make the inputs smaller")
+        if outcome.result is None and "No space left on device" in outcome.output:
+            raise full(job.folder.parent, f"the inputs and results of task {task.name}")
         if outcome.result is None:
             last = outcome.output.strip().splitlines()[-1:] or [f"it ended with {outcome.signal_name}"]
             raise UserError(f"task {task.name}: the reference failed: {last[0]}")
         if "error" in outcome.result:
             raise UserError(outcome.result["error"])
-        staged = Path(tempfile.mkdtemp(prefix="new-", dir=final.parent))
+        with disk_errors(final.parent, f"the inputs and results of task {task.name}"):
+            _keep(job.folder, outcome.result["cases"], final)
+
+
+def _keep(made: Path, cases: list[dict[str, Any]], final: Path) -> None:
+    """Move what a child has made to its place, in one step."""
+    staged = Path(tempfile.mkdtemp(prefix="new-", dir=final.parent))
+    try:
         (staged / "inputs").mkdir()
         (staged / "answers").mkdir()
-        for path in job.folder.iterdir():
+        for path in made.iterdir():
             if ".in" in path.name:
                 shutil.move(str(path), staged / "inputs" / path.name)
             elif ".native" in path.name or ".oracle" in path.name:
                 shutil.move(str(path), staged / "answers" / path.name)
-        (staged / "cases.json").write_text(json.dumps(outcome.result["cases"]))
+        (staged / "cases.json").write_text(json.dumps(cases))
         try:
             staged.rename(final)
         except OSError:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(staged)
+            if not final.exists():  # Else another run was faster.
+                raise
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _free_gb() -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, PositiveFloat
 
 from evaluators.timing import Samples
 from kernelevolve.core.evaluation import Status
@@ -40,10 +40,12 @@ class RunReport(_Report):
 
     cases: tuple[CaseReport, ...] = ()
     failure: FailureReport | None = None
+    reference: str | None = None
+    """What the task's own code raised, beside the candidate."""
 
 
 class TimingReport(RunReport):
-    """Of a timing run: without a failure it has samples and one case."""
+    """Of a timing run: with a candidate that did not fail it has samples and one case."""
 
     samples: Samples | None = None
 
@@ -53,3 +55,32 @@ class TimingReport(RunReport):
             return False
         total = math.fsum(self.samples.reference) + math.fsum(self.samples.kernel)
         return math.isfinite(total) and total <= seconds
+
+
+class CompilingReport(_Report):
+    """How torch.compile went."""
+
+    failure: str | None = None
+    note: str = ""
+
+
+class ComparisonReport(_Report):
+    """Of a comparison: times by name (`eager`, `compile`, kernel ids), or what made it fail."""
+
+    times: Mapping[str, tuple[PositiveFloat, ...]] = {}
+    outputs: Mapping[str, tuple[Mapping[str, Any], ...]] = {}
+    failure: FailureReport | None = None
+    reference: str | None = None
+    compiling: CompilingReport = CompilingReport()
+
+    def plausible(self, names: Set[str], seconds: float, rounds: int) -> bool:
+        """Whether these are the times of all of these, taken within so many seconds and rounds."""
+        counts = {len(values) for values in self.times.values()}
+        total = math.fsum(value for values in self.times.values() for value in values)
+        return (
+            self.times.keys() == names
+            and len(counts) == 1
+            and counts <= set(range(1, rounds + 1))
+            and math.isfinite(total)
+            and total <= seconds
+        )

@@ -5,37 +5,53 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayActorError
 
 from devices.registry import get_device
 from evaluators.settings import EvaluationSettings
+from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
+
+if TYPE_CHECKING:
+    from evaluators.pipeline import Pipeline
 
 
 class Judge:
     """One pipeline with its fork server, in a process of its own."""
 
     def __init__(self, task_json: str, device: str, settings_json: str) -> None:
-        from evaluators.pipeline import Pipeline
+        from evaluators.pipeline import Pipeline  # With torch, which the hub does without.
 
         task = Task.model_validate_json(task_json)
-        self._pipeline = Pipeline(task, get_device(device), EvaluationSettings.model_validate_json(settings_json))
-        self._pipeline.server.start()
+        settings = EvaluationSettings.model_validate_json(settings_json)
+        # What a constructor raises arrives as the death of the actor: the first call raises it instead.
+        self._pipeline: Pipeline | UserError
+        try:
+            self._pipeline = Pipeline(task, get_device(device), settings)
+            self._pipeline.server.start()
+        except UserError as error:
+            self._pipeline = error
 
     def warm(self) -> None:
-        self._pipeline.warm()
+        self._ready().warm()
 
     def evaluate(self, kernel_json: str, floor: float | None) -> str:
         kernel = Kernel.model_validate_json(kernel_json)
-        return self._pipeline.evaluate(kernel, floor).model_dump_json()
+        return self._ready().evaluate(kernel, floor).model_dump_json()
 
     def close(self) -> None:
-        self._pipeline.close()
+        if not isinstance(self._pipeline, UserError):
+            self._pipeline.close()
+
+    def _ready(self) -> Pipeline:
+        if isinstance(self._pipeline, UserError):
+            raise self._pipeline
+        return self._pipeline
 
 
 class Hub:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,7 +36,7 @@ class ClusterSettings(Record):
 def ray_session(settings: ClusterSettings) -> Iterator[None]:
     """Ray for the length of the block. One that runs in this process already is used and left running.
 
-    Raises UserError where the cluster cannot be joined.
+    Raises UserError where the cluster cannot be joined, and where the path of the temporary folder is too long for Ray.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -54,14 +55,21 @@ def ray_session(settings: ClusterSettings) -> Iterator[None]:
                 f"cannot join the Ray cluster at {address} (cluster.address or {ADDRESS_VARIABLE}): {reason}"
             ) from error
     else:
-        ray.init(
-            address="local",
-            num_cpus=settings.cpus,
-            object_store_memory=settings.object_store_mb << 20,
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
+        try:
+            ray.init(
+                address="local",
+                num_cpus=settings.cpus,
+                object_store_memory=settings.object_store_mb << 20,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+        except OSError as error:
+            if "AF_UNIX path length" not in str(error):
+                raise
+            raise UserError(
+                f"Ray's sockets would lie too deep in {tempfile.gettempdir()}: set TMPDIR to a shorter path"
+            ) from error
     try:
         yield
     finally:

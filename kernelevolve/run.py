@@ -14,6 +14,7 @@ from pathlib import Path
 
 import ray
 import yaml
+from ray.exceptions import RayError
 from rich.console import Console
 
 from devices.base import Device
@@ -160,7 +161,7 @@ class _Run:
                     self.folder.create(config.dump(self.settings), self.task)
                 self.seconds["start"] = time.monotonic() - begin
                 interrupted, progress, finalists = self._search(view, device, operator, service)
-            comparison = None
+            comparison: Comparison | str = "the run was interrupted"
             if not interrupted:
                 try:
                     comparison = self._compare(view, device, finalists)
@@ -201,22 +202,24 @@ class _Run:
             finalists = archipelago.best(self.settings.final.candidates)
         return interrupted, progress, finalists
 
-    def _compare(self, view: LiveView, device: Device, finalists: list[tuple[Node, Kernel]]) -> Comparison | None:
+    def _compare(self, view: LiveView, device: Device, finalists: list[tuple[Node, Kernel]]) -> Comparison | str:
+        """What was measured, or why nothing was: what the search found is kept in any case."""
         if not finalists:
-            return None
+            return "no kernel was proven correct"
         view.stage(f"measuring the best {len(finalists)} against eager and torch.compile")
         begin = time.monotonic()
-        compared: Comparison = ask(
-            ray.remote(_compare)
-            .options(num_cpus=0, max_retries=1)
-            .remote(
-                self.task,
-                [kernel for _, kernel in finalists],
-                device.name,
-                self.settings.evaluation,
-                self.settings.final.compile,
-            )
+        arguments = (
+            self.task,
+            [kernel for _, kernel in finalists],
+            device.name,
+            self.settings.evaluation,
+            self.settings.final.compile,
         )
+        compared: Comparison | str
+        try:
+            compared = ask(ray.remote(_compare).options(num_cpus=0, max_retries=1).remote(*arguments))
+        except (UserError, RayError) as error:
+            compared = str(error).strip().splitlines()[-1]
         self.seconds["final"] = time.monotonic() - begin
         return compared
 
@@ -225,7 +228,7 @@ class _Run:
         device: Device,
         progress: Progress,
         finalists: list[tuple[Node, Kernel]],
-        comparison: Comparison | None,
+        comparison: Comparison | str,
         state: str,
     ) -> Summary:
         best = _winner(finalists, comparison)
@@ -237,6 +240,8 @@ class _Run:
             state=state,
             stop=progress.reason or "interrupted",
             best=best,
+            final_note=comparison if isinstance(comparison, str) else "",
+            dropped={} if isinstance(comparison, str) else comparison.failures,
             evaluations=count_by_status({f"status.{s}": n for s, n in progress.statuses.items()}),
             nodes=progress.nodes,
             seconds={**self.seconds, "search": progress.spent.seconds},
@@ -250,28 +255,30 @@ class _Run:
         return summary
 
 
-def _winner(finalists: list[tuple[Node, Kernel]], comparison: Comparison | None) -> Best | None:
-    """The best of the last measurement; of the search where there was none, or where none came through it."""
-    nodes = {kernel.id: node for node, kernel in finalists}
-    if comparison is not None and comparison.finalists:
-        first = comparison.finalists[0]
-        node = nodes[first.kernel_id]
-        return _best(node, first.over_eager, "final").model_copy(
-            update={"speedup_over_compile": first.over_compile, "compile_note": comparison.compile_note}
-        )
-    if comparison is not None or not finalists:
+def _winner(finalists: list[tuple[Node, Kernel]], comparison: Comparison | str) -> Best | None:
+    """The best of the last measurement, None where none came through it; the best of the search where it was not made."""
+    if isinstance(comparison, str):
+        if not finalists:
+            return None
+        node = finalists[0][0]
+        measured = node.evaluation.measurement
+        return _best(node, measured, "search", f"not measured: {comparison}") if measured else None
+    if not comparison.finalists:
         return None
-    node = finalists[0][0]
-    measured = node.evaluation.measurement
-    return _best(node, measured, "search") if measured else None
+    first = comparison.finalists[0]
+    node = next(node for node, kernel in finalists if kernel.id == first.kernel_id)
+    return _best(node, first.over_eager, "final", comparison.compile_note).model_copy(
+        update={"speedup_over_compile": first.over_compile, "variants": first.variants}
+    )
 
 
-def _best(node: Node, measured: Measurement, how: str) -> Best:
+def _best(node: Node, measured: Measurement, how: str, compile_note: str) -> Best:
     return Best(
         node=node.id,
         kernel_id=node.kernel_id,
         speedup=measured.speedup,
         speedup_over_compile=None,
+        compile_note=compile_note,
         eager_seconds=measured.reference_seconds,
         kernel_seconds=measured.kernel_seconds,
         measured=how,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import resource
@@ -131,7 +132,7 @@ def _build(
         return None
     # The words alone prove nothing: a kernel can print them with #error.
     if "No space left on device" in text and shutil.disk_usage(folder).free < _FULL_DISK_BYTES:
-        raise OSError(f"no space left to compile in {folder.parent}")
+        raise OSError(errno.ENOSPC, "no space left to compile", str(folder.parent))
     return _failure(text, source, code)
 
 

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     from devices.registry import get_device
     from evaluators.local import evaluate_locally
     from kernelevolve.core.kernel import Kernel
-    from kernelevolve.report.summary import ratio_text
+    from kernelevolve.report.summary import ratio_text, variant_json, variants_text
 
     language = "cpp" if "CPP_SOURCE" in source else "python"
     kernel = Kernel(source=source, language=language)
@@ -44,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
             "status": str(verdict.status),
             "speedup": speedup.value if speedup else None,
             "speedup_interval": [speedup.low, speedup.high] if speedup else None,
+            "variants": {name: variant_json(timed) for name, timed in verdict.variants.items()},
             "diagnosis": verdict.diagnosis.model_dump() if verdict.diagnosis else None,
             "seconds": dict(verdict.seconds),
         }
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if verdict.speedup:
         print(f"{verdict.status}: {ratio_text(verdict.speedup)} over eager")
+        if verdict.variants:
+            print(f"variants: {variants_text(verdict.variants)}")
     elif verdict.diagnosis:
         print(f"{verdict.status} ({verdict.diagnosis.stage}): {verdict.diagnosis.summary}")
         if verdict.diagnosis.details:

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kernelevolve.core.evaluation import Ratio, Status
+from kernelevolve.core.evaluation import Measurement, Ratio, Status
 from kernelevolve.core.record import Record
 
 FORMAT = 1
@@ -32,6 +32,8 @@ class Best(Record):
     """Per call, of the same measurement as `speedup`."""
     measured: str
     """`final`: again and more precisely after the search, against eager and torch.compile. `search`: while searching."""
+    variants: Mapping[str, Measurement] = {}
+    """Over eager, of the task's further inputs by name, where they were measured."""
     note: str = ""
     """What its operator did last, for a person."""
 
@@ -48,7 +50,11 @@ class Summary(Record):
     stop: str
     """The rule that ended it, in words."""
     best: Best | None
-    """None while no kernel was proven correct."""
+    """None while no kernel was proven correct, and where none came through the last measurement."""
+    final_note: str = ""
+    """Why the last measurement was not made; empty where it was."""
+    dropped: Mapping[str, str] = {}
+    """Kernel id -> why it failed in the last measurement."""
     evaluations: Mapping[str, int]
     """Distinct kernels by status; every status is there."""
     nodes: int
@@ -74,13 +80,30 @@ class Summary(Record):
                 "eager_seconds": self.best.eager_seconds,
                 "kernel_seconds": self.best.kernel_seconds,
                 "measured": self.best.measured,
+                "variants": {name: variant_json(timed) for name, timed in self.best.variants.items()},
                 "kernel": "best/kernel.py",
                 "kernel_id": self.best.kernel_id,
                 "node": self.best.node,
                 "note": self.best.note,
             }
-        plain = self.model_dump(mode="json", exclude={"best"})
-        return {"format": FORMAT, **plain, "best": best}
+        plain = self.model_dump(mode="json", exclude={"best", "final_note", "dropped"})
+        final = {"note": self.final_note, "dropped": dict(self.dropped)}
+        return {"format": FORMAT, **plain, "best": best, "final": final}
+
+
+def variant_json(timed: Measurement) -> dict[str, Any]:
+    """One entry of `variants` in `run.json` and in `kernelevolve evaluate --json`."""
+    return {
+        "speedup": timed.speedup.value,
+        "speedup_interval": [timed.speedup.low, timed.speedup.high],
+        "eager_seconds": timed.reference_seconds,
+        "kernel_seconds": timed.kernel_seconds,
+    }
+
+
+def variants_text(variants: Mapping[str, Measurement]) -> str:
+    """`rows_37 2.10x (2.05 to 2.16), rows_1000 ...`."""
+    return ", ".join(f"{name} {ratio_text(timed.speedup)}" for name, timed in variants.items())
 
 
 def count_by_status(statistics: Mapping[str, float]) -> dict[str, int]:
@@ -101,12 +124,21 @@ def table(summary: Summary, folder: Path) -> RenderableType:
     result.add_column("over torch.compile", justify="right", no_wrap=True)
     result.add_column("kernels", justify="right")
     result.add_column("time", justify="right")
+    notes = [f"dropped in the last measurement: {kernel}: {why}" for kernel, why in summary.dropped.items()]
+    if summary.final_note and summary.best is not None:
+        notes.append(f"no last measurement: {summary.final_note}")
     kernels = str(sum(summary.evaluations.values()))
     time = f"{sum(summary.seconds.get(phase, 0.0) for phase in ('start', 'search', 'final')):.0f} s"
     best = summary.best
     if best is None:
-        result.add_row(summary.task, "none is correct yet", "-", kernels, time)
-        return result
+        nothing = "none came through" if summary.dropped else "none is correct yet"
+        result.add_row(summary.task, nothing, "-", kernels, time)
+        return Group(result, *(Text(note, overflow="fold") for note in notes))
     over_compile = ratio_text(best.speedup_over_compile) if best.speedup_over_compile else "not measured"
     result.add_row(summary.task, ratio_text(best.speedup), over_compile, kernels, time)
-    return Group(result, Text(f"best kernel: {folder / 'best' / 'kernel.py'}", overflow="fold"))
+    if best.speedup_over_compile is None and best.compile_note:
+        notes.insert(0, f"over torch.compile: {best.compile_note}")
+    if best.variants:
+        notes.insert(0, f"variants over eager: {variants_text(best.variants)}")
+    notes.append(f"best kernel: {folder / 'best' / 'kernel.py'}")
+    return Group(result, *(Text(note, overflow="fold") for note in notes))

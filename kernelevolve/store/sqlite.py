@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from kernelevolve.store.objects import ObjectStore, disk_errors, full_disk
 from kernelevolve.store.schema import connect
 
 _PAGE = 1000
+_INDEX_BYTES = 1 << 16
 
 
 class SqliteStore(GraphStore):
@@ -225,7 +227,10 @@ class SqliteStore(GraphStore):
         try:
             yield
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+            code = error.sqlite_errorcode & 0xFF
+            # The shared-memory index of the log reports a full disk as an input/output error.
+            starved = code == sqlite3.SQLITE_IOERR and shutil.disk_usage(self._folder).free < _INDEX_BYTES
+            if code == sqlite3.SQLITE_FULL or starved:
                 raise full_disk(self._folder, str(error)) from error
             raise
 

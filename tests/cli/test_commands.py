@@ -31,6 +31,10 @@ def get_inputs():
 
 def get_init_inputs():
     return []
+
+
+def get_input_variants():
+    return {"rows_3": [torch.randn(3, 512)]}
 '''
 
 
@@ -144,11 +148,17 @@ def test_a_run_finds_a_faster_kernel_that_runs_alone_and_can_go_on(task: Path) -
     assert (
         summary["best"]["speedup_interval"][0] <= summary["best"]["speedup"] <= summary["best"]["speedup_interval"][1]
     )
+    assert set(summary["best"]["variants"]) == {"rows_3"}
+    assert "variants over eager: rows_3" in done.stdout
+    assert summary["best"]["compile_note"] == "not asked for"
+    assert summary["final"] == {"note": "", "dropped": {}}
     again = call("run", f"task={task}", *words)
     assert again.returncode == 2
     assert "resume" in again.stderr
     judged = json.loads(call("evaluate", str(task), str(folder / "best" / "kernel.py"), "--json").stdout)
     assert judged["status"] == "ok"
+    low, high = judged["variants"]["rows_3"]["speedup_interval"]
+    assert low <= judged["variants"]["rows_3"]["speedup"] <= high
     more = call("resume", str(folder), "budget.evaluations=9")
     assert more.returncode == 0, more.stderr
     assert sum(json.loads((folder / "run.json").read_text())["evaluations"].values()) == 9

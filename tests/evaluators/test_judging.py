@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 
 from evaluators import tensors
 from evaluators.correctness import compare
-from evaluators.gate import Gate
+from evaluators.folders import private_folder
+from evaluators.gate import Gate, gate_folder
 from evaluators.settings import TimingSettings
 from evaluators.statistics import ratio_interval
 from evaluators.timing import time_many, time_pair
@@ -176,3 +179,40 @@ def test_measuring_is_alone(tmp_path: Path) -> None:
         events.append("measured")
     thread.join()
     assert events == ["measured", "shared"]
+
+
+def test_long_calls_get_fewer_rounds_instead_of_no_end() -> None:
+    watch = Watch()
+    settings = SETTINGS.model_copy(update={"min_rounds": 40, "max_rounds": 100, "max_seconds": 2.0})
+    times = time_many({"a": watch.call(lambda: 1.0), "b": watch.call(lambda: 2.0)}, settings, watch)
+    assert len(times["a"]) == len(times["b"]) == 2
+
+
+def test_a_folder_of_another_user_is_left_alone(tmp_path: Path) -> None:
+    mine = private_folder(tmp_path, "k")
+    assert stat.S_IMODE(mine.stat().st_mode) == 0o700
+    assert private_folder(tmp_path, "k") == mine
+    mine.rename(tmp_path / "elsewhere")
+    (tmp_path / mine.name).symlink_to(tmp_path / "elsewhere")
+    second = private_folder(tmp_path, "k")
+    assert second.name == f"{mine.name}-1"
+    assert private_folder(tmp_path, "k") == second
+    second.chmod(0o777)
+    assert stat.S_IMODE(private_folder(tmp_path, "k").stat().st_mode) == 0o700
+    if os.getuid() == 0:
+        os.chown(second, 12345, 12345)
+        assert private_folder(tmp_path, "k").name == f"{mine.name}-2"
+
+
+def test_every_process_of_a_user_comes_to_the_same_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = gate_folder()
+    for name in ("XDG_RUNTIME_DIR", "TMPDIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert gate_folder() == here
+
+
+def test_a_gate_whose_folder_was_cleared_away_is_made_again(tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    with gate.exclusive():
+        assert sorted(path.name for path in (tmp_path / "gate").iterdir()) == ["machine", "turnstile"]

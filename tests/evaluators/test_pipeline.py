@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 
 import psutil
@@ -154,9 +155,20 @@ def test_nothing_is_left_on_disk(settings: EvaluationSettings) -> None:
     made.evaluate(python_kernel("os.kill(os.getpid(), 9)"))
     scratch, builds = made.server._base, made.build_dir
     assert list(scratch.iterdir()) == []
+    begin = time.monotonic()
     made.close()
+    assert time.monotonic() - begin < 3.0, "the fork server did not end by itself"
     assert not scratch.exists()
     assert not builds.exists()
+
+
+def test_data_that_another_run_cleared_away_is_computed_again(settings: EvaluationSettings) -> None:
+    made = Pipeline(Task(name="cleared", source=TASK.source, seed=77), get_device("cpu"), settings)
+    shutil.rmtree(made.reference().inputs.parent)
+    assert made.evaluate(python_kernel(RIGHT)).status is Status.OK
+    os.utime(made.reference().inputs.parent, (0, 0))
+    assert made.reference().inputs.parent.stat().st_mtime > time.time() - 60, "in use, so it is not old"
+    made.close()
 
 
 def test_secrets_do_not_reach_a_candidate(settings: EvaluationSettings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +186,31 @@ def test_a_dead_fork_server_is_replaced(pipeline: Pipeline) -> None:
     os.kill(server.pid, 9)
     server.wait()
     assert pipeline.evaluate(python_kernel("return x")).status is Status.WRONG_RESULT
+
+
+def test_a_reference_that_raises_when_timed_is_the_tasks_fault(settings: EvaluationSettings) -> None:
+    count = "self.calls = getattr(self, 'calls', 0) + 1; assert self.calls < 4, 'worn out'"
+    worn = Task(name="worn", source=TASK.source.replace(RIGHT, f"{count}\n        {RIGHT}"))
+    made = Pipeline(worn, get_device("cpu"), settings)
+    with pytest.raises(UserError, match="task worn: the reference raised AssertionError: worn out"):
+        made.evaluate(python_kernel(RIGHT))
+    made.close()
+
+
+def test_a_reference_too_slow_to_be_timed_is_the_tasks_fault(settings: EvaluationSettings) -> None:
+    slow = Task(name="slow", source=TASK.source.replace(RIGHT, f"__import__('time').sleep(0.3)\n        {RIGHT}"))
+    made = Pipeline(slow, get_device("cpu"), settings.model_copy(update={"run_timeout": 1.0}))
+    with pytest.raises(UserError, match=r"raise evaluation\.run_timeout"):
+        made.evaluate(python_kernel(RIGHT))
+    made.close()
+
+
+def test_a_kernel_that_breaks_the_reference_beside_it_is_blamed(pipeline: Pipeline) -> None:
+    spoil = "os.path.exists('case0.out0') or delattr(torch.nn.functional, 'silu')"
+    forward = f"r = x * torch.sigmoid(x) * y * self.scale\n        {spoil}\n        return r"
+    verdict = pipeline.evaluate(python_kernel(forward))
+    assert verdict.status is Status.RUNTIME_ERROR
+    assert "beside this kernel, and does not alone" in told(verdict)
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,26 @@ import time
 import pytest
 import ray
 
+from evaluators.base import Evaluator
 from evaluators.service import EvaluationService
 from evaluators.settings import EvaluationSettings
-from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation, Status
 from kernelevolve.core.task import Task
+from tests.conformance.evaluator import EvaluatorConformance
 
 from .conftest import TASK, python_kernel
 
 RIGHT = "return torch.nn.functional.silu(x) * y * self.scale"
+
+
+@pytest.mark.usefixtures("ray_cluster")
+class TestEvaluationService(EvaluatorConformance):
+    def open(self, task: Task, settings: EvaluationSettings) -> Evaluator:
+        return EvaluationService.start(task, "cpu", settings)
+
+    def close(self, evaluator: Evaluator) -> None:
+        assert isinstance(evaluator, EvaluationService)
+        evaluator.close()
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -32,16 +43,6 @@ def test_kernels_are_judged_side_by_side_and_none_twice_at_a_time(settings: Eval
     assert right.status is Status.OK
     assert wrong.status is Status.WRONG_RESULT
     assert again == right
-    service.close()
-
-
-@pytest.mark.usefixtures("ray_cluster")
-def test_a_task_at_fault_is_told_as_such(settings: EvaluationSettings) -> None:
-    service = EvaluationService.start(
-        Task(name="broken", source=TASK.source.replace("* y", "* nothing")), "cpu", settings
-    )
-    with pytest.raises(UserError, match="nothing"):
-        ray.get(service.warm())
     service.close()
 
 

@@ -85,7 +85,9 @@ def best(over_compile: Ratio | None) -> Best:
         speedup_over_compile=over_compile,
         eager_seconds=3.21e-3,
         kernel_seconds=1e-3,
+        compile_note="" if over_compile else "torch.compile failed: SIGSEGV",
         measured="final",
+        variants={"rows_37": MEASURED.model_copy(update={"speedup": Ratio(value=1.5, low=1.4, high=1.6)})},
     )
 
 
@@ -128,16 +130,27 @@ def test_quiet_says_nothing() -> None:
 @pytest.mark.parametrize("width", [72, 120])
 def test_the_table_holds_the_result(width: int) -> None:
     text = drawn(table(summary(best(Ratio(value=1.4, low=1.35, high=1.44))), Path("runs/x")), width)
-    for part in ("3.21x (3.10 to 3.33)", "1.40x (1.35 to 1.44)", "75 s"):
+    for part in ("3.21x (3.10 to 3.33)", "1.40x (1.35 to 1.44)", "75 s", "rows_37 1.50x (1.40 to 1.60)"):
         assert part in text
     assert "runs/x/best/kernel.py" in "".join(text.split())
 
 
 def test_what_was_not_measured_is_said() -> None:
     assert "not measured" in drawn(table(summary(best(None)), Path("r")))
+    assert "torch.compile failed: SIGSEGV" in drawn(table(summary(best(None)), Path("r")))
     nothing = drawn(table(summary(None), Path("r")))
     assert "none is correct yet" in nothing
     assert "kernel.py" not in nothing
+
+
+def test_who_was_dropped_at_the_end_is_said() -> None:
+    lossy = summary(None).model_copy(update={"dropped": {"abc": "ended by SIGSEGV"}})
+    text = drawn(table(lossy, Path("r")))
+    assert "none came through" in text
+    assert "abc: ended by SIGSEGV" in text
+    assert lossy.to_json()["final"] == {"note": "", "dropped": {"abc": "ended by SIGSEGV"}}
+    skipped = summary(best(None)).model_copy(update={"final_note": "the machine broke"})
+    assert "no last measurement: the machine broke" in drawn(table(skipped, Path("r")))
 
 
 def test_run_json_keeps_its_names() -> None:
@@ -146,6 +159,9 @@ def test_run_json_keeps_its_names() -> None:
     assert data["best"]["speedup"] == 3.21
     assert data["best"]["speedup_interval"] == [3.1, 3.33]
     assert data["best"]["speedup_over_compile"] is None
+    assert data["best"]["compile_note"] == "torch.compile failed: SIGSEGV"
+    assert data["best"]["variants"]["rows_37"]["speedup"] == 1.5
+    assert data["best"]["variants"]["rows_37"]["speedup_interval"] == [1.4, 1.6]
     assert set(data["evaluations"]) == {str(status) for status in Status}
     assert data["evaluations"]["ok"] == 5
     assert summary(None).to_json()["best"] is None

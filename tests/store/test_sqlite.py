@@ -153,3 +153,16 @@ def test_a_full_disk_keeps_what_was_inserted(small_disk: Path) -> None:
     store.insert([make_entry(count)])
     assert [node.step for node in store.log(0)] == list(range(count + 1))
     store.close()
+
+
+@pytest.mark.parametrize("room", [8, 20, 40, 60])
+def test_no_room_for_a_new_database_is_a_full_disk(small_disk: Path, room: int) -> None:
+    """What SQLite makes of that depends on which of its files comes to be too long."""
+    filling = small_disk / "filling"
+    filling.write_bytes(bytes((1 << 20) - (room << 10)))
+    with pytest.raises(UserError, match="is full"):
+        SqliteStore(small_disk / "run").insert([make_entry(0)])
+    filling.unlink()
+    store = SqliteStore(small_disk / "run")
+    store.insert([make_entry(0)])
+    store.close()

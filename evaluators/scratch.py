@@ -1,0 +1,54 @@
+"""Where inputs and results pass between processes: in memory, where the system has a folder for that, which may be small."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kernelevolve.core.errors import UserError
+
+_SHARED_MEMORY = Path("/dev/shm")
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_MIB = 1 << 20
+
+
+def scratch_base() -> Path:
+    """`/dev/shm`, or the temporary folder where there is none."""
+    return _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir())
+
+
+def full(folder: Path, what: str) -> UserError:
+    """The error for a folder that has no room for something of ours."""
+    shared = folder.is_relative_to(_SHARED_MEMORY)
+    usage = shutil.disk_usage(folder)
+    place = f"{_SHARED_MEMORY if shared else folder} ({usage.free / _MIB:.1f} of {usage.total / _MIB:.1f} MiB free)"
+    enlarge = ", or enlarge it: mount -o remount,size=4G /dev/shm, docker run --shm-size=4g" if shared else ""
+    return UserError(f"no room in {place} for {what}: make room there{enlarge}")
+
+
+@contextmanager
+def disk_errors(folder: Path, what: str) -> Iterator[None]:
+    """Turn "no space left", from a write of ours below `folder`, into a `UserError` that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise full(folder, what) from error
+
+
+def wait_for_room(folder: Path, need: int, what: str, patience: float) -> None:
+    """Return once `need` bytes are free. Raises UserError where they are not within `patience` seconds.
+
+    Another candidate's child may have filled the folder; what it wrote goes when its time is up.
+    """
+    deadline = time.monotonic() + patience
+    while shutil.disk_usage(folder).free < need:
+        if time.monotonic() >= deadline:
+            raise full(folder, f"{what}, which takes {need / _MIB:.1f} MiB")
+        time.sleep(0.05)

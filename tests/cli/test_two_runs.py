@@ -1,0 +1,102 @@
+"""Two runs of one user at the same time on one machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TASK = """import torch
+
+
+class Model(torch.nn.Module):
+    def forward(self, x):
+        return torch.nn.functional.gelu(x) * 2.0
+
+
+def get_inputs():
+    return [torch.randn(64, 512)]
+"""
+HOLDER = """
+import sys, time
+from evaluators.gate import Gate
+with Gate().exclusive():
+    print("measuring", flush=True)
+    sys.stdin.readline()
+    print(time.monotonic(), flush=True)
+"""
+WAITER = """
+import time
+from evaluators.gate import Gate
+with Gate().exclusive():
+    print(time.monotonic(), flush=True)
+"""
+
+
+def begin(folder: Path, environment: dict[str, str], *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_measuring_excludes_another_process_with_another_environment(tmp_path: Path) -> None:
+    """As in another session, or another job of a scheduler, which have temporary folders of their own."""
+    holder = begin(tmp_path, {}, "-c", HOLDER)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "measuring\n"
+    waiter = begin(tmp_path, {"TMPDIR": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}, "-c", WAITER)
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiter.wait(1.0)
+    released, _ = holder.communicate("go\n", timeout=30)
+    taken, error = waiter.communicate(timeout=30)
+    assert float(taken) > float(released), error
+
+
+def test_two_runs_at_once_both_finish_with_right_results(tmp_path: Path) -> None:
+    (tmp_path / "task.py").write_text(TASK)
+    words = [
+        "task=task.py",
+        "budget.evaluations=4",
+        "final.compile=false",
+        "evaluation.final.max_seconds=0.5",
+        "final.candidates=2",
+    ]
+    command = ["-m", "kernelevolve", "run", *words]
+    with tempfile.TemporaryDirectory(dir="/tmp") as other:  # Ray takes no long path.
+        environments = {"a": {}, "b": {"TMPDIR": other}}
+        runs = [begin(tmp_path, env, *command, f"run.dir={name}") for name, env in environments.items()]
+        for run in runs:
+            _, error = run.communicate(timeout=110)
+            assert (run.returncode, error) == (0, "")
+    for name in ("a", "b"):
+        summary = json.loads((tmp_path / name / "run.json").read_text())
+        assert sum(summary["evaluations"].values()) == 4
+        assert summary["evaluations"]["ok"] >= 2
+        assert summary["best"]["measured"] == "final"
+        assert summary["final"] == {"note": "", "dropped": {}}
+        low, high = summary["best"]["speedup_interval"]
+        assert low <= summary["best"]["speedup"] <= high
+
+
+def test_a_temporary_folder_that_ray_cannot_use_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "task.py").write_text(TASK)
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    run = begin(tmp_path, {"TMPDIR": str(long)}, "-m", "kernelevolve", "run", "task=task.py", "run.dir=run")
+    _, error = run.communicate(timeout=60)
+    assert run.returncode == 2
+    assert len(error.splitlines()) == 1
+    assert "TMPDIR" in error
+    assert not (tmp_path / "run").exists()

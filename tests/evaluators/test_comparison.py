@@ -1,0 +1,158 @@
+"""The last measurement, with finalists and references that fail in it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from devices.registry import get_device
+from evaluators.client import ForkServer, Outcome
+from evaluators.comparison import Comparison, compare_finalists
+from evaluators.gate import Gate
+from evaluators.settings import EvaluationSettings, TimingSettings
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.task import Task
+
+from .conftest import TASK, python_kernel
+
+RIGHT = "return torch.nn.functional.silu(x) * y * self.scale"
+GOOD = python_kernel(RIGHT)
+OTHER = python_kernel("return x * torch.sigmoid(x) * y * self.scale")
+TIMED = "self.calls = getattr(self, 'calls', 0) + 1\n        if self.calls > 2: "
+"""The body of forward goes on in a timed call only: here each child calls once before."""
+
+
+ENDLESS = "n = 0\n        while torch.compiler.is_compiling() and n < {}: n += 1"
+"""Takes its time in torch.compile's tracing, and none in the code that comes out of it."""
+
+
+@pytest.fixture(scope="module")
+def quick(settings: EvaluationSettings) -> EvaluationSettings:
+    final = TimingSettings(
+        warmup_calls=1, block_seconds=0.001, min_rounds=4, max_rounds=6, target_interval=0.05, max_seconds=0.2
+    )
+    return settings.model_copy(update={"run_timeout": 1.0, "final": final, "compile_reference_timeout": 40.0})
+
+
+def compared(
+    kernels: list[Kernel], settings: EvaluationSettings, task: Task = TASK, compiled: bool = False
+) -> Comparison:
+    return compare_finalists(task, kernels, get_device("cpu"), settings, with_compile=compiled)
+
+
+def test_every_finalist_is_measured_against_both_and_the_best_in_its_variants(quick: EvaluationSettings) -> None:
+    found = compared([GOOD, OTHER], quick, compiled=True)
+    assert {f.kernel_id for f in found.finalists} == {GOOD.id, OTHER.id}
+    assert found.failures == {}
+    assert all(f.over_compile is not None for f in found.finalists)
+    assert found.compile_over_eager is not None
+    assert found.compile_note.startswith("compiled in")
+    cache = Path(tempfile.gettempdir()) / f"kernelevolve-inductor-{os.getuid()}"
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    assert any(cache.iterdir())
+    first, second = found.finalists
+    assert first.over_eager.speedup.value >= second.over_eager.speedup.value
+    assert set(first.variants) == {"short"}
+    short = first.variants["short"]
+    assert short.speedup.low <= short.speedup.value <= short.speedup.high
+    assert short.rounds >= quick.final.min_rounds
+    assert short.reference_seconds < first.over_eager.reference_seconds, "three rows take less than 512"
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (f"{TIMED}os.kill(os.getpid(), 11)\n        {RIGHT}", "SIGSEGV"),
+        (f"{TIMED}os.kill(os.getppid(), 9)\n        {RIGHT}", "ended the process"),
+        (f"{TIMED}time.sleep(99)\n        {RIGHT}", "not done after"),
+        ("time.sleep(99)", "not done after"),
+        (f"{TIMED}raise ValueError('tired')\n        {RIGHT}", "tired"),
+        (f"{TIMED}return x\n        {RIGHT}", "a timed call"),
+        (f"{TIMED}return 'x'\n        {RIGHT}", "no tensor"),
+        (f"{TIMED}open('result.json', 'w').write('{{}}'); os._exit(0)\n        {RIGHT}", "cannot have been measured"),
+        (
+            f"{TIMED}torch.nn.functional.__dict__.pop('silu', None)\n        return x * torch.sigmoid(x) * y * self.scale",
+            "both use",
+        ),
+    ],
+)
+def test_a_finalist_that_fails_is_dropped_alone(quick: EvaluationSettings, bad: str, why: str) -> None:
+    spoiler = python_kernel(bad, "import time")
+    found = compared([spoiler, GOOD], quick)
+    assert [f.kernel_id for f in found.finalists] == [GOOD.id]
+    assert set(found.failures) == {spoiler.id}
+    assert why in found.failures[spoiler.id]
+    assert set(found.finalists[0].variants) == {"short"}
+
+
+def test_a_finalist_that_fails_in_a_variant_gives_way_to_the_next(quick: EvaluationSettings) -> None:
+    count = "self.calls = getattr(self, 'calls', 0) + 1; assert len(x) > 3 or self.calls < 3, 'worn out'"
+    spoiler = python_kernel(f"{count}\n        {RIGHT}")
+    slower = python_kernel(f"[torch.sigmoid(x) for _ in range(20)]\n        {RIGHT}")
+    found = compared([spoiler, slower], quick)
+    assert [f.kernel_id for f in found.finalists] == [slower.id]
+    assert "variant short" in found.failures[spoiler.id]
+    assert "worn out" in found.failures[spoiler.id]
+    assert set(found.finalists[0].variants) == {"short"}
+
+
+def test_nothing_is_left_where_every_finalist_fails(quick: EvaluationSettings) -> None:
+    found = compared([python_kernel("os._exit(3)"), python_kernel("return None.x")], quick)
+    assert found.finalists == ()
+    assert len(found.failures) == 2
+
+
+@pytest.mark.parametrize(
+    ("trap", "why"),
+    [
+        ("__import__('os').stat('/not/for/compilers')", "/not/for/compilers"),
+        ("__import__('os').kill(__import__('os').getpid(), 11)", "SIGSEGV"),
+        ("n = 0\n            while True: n += 1", "not done after 4 s"),
+    ],
+)
+def test_where_torch_compile_fails_the_note_says_why(quick: EvaluationSettings, trap: str, why: str) -> None:
+    trapped = Task(
+        name="trapped",
+        source=TASK.source.replace(RIGHT, f"if torch.compiler.is_compiling():\n            {trap}\n        {RIGHT}"),
+    )
+    settings = quick.model_copy(update={"compile_reference_timeout": 4.0 if "4 s" in why else 40.0})
+    found = compared([GOOD], settings, trapped, compiled=True)
+    assert found.compile_note.startswith("torch.compile failed: ")
+    assert why in found.compile_note
+    assert found.compile_over_eager is None
+    assert [f.over_compile for f in found.finalists] == [None]
+
+
+def test_a_reference_that_cannot_be_timed_is_the_tasks_fault(quick: EvaluationSettings) -> None:
+    worn = TASK.source.replace(RIGHT, f"self.n = getattr(self, 'n', 0) + 1; assert self.n < 5, 'worn'\n        {RIGHT}")
+    with pytest.raises(UserError, match="the reference raised AssertionError: worn"):
+        compared([GOOD, OTHER], quick, Task(name="worn", source=worn))
+
+
+def test_compiling_holds_no_lock_and_measuring_does(quick: EvaluationSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All the time that the reference compiles, others can measure."""
+    slow = TASK.source.replace(RIGHT, f"{ENDLESS.format(8_000)}\n        {RIGHT}")
+    waited: list[float] = []
+    run = ForkServer.run
+
+    def watched(self: ForkServer, job: object, kind: str, *rest: object, **named: object) -> Outcome:
+        if kind == "compare":
+            threading.Timer(0.5, wait_for_the_gate).start()
+        return run(self, job, kind, *rest, **named)  # type: ignore[arg-type]
+
+    def wait_for_the_gate() -> None:
+        begin = time.monotonic()
+        with Gate().exclusive():
+            waited.append(time.monotonic() - begin)
+
+    monkeypatch.setattr(ForkServer, "run", watched)
+    compared([GOOD], quick, Task(name="slow", source=slow), compiled=True)
+    assert waited
+    assert waited[0] < 1.0

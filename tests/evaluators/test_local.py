@@ -1,0 +1,19 @@
+"""The evaluator without Ray."""
+
+from __future__ import annotations
+
+from devices.registry import get_device
+from evaluators.base import Evaluator
+from evaluators.local import LocalEvaluator
+from evaluators.settings import EvaluationSettings
+from kernelevolve.core.task import Task
+from tests.conformance.evaluator import EvaluatorConformance
+
+
+class TestLocalEvaluator(EvaluatorConformance):
+    def open(self, task: Task, settings: EvaluationSettings) -> Evaluator:
+        return LocalEvaluator(task, get_device("cpu"), settings)
+
+    def close(self, evaluator: Evaluator) -> None:
+        assert isinstance(evaluator, LocalEvaluator)
+        evaluator.close()
