@@ -261,7 +261,7 @@ def _candidate(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _time(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Times of the reference and the candidate on the same inputs, and the output of the last timed call.
 
-    Without a candidate the reference is timed against itself.
+    Two stages: loading, measuring. Without a candidate the reference is timed against itself.
     """
     task = Task.model_validate_json(payload["task"])
     settings = TimingSettings.model_validate(payload["timing"])
@@ -275,6 +275,7 @@ def _time(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
         call_reference = _raising(_ReferenceError, reference, inputs)
         if payload["source"] is None:
+            next_stage()
             return {"samples": time_pair(call_reference, call_reference, settings, None, _CLOCK).model_dump()}
         kernel = _build_kernel(payload["source"], loaded)
         _called(kernel, inputs)
@@ -282,6 +283,7 @@ def _time(payload: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         def call() -> None:
             last[0] = kernel(*inputs)
 
+        next_stage()
         samples = time_pair(call_reference, call, settings, payload["floor"], _CLOCK)
         outputs, structure = tensors.flatten(last[0])
     except _KernelError as failure:

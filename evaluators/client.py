@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -79,6 +79,8 @@ class Stages:
     """A limit for each further stage."""
     gate: Gate
     """Held exclusively in the last one."""
+    shared: bool = False
+    """Whether the gate is shared in those before the last."""
 
 
 class Job:
@@ -167,8 +169,9 @@ class ForkServer:
                 self._lines = self._channel.makefile("r")
                 if not self._lines.readline():
                     raise ServerDiedError("the fork server did not start")
-            self._channel.sendall(json.dumps(request).encode() + b"\n")
-            line = self._lines.readline()
+            with then.gate.shared() if then is not None and then.shared else nullcontext():
+                self._channel.sendall(json.dumps(request).encode() + b"\n")
+                line = self._lines.readline()
             if then is not None and line and "ready" in json.loads(line):
                 with then.gate.exclusive():
                     self._channel.sendall(b"\n")

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from devices.base import Artifact, CompileFailure, Device
 from evaluators import tensors
-from evaluators.client import ForkServer, Outcome, ServerDiedError
+from evaluators.client import ForkServer, Outcome, ServerDiedError, Stages
 from evaluators.correctness import Mismatch, compare
 from evaluators.gate import Gate
 from evaluators.reference import Case, Reference, reference_of
@@ -279,16 +279,17 @@ class Pipeline:
         }
         self.wait_for_room([case], 1)
         with self.server.job() as job:
-            with self.gate.exclusive():
-                outcome = self.server.run(
-                    job,
-                    "time",
-                    payload,
-                    timeout=limit,
-                    memory_gb=self.settings.memory_gb,
-                    environment=artifact.environment,
-                )
-            failure = died(outcome, "timing", limit)
+            limits = (self.settings.run_timeout, limit)
+            outcome = self.server.run(
+                job,
+                "time",
+                payload,
+                timeout=limits[0],
+                memory_gb=self.settings.memory_gb,
+                environment=artifact.environment,
+                then=Stages((limits[1],), self.gate, shared=True),
+            )
+            failure = died(outcome, "timing", limits[outcome.stage])
             if failure:
                 if failure.status in {Status.TIMEOUT, Status.OUT_OF_MEMORY}:
                     self.check_reference()
@@ -335,8 +336,9 @@ class Pipeline:
             "case": reference.cases[0].name,
             "timing": self.settings.timing.model_dump(),
         }
-        with self.server.job() as job, self.gate.exclusive():
-            outcome = self.server.run(job, "time", payload, timeout=limit, memory_gb=memory, environment={})
+        then = Stages((limit,), self.gate, shared=True)
+        with self.server.job() as job:
+            outcome = self.server.run(job, "time", payload, timeout=limit, memory_gb=memory, environment={}, then=then)
         failure = died(outcome, "timing", limit)
         report = None if failure else reported(TimingReport, outcome, "timing")
         name = f"task {self.task.name}: the reference"
