@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+QUICK = ("evaluation.final.max_seconds=0.5", "final.candidates=2")
+"""The last measurement as short as it can be."""
 TASK = '''"""Scaled GELU."""
 
 import torch
@@ -138,7 +140,7 @@ def test_evaluate_judges_whatever_it_is(task: Path) -> None:
 
 def test_a_run_finds_a_faster_kernel_that_runs_alone_and_can_go_on(task: Path) -> None:
     folder = task.parent / "run"
-    words = [f"run.dir={folder}", "budget.evaluations=6", "final.compile=false", "seed=3"]
+    words = [f"run.dir={folder}", "budget.evaluations=6", "final.compile=false", *QUICK, "seed=3"]
     done = call("run", f"task={task}", *words)
     assert done.returncode == 0, done.stderr
     assert "over eager" in done.stdout
@@ -166,7 +168,7 @@ def test_a_run_finds_a_faster_kernel_that_runs_alone_and_can_go_on(task: Path) -
 
 def test_a_killed_run_goes_on_without_repeating(task: Path) -> None:
     folder = task.parent / "run"
-    words = [f"task={task}", f"run.dir={folder}", "budget.evaluations=10", "final.compile=false"]
+    words = [f"task={task}", f"run.dir={folder}", "budget.evaluations=10", "final.compile=false", *QUICK]
     process = subprocess.Popen(
         [sys.executable, "-m", "kernelevolve", "run", *words],
         cwd=ROOT,
