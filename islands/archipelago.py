@@ -90,7 +90,7 @@ class Archipelago:
             finished, _ = ray.wait(list(self._runs), num_returns=1, timeout=interval)
             for reference in finished:
                 self._reap(reference)
-            progress = self._progress()
+            progress = self.progress()
             if progress.reason and deadline is None:
                 deadline = time.monotonic() + self._settings.grace_seconds
             if deadline is not None and time.monotonic() >= deadline:
@@ -123,7 +123,8 @@ class Archipelago:
             self._restarts += 1
             self._start(index)
 
-    def _progress(self) -> Progress:
+    def progress(self) -> Progress:
+        """Where the run stands now."""
         snapshot: Snapshot = ask(self._store.snapshot.remote())
         now = time.monotonic()
         self._rates.append((now, snapshot.spent.evaluations))

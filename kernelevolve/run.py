@@ -198,6 +198,7 @@ class _Run:
                     view.update(progress)
             except KeyboardInterrupt:
                 interrupted = True
+                progress = archipelago.progress()
             finalists = archipelago.best(self.settings.final.candidates)
         if progress is None:
             raise KeyboardInterrupt
