@@ -91,7 +91,8 @@ def test_a_run_on_a_full_disk_stops_with_one_line_and_goes_on_with_room(task: Pa
     disk = task.parent / "disk"
     disk.mkdir()
     run = f"{PYTHON} run task={task} run.dir={disk}/run budget.evaluations=60 final.compile=false"
-    more = f"{PYTHON} resume {disk}/run budget.evaluations=4"
+    run += " evaluation.final.max_seconds=0.5 final.candidates=1"
+    more = f"{PYTHON} resume {disk}/run budget.evaluations=3"
     done = shell(
         f"mount -t tmpfs -o size=200k tmpfs {disk} && {run} >&2; echo $?; "
         f"mount -o remount,size=50m {disk} && {more} >&2 2>/dev/null; echo $?; cat {disk}/run/run.json"
