@@ -138,6 +138,16 @@ def test_a_matrix_times_a_vector_copies_nothing(check: Check) -> None:
     assert not any(n.startswith(("transpose.", "mr.")) for n in space)
 
 
+def test_large_tables_are_asked_for_in_large_pages_once(check: Check) -> None:
+    init = "self.e = nn.Embedding(20000, 64)"
+    space = check(task_of("return self.e(x[0]) * 2", "[torch.randint(0, 20000, (9, 4))]", init))
+    assert "huge_pages" in space
+    check(task_of("return self.e(x[0]) * 2", "[torch.randint(0, 20000, (9, 4))]", init), {"huge_pages": False})
+    assert "huge_pages" not in check(
+        task_of("return self.e(x[0])", "[torch.randint(0, 9, (4,))]", "self.e = nn.Embedding(9, 4)")
+    )
+
+
 def test_statements_that_read_the_same_rows_share_a_loop() -> None:
     """The second result needs nothing of the first, but walks through the same input."""
     program = trace_task(task_of("return F.softmax(x[0], 1), x[0].abs().cumsum(1)", ROWS))

@@ -39,6 +39,11 @@ _LIBRARY.prepare.argtypes = [ctypes.c_void_p] * {count}
 _LIBRARY.prepare.restype = None
 """
 
+_ADVISE = """\
+_LIBRARY.advise.argtypes = [ctypes.c_void_p, ctypes.c_int64]
+_LIBRARY.advise.restype = None
+"""
+
 
 def kernel_file(task: Task, source: Source, choices: Choices) -> Kernel:
     """The kernel of a written program; its knobs are the choices that were made."""
@@ -52,6 +57,8 @@ def kernel_file(task: Task, source: Source, choices: Choices) -> Kernel:
     )
     if source.kept:
         head += _PREPARE.format(count=len(source.prepare_arguments))
+    if source.advised:
+        head += _ADVISE
     text = _shell(task.source, _forward(source)).replace(_MARK, head.strip("\n"))
     return Kernel(source=text, language="cpp", knobs=dict(choices.values))
 
@@ -89,6 +96,8 @@ def _forward(source: Source) -> str:
     parameters = [n for n, b in program.buffers.items() if b.role is Role.PARAMETER]
     direct = [n for n in parameters if n in source.arguments]
     lines += [f"    {n} = {attribute_text(program.buffers[n].attribute)}.detach().contiguous()" for n in direct]
+    if source.advised:
+        lines.append(f"    self._advise({', '.join(source.advised)})")
     if source.kept:
         lines.append(f"    {', '.join(source.kept)}{',' if len(source.kept) == 1 else ''} = self._prepared()")
     for o in program.outputs:
@@ -102,9 +111,21 @@ def _forward(source: Source) -> str:
     returned = {"tensor": results, "list": f"[{results}]", "tuple": f"({results},)"}[program.structure]
     lines.append(f"    return {returned}")
     text = "\n".join(lines) + "\n"
+    if source.advised:
+        text += "\n" + _ADVISE_METHOD
     if source.kept:
         text += "\n" + _prepared(source)
     return text
+
+
+_ADVISE_METHOD = """\
+def _advise(self, *tables):
+    places = tuple(t.data_ptr() for t in tables)
+    if getattr(self, "_advised_at", None) != places:
+        for t in tables:
+            _LIBRARY.advise(t.data_ptr(), t.numel() * t.element_size())
+        self._advised_at = places
+"""
 
 
 def _prepared(source: Source) -> str:

@@ -250,6 +250,27 @@ static inline char* ke_scratch(size_t bytes) {
 """,
     ),
     **TILES,
+    "advise": (
+        (),
+        """\
+#include <sys/mman.h>
+#include <unistd.h>
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+// Ask for large pages under a table, so that rows at random places do not miss the table of pages as well. A hint: it may be refused.
+extern "C" void advise(const void* table, int64_t bytes) {
+#ifdef MADV_HUGEPAGE
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  const uintptr_t first = ((uintptr_t)table + page - 1) / page * page, end = ((uintptr_t)table + bytes) / page * page;
+  if (end <= first) return;
+  madvise((void*)first, end - first, MADV_HUGEPAGE);
+  madvise((void*)first, end - first, MADV_COLLAPSE);
+#endif
+}
+""",
+    ),
 }
 """Name -> (names it needs, text)."""
 

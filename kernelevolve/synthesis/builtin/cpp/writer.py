@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import sympy
 
@@ -26,6 +27,7 @@ from kernelevolve.synthesis.builtin.transform import (
     retarget,
     transposed_axes,
 )
+from kernelevolve.synthesis.traced.expr import Load, walk
 from kernelevolve.synthesis.traced.program import (
     Axis,
     Contract,
@@ -33,6 +35,7 @@ from kernelevolve.synthesis.traced.program import (
     Reduce,
     Role,
     Statement,
+    expressions,
     reads,
 )
 
@@ -52,6 +55,8 @@ class Source:
     """Those that `prepare` fills from parameters."""
     prepare_arguments: tuple[str, ...]
     program: Program
+    advised: tuple[str, ...] = ()
+    """Parameters that `advise` is to be told of, once for each place they lie at."""
 
 
 def write(program: Program, choices: Choices, target: Target) -> Source:
@@ -81,6 +86,11 @@ def write(program: Program, choices: Choices, target: Target) -> Source:
     sizes = tuple(program.sizes)
     arguments = tuple(external)
     prepare_text, prepare_arguments = _prepare(early, program, choices, target, used)
+    advised = _gathered(groups, program)
+    if advised and choices.flag("huge_pages", True):
+        used.add("advise")
+    else:
+        advised = ()
     fields = "".join(f"  {_pointer(b, program, external)}{b};\n" for b in arguments)
     fields += "".join(f"  int64_t {s};\n" for s in sizes)
     constants = "".join(_constant(n, program) for n in program.constants)
@@ -107,7 +117,25 @@ def write(program: Program, choices: Choices, target: Target) -> Source:
     )
     workspace = tuple(b for b in arguments if program.buffers[b].role is Role.INTERMEDIATE and b not in ready)
     kept = tuple(b for b in arguments if b in ready)
-    return Source(text, _flags(choices, vector), arguments, sizes, workspace, kept, prepare_arguments, program)
+    return Source(text, _flags(choices, vector), arguments, sizes, workspace, kept, prepare_arguments, program, advised)
+
+
+_LARGE = 4 << 20
+"""Bytes from which on rows at random places miss the processor's tables of small pages."""
+
+
+def _gathered(groups: list[Group], program: Program) -> tuple[str, ...]:
+    """Large parameters that are read at places which were loaded."""
+    found: dict[str, None] = {}
+    for e in (e for g in groups for s in g.statements for e in expressions(s)):
+        for node in walk(e):
+            if not isinstance(node, Load) or all(isinstance(t, sympy.Basic) for t in node.index):
+                continue
+            b = program.buffers[node.buffer]
+            size = prod(extent_hint(x, program.hints) for x in b.extents) * ITEM_BYTES[b.dtype]
+            if b.role is Role.PARAMETER and size >= _LARGE:
+                found[node.buffer] = None
+    return tuple(found)
 
 
 def _flags(choices: Choices, vector: int) -> tuple[str, ...]:
