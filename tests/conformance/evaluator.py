@@ -43,18 +43,21 @@ ENDLESS = kernel("while True: pass")
 
 
 class EvaluatorConformance(ABC):
+    @classmethod
     @abstractmethod
-    def open(self, task: Task, settings: EvaluationSettings) -> Evaluator:
+    def open(cls, task: Task, settings: EvaluationSettings) -> Evaluator:
         """An evaluator for the CPU."""
 
+    @classmethod
     @abstractmethod
-    def close(self, evaluator: Evaluator) -> None: ...
+    def close(cls, evaluator: Evaluator) -> None: ...
 
     @pytest.fixture(scope="class")
-    def evaluator(self, settings: EvaluationSettings) -> Iterator[Evaluator]:
-        made = self.open(TASK, settings)
+    @classmethod
+    def evaluator(cls, settings: EvaluationSettings) -> Iterator[Evaluator]:
+        made = cls.open(TASK, settings)
         yield made
-        self.close(made)
+        cls.close(made)
 
     def test_a_right_kernel_has_a_measurement(self, evaluator: Evaluator) -> None:
         verdict = asyncio.run(evaluator.evaluate(RIGHT))

@@ -11,9 +11,11 @@ from tests.conformance.evaluator import EvaluatorConformance
 
 
 class TestLocalEvaluator(EvaluatorConformance):
-    def open(self, task: Task, settings: EvaluationSettings) -> Evaluator:
+    @classmethod
+    def open(cls, task: Task, settings: EvaluationSettings) -> Evaluator:
         return LocalEvaluator(task, get_device("cpu"), settings)
 
-    def close(self, evaluator: Evaluator) -> None:
+    @classmethod
+    def close(cls, evaluator: Evaluator) -> None:
         assert isinstance(evaluator, LocalEvaluator)
         evaluator.close()

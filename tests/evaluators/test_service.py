@@ -22,10 +22,12 @@ RIGHT = "return torch.nn.functional.silu(x) * y * self.scale"
 
 @pytest.mark.usefixtures("ray_cluster")
 class TestEvaluationService(EvaluatorConformance):
-    def open(self, task: Task, settings: EvaluationSettings) -> Evaluator:
+    @classmethod
+    def open(cls, task: Task, settings: EvaluationSettings) -> Evaluator:
         return EvaluationService.start(task, "cpu", settings)
 
-    def close(self, evaluator: Evaluator) -> None:
+    @classmethod
+    def close(cls, evaluator: Evaluator) -> None:
         assert isinstance(evaluator, EvaluationService)
         evaluator.close()
 
