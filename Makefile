@@ -11,7 +11,8 @@ demo: $(STAMP)
 	@$(BIN)/kernelevolve run task=$(DEMO_TASK) budget.seconds=$(DEMO_SECONDS)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu" --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not alone" --cov --cov-report=
+	@$(BIN)/python -m pytest -m "not gpu and alone" --cov --cov-append --cov-report=term:skip-covered
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

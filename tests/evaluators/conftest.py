@@ -77,3 +77,9 @@ def pipeline(settings: EvaluationSettings) -> Iterator[Pipeline]:
     made.warm()
     yield made
     made.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.alone)
