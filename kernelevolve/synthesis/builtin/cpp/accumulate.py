@@ -18,13 +18,13 @@ _LINE = 64
 
 class BlockWriter(NestWriter):
     def accumulator(self, s: Reduce | SegmentReduce | Scan) -> str:
-        """C++ type that partial results are held in."""
+        """C++ type that partial results are held in: sums and products of float may be held more precisely than their terms."""
         dtype = s.value.dtype
         if s.kind in ("any", "all"):
             return "uint8_t"
-        if dtype in ("float16", "bfloat16"):
-            return "float"
-        return CTYPE[dtype]
+        if s.kind in ("sum", "mean", "prod") and dtype in ("float16", "bfloat16", "float32"):
+            return self.choices.word(f"{self.group}.accumulate", "float", "double")
+        return "float" if dtype in ("float16", "bfloat16") else CTYPE[dtype]
 
     def initial(self, kind: str, ctype: str) -> str:
         """What a reduction of nothing gives."""

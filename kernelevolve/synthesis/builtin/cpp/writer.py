@@ -283,13 +283,24 @@ def _call(g: Group, number: int, rows: int, choices: Choices, fixed: Fixed) -> s
         "  {\n"
         + local
         + f"    const int64_t tiles = ({end} + {rows - 1}) / {rows}, blocks = {total};\n"
-        + f"    #pragma omp parallel for schedule({how}) if (blocks > 1)\n"
+        + f"    #pragma omp parallel for schedule({how}) {_threads(choices)}\n"
         + "    for (int64_t b = 0; b < blocks; ++b) {\n"
         + "".join(decode)
         + f"      const int64_t lo = (b % tiles) * {rows}, hi = lo + {rows} < {end} ? lo + {rows} : {end};\n"
         + f"      group{number}{fixed.arguments}(a{names}, lo, hi);\n"
         + "    }\n  }\n"
     )
+
+
+def _threads(choices: Choices) -> str:
+    """How many threads share a loop: waking them costs more than they save where there is little to do."""
+    match choices.word("threads", "all", "half", "one"):
+        case "half":
+            return "num_threads((omp_get_max_threads() + 1) / 2) if (blocks > 1)"
+        case "one":
+            return "if (false)"
+        case _:
+            return "if (blocks > 1)"
 
 
 def _unpack(statements: tuple[Statement, ...], program: Program, layouts: dict[str, Layout], fixed: Fixed) -> list[str]:
@@ -346,7 +357,7 @@ def _total(
         + symbols
         + f"    const int64_t blocks = ({end} + {rows - 1}) / {rows};\n"
         + f"    {ctype}* part = ({ctype}*)std::malloc(sizeof({ctype}) * (blocks + 1));\n"
-        + "    #pragma omp parallel for schedule(static) if (blocks > 1)\n"
+        + f"    #pragma omp parallel for schedule(static) {_threads(choices)}\n"
         + "    for (int64_t b = 0; b < blocks; ++b) {\n"
         + f"      const int64_t lo = b * {rows}, hi = lo + {rows} < {end} ? lo + {rows} : {end};\n"
         + f"      part[b] = group{number}{fixed.arguments}(a, lo, hi);\n    }}\n"
