@@ -20,6 +20,7 @@ from rich.console import Console
 from devices.base import Device
 from devices.registry import get_device
 from evaluators.comparison import Comparison, compare_finalists
+from evaluators.gate import Gate
 from evaluators.service import EvaluationService
 from evaluators.settings import EvaluationSettings
 from islands.archipelago import Archipelago, Progress
@@ -104,6 +105,12 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _held_up(gate: Gate) -> str:
+    """Why nothing is measured, where a stopped process is to blame."""
+    pid = gate.stopped_holder()
+    return f"process {pid} measures and is stopped: go on with it (kill -CONT {pid}) or end it" if pid else ""
+
+
 def _prepare(operator: Operator, task: Task, device: str) -> Operator:
     return operator.prepare(task, device)
 
@@ -185,6 +192,7 @@ class _Run:
         )
         strategy = {"_target_": self.settings.search.target, **self.settings.search.arguments}
         interrupted = False
+        gate = Gate()
         with Archipelago(
             folder=self.folder.path, budget=self.settings.budget, plan=plan, strategies=[strategy]
         ) as archipelago:
@@ -194,7 +202,7 @@ class _Run:
                         self.seconds.setdefault(
                             "first_correct", progress.improvements[0].seconds if progress.improvements else 0.0
                         )
-                    view.update(progress)
+                    view.update(progress, _held_up(gate) if progress.evaluations_per_second == 0.0 else "")
             except KeyboardInterrupt:
                 interrupted = True
             # What islands wrote since the last look counts as well.
