@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +102,13 @@ class Job:
 class ForkServer:
     """Starts the server when it is first needed, and again after it died."""
 
-    def __init__(self) -> None:
-        """Raises UserError where there is no room for a folder of its own."""
+    def __init__(self, *, confined: bool, readable: Sequence[str] = ()) -> None:
+        """`confined`: keep candidates from all files but what they need and `readable`.
+
+        Raises UserError where there is no room for a folder of its own.
+        """
+        self._confined = confined
+        self._readable = tuple(readable)
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._lines: Any = None
@@ -162,6 +167,9 @@ class ForkServer:
             "limits": [timeout, *(then.seconds if then else ())],
             "memory_bytes": int(memory_gb * (1 << 30)),
             "environment": dict(environment),
+            # What computes the reference is the user's own code, and what it computes is not there yet.
+            "confined": self._confined and kind != "reference",
+            "readable": [*self._readable, *filter(os.path.isabs, (str(payload.get("data", "")), *environment.values()))],
             "payload": dict(payload),
         }
         try:

@@ -123,6 +123,10 @@ def _run(job: dict[str, Any], home: dict[str, str], channel: socket.socket, line
         try:
             _become_child(job, home, writing, clock)
             from evaluators.child import run_job
+            from evaluators.confinement import confine_candidate
+
+            if job["confined"]:
+                confine_candidate(Path(job["folder"]), job["readable"])
 
             run_job(job)
             code = 0
@@ -194,7 +198,8 @@ def main() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     home = {k: v for k, v in os.environ.items() if k in _KEPT_VARIABLES}
-    import evaluators.child  # noqa: F401 - with torch: children inherit it
+    import evaluators.child  # with torch: children inherit it
+    import evaluators.confinement  # noqa: F401
 
     gc.collect()
     gc.freeze()

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from devices.base import Device
 from devices.registry import get_device
+from evaluators import landlock
 from evaluators.comparison import Comparison, compare_finalists
 from evaluators.gate import Gate
 from evaluators.service import EvaluationService
@@ -130,6 +131,10 @@ class _Run:
     folder: RunFolder
     quiet: bool
     seconds: dict[str, float] = field(default_factory=dict)
+    evaluation: EvaluationSettings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.evaluation = self.settings.evaluation
 
     def execute(self, *, new: bool) -> int:
         """Returns the exit code. An interrupt (Ctrl-C, SIGTERM) writes what is known and says how to go on."""
@@ -139,6 +144,10 @@ class _Run:
         # Islands build their own; built here once, an illegal value is found before anything is written.
         self.settings.search.build("search", seed=0)
         console = Console()
+        if self.evaluation.sandbox and operator.trusted and not landlock.version():
+            self.evaluation = self.evaluation.model_copy(update={"sandbox": False})
+            if not self.quiet:
+                console.print("this Linux has no Landlock: the built-in operator's kernels run without it", soft_wrap=True)
         try:
             summary = self._session(console, device, operator, new=new)
         except KeyboardInterrupt:
@@ -159,7 +168,7 @@ class _Run:
             _terminated_as_interrupted(),
         ):
             view.stage("starting")
-            service = EvaluationService.start(self.task, device.name, self.settings.evaluation)
+            service = EvaluationService.start(self.task, device.name, self.evaluation)
             with closing(service):
                 prepared = ray.remote(_prepare).options(num_cpus=0).remote(operator, self.task, device.name)
                 ask(service.warm())
@@ -220,7 +229,7 @@ class _Run:
             self.task,
             [kernel for _, kernel in finalists],
             device.name,
-            self.settings.evaluation,
+            self.evaluation,
             self.settings.final.compile,
         )
         compared: Comparison | str
