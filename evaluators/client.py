@@ -169,7 +169,10 @@ class ForkServer:
             "environment": dict(environment),
             # What computes the reference is the user's own code, and what it computes is not there yet.
             "confined": self._confined and kind != "reference",
-            "readable": [*self._readable, *filter(os.path.isabs, (str(payload.get("data", "")), *environment.values()))],
+            "readable": [
+                *self._readable,
+                *filter(os.path.isabs, (str(payload.get("data", "")), *environment.values())),
+            ],
             "payload": dict(payload),
         }
         try:

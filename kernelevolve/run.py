@@ -147,7 +147,9 @@ class _Run:
         if self.evaluation.sandbox and operator.trusted and not landlock.version():
             self.evaluation = self.evaluation.model_copy(update={"sandbox": False})
             if not self.quiet:
-                console.print("this Linux has no Landlock: the built-in operator's kernels run without it", soft_wrap=True)
+                console.print(
+                    "this Linux has no Landlock: the built-in operator's kernels run without it", soft_wrap=True
+                )
         try:
             summary = self._session(console, device, operator, new=new)
         except KeyboardInterrupt:
