@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+from evaluators.forkserver import KEPT_VARIABLES
 from evaluators.gate import Gate
 from evaluators.scratch import disk_errors, scratch_base, wait_for_room
 
@@ -102,11 +103,12 @@ class Job:
 class ForkServer:
     """Starts the server when it is first needed, and again after it died."""
 
-    def __init__(self, *, confined: bool, readable: Sequence[str] = ()) -> None:
-        """`confined`: keep candidates from all files but what they need and `readable`.
+    def __init__(self, *, threads: int, confined: bool, readable: Sequence[str] = ()) -> None:
+        """`threads`: of OpenMP and torch. `confined`: keep candidates from all files but what they need and `readable`.
 
         Raises UserError where there is no room for a folder of its own.
         """
+        self._threads = threads
         self._confined = confined
         self._readable = tuple(readable)
         self._process: subprocess.Popen[bytes] | None = None
@@ -127,11 +129,16 @@ class ForkServer:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             cwd=_ROOT,
-            env={**os.environ, **_STEADY_MEMORY},
+            env=self._environment(),
             start_new_session=True,
         )
         theirs.close()
         self._channel, self._lines = ours, None
+
+    def _environment(self) -> dict[str, str]:
+        """None of the user's keys; as many threads as were asked for, where Ray tells its workers to use one."""
+        kept = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
+        return {**kept, **_STEADY_MEMORY, "OMP_NUM_THREADS": str(self._threads)}
 
     def job(self) -> Job:
         """Raises UserError where there is no room for it."""

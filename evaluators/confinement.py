@@ -13,8 +13,10 @@ from evaluators.landlock import confine
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES = ("kernelevolve", "evaluators", "devices")
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix", "/proc", "/sys")
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix", "/sys")
 _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "alternatives", "nsswitch.conf", "passwd", "group")
+_PROC = ("self", "cpuinfo", "meminfo", "stat", "loadavg", "version", "filesystems", "sys")
+"""Not all of /proc: what other processes were started with can be read there."""
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 
 
@@ -30,6 +32,7 @@ def confine_candidate(folder: Path, readable: Iterable[str]) -> None:
 def _interpreter() -> Iterator[Path]:
     yield from map(Path, _SYSTEM)
     yield from (Path("/etc", name) for name in _ETC)
+    yield from (Path("/proc", name) for name in _PROC)
     yield from (_ROOT / name for name in _PACKAGES)
     yield from {Path(p) for p in (sys.prefix, sys.base_prefix, *sysconfig.get_paths().values())}
     named = [p for v in ("PATH", "LD_LIBRARY_PATH") for p in os.environ.get(v, "").split(os.pathsep)]

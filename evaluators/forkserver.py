@@ -31,7 +31,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 _OUTPUT_BYTES = 1 << 16
 _PIPE_READS = 32
 """More than a pipe holds when its writers are dead."""
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ", "PYTHONPATH")
+KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ", "PYTHONPATH")
 
 
 def _prctl(option: int, value: int) -> None:
@@ -197,7 +197,7 @@ def main() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    home = {k: v for k, v in os.environ.items() if k in _KEPT_VARIABLES}
+    home = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
     import evaluators.child  # with torch: children inherit it
     import evaluators.confinement  # noqa: F401
 

@@ -15,6 +15,7 @@ import torch
 from pydantic import ValidationError
 
 from devices.base import Artifact, CompileFailure, Device
+from devices.cpu import usable_cores
 from evaluators import tensors
 from evaluators.client import ForkServer, Outcome, ServerDiedError, Stages
 from evaluators.correctness import Mismatch, compare
@@ -72,7 +73,8 @@ class Pipeline:
         self.device = device
         self.settings = settings
         self.isolation = isolation_of(settings)
-        self.server = ForkServer(confined=settings.sandbox, readable=settings.readable)
+        self.threads = settings.threads or usable_cores()
+        self.server = ForkServer(threads=self.threads, confined=settings.sandbox, readable=settings.readable)
         self.gate = Gate()
         with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
             self._own_builds = None if build_dir else tempfile.TemporaryDirectory(prefix="kernelevolve-build-")
@@ -131,6 +133,7 @@ class Pipeline:
                 "python": platform.python_version(),
                 "arch": self.device.arch(),
                 "isolation": self.isolation,
+                "threads": str(self.threads),
             },
         )
 
