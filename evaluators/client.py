@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+from evaluators.forkserver import KEPT_VARIABLES
 from evaluators.gate import Gate
 from evaluators.scratch import disk_errors, scratch_base, wait_for_room
 
@@ -102,8 +103,14 @@ class Job:
 class ForkServer:
     """Starts the server when it is first needed, and again after it died."""
 
-    def __init__(self) -> None:
-        """Raises UserError where there is no room for a folder of its own."""
+    def __init__(self, *, threads: int, confined: bool, readable: Sequence[str] = ()) -> None:
+        """`threads`: of OpenMP and torch. `confined`: keep candidates from all files but what they need and `readable`.
+
+        Raises UserError where there is no room for a folder of its own.
+        """
+        self._threads = threads
+        self._confined = confined
+        self._readable = tuple(readable)
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._lines: Any = None
@@ -122,11 +129,16 @@ class ForkServer:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             cwd=_ROOT,
-            env={**os.environ, **_STEADY_MEMORY},
+            env=self._environment(),
             start_new_session=True,
         )
         theirs.close()
         self._channel, self._lines = ours, None
+
+    def _environment(self) -> dict[str, str]:
+        """None of the user's keys; as many threads as were asked for, where Ray tells its workers to use one."""
+        kept = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
+        return {**kept, **_STEADY_MEMORY, "OMP_NUM_THREADS": str(self._threads)}
 
     def job(self) -> Job:
         """Raises UserError where there is no room for it."""
@@ -162,6 +174,12 @@ class ForkServer:
             "limits": [timeout, *(then.seconds if then else ())],
             "memory_bytes": int(memory_gb * (1 << 30)),
             "environment": dict(environment),
+            # What computes the reference is the user's own code, and what it computes is not there yet.
+            "confined": self._confined and kind != "reference",
+            "readable": [
+                *self._readable,
+                *filter(os.path.isabs, (str(payload.get("data", "")), *environment.values())),
+            ],
             "payload": dict(payload),
         }
         try:

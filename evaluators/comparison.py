@@ -6,7 +6,6 @@ torch.compile: only what fails there is dropped.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ import numpy as np
 
 from devices.base import Artifact, Device
 from evaluators.client import ServerDiedError, Stages
-from evaluators.folders import private_folder
 from evaluators.pipeline import Failure, Pipeline, died, judged, reported
 from evaluators.reports import ComparisonReport
 from evaluators.settings import EvaluationSettings
@@ -170,10 +168,11 @@ class _Stopwatch:
         environment = {key: value for _, artifact in built.values() for key, value in artifact.environment.items()}
         if self.with_compile:
             limits = [settings.compile_reference_timeout, *limits]
-            cache = private_folder(Path(tempfile.gettempdir()), "kernelevolve-inductor")
-            environment["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+            environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
         self.pipeline.wait_for_room(reference.cases[:1], len(built))
         with self.pipeline.server.job() as job:
+            # Kernels are loaded into the same process: what they could write to is thrown away with it.
+            environment["TORCHINDUCTOR_CACHE_DIR"] = str(job.folder / "inductor")
             try:
                 outcome = self.pipeline.server.run(
                     job,

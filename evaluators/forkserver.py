@@ -31,7 +31,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 _OUTPUT_BYTES = 1 << 16
 _PIPE_READS = 32
 """More than a pipe holds when its writers are dead."""
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ", "PYTHONPATH")
+KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ", "PYTHONPATH")
 
 
 def _prctl(option: int, value: int) -> None:
@@ -123,6 +123,10 @@ def _run(job: dict[str, Any], home: dict[str, str], channel: socket.socket, line
         try:
             _become_child(job, home, writing, clock)
             from evaluators.child import run_job
+            from evaluators.confinement import confine_candidate
+
+            if job["confined"]:
+                confine_candidate(Path(job["folder"]), job["readable"])
 
             run_job(job)
             code = 0
@@ -193,8 +197,9 @@ def main() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    home = {k: v for k, v in os.environ.items() if k in _KEPT_VARIABLES}
-    import evaluators.child  # noqa: F401 - with torch: children inherit it
+    home = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
+    import evaluators.child  # with torch: children inherit it
+    import evaluators.confinement  # noqa: F401
 
     gc.collect()
     gc.freeze()

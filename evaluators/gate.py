@@ -39,11 +39,11 @@ class Gate:
             return os.open(self._folder / name, flags, 0o600)
 
     @contextmanager
-    def _lock(self, name: str, kind: int) -> Iterator[None]:
+    def _lock(self, name: str, kind: int) -> Iterator[int]:
         handle = self._open(name)
         try:
             fcntl.flock(handle, kind)
-            yield
+            yield handle
         finally:
             os.close(handle)
 
@@ -56,5 +56,27 @@ class Gate:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        with self._lock("turnstile", fcntl.LOCK_EX), self._lock("machine", fcntl.LOCK_EX):
+        with self._lock("turnstile", fcntl.LOCK_EX), self._lock("machine", fcntl.LOCK_EX) as handle:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
             yield
+
+    def stopped_holder(self) -> int | None:
+        """The process that measures but was stopped (Ctrl-Z, say): until it goes on or ends, nobody else measures."""
+        handle = self._open("machine")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.pread(handle, 20, 0)
+            return int(text) if text.isdigit() and _is_stopped(int(text)) else None
+        finally:
+            os.close(handle)
+        return None
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+    except OSError:
+        return False
+    return after_name.split()[0] in ("T", "t")

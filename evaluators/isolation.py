@@ -1,4 +1,4 @@
-"""What keeps candidates apart on this machine: rows of `kernelevolve doctor`."""
+"""What keeps candidates apart on this machine."""
 
 from __future__ import annotations
 
@@ -6,12 +6,36 @@ import os
 import sys
 
 from devices.base import Capability
+from evaluators import landlock
+from evaluators.settings import EvaluationSettings
+from kernelevolve.core.errors import UserError
+
+
+def isolation_of(settings: EvaluationSettings) -> str:
+    """What holds a candidate back, for the record. Raises UserError where the settings ask for what this machine lacks."""
+    if not settings.sandbox:
+        return "limits"
+    number = landlock.version()
+    if number == 0:
+        raise UserError(
+            "this Linux has no Landlock, which keeps kernels from your files; evaluation.sandbox=off runs them without"
+        )
+    return f"limits, Landlock {number} ({landlock.enforced(number)})"
 
 
 def isolation() -> tuple[Capability, ...]:
+    """Rows of `kernelevolve doctor`."""
     linux = sys.platform == "linux"
     pidfd = hasattr(os, "pidfd_open")
+    number = landlock.version() if linux else 0
     return (
+        Capability(
+            name="landlock",
+            available=number > 0,
+            detail=f"version {number}, keeps candidates from: {landlock.enforced(number)}"
+            if number
+            else "needs Linux 5.13 or newer with Landlock on; without it, evaluation.sandbox=off",
+        ),
         Capability(
             name="process group",
             available=linux and pidfd,

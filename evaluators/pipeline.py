@@ -15,10 +15,12 @@ import torch
 from pydantic import ValidationError
 
 from devices.base import Artifact, CompileFailure, Device
+from devices.cpu import usable_cores
 from evaluators import tensors
 from evaluators.client import ForkServer, Outcome, ServerDiedError, Stages
 from evaluators.correctness import Mismatch, compare
 from evaluators.gate import Gate
+from evaluators.isolation import isolation_of
 from evaluators.reference import Case, Reference, reference_of
 from evaluators.reports import CaseReport, RunReport, TimingReport
 from evaluators.scratch import disk_errors
@@ -70,7 +72,9 @@ class Pipeline:
         self.task = task
         self.device = device
         self.settings = settings
-        self.server = ForkServer()
+        self.isolation = isolation_of(settings)
+        self.threads = settings.threads or usable_cores()
+        self.server = ForkServer(threads=self.threads, confined=settings.sandbox, readable=settings.readable)
         self.gate = Gate()
         with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
             self._own_builds = None if build_dir else tempfile.TemporaryDirectory(prefix="kernelevolve-build-")
@@ -124,7 +128,13 @@ class Pipeline:
             if failed
             else None,
             seconds=clock.seconds,
-            environment={"torch": torch.__version__, "python": platform.python_version(), "arch": self.device.arch()},
+            environment={
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "arch": self.device.arch(),
+                "isolation": self.isolation,
+                "threads": str(self.threads),
+            },
         )
 
     def _judge(self, kernel: Kernel, floor: float | None, clock: _Clock, variants: bool) -> Failure | _Timed:

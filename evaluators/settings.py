@@ -31,6 +31,12 @@ class EvaluationSettings(Record):
     drop_below: float = Field(ge=0, lt=1)
     retries: int = Field(ge=0)
     seed: int
+    threads: int | None = Field(ge=1)
+    """For the reference and for kernels; None: as many as the machine that measures has cores for us."""
+    sandbox: bool
+    """Keep candidates from files, TCP and other processes, by Landlock; where the machine has none, judge nobody's code."""
+    readable: tuple[str, ...]
+    """Further paths that the task's own code reads while a candidate is judged beside it."""
     timing: TimingSettings
     final: TimingSettings
     compile_reference_timeout: float = Field(gt=0)

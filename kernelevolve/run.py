@@ -19,7 +19,9 @@ from rich.console import Console
 
 from devices.base import Device
 from devices.registry import get_device
+from evaluators import landlock
 from evaluators.comparison import Comparison, compare_finalists
+from evaluators.gate import Gate
 from evaluators.service import EvaluationService
 from evaluators.settings import EvaluationSettings
 from islands.archipelago import Archipelago, Progress
@@ -104,6 +106,12 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _held_up(gate: Gate) -> str:
+    """Why nothing is measured, where a stopped process is to blame."""
+    pid = gate.stopped_holder()
+    return f"process {pid} measures and is stopped: go on with it (kill -CONT {pid}) or end it" if pid else ""
+
+
 def _prepare(operator: Operator, task: Task, device: str) -> Operator:
     return operator.prepare(task, device)
 
@@ -123,6 +131,10 @@ class _Run:
     folder: RunFolder
     quiet: bool
     seconds: dict[str, float] = field(default_factory=dict)
+    evaluation: EvaluationSettings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.evaluation = self.settings.evaluation
 
     def execute(self, *, new: bool) -> int:
         """Returns the exit code. An interrupt (Ctrl-C, SIGTERM) writes what is known and says how to go on."""
@@ -132,6 +144,12 @@ class _Run:
         # Islands build their own; built here once, an illegal value is found before anything is written.
         self.settings.search.build("search", seed=0)
         console = Console()
+        if self.evaluation.sandbox and operator.trusted and not landlock.version():
+            self.evaluation = self.evaluation.model_copy(update={"sandbox": False})
+            if not self.quiet:
+                console.print(
+                    "this Linux has no Landlock: the built-in operator's kernels run without it", soft_wrap=True
+                )
         try:
             summary = self._session(console, device, operator, new=new)
         except KeyboardInterrupt:
@@ -152,7 +170,7 @@ class _Run:
             _terminated_as_interrupted(),
         ):
             view.stage("starting")
-            service = EvaluationService.start(self.task, device.name, self.settings.evaluation)
+            service = EvaluationService.start(self.task, device.name, self.evaluation)
             with closing(service):
                 prepared = ray.remote(_prepare).options(num_cpus=0).remote(operator, self.task, device.name)
                 ask(service.warm())
@@ -185,6 +203,7 @@ class _Run:
         )
         strategy = {"_target_": self.settings.search.target, **self.settings.search.arguments}
         interrupted = False
+        gate = Gate()
         with Archipelago(
             folder=self.folder.path, budget=self.settings.budget, plan=plan, strategies=[strategy]
         ) as archipelago:
@@ -194,7 +213,7 @@ class _Run:
                         self.seconds.setdefault(
                             "first_correct", progress.improvements[0].seconds if progress.improvements else 0.0
                         )
-                    view.update(progress)
+                    view.update(progress, _held_up(gate) if progress.evaluations_per_second == 0.0 else "")
             except KeyboardInterrupt:
                 interrupted = True
             # What islands wrote since the last look counts as well.
@@ -212,7 +231,7 @@ class _Run:
             self.task,
             [kernel for _, kernel in finalists],
             device.name,
-            self.settings.evaluation,
+            self.evaluation,
             self.settings.final.compile,
         )
         compared: Comparison | str

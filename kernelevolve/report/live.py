@@ -54,12 +54,13 @@ class LiveView:
         elif not self._quiet:
             self.console.print(f"{self._title}: {text}", soft_wrap=True, highlight=False)
 
-    def update(self, progress: Progress) -> None:
-        """Show where the search stands."""
+    def update(self, progress: Progress, warning: str = "") -> None:
+        """Show where the search stands, and what a person should look after."""
         if self._live is not None:
-            self._live.update(panel(self._title, self._budget, progress))
+            self._live.update(panel(self._title, self._budget, progress, warning))
         elif not self._quiet and self._is_due(progress):
-            self.console.print(line(self._budget, progress), soft_wrap=True, highlight=False, markup=False)
+            told = f"{line(self._budget, progress)} | {warning}" if warning else line(self._budget, progress)
+            self.console.print(told, soft_wrap=True, highlight=False, markup=False)
 
     def _is_due(self, progress: Progress) -> bool:
         now = time.monotonic()
@@ -87,7 +88,7 @@ def line(budget: Budget, progress: Progress) -> str:
     )
 
 
-def panel(title: str, budget: Budget, progress: Progress) -> RenderableType:
+def panel(title: str, budget: Budget, progress: Progress, warning: str = "") -> RenderableType:
     """The live view."""
     good, buggy, cheating = counts(progress)
     head = Table.grid(padding=(0, 3))
@@ -122,6 +123,8 @@ def panel(title: str, budget: Budget, progress: Progress) -> RenderableType:
     parts: list[RenderableType] = [head, Text(), islands, Text()]
     if progress.improvements:
         parts += [steps, Text()]
+    if warning:
+        parts += [Text(warning, style="bold yellow"), Text()]
     return Panel(Group(*parts, bar), title=title, title_align="left", border_style="cyan", width=100)
 
 

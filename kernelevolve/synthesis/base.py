@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from kernelevolve.core.graph import Draft, Expansion, Node
 from kernelevolve.core.kernel import Kernel
@@ -37,6 +38,9 @@ class Context:
 
 class Operator(ABC):
     """Turns an expansion into a new kernel. The same seed, expansion and context give the same draft."""
+
+    trusted: ClassVar[bool] = False
+    """Whether what it writes may run where nothing keeps it from the user's files."""
 
     def prepare(self, task: Task, device: str) -> Operator:
         """Do the slow work for a task once (tracing, say) and return the operator that the islands get, pickled.

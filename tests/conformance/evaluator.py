@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from evaluators.base import Evaluator
+from evaluators.landlock import version
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Status
@@ -75,7 +76,7 @@ class EvaluatorConformance(ABC):
             (kernel("raise SystemExit(0)"), Status.CRASHED),
             (kernel("raise KeyError(x)"), Status.RUNTIME_ERROR),
             (kernel("os.kill(os.getpid(), 9)"), Status.CRASHED),
-            (kernel("os.kill(os.getppid(), 9)"), Status.CRASHED),
+            (kernel("os.kill(os.getppid(), 9)"), Status.RUNTIME_ERROR if version() >= 6 else Status.CRASHED),
             (ENDLESS, Status.TIMEOUT),
             (Kernel(source="\0", language="python"), Status.INVALID_SOURCE),
             (Kernel(source=RIGHT.source, language="no such language"), Status.INVALID_SOURCE),

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import tempfile
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +11,7 @@ from devices.registry import get_device
 from evaluators.client import ForkServer, Outcome
 from evaluators.comparison import Comparison, compare_finalists
 from evaluators.gate import Gate
+from evaluators.landlock import version
 from evaluators.settings import EvaluationSettings, TimingSettings
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import Kernel
@@ -54,9 +51,6 @@ def test_every_finalist_is_measured_against_both_and_the_best_in_its_variants(qu
     assert all(f.over_compile is not None for f in found.finalists)
     assert found.compile_over_eager is not None
     assert found.compile_note.startswith("compiled in")
-    cache = Path(tempfile.gettempdir()) / f"kernelevolve-inductor-{os.getuid()}"
-    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
-    assert any(cache.iterdir())
     first, second = found.finalists
     assert first.over_eager.speedup.value >= second.over_eager.speedup.value
     assert set(first.variants) == {"short"}
@@ -68,7 +62,7 @@ def test_every_finalist_is_measured_against_both_and_the_best_in_its_variants(qu
 
 SPOILERS = [
     (f"{TIMED}os.kill(os.getpid(), 11)\n        {RIGHT}", "SIGSEGV"),
-    (f"{TIMED}os.kill(os.getppid(), 9)\n        {RIGHT}", "ended the process"),
+    (f"{TIMED}os.kill(os.getppid(), 9)\n        {RIGHT}", "not permitted" if version() >= 6 else "ended the process"),
     (f"{TIMED}time.sleep(99)\n        {RIGHT}", "not done after"),
     (f"{TIMED}raise ValueError('tired')\n        {RIGHT}", "tired"),
     (f"{TIMED}return x\n        {RIGHT}", "a timed call"),

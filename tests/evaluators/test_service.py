@@ -8,6 +8,7 @@ import time
 import pytest
 import ray
 
+from devices.cpu import usable_cores
 from evaluators.base import Evaluator
 from evaluators.service import EvaluationService
 from evaluators.settings import EvaluationSettings
@@ -69,3 +70,18 @@ def test_a_cancelled_evaluation_takes_no_judge(settings: EvaluationSettings) -> 
     assert right.status is Status.OK
     assert seconds < 2 * settings.run_timeout
     service.close()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_kernels_have_every_core_and_the_record_says_so(settings: EvaluationSettings) -> None:
+    """Ray gives its workers one thread."""
+    service = EvaluationService.start(TASK, "cpu", settings)
+    try:
+        body = f"assert torch.get_num_threads() == {usable_cores()}"
+        verdict = asyncio.run(
+            service.evaluate(python_kernel(f"{body}\n        return torch.nn.functional.silu(x) * y * self.scale"))
+        )
+    finally:
+        service.close()
+    assert verdict.status is Status.OK, verdict.diagnosis
+    assert verdict.environment["threads"] == str(usable_cores())

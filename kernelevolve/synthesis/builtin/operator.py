@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from devices.registry import get_device
 from kernelevolve.core.errors import UserError
@@ -27,6 +28,8 @@ class BuiltinOperator(Operator):
     A kernel of its own is changed through its knobs, structure included, and written anew; anybody else's through the knobs
     that its text shows. What cannot be traced starts from TorchInductor's code, and what that refuses from the ATen graph.
     """
+
+    trusted: ClassVar[bool] = True
 
     attempts: int
     """Tries for a kernel that nobody has judged yet."""

@@ -1,0 +1,76 @@
+"""One stopwatch for a machine: who measures is alone, and says who it is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from evaluators.gate import Gate
+
+ROOT = Path(__file__).parents[2]
+HOLDER = """
+import sys
+from pathlib import Path
+from evaluators.gate import Gate
+with Gate(Path(sys.argv[1])).exclusive():
+    print("measuring", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextmanager
+def measuring(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that measures until the block is left."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "measuring\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_only_a_stopped_process_that_measures_holds_others_up(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    assert gate.stopped_holder() is None
+    with measuring(tmp_path) as other:
+        assert gate.stopped_holder() is None
+        os.kill(other.pid, signal.SIGSTOP)
+        deadline = time.monotonic() + 10
+        while state(other.pid) != "T" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert gate.stopped_holder() == other.pid
+        os.kill(other.pid, signal.SIGCONT)
+        while state(other.pid) == "T" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert gate.stopped_holder() is None
+    with gate.exclusive():
+        pass
+    assert gate.stopped_holder() is None
+
+
+def test_asking_who_measures_does_not_keep_anybody_from_it(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    with gate.shared():
+        assert gate.stopped_holder() is None
+    with measuring(tmp_path):
+        pass
+    with gate.exclusive():
+        assert (tmp_path / "machine").read_text() == str(os.getpid())
