@@ -57,6 +57,12 @@ REDUCTIONS = {
     "prod": "return (x[0] * 0.1 + 1).prod(1)",
     "logsumexp": "return torch.logsumexp(x[0], 1)",
 }
+NAN = "[torch.randn(37, 50).masked_fill(torch.rand(37, 50) < 0.05, float('nan'))]"
+WITH_NAN = {
+    "clamp": "return x[0].clamp(-0.5, 0.5), x[0].relu(), x[0].clamp(min=0.1), F.hardtanh(x[0])",
+    "maximum": "return torch.maximum(x[0], x[0].flip(1)), torch.minimum(x[0].flip(0), x[0])",
+    "rows": "return x[0].amax(1), x[0].amin(1), x[0].amax(0), x[0].max()",
+}
 MOVEMENT = {
     "transpose": "return x[0].t().contiguous() * 2",
     "reshape": "return x[0].reshape(-1, 5, 10).permute(1, 0, 2).reshape(5, -1) + 1",
@@ -76,6 +82,11 @@ MOVEMENT = {
 @pytest.mark.parametrize("forward", [*POINTWISE.values(), *REDUCTIONS.values()], ids=[*POINTWISE, *REDUCTIONS])
 def test_rows(check: Check, forward: str) -> None:
     check(task_of(forward, ROWS, variants=OTHER))
+
+
+@pytest.mark.parametrize("forward", WITH_NAN.values(), ids=WITH_NAN)
+def test_nan_goes_where_it_goes_in_pytorch(check: Check, forward: str) -> None:
+    check(task_of(forward, NAN))
 
 
 @pytest.mark.parametrize("forward", MOVEMENT.values(), ids=MOVEMENT)

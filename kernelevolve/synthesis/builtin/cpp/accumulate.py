@@ -42,8 +42,9 @@ class BlockWriter(NestWriter):
     def combine(self, kind: str, ctype: str, a: str, b: str) -> str:
         """`a` and one more value."""
         if kind in ("max", "min"):
-            self.used.add(f"ke_{kind}")
-            return f"ke_{kind}<{ctype}>({b}, {a})"
+            name = "ke_larger" if kind == "max" else "ke_smaller"
+            self.used.add(name)
+            return f"{name}<{ctype}>({b}, {a})"
         return f"{a} {({'sum': '+', 'mean': '+', 'prod': '*', 'any': '|', 'all': '&'})[kind]} {b}"
 
     def _blocked(

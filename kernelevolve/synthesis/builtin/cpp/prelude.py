@@ -19,13 +19,31 @@ HEADER = """\
 """
 
 FUNCTIONS: dict[str, tuple[tuple[str, ...], str]] = {
+    # Both operands' NaN count. Chains of the first form stay scalar with some compilers; single ones of the second are slower.
     "ke_max": (
         (),
-        "template <class T> static inline T ke_max(T a, T b) { const T m = a > b ? a : b; return a != a ? a : m; }\n",
+        "template <class T> static inline T ke_max(T a, T b) { return (a > b || a != a) ? a : b; }\n",
     ),
     "ke_min": (
         (),
-        "template <class T> static inline T ke_min(T a, T b) { const T m = a < b ? a : b; return a != a ? a : m; }\n",
+        "template <class T> static inline T ke_min(T a, T b) { return (a < b || a != a) ? a : b; }\n",
+    ),
+    "ke_larger": (
+        (),
+        "template <class T> static inline T ke_larger(T a, T b) { const T m = a > b ? a : b; return a != a ? a : m; }\n",
+    ),
+    "ke_smaller": (
+        (),
+        "template <class T> static inline T ke_smaller(T a, T b) { const T m = a < b ? a : b; return a != a ? a : m; }\n",
+    ),
+    # The limit is a number.
+    "ke_at_least": (
+        (),
+        "template <class T> static inline T ke_at_least(T a, T limit) { return a <= limit ? limit : a; }\n",
+    ),
+    "ke_at_most": (
+        (),
+        "template <class T> static inline T ke_at_most(T a, T limit) { return a >= limit ? limit : a; }\n",
     ),
     "ke_exp": (
         (),

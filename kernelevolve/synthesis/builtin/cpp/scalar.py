@@ -252,8 +252,7 @@ class Scalars:
         if name in simple:
             return simple[name]
         if name in ("max", "min"):
-            self.used.add(f"ke_{name}")
-            return f"ke_{name}<{ctype}>({a[0]}, {a[1]})"
+            return self._extreme(name, args, a, ctype)
         if name in ("floordiv", "mod"):
             self.used.add("ke_floordiv")
             return f"ke_{name}<{ctype}>({a[0]}, {a[1]})" if dtype not in FLOATS else f"ke_{name}({a[0]}, {a[1]})"
@@ -271,6 +270,15 @@ class Scalars:
         if name in _LIBM:
             return f"std::{name}({', '.join(a)})"
         raise ValueError(f"no C++ for the operation {name}")
+
+    def _extreme(self, name: str, args: tuple[Expr, ...], a: list[str], ctype: str) -> str:
+        limit = args[1]
+        if isinstance(limit, Const) and limit.value == limit.value:
+            function = "ke_at_least" if name == "max" else "ke_at_most"
+        else:
+            function = f"ke_{name}"
+        self.used.add(function)
+        return f"{function}<{ctype}>({a[0]}, {a[1]})"
 
     def _fast(self, name: str) -> bool:
         return self.choices.word(f"math.{name}", "polynomial", "libm") == "polynomial"
