@@ -255,7 +255,7 @@ static inline uint16_t ke_to_bf16(float f) {
     "ke_scratch": (
         (),
         """\
-static inline char* ke_scratch(size_t bytes) {
+template <int SLOT = 0> static inline char* ke_scratch(size_t bytes) {
   static thread_local char* kept = nullptr;
   static thread_local size_t size = 0;
   if (bytes > size) {

@@ -3,21 +3,6 @@
 from __future__ import annotations
 
 TILES: dict[str, tuple[tuple[str, ...], str]] = {
-    "ke_panel": (
-        (),
-        """\
-static inline char* ke_panel(size_t bytes) {
-  static thread_local char* kept = nullptr;
-  static thread_local size_t size = 0;
-  if (bytes > size) {
-    std::free(kept);
-    size = (bytes + 4095) / 4096 * 4096;
-    kept = (char*)std::aligned_alloc(4096, size);
-  }
-  return kept;
-}
-""",
-    ),
     "ke_vec": (
         (),
         "template <class T> struct Vec "
@@ -62,7 +47,7 @@ static void ke_transpose(const T* from, int64_t across, T* to, int64_t down, int
 """,
     ),
     "ke_gemm": (
-        ("ke_panel", "ke_vec"),
+        ("ke_scratch", "ke_vec"),
         """\
 // C[m, n] = sum over k0, k1, k2 of A[m, k] * B[k, n] for MR rows and NV vectors of columns, held in registers.
 template <int MR, int NV, class T>
@@ -123,7 +108,7 @@ template <int MR, int NV, bool PACK, class T>
 static void ke_gemm(const T* A, int64_t am, const T* B, T* C, int64_t cm, int64_t M, int64_t N,
                     int64_t K0, int64_t K1, int64_t K2, const int64_t* ak, const int64_t* bk) {
   constexpr int L = VECTOR_BYTES / sizeof(T);
-  T* panel = PACK ? (T*)ke_panel(sizeof(T) * K0 * K1 * K2 * NV * L) : nullptr;
+  T* panel = PACK ? (T*)ke_scratch<1>(sizeof(T) * K0 * K1 * K2 * NV * L) : nullptr;
   int64_t n = 0;
   for (; n + NV * L <= N; n += NV * L) ke_columns<MR, NV, PACK>(A, am, B + n, C + n, cm, M, K0, K1, K2, ak, bk, panel);
   for (; n + L <= N; n += L) ke_columns<MR, 1, PACK>(A, am, B + n, C + n, cm, M, K0, K1, K2, ak, bk, panel);
