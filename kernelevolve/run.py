@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ray
 import yaml
@@ -20,7 +21,6 @@ from rich.console import Console
 from devices.base import Device
 from devices.registry import get_device
 from evaluators import landlock
-from evaluators.comparison import Comparison, compare_finalists
 from evaluators.gate import Gate
 from evaluators.service import EvaluationService
 from evaluators.settings import EvaluationSettings
@@ -42,6 +42,9 @@ from kernelevolve.report.summary import Best, Summary, count_by_status, table
 from kernelevolve.store.actor import ask
 from kernelevolve.synthesis.base import Operator
 from kernelevolve.tasks.catalog import find_task
+
+if TYPE_CHECKING:
+    from evaluators.comparison import Comparison
 
 INTERRUPTED = 130
 _PACKAGES = ("torch", "ray", "numpy")
@@ -119,6 +122,9 @@ def _prepare(operator: Operator, task: Task, device: str) -> Operator:
 def _compare(
     task: Task, kernels: Sequence[Kernel], device: str, settings: EvaluationSettings, with_compile: bool
 ) -> Comparison:
+    # In the Ray worker: with it comes torch, a second and a half that the driver's start need not wait for.
+    from evaluators.comparison import compare_finalists
+
     return compare_finalists(task, kernels, get_device(device), settings, with_compile=with_compile)
 
 

@@ -28,7 +28,11 @@ def main() -> int:
     settings = config.load(
         [f"task={task}", f"budget.seconds={seconds:g}", f"run.dir={folder}/run", "final.compile=false"]
     )
-    with patch.object(LiveView, "update", lambda _, progress: seen.append(progress)):
+
+    def keep(_view: LiveView, progress: Progress, *_: object) -> None:
+        seen.append(progress)
+
+    with patch.object(LiveView, "update", keep):
         code = run.start(settings)
     near_the_end = [p for p in seen if p.fraction < 0.9][-1]
     console = Console(record=True, width=100, file=io.StringIO())

@@ -119,6 +119,16 @@ def test_a_log_gets_few_lines_and_no_escapes() -> None:
     assert "\x1b" not in file.getvalue()
 
 
+def test_a_warning_is_shown_in_the_panel_and_on_lines() -> None:
+    text = "process 7 measures and is stopped"
+    assert text in drawn(panel("dlrm/thing", BUDGET, progress(NODE), text))
+    assert text not in drawn(panel("dlrm/thing", BUDGET, progress(NODE)))
+    file = io.StringIO()
+    with LiveView(Console(file=file, width=60), "dlrm/thing", BUDGET) as view:
+        view.update(progress(NODE), text)
+    assert file.getvalue().endswith(f"| {text}\n")
+
+
 def test_quiet_says_nothing() -> None:
     file = io.StringIO()
     with LiveView(Console(file=file, force_terminal=True), "dlrm/thing", BUDGET, quiet=True) as view:

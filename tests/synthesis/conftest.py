@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,44 @@ def load(kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Modul
     return module
 
 
+def runs_alone(kernel: Kernel, code: str, folder: Path) -> None:
+    """The file serves `code` (which sees it as `kernel`, and raises where it is wrong) without this package."""
+    (folder / "kernel.py").write_text(kernel.source)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-c",
+            f"import sys; sys.path.insert(0, '.'); import torch, kernel; {code}; print('right')",
+        ],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "right", done.stderr
+
+
+def agree(task: Task, module: ModuleType, rtol: float = 2e-4, atol: float = 2e-5) -> None:
+    """The module's model returns what the reference returns, for every variant, and leaves its buffers as it does."""
+    loaded = load_module(task)
+    reference = build_model(loaded, task.seed)
+    torch.manual_seed(task.seed)
+    candidate = module.ModelNew(*loaded.get_init_inputs())
+    with torch.no_grad():
+        for variant in (None, *loaded.get_input_variants()):
+            for seed in (3, 4):
+                x = draw_inputs(loaded, seed, variant)
+                want, got = reference(*x), candidate(*x)
+                assert type(want) is type(got)
+                for a, b in zip(flat(want), flat(got), strict=True):
+                    coarse = 2e-2 if a.dtype is torch.bfloat16 else 0.0
+                    torch.testing.assert_close(b, a, rtol=max(rtol, coarse), atol=max(atol, coarse), equal_nan=True)
+    for (name, a), (_, b) in zip(reference.named_buffers(), candidate.named_buffers(), strict=True):
+        torch.testing.assert_close(b, a, msg=name)
+
+
 def flat(result: Any) -> list[torch.Tensor]:
     return list(result) if isinstance(result, tuple | list) else [result]
 
@@ -91,17 +130,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
         assert isinstance(program, Program), program
         kernel, space = render(program, target, task, tuple(sorted((knobs or {}).items())))
         module = load(kernel, tmp_path, monkeypatch)
-        loaded = load_module(task)
-        reference = build_model(loaded, task.seed)
-        torch.manual_seed(task.seed)
-        candidate = module.ModelNew(*loaded.get_init_inputs())
-        with torch.no_grad():
-            for variant in (None, *loaded.get_input_variants()):
-                x = draw_inputs(loaded, 3, variant)
-                want, got = flat(reference(*x)), flat(candidate(*x))
-                assert len(want) == len(got)
-                for a, b in zip(want, got, strict=True):
-                    torch.testing.assert_close(b, a, rtol=rtol, atol=atol, equal_nan=True)
+        agree(task, module, rtol, atol)
         return dict(space)
 
     return run

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import functools
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -28,7 +25,7 @@ from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.synthesis.traced.trace import trace
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 
-from .conftest import flat, load, task_of
+from .conftest import agree, load, runs_alone, task_of
 from .test_builtin_operator import prepared, propose
 
 ROWS = "[torch.randn(37, 50)]"
@@ -73,25 +70,6 @@ BEYOND_THE_TRACED_FORM = {
 
 
 written = functools.cache(inductor_kernel)
-
-
-def agree(task: Task, module: ModuleType, seeds: tuple[int, ...] = (3, 4)) -> None:
-    loaded = load_module(task)
-    reference = build_model(loaded, task.seed)
-    torch.manual_seed(task.seed)
-    candidate = module.ModelNew(*loaded.get_init_inputs())
-    with torch.no_grad():
-        for variant in (None, *loaded.get_input_variants()):
-            for seed in seeds:
-                x = draw_inputs(loaded, seed, variant)
-                want, got = reference(*x), candidate(*x)
-                assert type(want) is type(got)
-                for a, b in zip(flat(want), flat(got), strict=True):
-                    coarse = a.dtype is torch.bfloat16
-                    limits = {"rtol": 2e-2, "atol": 2e-2} if coarse else {"rtol": 2e-4, "atol": 2e-5}
-                    torch.testing.assert_close(b, a, **limits, equal_nan=True)
-    for (name, a), (_, b) in zip(reference.named_buffers(), candidate.named_buffers(), strict=True):
-        torch.testing.assert_close(b, a, msg=name)
 
 
 @pytest.mark.parametrize("case", BEYOND_THE_TRACED_FORM.values(), ids=BEYOND_THE_TRACED_FORM)
@@ -181,20 +159,8 @@ def test_the_operator_starts_from_it_and_goes_on_through_its_knobs(
     child = propose(operator, SORTED, 2, (first.kernel,))
     assert again.operator == child.operator == "builtin/retune"
     assert first.kernel.id not in {again.kernel.id, child.kernel.id}
-    (tmp_path / "kernel.py").write_text(first.kernel.source)
-    code = (
-        "import torch, kernel; m = kernel.ModelNew(); x = torch.randn(3, 100); "
-        "assert torch.allclose(m(x), torch.softmax(x.sort(1).values * 2, -1), atol=1e-6); print('right')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, '.'); {code}"],
-        cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.strip() == "right", done.stderr
+    right = "torch.allclose(m(x), torch.softmax(x.sort(1).values * 2, -1), atol=1e-6)"
+    runs_alone(first.kernel, f"m = kernel.ModelNew(); x = torch.randn(3, 100); assert {right}", tmp_path)
 
 
 def test_what_it_refuses_starts_from_the_aten_graph_with_both_reasons_in_the_note(
