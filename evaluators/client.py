@@ -10,15 +10,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+from evaluators.arena import Arena
 from evaluators.forkserver import KEPT_VARIABLES
-from evaluators.gate import Gate
-from evaluators.scratch import disk_errors, scratch_base, wait_for_room
+from evaluators.scratch import disk_errors, scratch_base
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SIGNALS = {
@@ -31,10 +31,9 @@ _SIGNALS = {
     24: "SIGXCPU",
     25: "SIGXFSZ",
 }
-
-
 _STEADY_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 """glibc keeps what was freed, as a caching allocator does: else both sides of a ratio are page faults more than work."""
+_MEMORY_SIGNS = ("bad_alloc", "MemoryError", "can't allocate memory", "Cannot allocate memory", "failed to map segment")
 
 
 class ServerDiedError(RuntimeError):
@@ -46,50 +45,90 @@ class InterruptedJobError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a child ended. `folder` holds what it wrote, until the job's context is left."""
+class Ending:
+    """How a player ended."""
 
-    folder: Path
     timeout: bool
+    limit: float
+    """Seconds that it had for what it was doing."""
     signal: int
     code: int
-    stage: int
-    """The one that it ended in, from 0 on."""
-    seconds: float
-    """Spent in that stage."""
     output: str
-    result: Mapping[str, Any] | None
-    """What the job reported, None where it did not come to that."""
+    """The end of what it printed."""
+    peak_bytes: int
 
     @property
     def out_of_memory(self) -> bool:
-        told = self.output[-4000:]
-        marks = ("bad_alloc", "MemoryError", "can't allocate memory", "Cannot allocate memory", "failed to map segment")
-        return self.code == 71 or (self.result is None and any(m in told for m in marks))
+        return self.code == 71 or any(sign in self.output[-4000:] for sign in _MEMORY_SIGNS)
 
     @property
     def signal_name(self) -> str:
         return _SIGNALS.get(self.signal, f"signal {self.signal}")
 
 
-@dataclass(frozen=True)
-class Stages:
-    """What follows a job's first stage."""
+class PlayerEndedError(Exception):
+    """A player is no more: it died, or its time was up."""
 
-    seconds: tuple[float, ...]
-    """A limit for each further stage."""
-    gate: Gate
-    """Held exclusively in the last one."""
-    shared: bool = False
-    """Whether the gate is shared in those before the last."""
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(
+            "timeout" if ending.timeout else ending.signal_name if ending.signal else f"code {ending.code}"
+        )
+        self.ending = ending
 
 
-class Job:
-    """A folder for one child, removed at the end."""
+class NonsenseError(Exception):
+    """A player's reply is not what a player says: foreign code wrote it."""
 
-    def __init__(self, base: Path) -> None:
-        with disk_errors(base, "a job's files"):
-            self.folder = Path(tempfile.mkdtemp(prefix="job-", dir=base))
+
+@dataclass
+class Player:
+    """A child of the fork server that holds one implementation; stopped whenever it is not asked. Leave its context to end it."""
+
+    pid: int
+    arena: Arena
+    folder: Path
+    _server: ForkServer
+    ending: Ending | None = field(default=None, init=False)
+    _generation: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._generation = self._server.generation
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked: it has not ended, nor its server."""
+        return self.ending is None and self._server.generation == self._generation
+
+    def ask(self, order: Mapping[str, Any], limit: float) -> Mapping[str, Any]:
+        """Its reply to an order of `player.py`, within `limit` seconds.
+
+        Raises PlayerEndedError, NonsenseError, ServerDiedError, InterruptedJobError.
+        """
+        placed = order["do"] in ("call", "prepare")
+        asked = self._order({"op": "ask", "message": dict(order), "limit": limit, "placed": placed}, limit)
+        return _object(asked["reply"])
+
+    def block(self, limit: float) -> tuple[float, Mapping[str, Any] | None]:
+        """(seconds on the server's clock of the calls that it was prepared for, what it reports if one failed)"""
+        answer = self._order({"op": "block", "limit": limit}, limit)
+        return answer["nanoseconds"] / 1e9, _object(answer["reply"]) if answer["reply"] else None
+
+    def _order(self, order: dict[str, Any], limit: float) -> dict[str, Any]:
+        if self.ending is not None:
+            raise PlayerEndedError(self.ending)
+        answer = self._server.order({**order, "player": self.pid})
+        if "ended" in answer:
+            self.ending = Ending(limit=limit, **answer["ended"])
+            raise PlayerEndedError(self.ending)
+        return answer
+
+    def end(self) -> None:
+        """Kill it, with all that descends from it, and remove its folder."""
+        if self.alive:
+            with suppress(PlayerEndedError, ServerDiedError, InterruptedJobError):
+                self._order({"op": "end"}, 0.0)
+        self.arena.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +136,7 @@ class Job:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.end()
 
 
 class ForkServer:
@@ -114,15 +153,18 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._lines: Any = None
+        self.generation = 0
+        """Counts the servers that were started."""
         self.interrupted = False
-        """Until this is set back, jobs raise InterruptedJobError."""
+        """Until this is set back, orders raise InterruptedJobError."""
         with disk_errors(scratch_base(), "a folder"):
             self._base = Path(tempfile.mkdtemp(prefix="kernelevolve-", dir=scratch_base()))
 
     def start(self) -> None:
-        """Begin starting; the first job waits until it is there."""
+        """Begin starting; the first order waits until it is there."""
         if self._process is not None and self._process.poll() is None:
             return
+        self.stop()
         ours, theirs = socket.socketpair()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "evaluators.forkserver", str(theirs.fileno())],
@@ -133,6 +175,7 @@ class ForkServer:
             start_new_session=True,
         )
         theirs.close()
+        self.generation += 1
         self._channel, self._lines = ours, None
 
     def _environment(self) -> dict[str, str]:
@@ -140,83 +183,69 @@ class ForkServer:
         kept = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
         return {**kept, **_STEADY_MEMORY, "OMP_NUM_THREADS": str(self._threads)}
 
-    def job(self) -> Job:
-        """Raises UserError where there is no room for it."""
-        return Job(self._base)
-
-    def wait_for_room(self, need: int, patience: float) -> None:
-        """For the files of a job. Raises UserError as `scratch.wait_for_room` does."""
-        wait_for_room(self._base, need, "the outputs of a kernel", patience)
-
-    def run(
+    def spawn(
         self,
-        job: Job,
-        kind: str,
-        payload: Mapping[str, Any],
+        arena_bytes: int,
         *,
-        timeout: float,
+        trusted: bool,
         memory_gb: float,
-        environment: Mapping[str, str],
-        then: Stages | None = None,
-    ) -> Outcome:
-        """Run a job of `evaluators.child` in a fresh child; `timeout` holds for its first stage.
+        cpu_seconds: float,
+        environment: Mapping[str, str] | None = None,
+    ) -> Player:
+        """A new player that holds nothing yet, with memory for inputs. `trusted`: it runs the user's own code.
 
-        Raises ServerDiedError, and InterruptedJobError where `interrupt` was called.
+        Raises ServerDiedError, InterruptedJobError, and UserError where there is no room for its folder.
         """
         self.start()
+        with disk_errors(self._base, "a player's folder"):
+            folder = Path(tempfile.mkdtemp(prefix="player-", dir=self._base))
+        arena = Arena(arena_bytes)
+        environment = dict(environment or {})
+        order = {
+            "op": "spawn",
+            "folder": str(folder),
+            "memory_bytes": int(memory_gb * (1 << 30)),
+            "cpu_seconds": cpu_seconds,
+            "environment": environment,
+            "confined": self._confined and not trusted,
+            "readable": [*self._readable, *filter(os.path.isabs, environment.values())],
+        }
+        try:
+            answer = self.order(order, [arena.fd])
+        except BaseException:
+            arena.close()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return Player(answer["player"], arena, folder, self)
+
+    def order(self, order: Mapping[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
+        """Raises ServerDiedError, and InterruptedJobError where `interrupt` was called."""
         if self.interrupted:
             raise InterruptedJobError
         if self._channel is None:
             raise ServerDiedError("no channel to the fork server")
-        request = {
-            "kind": kind,
-            "folder": str(job.folder),
-            "limits": [timeout, *(then.seconds if then else ())],
-            "memory_bytes": int(memory_gb * (1 << 30)),
-            "environment": dict(environment),
-            # What computes the reference is the user's own code, and what it computes is not there yet.
-            "confined": self._confined and kind != "reference",
-            "readable": [
-                *self._readable,
-                *filter(os.path.isabs, (str(payload.get("data", "")), *environment.values())),
-            ],
-            "payload": dict(payload),
-        }
         try:
             if self._lines is None:
                 self._lines = self._channel.makefile("r")
                 if not self._lines.readline():
                     raise ServerDiedError("the fork server did not start")
-            with then.gate.shared() if then is not None and then.shared else nullcontext():
-                self._channel.sendall(json.dumps(request).encode() + b"\n")
-                line = self._lines.readline()
-            if then is not None and line and "ready" in json.loads(line):
-                with then.gate.exclusive():
-                    self._channel.sendall(b"\n")
-                    line = self._lines.readline()
+            text = json.dumps(order).encode() + b"\n"
+            sent = socket.send_fds(self._channel, [text], list(fds)) if fds else 0
+            self._channel.sendall(text[sent:])
+            line = self._lines.readline()
         except OSError as error:
             self._fail(str(error))
         if not line:
             self._fail("the fork server died")
-        answer = json.loads(line)
-        result = _json(job.folder / "result.json") if answer["code"] == 0 and not answer["timeout"] else None
-        return Outcome(
-            folder=job.folder,
-            timeout=answer["timeout"],
-            signal=answer["signal"],
-            code=answer["code"],
-            stage=answer["stage"],
-            seconds=answer["seconds"],
-            output=answer["output"],
-            result=result,
-        )
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def _fail(self, why: str) -> NoReturn:
         self.stop()
         raise InterruptedJobError if self.interrupted else ServerDiedError(why)
 
     def interrupt(self) -> None:
-        """From another thread: end the job that runs, with its child."""
+        """From another thread: end whatever runs, with all players."""
         self.interrupted = True
         channel = self._channel
         if channel is not None:
@@ -224,6 +253,7 @@ class ForkServer:
                 channel.shutdown(socket.SHUT_RDWR)
 
     def stop(self) -> None:
+        """End the server, with all players."""
         if self._lines is not None:
             self._lines.close()  # It holds the socket too: the server would not see its end.
             self._lines = None
@@ -239,22 +269,16 @@ class ForkServer:
             self._process = None
 
     def close(self) -> None:
+        """Stop it for good and remove its folder."""
         self.stop()
         shutil.rmtree(self._base, ignore_errors=True)
 
 
-def _text(path: Path, most: int = 1 << 20) -> str:
-    try:
-        with path.open("rb") as handle:
-            return handle.read(most).decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def _json(path: Path) -> Mapping[str, Any] | None:
-    text = _text(path, 16 << 20)
+def _object(text: str) -> Mapping[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
+    except (ValueError, RecursionError) as error:
+        raise NonsenseError(str(error)) from error
+    if not isinstance(found, dict):
+        raise NonsenseError(f"a {type(found).__name__}")
+    return found

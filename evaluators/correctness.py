@@ -31,15 +31,49 @@ class Mismatch(Record):
     details: str = ""
 
 
+class Bounds(Record):
+    """How far an output may be off. All zero for integers and booleans, which are exact."""
+
+    atol: float
+    rtol: float
+    rms: float
+    """Most that the RMS error over the whole may be,"""
+    own: float
+    """that of PyTorch's own result,"""
+    scale: float
+    """and the RMS of the result."""
+
+    def relaxed(self, factor: float) -> Bounds:
+        """For a comparison with PyTorch's own result instead of the oracle: both err."""
+        return self.model_copy(
+            update={"atol": factor * self.atol, "rtol": factor * self.rtol, "rms": factor * self.rms}
+        )
+
+
+def bounds_of(native: torch.Tensor, oracle: torch.Tensor, tolerance: Tolerance) -> Bounds:
+    """`native` is PyTorch's own result in the working precision, `oracle` the same in float64."""
+    dtype = native.dtype
+    if not dtype.is_floating_point:
+        return Bounds(atol=0.0, rtol=0.0, rms=0.0, own=0.0, scale=0.0)
+    atol = _DEFAULT[dtype] if tolerance.atol is None else tolerance.atol
+    rtol = _DEFAULT[dtype] if tolerance.rtol is None else tolerance.rtol
+    own, scale = _own_error(native.reshape(-1), oracle.reshape(-1)) if native.numel() else (0.0, 0.0)
+    rounding = _EPSILON_FACTOR[dtype] * torch.finfo(dtype).eps * scale
+    few = _FEW_FACTOR * scale if native.numel() <= _FEW_ELEMENTS else 0.0
+    explicit = (tolerance.rtol or 0.0) * scale + (tolerance.atol or 0.0)
+    # Where terms of a sum cancel, its rounding error is that of the terms, not of what is left.
+    atol = max(atol, rounding)
+    return Bounds(atol=atol, rtol=rtol, rms=max(_NATIVE_FACTOR * own, rounding, few, explicit), own=own, scale=scale)
+
+
 def compare(
-    candidate: torch.Tensor, native: torch.Tensor, oracle: torch.Tensor, tolerance: Tolerance, label: str
+    candidate: torch.Tensor, native: torch.Tensor, oracle: torch.Tensor, bounds: Bounds, label: str
 ) -> Mismatch | None:
     """None where `candidate` is right.
 
-    `native` is PyTorch's own result in the working precision, `oracle` the same in float64 (for integers and booleans both are
-    the exact result). Element by element |y - oracle| <= atol + rtol |oracle|; over the whole, the RMS error is held against
-    that of PyTorch itself, so that zeros, constants or a lower precision inside do not pass where values are small.
-    Runs in chunks: needs a few MB beside the three tensors.
+    Element by element |y - oracle| <= atol + rtol |oracle|; over the whole, the RMS error is held against that of PyTorch itself,
+    so that zeros, constants or a lower precision inside do not pass where values are small. Runs in chunks: needs a few MB beside
+    the three tensors.
     """
     if tuple(candidate.shape) != tuple(native.shape):
         return Mismatch(
@@ -50,18 +84,6 @@ def compare(
         return Mismatch(status=Status.WRONG_SHAPE, summary=f"{label}: {candidate.dtype}, expected {native.dtype}")
     y, n, o = (t.reshape(-1) for t in (candidate, native, oracle))
     floating = native.dtype.is_floating_point
-    default = _DEFAULT.get(native.dtype, 0.0)
-    atol = default if tolerance.atol is None else tolerance.atol
-    rtol = default if tolerance.rtol is None else tolerance.rtol
-    own = scale = allowed = 0.0
-    if floating and y.numel():
-        own, scale = _own_error(n, o)
-        rounding = _EPSILON_FACTOR[native.dtype] * torch.finfo(native.dtype).eps * scale
-        # Where terms of a sum cancel, its rounding error is that of the terms, not of what is left.
-        atol = max(atol, rounding)
-        few = _FEW_FACTOR * scale if y.numel() <= _FEW_ELEMENTS else 0.0
-        explicit = (tolerance.rtol or 0.0) * scale + (tolerance.atol or 0.0)
-        allowed = max(_NATIVE_FACTOR * own, rounding, few, explicit)
     wrong = 0
     first: list[int] = []
     error = 0.0
@@ -74,7 +96,7 @@ def compare(
             finite = torch.isfinite(b) & torch.isfinite(c)
             special = (a == b) | (torch.isnan(a) & torch.isnan(b))
             difference = torch.where(finite, (a - c).abs(), torch.zeros_like(a))
-            bad = torch.where(finite, ~(difference <= atol + rtol * c.abs()), ~special)
+            bad = torch.where(finite, ~(difference <= bounds.atol + bounds.rtol * c.abs()), ~special)
             error += float((difference.nan_to_num(nan=0.0, posinf=0.0) ** 2).sum())
         count = int(bad.sum())
         if count and len(first) < 5:
@@ -83,11 +105,11 @@ def compare(
     if wrong:
         return _wrong(candidate, native, wrong, first, label)
     rms = math.sqrt(error / max(y.numel(), 1))
-    if rms > allowed:
+    if rms > bounds.rms:
         return Mismatch(
             status=Status.WRONG_RESULT,
-            summary=f"{label}: RMS error {rms:.3g}, PyTorch's own is {own:.3g} (RMS of the result {scale:.3g})",
-            details=f"allowed {allowed:.3g}. {pattern(candidate, native)}".strip(),
+            summary=f"{label}: RMS error {rms:.3g}, PyTorch's own is {bounds.own:.3g} (RMS of the result {bounds.scale:.3g})",
+            details=f"allowed {bounds.rms:.3g}. {pattern(candidate, native)}".strip(),
         )
     return None
 

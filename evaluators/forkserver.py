@@ -1,10 +1,12 @@
-"""A process that has torch imported and forks a child for each job: no interpreter start, no import per kernel.
+"""A process that has torch imported and forks players: no interpreter start, no import per kernel.
 
-The server itself runs no kernel, no tensor operation and no thread, so that forking it is safe. It is told jobs as lines of JSON on
-a socket and answers how each child ended and the end of what it printed; results travel as files in the job's folder. A child runs
-in a session of its own, with limits, in a scrubbed environment; when it ends or its time is up, everything that descends from it is
-killed. A job may have stages, each with a time limit of its own; the last one begins when the worker says so, which waits for the
-gate meanwhile.
+A player is a child that holds one implementation of a task: the reference, what torch.compile makes of it, a candidate. The server
+runs none of them and no tensor operation and no thread itself, so that forking it is safe. It is the warden of the players: each is
+in a session of its own, with limits, in a scrubbed environment, and is stopped (SIGSTOP, with all of its threads) whenever it is not
+its turn; when it ends or its time is up, everything that descends from it is killed. And it is the timekeeper: a timed block runs
+from the moment that the player is let go to the moment that it says it is done, by the server's clock, which no player can reach.
+
+The worker on the other end of the socket gives orders as lines of JSON, see `client.py`.
 """
 
 from __future__ import annotations
@@ -20,10 +22,9 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from evaluators.stages import StageClock
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -31,7 +32,18 @@ _PR_SET_NO_NEW_PRIVS = 38
 _OUTPUT_BYTES = 1 << 16
 _PIPE_READS = 32
 """More than a pipe holds when its writers are dead."""
+_REPLY_BYTES = 4 << 20
+"""The longest reply of a player; a longer one is cut, so that it is none."""
+_LAST_MILLISECONDS = 200
+_GLANCE_SECONDS = 2e-5
+CHANNEL, ARENA = 3, 4
+"""File descriptors of every player: where it gets orders, and the memory of its inputs."""
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ", "PYTHONPATH")
+_CLOCK = time.perf_counter_ns
+
+
+class _WorkerGoneError(Exception):
+    """Nobody gives orders any more."""
 
 
 def _prctl(option: int, value: int) -> None:
@@ -51,31 +63,290 @@ def _limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (ceiling, ceiling))
 
 
-def _become_child(job: dict[str, Any], home: dict[str, str], output: int, clock: StageClock) -> None:
+def _become_player(order: dict[str, Any], home: dict[str, str], output: int, channel: int, arena: int) -> None:
     """Everything that sets a child apart, before it runs foreign code."""
     os.setsid()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    folder = job["folder"]
+    folder = order["folder"]
     os.chdir(folder)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    empty = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(empty, 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    clock.become_child()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_DFL)
+    high = [os.dup2(fd, 100 + i) for i, fd in enumerate((os.open(os.devnull, os.O_RDONLY), output, channel, arena))]
+    for fd, number in zip((high[0], high[1], high[1], high[2], high[3]), (0, 1, 2, CHANNEL, ARENA), strict=True):
+        os.dup2(fd, number)
+    os.closerange(ARENA + 1, os.sysconf("SC_OPEN_MAX"))
     os.environ.clear()
     os.environ.update(home)
-    os.environ.update({"HOME": folder, "TMPDIR": folder, **job["environment"]})
+    os.environ.update({"HOME": folder, "TMPDIR": folder, **order["environment"]})
     _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_DATA, _data_bytes() + int(job["memory_bytes"]))
-    _limit(resource.RLIMIT_CPU, int(clock.total * (os.cpu_count() or 1)) + 10)
-    _limit(resource.RLIMIT_FSIZE, int(job["memory_bytes"]))
+    _limit(resource.RLIMIT_DATA, _data_bytes() + int(order["memory_bytes"]))
+    _limit(resource.RLIMIT_CPU, int(order["cpu_seconds"]))
+    _limit(resource.RLIMIT_FSIZE, int(order["memory_bytes"]))
 
 
-def _descendants() -> list[int]:
-    """Living children of this process; orphans of a job become that, since the server is their subreaper."""
+@dataclass
+class _Player:
+    """A child, from its fork to its burial."""
+
+    pid: int
+    channel: socket.socket
+    output: int
+    told: bytearray = field(default_factory=bytearray)
+    stopped: bool = False
+    poll: select.poll = field(default_factory=select.poll)
+
+    def drain(self) -> bool:
+        """Take some of what it has printed and keep the last of all. False where there is nothing."""
+        try:
+            part = os.read(self.output, 1 << 16)
+        except BlockingIOError:
+            return False
+        self.told += part
+        del self.told[:-_OUTPUT_BYTES]
+        return bool(part)
+
+    def go(self) -> None:
+        if self.stopped:
+            self.stopped = False
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGCONT)
+
+    def place(self, cores: list[int]) -> list[int]:
+        """While it stands still: one thread to a core, the main thread to the first. Returns the threads.
+
+        Threads that are let go at the same time would else share a core, with one of them spinning, until the scheduler parts
+        them some milliseconds later.
+        """
+        threads = [self.pid]
+        with contextlib.suppress(FileNotFoundError):
+            threads += sorted(int(name) for name in os.listdir(f"/proc/{self.pid}/task") if int(name) != self.pid)
+        if len(cores) > 1:
+            for i, thread in enumerate(threads):
+                core = cores[1 + (i - 1) % (len(cores) - 1)] if i else cores[0]
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(thread, {core})
+        return threads
+
+    def free(self, threads: list[int], cores: list[int]) -> None:
+        """Let them move again, and threads that they start lie anywhere."""
+        for thread in threads:
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(thread, cores)
+
+    def halt(self) -> bool:
+        """Stop it. True where it stands still or is dead; False where it does not within a second, which only tricks bring about."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGSTOP)
+        self.stopped = True
+        deadline = _CLOCK() + 1_000_000_000
+        while os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            if _CLOCK() > deadline:
+                return False
+            time.sleep(_GLANCE_SECONDS)  # It may need this core to come to a halt.
+        return True
+
+
+class _Server:
+    def __init__(self, worker: socket.socket, home: dict[str, str]) -> None:
+        self._worker = worker
+        self._home = home
+        self._players: dict[int, _Player] = {}
+        self._cores = sorted(os.sched_getaffinity(0))
+        # Where the players' main threads begin their blocks: the core is free when one says that it is done.
+        os.sched_setaffinity(0, self._cores[:1])
+
+    def serve(self) -> None:
+        """Until the worker has gone."""
+        pending = bytearray()
+        try:
+            while True:
+                message, fds, _, _ = socket.recv_fds(self._worker, 1 << 16, 1)
+                if not message:
+                    return
+                pending += message
+                while not pending.endswith(b"\n"):
+                    more = self._worker.recv(1 << 20)
+                    if not more:
+                        return
+                    pending += more
+                order = json.loads(pending)
+                pending.clear()
+                answer = self._obey(order, fds)
+                for fd in fds:
+                    os.close(fd)
+                self._worker.sendall(json.dumps(answer).encode() + b"\n")
+        except (_WorkerGoneError, ConnectionError):
+            return
+        finally:
+            for player in list(self._players.values()):
+                self._bury(player)
+
+    def _obey(self, order: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+        if order["op"] == "spawn":
+            return self._spawn(order, fds[0])
+        player = self._players.get(order["player"])
+        if player is None:
+            return {"ended": {"timeout": False, "signal": 0, "code": -1, "output": "", "peak_bytes": 0}}
+        match order["op"]:
+            case "ask":
+                return self._ask(player, order)
+            case "block":
+                return self._block(player, order)
+            case "end":
+                return {"ended": self._end(player, timeout=False)}
+            case other:
+                raise ValueError(other)
+
+    def _spawn(self, order: dict[str, Any], arena: int) -> dict[str, Any]:
+        ours, theirs = socket.socketpair()
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                os.sched_setaffinity(0, self._cores)
+                _become_player(order, self._home, writing, theirs.fileno(), arena)
+                from evaluators.confinement import confine_candidate
+                from evaluators.player import play
+
+                if order["confined"]:
+                    confine_candidate(Path(order["folder"]), order["readable"])
+                play(CHANNEL, ARENA)
+                code = 0
+            except MemoryError:
+                code = 71
+            except BaseException:  # noqa: BLE001 - the border to foreign code: the child must not return into the server
+                import traceback
+
+                traceback.print_exc()
+            finally:
+                with contextlib.suppress(Exception):
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                os._exit(code)
+        os.close(writing)
+        theirs.close()
+        player = _Player(pid, ours, reading)
+        player.poll.register(ours, select.POLLIN)
+        player.poll.register(reading, select.POLLIN)
+        player.poll.register(self._worker, select.POLLHUP | select.POLLRDHUP)
+        self._players[pid] = player
+        return {"player": pid}
+
+    def _ask(self, player: _Player, order: dict[str, Any]) -> dict[str, Any]:
+        """Let it carry out one order; it stands still afterwards."""
+        threads = player.place(self._cores) if order["placed"] else []
+        player.go()
+        try:
+            player.channel.sendall(json.dumps(order["message"]).encode() + b"\n")
+        except OSError:
+            return {"ended": self._lost(player)}
+        player.free(threads, self._cores)
+        reply = self._reply(player, _CLOCK() + int(order["limit"] * 1e9))
+        if isinstance(reply, dict):
+            return {"ended": reply}
+        if not player.halt():
+            return {"ended": self._end(player, timeout=True)}
+        return {"reply": reply}
+
+    def _block(self, player: _Player, order: dict[str, Any]) -> dict[str, Any]:
+        """Let a prepared player run its calls, on the clock."""
+        threads = player.place(self._cores)
+        begin = _CLOCK()
+        player.go()
+        try:
+            player.channel.send(b"\n")
+        except OSError:
+            return {"ended": self._lost(player)}
+        player.free(threads, self._cores)
+        reply = self._reply(player, begin + int(order["limit"] * 1e9))
+        end = _CLOCK()
+        if isinstance(reply, dict):
+            return {"ended": reply}
+        if not player.halt():
+            return {"ended": self._end(player, timeout=True)}
+        return {"reply": reply, "nanoseconds": end - begin}
+
+    def _reply(self, player: _Player, deadline: int) -> str | dict[str, Any]:
+        """A line of the player's, without its end; or how it ended."""
+        told = bytearray()
+        while True:
+            left = deadline - _CLOCK()
+            if left <= 0:
+                return self._end(player, timeout=True)
+            for fd, _ in player.poll.poll(left / 1e6 + 1):
+                if fd == player.channel.fileno():
+                    try:
+                        part = player.channel.recv(1 << 16)
+                    except ConnectionError:
+                        part = b""
+                    if not part:
+                        return self._lost(player)
+                    told += part
+                    if part.endswith(b"\n") or len(told) > _REPLY_BYTES:
+                        return told[:_REPLY_BYTES].decode(errors="replace").rstrip("\n")
+                elif fd == player.output:
+                    if not player.drain():
+                        player.poll.unregister(player.output)
+                else:
+                    raise _WorkerGoneError
+
+    def _end(self, player: _Player, *, timeout: bool) -> dict[str, Any]:
+        """Kill it, with whatever descends from it, and tell how it ended."""
+        status, peak = self._bury(player)
+        return {
+            "output": player.told.decode(errors="replace"),
+            "timeout": timeout,
+            "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
+            "code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1,
+            "peak_bytes": peak,
+        }
+
+    def _lost(self, player: _Player) -> dict[str, Any]:
+        """How a player ended that has closed its channel: one on its way out has a moment to get there by itself."""
+        handle = os.pidfd_open(player.pid)
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        poll.poll(_LAST_MILLISECONDS)
+        os.close(handle)
+        return self._end(player, timeout=False)
+
+    def _bury(self, player: _Player) -> tuple[int, int]:
+        """(wait status, most memory in bytes)"""
+        del self._players[player.pid]
+        for send in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                send(player.pid, signal.SIGKILL)
+        _, status, usage = os.wait4(player.pid, 0)
+        self._clear(player.pid)
+        player.channel.close()
+        for _ in range(_PIPE_READS):
+            if not player.drain():
+                break
+        os.close(player.output)
+        return status, usage.ru_maxrss << 10
+
+    def _clear(self, group: int) -> None:
+        """Kill whatever escaped from a dead player, until nothing is left but the other players."""
+        deadline = time.monotonic() + 5.0
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
+            left = [pid for pid in _children() if pid not in self._players]
+            if not left:
+                return
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            time.sleep(0.001)
+
+
+def _children() -> list[int]:
+    """Of this process; orphans of a player become that, since the server is their subreaper."""
     try:
         text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
     except OSError:
@@ -83,133 +354,19 @@ def _descendants() -> list[int]:
     return [int(p) for p in text.split()]
 
 
-def _clear(group: int) -> None:
-    """Kill a job's session and whatever escaped from it, until nothing is left."""
-    deadline = time.monotonic() + 5.0
-    while time.monotonic() < deadline:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGKILL)
-        left = _descendants()
-        if not left:
-            return
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        time.sleep(0.001)
-
-
-def _drain(pipe: int, told: bytearray) -> bool:
-    """Take some of what a child has printed and keep the last of all. False where there is nothing."""
-    try:
-        part = os.read(pipe, 1 << 16)
-    except BlockingIOError:
-        return False
-    told += part
-    del told[:-_OUTPUT_BYTES]
-    return bool(part)
-
-
-def _run(job: dict[str, Any], home: dict[str, str], channel: socket.socket, lines: Any) -> dict[str, Any] | None:
-    """Fork, wait, clear up. None when the worker has gone."""
-    clock = StageClock(job["limits"])
-    reading, writing = os.pipe()
-    os.set_blocking(reading, False)
-    pid = os.fork()
-    if pid == 0:
-        code = 70
-        try:
-            _become_child(job, home, writing, clock)
-            from evaluators.child import run_job
-            from evaluators.confinement import confine_candidate
-
-            if job["confined"]:
-                confine_candidate(Path(job["folder"]), job["readable"])
-
-            run_job(job)
-            code = 0
-        except MemoryError:
-            code = 71
-        except BaseException:  # noqa: BLE001 - the border to foreign code: the child must not return into the server
-            import traceback
-
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(Exception):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(code)
-    os.close(writing)
-    clock.become_parent()
-    handle = os.pidfd_open(pid)
-    told = bytearray()
-    ended, gone = False, False
-    try:
-        poll = select.poll()
-        poll.register(handle, select.POLLIN)
-        poll.register(reading, select.POLLIN)
-        poll.register(clock.done, select.POLLIN)
-        poll.register(channel, select.POLLHUP | select.POLLRDHUP)
-        while not ended and not gone:
-            left = clock.left
-            if left <= 0:
-                break
-            for fd, _ in poll.poll(left * 1000 + 1):
-                ended = ended or fd == handle
-                gone = gone or fd == channel.fileno()
-                if fd == reading and not _drain(reading, told):
-                    poll.unregister(reading)
-                if fd == clock.done:
-                    if os.read(fd, 1):
-                        gone = gone or not clock.advance(channel, lines)
-                    else:
-                        poll.unregister(fd)
-    finally:
-        os.close(handle)
-        clock.close()
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    _, status, usage = os.wait4(pid, 0)
-    _clear(pid)
-    for _ in range(_PIPE_READS):
-        if not _drain(reading, told):
-            break
-    os.close(reading)
-    if gone:
-        return None
-    return {
-        "output": told.decode(errors="replace"),
-        "timeout": not ended,
-        "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
-        "code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1,
-        "stage": clock.stage,
-        "seconds": clock.seconds,
-        "peak_bytes": usage.ru_maxrss << 10,
-    }
-
-
 def main() -> None:
-    channel = socket.socket(fileno=int(sys.argv[1]))
+    worker = socket.socket(fileno=int(sys.argv[1]))
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     home = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
-    import evaluators.child  # with torch: children inherit it
-    import evaluators.confinement  # noqa: F401
+    import evaluators.confinement
+    import evaluators.player  # noqa: F401 - with torch: players inherit it
 
     gc.collect()
     gc.freeze()
-    lines = channel.makefile("r")
-    channel.sendall(b"{}\n")
-    for line in lines:
-        answer = _run(json.loads(line), home, channel, lines)
-        if answer is None:
-            return
-        channel.sendall(json.dumps(answer).encode() + b"\n")
+    worker.sendall(b"{}\n")
+    _Server(worker, home).serve()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the task's own code gives: inputs, results and oracle of every case, computed once for a task on a machine."""
+"""The data of a task on this machine: inputs and right answers of every case, computed once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 
 from evaluators import tensors
-from evaluators.client import ForkServer
+from evaluators.client import ForkServer, NonsenseError, PlayerEndedError
 from evaluators.folders import private_folder
 from evaluators.gate import Gate
 from evaluators.scratch import disk_errors, full, scratch_base
@@ -24,8 +25,35 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 
-_FORMAT = "2"
+_FORMAT = "3"
 _KEPT_SECONDS = 6 * 3600.0
+
+
+@dataclass(frozen=True)
+class Answers:
+    """PyTorch's own results and the float64 oracle, in files that no candidate can read."""
+
+    folder: Path
+    prefix: str
+    native: tuple[Mapping[str, Any], ...]
+    oracle: tuple[Mapping[str, Any], ...] | None
+    """None where results are exact, or the reference does not run in float64."""
+    structure: str
+
+    def output(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(PyTorch's own result, oracle) of one output."""
+        native = tensors.load(self.native[position], self.folder / f"{self.prefix}native{position}")
+        if self.oracle is None:
+            return native, native
+        return native, tensors.load(self.oracle[position], self.folder / f"{self.prefix}oracle{position}")
+
+
+@dataclass(frozen=True)
+class Later:
+    """Results in evaluation mode after some calls, of a model that these change."""
+
+    steps: int
+    answers: Answers
 
 
 @dataclass(frozen=True)
@@ -35,32 +63,44 @@ class Case:
     name: str
     variant: str | None
     trial: int
-    native: tuple[dict[str, Any], ...]
-    oracle: tuple[dict[str, Any], ...]
-    structure: str
+    folder: Path
+    inputs: tuple[Mapping[str, Any], ...]
+    draws: int
+    """Sets of values of the same shapes that timed calls get; the first is the one that the answers are for."""
+    answers: Answers
+    later: Later | None
+
+    @property
+    def label(self) -> str:
+        if self.variant is not None:
+            return f"variant {self.variant}"
+        return "inputs" if self.trial == 0 else f"inputs, seed {self.trial}"
+
+    def load(self, draw: int = 0) -> list[Any]:
+        """The arguments of forward."""
+        return [tensors.load(m, self.folder / f"{self.name}.draw{draw}.in{i}") for i, m in enumerate(self.inputs)]
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Inputs and answers on disk. Candidates may read the folder's inputs; the answers lie in another one."""
+    """A task's data on disk."""
 
-    inputs: Path
-    answers: Path
+    folder: Path
     cases: tuple[Case, ...]
+    init: Sequence[Mapping[str, Any]] | None
+    """Arguments of the constructor as `tensors.encode` writes them; None where they cannot be written."""
+
+    @property
+    def main(self) -> Case:
+        return self.cases[0]
+
+    @property
+    def variants(self) -> dict[str, Case]:
+        return {case.variant: case for case in self.cases if case.variant is not None}
 
     def touch(self) -> None:
         """Keep the data from being forgotten. Raises FileNotFoundError where it is gone."""
-        os.utime(self.inputs.parent)
-
-    def output_bytes(self, case: Case) -> int:
-        """That the outputs of the case take."""
-        return sum((self.answers / f"{case.name}.native{i}").stat().st_size for i in range(len(case.native)))
-
-    def answer(self, case: Case, position: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(PyTorch's own result, oracle) of one output."""
-        native = tensors.load(case.native[position], self.answers / f"{case.name}.native{position}")
-        oracle = tensors.load(case.oracle[position], self.answers / f"{case.name}.oracle{position}")
-        return native, oracle
+        os.utime(self.folder)
 
 
 def data_folder() -> Path:
@@ -74,17 +114,33 @@ def reference_of(task: Task, settings: EvaluationSettings, server: ForkServer) -
 
     Raises UserError, one line, where the task is at fault: it raises, returns no tensors, is not deterministic, does not fit.
     """
-    name = content_id(_FORMAT, task.id, str(settings.trials), torch.__version__)
-    final = data_folder() / name
-    if not (final / "cases.json").exists():
-        _compute(task, settings, server, final)
-    told = json.loads((final / "cases.json").read_text())
-    cases = tuple(
-        Case(c["case"], c["variant"], c["trial"], tuple(c["native"]), tuple(c["oracle"]), c["structure"]) for c in told
-    )
-    found = Reference(final / "inputs", final / "answers", cases)
+    wanted = {"trials": settings.trials, "most_draws": settings.most_draws, "draw_bytes": settings.draw_mb << 20}
+    folder = data_folder() / content_id(_FORMAT, task.id, json.dumps(wanted), torch.__version__)
+    if not (folder / "told.json").exists():
+        _compute(task, settings, wanted, server, folder)
+    told = json.loads((folder / "told.json").read_text())
+    found = Reference(folder, tuple(_case(folder, c) for c in told["cases"]), told["init"])
     found.touch()
     return found
+
+
+def _case(folder: Path, told: Mapping[str, Any]) -> Case:
+    name, later = told["case"], told.get("later")
+    return Case(
+        name=name,
+        variant=told["variant"],
+        trial=told["trial"],
+        folder=folder,
+        inputs=tuple(told["inputs"]),
+        draws=told["draws"],
+        answers=_answers(folder, f"{name}.", told),
+        later=Later(later["steps"], _answers(folder, f"{name}.later.", later)) if later else None,
+    )
+
+
+def _answers(folder: Path, prefix: str, told: Mapping[str, Any]) -> Answers:
+    oracle = told["oracle"]
+    return Answers(folder, prefix, tuple(told["native"]), None if oracle is None else tuple(oracle), told["structure"])
 
 
 def _forget_old(folder: Path) -> None:
@@ -95,45 +151,30 @@ def _forget_old(folder: Path) -> None:
                 shutil.rmtree(old)
 
 
-def _compute(task: Task, settings: EvaluationSettings, server: ForkServer, final: Path) -> None:
+def _compute(
+    task: Task, settings: EvaluationSettings, wanted: Mapping[str, Any], server: ForkServer, final: Path
+) -> None:
     _forget_old(final.parent)
-    with server.job() as job, Gate().shared():
-        payload = {"task": task.model_dump_json(), "trials": settings.trials}
-        outcome = server.run(
-            job,
-            "reference",
-            payload,
-            timeout=10 * settings.run_timeout,
-            memory_gb=_free_gb(),
-            environment={},
-        )
-        if outcome.timeout:
-            raise UserError(f"task {task.name}: the reference takes longer than {10 * settings.run_timeout:g} s")
-        if outcome.out_of_memory or outcome.signal == 9:
-            raise UserError(f"task {task.name}: it does not fit in memory; make the inputs smaller")
-        if outcome.result is None and "No space left on device" in outcome.output:
-            raise full(job.folder.parent, f"the inputs and results of task {task.name}")
-        if outcome.result is None:
-            last = outcome.output.strip().splitlines()[-1:] or [f"it ended with {outcome.signal_name}"]
-            raise UserError(f"task {task.name}: the reference failed: {last[0]}")
-        if "error" in outcome.result:
-            raise UserError(outcome.result["error"])
-        with disk_errors(final.parent, f"the inputs and results of task {task.name}"):
-            _keep(job.folder, outcome.result["cases"], final)
-
-
-def _keep(made: Path, cases: list[dict[str, Any]], final: Path) -> None:
-    """Move what a child has made to its place, in one step."""
-    staged = Path(tempfile.mkdtemp(prefix="new-", dir=final.parent))
+    limit = 10 * settings.run_timeout
+    what = f"the inputs and results of task {task.name}"
+    with disk_errors(final.parent, what):
+        staged = Path(tempfile.mkdtemp(prefix="new-", dir=final.parent))
     try:
-        (staged / "inputs").mkdir()
-        (staged / "answers").mkdir()
-        for path in made.iterdir():
-            if ".in" in path.name:
-                shutil.move(str(path), staged / "inputs" / path.name)
-            elif ".native" in path.name or ".oracle" in path.name:
-                shutil.move(str(path), staged / "answers" / path.name)
-        (staged / "cases.json").write_text(json.dumps(cases))
+        with (
+            Gate().shared(),
+            server.spawn(0, trusted=True, memory_gb=free_gb(), cpu_seconds=limit * (os.cpu_count() or 1)) as player,
+        ):
+            order = {"do": "answers", "task": task.model_dump_json(), "folder": str(staged), "settings": wanted}
+            try:
+                told = player.ask(order, limit)
+            except PlayerEndedError as error:
+                raise _at_fault(task, error, limit, staged) from error
+            except NonsenseError as error:
+                raise UserError(f"task {task.name}: the reference failed: it wrote to its own channel") from error
+        if "error" in told:
+            raise UserError(told["error"])
+        with disk_errors(final.parent, what):
+            (staged / "told.json").write_text(json.dumps(told))
         try:
             staged.rename(final)
         except OSError:
@@ -143,7 +184,19 @@ def _keep(made: Path, cases: list[dict[str, Any]], final: Path) -> None:
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def _free_gb() -> float:
+def _at_fault(task: Task, error: PlayerEndedError, limit: float, folder: Path) -> UserError:
+    ending = error.ending
+    if ending.timeout:
+        return UserError(f"task {task.name}: the reference takes longer than {limit:g} s")
+    if ending.out_of_memory or ending.signal == 9:
+        return UserError(f"task {task.name}: it does not fit in memory; make the inputs smaller")
+    if "No space left on device" in ending.output:
+        return full(folder.parent, f"the inputs and results of task {task.name}")
+    last = ending.output.strip().splitlines()[-1:] or [f"it ended with {ending.signal_name}"]
+    return UserError(f"task {task.name}: the reference failed: {last[0]}")
+
+
+def free_gb() -> float:
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) / (1 << 20) * 0.8

@@ -12,7 +12,11 @@ class TimingSettings(Record):
 
     warmup_calls: int = Field(ge=1)
     block_seconds: float = Field(gt=0)
-    """Calls are timed in blocks of about this length, so that reading the clock costs nothing."""
+    """Calls are timed in blocks of about this length, so that starting and ending one costs next to nothing."""
+    most_calls: int = Field(ge=1)
+    """Of a block,"""
+    block_mb: int = Field(ge=1)
+    """and most memory that their inputs, and their outputs, take; one call is timed whatever it takes."""
     min_rounds: int = Field(ge=4)
     max_rounds: int = Field(ge=4)
     target_interval: float = Field(gt=0)
@@ -24,6 +28,10 @@ class EvaluationSettings(Record):
     """What the verdict on a kernel rests on."""
 
     trials: int = Field(ge=1)
+    most_draws: int = Field(ge=1)
+    """Sets of inputs that timed calls are given, for each set of shapes,"""
+    draw_mb: int = Field(ge=0)
+    """and most memory that they take; one there is in any case."""
     compile_timeout: float = Field(gt=0)
     run_timeout: float = Field(gt=0)
     memory_gb: float = Field(gt=0)

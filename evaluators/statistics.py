@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluators.timing import Samples
 from kernelevolve.core.evaluation import Measurement, Ratio
 
 _RESAMPLES = 1000
@@ -29,10 +28,11 @@ def ratio_interval(reference: Sequence[float], kernel: Sequence[float], seed: in
     )
 
 
-def measurement(samples: Samples, seed: int) -> Measurement:
+def measurement(reference: Sequence[float], kernel: Sequence[float], seed: int) -> Measurement:
+    """From seconds per call, in pairs."""
     return Measurement(
-        speedup=ratio_interval(samples.reference, samples.kernel, seed),
-        reference_seconds=float(np.median(samples.reference)),
-        kernel_seconds=float(np.median(samples.kernel)),
-        rounds=len(samples.kernel),
+        speedup=ratio_interval(reference, kernel, seed),
+        reference_seconds=float(np.median(reference)),
+        kernel_seconds=float(np.median(kernel)),
+        rounds=len(kernel),
     )

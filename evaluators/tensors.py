@@ -1,15 +1,18 @@
-"""Tensors as raw files with a description in JSON: the only form in which data crosses between processes here.
+"""Tensors outside of the process that made them: as raw files with a description in JSON, or as memory of another process.
 
 Nothing is unpickled, so a hostile child can at worst deliver wrong numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from kernelevolve.core.record import Record
 
 DTYPES = {
     str(d).removeprefix("torch."): d
@@ -18,20 +21,89 @@ DTYPES = {
         *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
     )
 }
+_MOST_ENCODED = 1 << 16
+_Size = Annotated[int, Field(ge=0, lt=1 << 48)]
 
 
-def save(value: Any, path: Path) -> dict[str, Any]:
-    """Write a tensor, or describe a plain value. Raises TypeError for anything else."""
+class Described(Record):
+    """A strided tensor in another process, as that process tells it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    dtype: str
+    shape: tuple[_Size, ...]
+    stride: tuple[_Size, ...]
+    pointer: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+
+    @field_validator("dtype")
+    @classmethod
+    def _known(cls, dtype: str) -> str:
+        if dtype not in DTYPES:
+            raise ValueError(f"no dtype that travels: {dtype}")
+        return dtype
+
+    @model_validator(mode="after")
+    def _of_one_rank(self) -> Described:
+        if len(self.shape) != len(self.stride):
+            raise ValueError("shape and strides differ in length")
+        return self
+
+    @property
+    def numel(self) -> int:
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+    @property
+    def span(self) -> int:
+        return span_of(self.shape, self.stride)
+
+    @property
+    def contiguous(self) -> bool:
+        expected = 1
+        for size, stride in zip(reversed(self.shape), reversed(self.stride), strict=True):
+            if size != 1 and stride != expected:
+                return False
+            expected *= size
+        return True
+
+
+def describe(tensor: torch.Tensor) -> dict[str, Any]:
+    """The fields of `Described`. Raises TypeError for a tensor that does not lie in the CPU's memory as it is."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype not in DTYPES or tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_neg():
+        raise TypeError(f"a tensor of {tensor.dtype} with layout {tensor.layout} on {tensor.device}")
+    return {
+        "dtype": dtype,
+        "shape": list(tensor.shape),
+        "stride": list(tensor.stride()),
+        "pointer": tensor.data_ptr(),
+    }
+
+
+def span_of(shape: Sequence[int], stride: Sequence[int]) -> int:
+    """Elements from the first to the last."""
+    if 0 in shape:
+        return 0
+    return 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+
+
+def save(value: Any, path: Path, *, contiguous: bool = False) -> dict[str, Any]:
+    """Write a tensor with its strides, or `contiguous`; or describe a plain value. Raises TypeError for anything else."""
     if isinstance(value, torch.Tensor):
-        dtype = str(value.dtype).removeprefix("torch.")
-        if dtype not in DTYPES or value.layout != torch.strided:
-            raise TypeError(f"a tensor of {value.dtype} with layout {value.layout}")
-        flat = value.detach().to("cpu").contiguous()
-        path.unlink(missing_ok=True)  # foreign code may have put a link there
+        tensor = value.detach().to("cpu").resolve_conj().resolve_neg()
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if dtype not in DTYPES or tensor.layout != torch.strided:
+            raise TypeError(f"a tensor of {tensor.dtype} with layout {tensor.layout}")
+        if contiguous or span_of(tensor.shape, tensor.stride()) > 2 * tensor.numel():
+            tensor = tensor.contiguous()
+        span = span_of(tensor.shape, tensor.stride())
+        flat = tensor.as_strided((span,), (1,))
         with path.open("wb") as handle:
-            if flat.numel():
-                handle.write(memoryview(flat.reshape(-1).view(torch.uint8).numpy()))
-        return {"dtype": dtype, "shape": list(value.shape)}
+            if span:
+                handle.write(memoryview(flat.view(torch.uint8).numpy()))
+        return {"dtype": dtype, "shape": list(tensor.shape), "stride": list(tensor.stride())}
     if value is None or isinstance(value, bool | int | float | str):
         return {"value": value}
     raise TypeError(f"a value of type {type(value).__name__}")
@@ -40,27 +112,26 @@ def save(value: Any, path: Path) -> dict[str, Any]:
 def load(meta: Mapping[str, Any], path: Path) -> Any:
     """The inverse of `save`, mapped privately: writing to it does not reach the file.
 
-    Raises ValueError when the file is a link, or not as long as the description says.
+    Raises ValueError when the file is not as long as the description says.
     """
     if "value" in meta:
         return meta["value"]
-    dtype, shape = DTYPES[meta["dtype"]], [int(s) for s in meta["shape"]]
-    count = 1
-    for s in shape:
-        count *= s
-    if path.is_symlink():
-        raise ValueError(f"{path.name} is a link")
-    if path.stat().st_size != count * dtype.itemsize:
-        raise ValueError(f"{path.name} holds {path.stat().st_size} bytes, {count} of {dtype} were announced")
-    if count == 0:
-        return torch.empty(shape, dtype=dtype)
-    raw = torch.from_file(str(path), shared=False, size=count * dtype.itemsize, dtype=torch.uint8)
-    return raw.view(dtype).reshape(shape)
+    dtype, shape, stride = DTYPES[meta["dtype"]], meta["shape"], meta["stride"]
+    size = span_of(shape, stride) * dtype.itemsize
+    if path.stat().st_size != size:
+        raise ValueError(f"{path.name} holds {path.stat().st_size} bytes, {size} were announced")
+    if size == 0:
+        return torch.empty_strided(shape, stride, dtype=dtype)
+    raw = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+    return raw.view(dtype).as_strided(shape, stride)
 
 
 def flatten(result: Any) -> tuple[list[torch.Tensor], str]:
-    """The tensors of a result and its structure. Raises TypeError where it holds something else."""
+    """The tensors of a result and its structure. Raises TypeError where it holds something else, a subclass included."""
     if isinstance(result, torch.Tensor):
+        # A subclass may compute its values when somebody looks.
+        if type(result) not in (torch.Tensor, torch.nn.Parameter):
+            raise TypeError(f"returned {type(result).__name__}, no plain tensor")
         return [result], "tensor"
     if isinstance(result, tuple | list):
         parts: list[torch.Tensor] = []
@@ -78,3 +149,36 @@ def flatten(result: Any) -> tuple[list[torch.Tensor], str]:
             names.append(f"{k}: {name}")
         return parts, f"dict({', '.join(names)})"
     raise TypeError(f"returned {type(result).__name__}, no tensor")
+
+
+def encode(value: Any) -> dict[str, Any]:
+    """A constructor's argument as JSON. Raises TypeError for what is more than numbers, text, small tensors and containers of them."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return {"value": value}
+    if isinstance(value, list | tuple):
+        return {"tuple" if isinstance(value, tuple) else "list": [encode(v) for v in value]}
+    if isinstance(value, dict) and all(isinstance(k, str) for k in value):
+        return {"dict": {k: encode(v) for k, v in value.items()}}
+    if isinstance(value, torch.dtype):
+        return {"dtype": str(value).removeprefix("torch.")}
+    if type(value) is torch.Tensor and value.numel() <= _MOST_ENCODED and str(value.dtype)[6:] in DTYPES:
+        return {"tensor": value.tolist(), "dtype": str(value.dtype).removeprefix("torch."), "shape": list(value.shape)}
+    raise TypeError(f"a {type(value).__name__}")
+
+
+def decode(coded: Mapping[str, Any]) -> Any:
+    """The inverse of `encode`."""
+    match coded:
+        case {"value": value}:
+            return value
+        case {"list": items}:
+            return [decode(v) for v in items]
+        case {"tuple": items}:
+            return tuple(decode(v) for v in items)
+        case {"dict": items}:
+            return {k: decode(v) for k, v in items.items()}
+        case {"tensor": values, "dtype": dtype, "shape": shape}:
+            return torch.tensor(values, dtype=DTYPES[dtype]).reshape(shape)
+        case {"dtype": dtype}:
+            return getattr(torch, dtype)
+    raise ValueError(f"no encoded value: {coded}")

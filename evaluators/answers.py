@@ -1,0 +1,208 @@
+"""What the task's own code gives, computed in a player that runs nothing else: inputs, PyTorch's results, the float64 oracle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from evaluators import tensors
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.record import Record
+from kernelevolve.core.task import Task
+from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, load_module
+
+_TRIAL_STRIDE, _DRAW_STRIDE = 1000, 1_000_003
+"""Between the seeds of trials, and of the draws that timed calls get."""
+
+
+class AnswerSettings(Record):
+    """How much is computed."""
+
+    trials: int
+    """Seeds of the main inputs."""
+    most_draws: int
+    """Of inputs for timed calls, for each set of shapes,"""
+    draw_bytes: int
+    """as long as they take no more than this (the first is there in any case)."""
+
+
+def compute_answers(task: Task, folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes everything into `folder`; `inputs` in a folder of its own. Returns what `reference.py` reads, or the task's error."""
+    chosen = AnswerSettings.model_validate(settings)
+    try:
+        loaded = load_module(task)
+        cases: list[dict[str, Any]] = []
+        for variant in (None, *loaded.get_input_variants()):
+            for trial in range(chosen.trials if variant is None else 1):
+                cases.append(_case(loaded, variant, trial, folder, f"case{len(cases)}", chosen))
+        return {"cases": cases, "init": _init(loaded)}
+    except UserError as error:
+        return {"error": str(error)}
+    except (MemoryError, RuntimeError) as error:
+        if "allocate" in str(error) or isinstance(error, MemoryError):
+            return {"error": f"task {task.name}: it does not fit in memory; make the inputs smaller"}
+        raise
+
+
+def _init(loaded: LoadedTask) -> list[dict[str, Any]] | None:
+    torch.manual_seed(loaded.task.seed)
+    try:
+        return [tensors.encode(value) for value in loaded.get_init_inputs()]
+    except TypeError:
+        return None
+
+
+def _case(
+    loaded: LoadedTask, variant: str | None, trial: int, folder: Path, name: str, settings: AnswerSettings
+) -> dict[str, Any]:
+    seed = loaded.task.seed + _TRIAL_STRIDE * trial
+    described = _write(draw_inputs(loaded, seed, variant), folder, f"{name}.draw0.in")
+    arguments = _Arguments(folder, f"{name}.draw0.in", described)
+    model = build_model(loaded, loaded.task.seed)
+    before = _state(model)
+    native, structure = _run(loaded, model, arguments, seed)
+    if not native:
+        raise UserError(f"task {loaded.task.name}: forward returns no tensor")
+    stateful = not _agree(before, _state(model))
+    if trial == 0:
+        # A kernel cannot draw the reference's random numbers: forward must not depend on them, nor on what it did before.
+        fresh = build_model(loaded, loaded.task.seed)
+        _check_same(
+            loaded, native, _run(loaded, fresh, arguments, seed + 7919)[0], "two runs on the same inputs differ"
+        )
+        _check_same(loaded, native, _run(loaded, fresh, arguments, seed)[0], "a second call gives another result")
+    oracle = _oracle(loaded, arguments, native, steps=None)
+    told = {
+        "case": name,
+        "variant": variant,
+        "trial": trial,
+        "inputs": described,
+        "draws": 1 if trial else _draws(loaded, variant, folder, name, described, settings),
+        "structure": structure,
+        **_answers(folder, f"{name}.", native, oracle),
+    }
+    if variant is None and trial == 0:
+        told["later"] = _later(loaded, arguments, folder, name, native, stateful)
+    return told
+
+
+class _Arguments:
+    """Fresh copies of a case's inputs."""
+
+    def __init__(self, folder: Path, prefix: str, described: Sequence[dict[str, Any]]) -> None:
+        self._folder, self._prefix, self._described = folder, prefix, described
+
+    def __call__(self, wide: bool = False) -> list[Any]:
+        found = [tensors.load(m, self._folder / f"{self._prefix}{i}") for i, m in enumerate(self._described)]
+        if not wide:
+            return found
+        return [x.double() if isinstance(x, torch.Tensor) and x.is_floating_point() else x for x in found]
+
+
+def _write(values: Sequence[Any], folder: Path, prefix: str) -> list[dict[str, Any]]:
+    return [tensors.save(value, folder / f"{prefix}{i}") for i, value in enumerate(values)]
+
+
+def _answers(
+    folder: Path, prefix: str, native: Sequence[torch.Tensor], oracle: Sequence[torch.Tensor] | None
+) -> dict[str, Any]:
+    def written(kind: str, values: Sequence[torch.Tensor]) -> list[dict[str, Any]]:
+        return [tensors.save(t, folder / f"{prefix}{kind}{i}", contiguous=True) for i, t in enumerate(values)]
+
+    return {"native": written("native", native), "oracle": written("oracle", oracle) if oracle is not None else None}
+
+
+def _run(loaded: LoadedTask, model: nn.Module, arguments: _Arguments, seed: int) -> tuple[list[torch.Tensor], str]:
+    name = loaded.task.name
+    torch.manual_seed(seed)
+    try:
+        # Outputs may share memory with inputs, or with each other's.
+        found, structure = tensors.flatten(model(*arguments()))
+        return [t.clone() for t in found], structure
+    except TypeError as error:
+        raise UserError(f"task {name}: forward {error}; it must return tensors") from error
+    except (MemoryError, RuntimeError, ValueError, IndexError, AttributeError, KeyError, AssertionError) as error:
+        if "allocate" in str(error):
+            raise
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"task {name}: forward raised {type(error).__name__}: {line}") from error
+
+
+def _check_same(loaded: LoadedTask, first: Sequence[torch.Tensor], second: Sequence[torch.Tensor], what: str) -> None:
+    if not _agree(first, second):
+        raise UserError(f"task {loaded.task.name}: the reference is not deterministic: {what}")
+
+
+def _agree(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> bool:
+    return len(first) == len(second) and all(
+        a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-5, atol=1e-6, equal_nan=True)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def _state(model: nn.Module) -> list[torch.Tensor]:
+    return [tensor.clone() for tensor in model.state_dict().values() if isinstance(tensor, torch.Tensor)]
+
+
+def _oracle(
+    loaded: LoadedTask, arguments: _Arguments, native: Sequence[torch.Tensor], steps: int | None
+) -> list[torch.Tensor] | None:
+    """The results in float64, None where the model does not run in it. `steps`: calls before, then in evaluation mode."""
+    if not any(t.is_floating_point() for t in native):
+        return None
+    try:
+        model = build_model(loaded, loaded.task.seed).double()
+        for _ in range(steps or 0):
+            model(*arguments(wide=True))
+        if steps is not None:
+            model.eval()
+        wide, _ = tensors.flatten(model(*arguments(wide=True)))
+    except (RuntimeError, TypeError, ValueError):
+        return None
+    if [tuple(t.shape) for t in wide] != [tuple(t.shape) for t in native]:
+        return None
+    return [w.double() if n.is_floating_point() else n for w, n in zip(wide, native, strict=True)]
+
+
+_STEPS = 2
+
+
+def _later(
+    loaded: LoadedTask, arguments: _Arguments, folder: Path, name: str, native: Sequence[torch.Tensor], stateful: bool
+) -> dict[str, Any] | None:
+    """The results in evaluation mode after some calls; None where they are those of the first call, as of most models."""
+    model = build_model(loaded, loaded.task.seed)
+    for _ in range(_STEPS):
+        _run(loaded, model, arguments, loaded.task.seed)
+    model.eval()
+    later, structure = _run(loaded, model, arguments, loaded.task.seed)
+    if not stateful and _agree(native, later):
+        return None
+    oracle = _oracle(loaded, arguments, later, steps=_STEPS)
+    return {"steps": _STEPS, "structure": structure, **_answers(folder, f"{name}.later.", later, oracle)}
+
+
+def _draws(
+    loaded: LoadedTask,
+    variant: str | None,
+    folder: Path,
+    name: str,
+    described: Sequence[dict[str, Any]],
+    settings: AnswerSettings,
+) -> int:
+    """Further inputs of the same shapes for timed calls; how many there are with the first."""
+    size = sum((folder / f"{name}.draw0.in{i}").stat().st_size for i, m in enumerate(described) if "value" not in m)
+    most = min(settings.most_draws, settings.draw_bytes // max(1, size))
+    count = 1
+    while count < most:
+        values = draw_inputs(loaded, loaded.task.seed + _DRAW_STRIDE * count, variant)
+        metas = _write(values, folder, f"{name}.draw{count}.in")
+        if json.dumps(metas) != json.dumps(list(described)):
+            break  # Shapes or plain values follow from chance: these calls would be other ones.
+        count += 1
+    return count

@@ -1,0 +1,91 @@
+"""The memory that a player's inputs lie in: shared, so that the judge puts fresh values there while the player stands still.
+
+A header holds a table of pointers, in which a player leaves where the outputs of a timed block lie. Slots follow, each with room for
+the inputs of one call. The memory is sealed: a player can spoil the values in it, but not take it from under the judge.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from evaluators.tensors import DTYPES, span_of
+from kernelevolve.core.record import Record
+
+TABLE_BYTES = 1 << 16
+_ALIGNMENT = 64
+_STAGGER = 192
+"""Between inputs of a call: equal low bits of their addresses would make loads wait for unrelated stores."""
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+class Layout(Record):
+    """Where the inputs of a call lie in a slot, and how many slots there are."""
+
+    inputs: tuple[Mapping[str, Any], ...]
+    """`dtype`, `shape`, `stride` and `offset` in bytes of a tensor; `value` of anything else."""
+    slot_bytes: int
+    slots: int
+
+    @property
+    def total_bytes(self) -> int:
+        return TABLE_BYTES + self.slots * self.slot_bytes
+
+
+def layout_of(inputs: Sequence[Mapping[str, Any]], slots: int = 1) -> Layout:
+    """`inputs`: as `tensors.save` describes them."""
+    placed = []
+    offset = 0
+    for meta in inputs:
+        if "value" in meta:
+            placed.append(dict(meta))
+            continue
+        placed.append({**meta, "offset": offset})
+        size = span_of(meta["shape"], meta["stride"]) * DTYPES[meta["dtype"]].itemsize
+        offset += -(-size // _ALIGNMENT) * _ALIGNMENT + _STAGGER
+    return Layout(inputs=tuple(placed), slot_bytes=max(offset, _ALIGNMENT), slots=slots)
+
+
+def views(memory: mmap.mmap, layout: Layout, slot: int) -> list[Any]:
+    """The arguments of a call, the tensors among them in the shared memory."""
+    found: list[Any] = []
+    for meta in layout.inputs:
+        if "value" in meta:
+            found.append(meta["value"])
+            continue
+        dtype = DTYPES[meta["dtype"]]
+        count = span_of(meta["shape"], meta["stride"])
+        if count == 0:
+            found.append(torch.empty_strided(meta["shape"], meta["stride"], dtype=dtype))
+            continue
+        offset = TABLE_BYTES + slot * layout.slot_bytes + meta["offset"]
+        flat = torch.frombuffer(memory, dtype=dtype, count=count, offset=offset)
+        found.append(flat.as_strided(meta["shape"], meta["stride"]))
+    return found
+
+
+class Arena:
+    """The judge's side of it."""
+
+    def __init__(self, capacity: int) -> None:
+        """`capacity` in bytes; pages are taken when they are first written to."""
+        self.capacity = max(capacity, TABLE_BYTES + _ALIGNMENT)
+        self.fd = os.memfd_create("kernelevolve-inputs", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+        os.ftruncate(self.fd, self.capacity)
+        fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)
+        self.memory = mmap.mmap(self.fd, self.capacity)
+
+    def pointers(self, count: int) -> list[int]:
+        """The first entries of the table, as the player has left them."""
+        return memoryview(self.memory)[: 8 * count].cast("Q").tolist()
+
+    def close(self) -> None:
+        """Tensors that still lie in it keep the memory until they go."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1

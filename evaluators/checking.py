@@ -1,0 +1,121 @@
+"""Correctness: calls on every case, each result held against the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from evaluators.arena import TABLE_BYTES, layout_of
+from evaluators.correctness import Bounds, bounds_of, compare
+from evaluators.reference import Answers, Case, Reference
+from evaluators.seat import Returned, Seat
+from evaluators.settings import EvaluationSettings
+from evaluators.timing import same_bits, slots_for
+from evaluators.verdict import failed
+from kernelevolve.core.evaluation import Status
+from kernelevolve.core.task import Tolerance
+
+_REPEAT = Tolerance(rtol=1e-3, atol=1e-4)
+_TOGETHER = 2
+
+
+def arena_bytes(reference: Reference, settings: EvaluationSettings) -> int:
+    """That any layout of this reference's cases needs."""
+    most = TABLE_BYTES
+    for case in reference.cases:
+        slots = max(_TOGETHER, *(slots_for(case, timing) for timing in (settings.timing, settings.final)))
+        most = max(most, layout_of(case.inputs, slots).total_bytes)
+    return most
+
+
+class Checker:
+    """Knows how far results of a reference may be off. Its checks raise FailedError, with the verdict, where something is wrong."""
+
+    def __init__(self, reference: Reference, tolerance: Tolerance) -> None:
+        self._reference = reference
+        self._tolerance = tolerance
+        self._bounds: dict[str, tuple[Bounds, ...]] = {}
+
+    def bounds(self, answers: Answers) -> tuple[Bounds, ...]:
+        """Of each output."""
+        if answers.prefix not in self._bounds:
+            pairs = (answers.output(i) for i in range(len(answers.native)))
+            self._bounds[answers.prefix] = tuple(bounds_of(*pair, self._tolerance) for pair in pairs)
+        return self._bounds[answers.prefix]
+
+    def check(self, seat: Seat) -> None:
+        """Every case, and what calls leave behind in the model.
+
+        Cases of the same shapes are called one after the other and looked at afterwards: what was kept for the first values, or
+        written over its result, is found in the second.
+        """
+        left = list(self._reference.cases)
+        while left:
+            together = [case for case in left if case.inputs == left[0].inputs][:_TOGETHER]
+            left = [case for case in left if case not in together]
+            self._check_together(seat, together)
+        self._check_later(seat, self._reference.main)
+
+    def _check_together(self, seat: Seat, cases: Sequence[Case]) -> None:
+        seat.lay_out(cases[0].inputs, len(cases))
+        for slot, case in enumerate(cases):
+            seat.write(slot, case.load())
+        *told, again = seat.call([*range(len(cases)), 0])
+        for slot, (case, returned) in enumerate(zip(cases, told, strict=True)):
+            shared = slot > 0 and [o.pointer for o in returned.outputs] == [o.pointer for o in again.outputs]
+            self._compare(seat, returned, case.answers, case.label, shared=shared)
+            _check_unchanged(seat, slot, case)
+        first = cases[0]
+        label = f"{first.label}, second call"
+        self._compare(seat, again, first.answers, label)
+        for i, (early, late) in enumerate(zip(told[0].outputs, again.outputs, strict=True)):
+            once = seat.read(early)
+            found = compare(seat.read(late), once, once, bounds_of(once, once, _REPEAT), _named(label, i, again))
+            if found:
+                raise failed(found.status, seat.stage, found.summary, found.details)
+
+    def _check_later(self, seat: Seat, case: Case) -> None:
+        """A model of its own, called some times and put into evaluation mode, gives what the reference gives then."""
+        later = case.later
+        if later is None:
+            return
+        seat.order(do="build")
+        seat.lay_out(case.inputs, 1)
+        for _ in range(later.steps):
+            seat.write(0, case.load())
+            seat.call([0])
+        seat.write(0, case.load())
+        seat.order(do="mode", train=False)
+        label = f"{case.label}, in evaluation mode after {later.steps} calls"
+        self._compare(seat, seat.call([0])[0], later.answers, label)
+
+    def _compare(self, seat: Seat, returned: Returned, answers: Answers, label: str, *, shared: bool = False) -> None:
+        """`shared`: its memory is that of a later result."""
+        if len(returned.outputs) != len(answers.native) or returned.structure != answers.structure:
+            raise failed(
+                Status.WRONG_SHAPE, seat.stage, f"{label}: returned {returned.structure}, expected {answers.structure}"
+            )
+        for i, output in enumerate(returned.outputs):
+            name, (native, oracle) = _named(label, i, returned), answers.output(i)
+            if output.shape != tuple(native.shape):
+                raise failed(
+                    Status.WRONG_SHAPE, seat.stage, f"{name}: shape {output.shape}, expected {tuple(native.shape)}"
+                )
+            found = compare(seat.read(output), native, oracle, self.bounds(answers)[i], name)
+            if found and shared:
+                raise failed(
+                    Status.WRONG_RESULT, seat.stage, f"{label}: the next call writes over the result", found.details
+                )
+            if found:
+                raise failed(found.status, seat.stage, found.summary, found.details)
+
+
+def _check_unchanged(seat: Seat, slot: int, case: Case) -> None:
+    for i, (source, found) in enumerate(zip(case.load(), seat.inputs(slot), strict=True)):
+        if isinstance(found, torch.Tensor) and not same_bits(source, found):
+            raise failed(Status.WRONG_RESULT, seat.stage, f"{case.label}: input {i} was changed in place")
+
+
+def _named(label: str, position: int, returned: Returned) -> str:
+    return label if len(returned.outputs) == 1 else f"{label}, output {position}"

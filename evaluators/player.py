@@ -1,0 +1,230 @@
+"""What runs in a child of the fork server: one implementation of a task, which carries out orders.
+
+The child is foreign code's own ground: nothing that it says is taken on trust. It never holds both the reference and a candidate, no
+clock, and no result but its own. Orders and replies are lines of JSON; outputs are not sent: the judge reads them from where they lie.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import linecache
+import mmap
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from evaluators import tensors
+from evaluators.answers import compute_answers
+from evaluators.arena import Layout, views
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.task import Task
+from kernelevolve.tasks.loading import LoadedTask, build_model, load_module
+
+_KERNEL_FILE = "kernel.py"
+
+
+class _FailedError(Exception):
+    """The implementation failed; carries what to report."""
+
+    def __init__(self, status: str, summary: str, details: str = "") -> None:
+        super().__init__(summary)
+        self.report = {"status": status, "summary": summary, "details": details}
+
+
+def play(channel: int, arena: int) -> None:
+    """Carry out orders from the descriptor `channel` until it is closed. `arena`: the descriptor of the memory of inputs."""
+    memory = mmap.mmap(arena, os.fstat(arena).st_size)
+    os.close(arena)
+    player = _Player(channel, memory)
+    pending = b""
+    with torch.no_grad():
+        while True:
+            while b"\n" not in pending:
+                part = os.read(channel, 1 << 20)
+                if not part:
+                    return
+                pending += part
+            line, _, pending = pending.partition(b"\n")
+            try:
+                reply = player.obey(json.loads(line))
+            except _FailedError as failure:
+                reply = {"failure": failure.report}
+            if reply is not None:
+                _tell(channel, json.dumps(reply).encode() + b"\n")
+
+
+def _tell(channel: int, text: bytes) -> None:
+    while text:
+        text = text[os.write(channel, text) :]
+
+
+class _Player:
+    def __init__(self, channel: int, memory: mmap.mmap) -> None:
+        self._channel = channel
+        self._memory = memory
+        self._table = memoryview(memory).cast("B")
+        self._model: Any = None
+        self._make: Any = None
+        self._layout: Layout | None = None
+        self._inputs: list[list[Any]] = []
+        self._results: list[Any] = []
+
+    def obey(self, order: Mapping[str, Any]) -> dict[str, Any] | None:
+        match order["do"]:
+            case "answers":
+                return compute_answers(
+                    Task.model_validate_json(order["task"]), Path(order["folder"]), order["settings"]
+                )
+            case "candidate":
+                return self._candidate(order)
+            case "reference":
+                task = Task.model_validate_json(order["task"])
+                loaded = _task_module(task)
+                self._make = lambda: build_model(loaded, task.seed)
+            case "compile":
+                self._make_compiled(Task.model_validate_json(order["task"]))
+            case "build":
+                self._model = None
+                self._results.clear()
+                self._model = self._make()
+                if order.get("eval"):
+                    self._model.eval()
+            case "mode":
+                self._model.train(order["train"])
+            case "inputs":
+                self._layout = Layout.model_validate(order["layout"])
+                self._results.clear()
+                self._inputs = [views(self._memory, self._layout, slot) for slot in range(self._layout.slots)]
+            case "call":
+                return self._call(order["slots"])
+            case "prepare":
+                return self._prepare(order["calls"], order["outputs"], order["slots"])
+        return {}
+
+    def _candidate(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        module = _load_kernel(order["source"])
+        seed = order["seed"]
+
+        def make() -> Any:
+            arguments = _arguments(order)
+            torch.manual_seed(seed)
+            try:
+                return module.ModelNew(*arguments)
+            except Exception as error:
+                raise _blame(error, "the constructor of ModelNew") from error
+
+        self._make = make
+        return {}
+
+    def _make_compiled(self, task: Task) -> None:
+        loaded = _task_module(task)
+
+        def make() -> Any:
+            return torch.compile(build_model(loaded, task.seed))
+
+        self._make = make
+
+    def _called(self, slot: int) -> Any:
+        try:
+            return self._model(*self._inputs[slot])
+        except Exception as error:
+            raise _blame(error, "forward") from error
+
+    def _described(self, result: Any) -> dict[str, Any]:
+        try:
+            outputs, structure = tensors.flatten(result)
+            return {"outputs": [tensors.describe(t) for t in outputs], "structure": structure}
+        except TypeError as error:
+            raise _FailedError("wrong_shape", f"forward {error}") from error
+
+    def _call(self, slots: list[int]) -> dict[str, Any]:
+        """One call after the other; what they return is kept until the next order."""
+        self._results.clear()
+        told = []
+        for slot in slots:
+            self._results.append(self._called(slot))
+            told.append(self._described(self._results[-1]))
+        return {"calls": told}
+
+    def _prepare(self, calls: int, outputs: int, slots: list[int]) -> dict[str, Any] | None:
+        """Call with the values of `slots`, say where those results lie, then wait for the start of a timed block and run it."""
+        told = self._call(slots)
+        _tell(self._channel, json.dumps(told).encode() + b"\n")
+        warm, self._results = self._results, [None] * calls
+        model, inputs, results = self._model, self._inputs, self._results
+        table = self._table[: 8 * max(1, calls * outputs)].cast("Q")
+        channel, read, write, plain = self._channel, os.read, os.write, (torch.Tensor, nn.Parameter)
+        failure = None
+        gc.disable()
+        if not read(channel, 1):
+            return None
+        try:
+            for i in range(calls):
+                results[i] = model(*inputs[i])
+            if outputs == 1:
+                for i, result in enumerate(results):
+                    tensor = result if type(result) in plain else tensors.flatten(result)[0][0]
+                    table[i] = tensor.data_ptr()
+            else:
+                for i, result in enumerate(results):
+                    for j, tensor in enumerate(tensors.flatten(result)[0]):
+                        table[i * outputs + j] = tensor.data_ptr()
+        except Exception as error:  # noqa: BLE001 - whatever foreign code raises in a later call
+            failure = _blame(error, "a timed call")
+        if failure is None:
+            write(channel, b"\n")
+        else:
+            _tell(channel, json.dumps({"failure": failure.report}).encode() + b"\n")
+        gc.enable()
+        del warm
+        return None
+
+
+def _task_module(task: Task) -> LoadedTask:
+    try:
+        return load_module(task)
+    except UserError as error:
+        raise _FailedError("runtime_error", str(error)) from error
+
+
+def _arguments(order: Mapping[str, Any]) -> list[Any]:
+    """Of the constructor: as the reference's process has written them; where they cannot be written, from the task's own code."""
+    if order["init"] is None:
+        task = Task.model_validate_json(order["task"])
+        torch.manual_seed(task.seed)
+        return _task_module(task).get_init_inputs()
+    return [tensors.decode(value) for value in order["init"]]
+
+
+def _load_kernel(source: str) -> ModuleType:
+    module = ModuleType("kernelevolve_candidate")
+    module.__file__ = _KERNEL_FILE
+    linecache.cache[_KERNEL_FILE] = (len(source), None, source.splitlines(keepends=True), _KERNEL_FILE)
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(source, _KERNEL_FILE, "exec", dont_inherit=True), module.__dict__)
+    except Exception as error:
+        raise _blame(error, "loading the file") from error
+    if not callable(getattr(module, "ModelNew", None)):
+        raise _FailedError("invalid_source", "the file defines no class ModelNew")
+    return module
+
+
+def _blame(error: BaseException, where: str) -> _FailedError:
+    """Only the candidate's own frames."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == _KERNEL_FILE]
+    lines = [f"line {f.lineno}, in {f.name}: {f.line}" for f in frames[-6:]]
+    text = str(error).strip()
+    memory = isinstance(error, MemoryError) or "can't allocate memory" in text
+    first = f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"[:500]
+    return _FailedError(
+        "out_of_memory" if memory else "runtime_error", f"{where} raised {first}", "\n".join([*lines, text[:2000]])
+    )

@@ -1,0 +1,161 @@
+"""The judge's handle of a player: what it was given, what it may still take, what it returned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import ConfigDict, ValidationError
+
+from evaluators.arena import Layout, layout_of, views
+from evaluators.client import NonsenseError, Player, PlayerEndedError
+from evaluators.memory import UnreadableError, read_run, read_tensor
+from evaluators.tensors import Described
+from evaluators.verdict import failed, verdict_on
+from kernelevolve.core.evaluation import Status
+from kernelevolve.core.record import Record
+
+_WIDEST = 16
+"""Elements that an output may span for each that it has."""
+
+
+class _Report(Record):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class FailureReport(_Report):
+    """The implementation raised, or returned what is no tensor."""
+
+    status: Literal[Status.RUNTIME_ERROR, Status.OUT_OF_MEMORY, Status.INVALID_SOURCE, Status.WRONG_SHAPE]
+    summary: str
+    details: str
+
+
+class Returned(_Report):
+    """What a call returned: where its tensors lie, and how they were nested."""
+
+    outputs: tuple[Described, ...]
+    structure: str
+
+
+class _Reply(_Report):
+    failure: FailureReport | None = None
+    calls: tuple[Returned, ...] = ()
+
+
+class Seat:
+    """Every method raises FailedError where the player fails, with a verdict that names the current `stage`."""
+
+    def __init__(self, player: Player, stage: str = "correctness") -> None:
+        self.player = player
+        self.stage = stage
+        self.layout: Layout | None = None
+        self._left = 0.0
+        self._given = 0.0
+        self._views: list[list[Any]] = []
+
+    def allow(self, seconds: float) -> None:
+        """For everything that it is asked from now on."""
+        self._left = self._given = seconds
+
+    def order(self, **order: Any) -> tuple[Returned, ...]:
+        """Have one order of `player.py` carried out."""
+        begin = time.monotonic()
+        try:
+            return self._checked(self.player.ask(order, self._left))
+        except PlayerEndedError as error:
+            raise self._ended(error) from error
+        except NonsenseError as error:
+            raise self._nonsense(error) from error
+        finally:
+            self._left -= time.monotonic() - begin
+
+    def lay_out(self, inputs: Sequence[Mapping[str, Any]], slots: int) -> None:
+        """Give it memory for so many sets of inputs, described as `tensors.save` does."""
+        self.layout = layout_of(inputs, slots)
+        self._views = [views(self.player.arena.memory, self.layout, slot) for slot in range(slots)]
+        self.order(do="inputs", layout=self.layout.model_dump())
+
+    def inputs(self, slot: int) -> list[Any]:
+        """The arguments of a call; what is written to the tensors is what the player finds."""
+        return self._views[slot]
+
+    def write(self, slot: int, values: Sequence[Any]) -> None:
+        """Put values there."""
+        for source, target in zip(values, self._views[slot], strict=True):
+            if isinstance(target, torch.Tensor):
+                target.copy_(source)
+
+    def call(self, slots: Sequence[int]) -> tuple[Returned, ...]:
+        """One call after the other; the results stay where they are until the next order."""
+        told = self.order(do="call", slots=list(slots))
+        if len(told) != len(slots):
+            raise self._nonsense("another number of calls")
+        return told
+
+    def prepare(self, calls: int, outputs: int, slots: Sequence[int]) -> tuple[Returned, ...]:
+        """Call with the values of `slots`, then stand ready for a timed block of `calls` with the first slots."""
+        told = self.order(do="prepare", calls=calls, outputs=outputs, slots=list(slots))
+        if len(told) != len(slots):
+            raise self._nonsense("another number of calls")
+        return told
+
+    def block(self) -> float:
+        """Seconds that the block took, from outside."""
+        begin = time.monotonic()
+        try:
+            seconds, report = self.player.block(self._left)
+            if report is not None:
+                self._checked(report)
+                raise self._nonsense("a report of nothing")
+            return seconds
+        except PlayerEndedError as error:
+            raise self._ended(error) from error
+        except NonsenseError as error:
+            raise self._nonsense(error) from error
+        finally:
+            self._left -= time.monotonic() - begin
+
+    def pointers(self, count: int) -> list[int]:
+        """Where the outputs of the last block lie: of each call, one behind the other."""
+        return self.player.arena.pointers(count)
+
+    def read(self, output: Described, address: int | None = None) -> torch.Tensor:
+        """The whole of an output."""
+        if output.span > max(_WIDEST * output.numel, 1 << 20):
+            raise failed(Status.WRONG_SHAPE, self.stage, f"an output with strides {list(output.stride)}")
+        try:
+            return read_tensor(self.player.pid, output, address)
+        except UnreadableError as error:
+            raise failed(Status.CRASHED, self.stage, f"the output could not be read: {error}") from error
+
+    def read_run(self, output: Described, address: int, start: int, stop: int) -> torch.Tensor:
+        """Elements [start, stop), in the order of indices, of a result that lies at `address`."""
+        if not output.contiguous:
+            return self.read(output, address).reshape(-1)[start:stop]
+        try:
+            return read_run(self.player.pid, output, address, start, stop)
+        except UnreadableError as error:
+            raise failed(Status.CRASHED, self.stage, f"the output could not be read: {error}") from error
+
+    def _checked(self, reply: Mapping[str, Any]) -> tuple[Returned, ...]:
+        try:
+            told = _Reply.model_validate(reply)
+        except ValidationError as error:
+            raise self._nonsense("it does not hold what a reply holds") from error
+        if told.failure is not None:
+            failure = told.failure
+            raise failed(failure.status, self.stage, failure.summary or "no message", failure.details)
+        return told.calls
+
+    def _ended(self, error: PlayerEndedError) -> Exception:
+        ending = error.ending
+        failure = verdict_on(ending, self.stage)
+        if ending.timeout:
+            return failed(failure.status, failure.stage, f"not done after {self._given:g} s", failure.details)
+        return failed(failure.status, failure.stage, failure.summary, failure.details)
+
+    def _nonsense(self, why: object) -> Exception:
+        return failed(Status.CRASHED, self.stage, f"the result is not what a run writes: {why}")
