@@ -8,10 +8,11 @@ import torch
 
 from evaluators.arena import TABLE_BYTES, layout_of
 from evaluators.correctness import Bounds, bounds_of, compare
+from evaluators.fresh import same_bits
 from evaluators.reference import Answers, Case, Reference
 from evaluators.seat import Returned, Seat
 from evaluators.settings import EvaluationSettings
-from evaluators.timing import same_bits, slots_for
+from evaluators.timing import slots_for
 from evaluators.verdict import failed
 from kernelevolve.core.evaluation import Status
 from kernelevolve.core.task import Tolerance

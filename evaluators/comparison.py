@@ -10,8 +10,9 @@ from devices.base import Device
 from evaluators.pipeline import Pipeline
 from evaluators.seat import Seat
 from evaluators.settings import EvaluationSettings
-from evaluators.statistics import measurement, ratio_interval
-from evaluators.timing import REFERENCE, Contestant, LongEnough, Times
+from evaluators.statistics import measurement, ratio_of
+from evaluators.stopping import LongEnough, Times
+from evaluators.timing import REFERENCE, Contestant
 from evaluators.verdict import FailedError
 from kernelevolve.core.evaluation import Measurement, Ratio
 from kernelevolve.core.kernel import Kernel
@@ -62,12 +63,14 @@ class _Comparing:
         pipeline, final = self._pipeline, self._pipeline.settings.final
         compiled, note = self._compiled() if with_compile else (None, "not asked for")
         seats = self._seats(kernels)
-        contestants = {name: Contestant(seat, checked=True) for name, (_, seat) in seats.items()}
+        contestants = {name: Contestant(held, checked=True) for name, (_, held) in seats.items()}
         if compiled is not None:
-            contestants[_COMPILED] = Contestant(compiled, checked=False)
+            contestants[_COMPILED] = Contestant([compiled], checked=False)
         times: Times = {}
         if seats:
-            times, failures = pipeline.contest(contestants, pipeline.reference().main, final, LongEnough(final))
+            times, failures = pipeline.contest(
+                contestants, pipeline.reference().main, final, LongEnough(final, len(contestants))
+            )
             if _COMPILED in failures:
                 note = f"torch.compile failed: {failures.pop(_COMPILED).summary}"
             self._failures |= {name: failure.summary for name, failure in failures.items()}
@@ -76,7 +79,7 @@ class _Comparing:
         baseline = None
         if _COMPILED in times:
             seed = derive_seed(pipeline.settings.seed, "final", "compile")
-            baseline = ratio_interval(times[REFERENCE], times[_COMPILED], seed)
+            baseline = ratio_of(times[REFERENCE], times[_COMPILED], seed)
         return Comparison(
             finalists=tuple(self._with_variants(found, seats)),
             failures=self._failures,
@@ -84,18 +87,20 @@ class _Comparing:
             compile_note=note,
         )
 
-    def _seats(self, kernels: Sequence[Kernel]) -> dict[str, tuple[Kernel, Seat]]:
+    def _seats(self, kernels: Sequence[Kernel]) -> dict[str, tuple[Kernel, list[Seat]]]:
         """Those that are correct, each in its process."""
-        found: dict[str, tuple[Kernel, Seat]] = {}
+        found: dict[str, tuple[Kernel, list[Seat]]] = {}
         for kernel in kernels:
             try:
                 artifact = self._pipeline.compile(kernel)
-                seat = self._stack.enter_context(self._pipeline.candidate(kernel, artifact))
+                processes = self._pipeline.settings.final.kernel_processes
+                held = self._stack.enter_context(self._pipeline.candidate(kernel, artifact, processes))
             except FailedError as error:
                 self._failures[kernel.id] = error.failure.summary
             else:
-                seat.stage = "comparison"
-                found[kernel.id] = kernel, seat
+                for seat in held:
+                    seat.stage = "comparison"
+                found[kernel.id] = kernel, held
         return found
 
     def _compiled(self) -> tuple[Seat | None, str]:
@@ -121,12 +126,14 @@ class _Comparing:
 
     def _finalist(self, name: str, times: Times) -> Finalist:
         seed = derive_seed(self._pipeline.settings.seed, "final", name)
-        over_compile = ratio_interval(times[_COMPILED], times[name], seed) if _COMPILED in times else None
+        over_compile = ratio_of(times[_COMPILED], times[name], seed) if _COMPILED in times else None
         return Finalist(
             kernel_id=name, over_eager=measurement(times[REFERENCE], times[name], seed), over_compile=over_compile
         )
 
-    def _with_variants(self, found: Sequence[Finalist], seats: Mapping[str, tuple[Kernel, Seat]]) -> list[Finalist]:
+    def _with_variants(
+        self, found: Sequence[Finalist], seats: Mapping[str, tuple[Kernel, list[Seat]]]
+    ) -> list[Finalist]:
         """The finalists from the first on that every variant can be timed of; what fails is noted."""
         pipeline, final = self._pipeline, self._pipeline.settings.final
         timing = final.model_copy(

@@ -16,16 +16,19 @@ from kernelevolve.core.task import Task
 class LocalEvaluator:
     """The `Evaluator` with one pipeline, which judges one kernel at a time; `close` it."""
 
-    def __init__(self, task: Task, device: Device, settings: EvaluationSettings, *, variants: bool = False) -> None:
-        """`variants`: time the task's further inputs too."""
+    def __init__(self, task: Task, device: Device, settings: EvaluationSettings, *, careful: bool = False) -> None:
+        """`careful`: measure as finalists are measured, and the task's further inputs too."""
         self._pipeline = Pipeline(task, device, settings)
-        self._variants = variants
+        self._timing = settings.final if careful else settings.timing
+        self._variants = careful
         self._turn = asyncio.Lock()
 
     async def evaluate(self, kernel: Kernel) -> Evaluation:
         async with self._turn:
             self._pipeline.server.interrupted = False
-            work = asyncio.create_task(asyncio.to_thread(self._pipeline.evaluate, kernel, variants=self._variants))
+            work = asyncio.create_task(
+                asyncio.to_thread(self._pipeline.evaluate, kernel, timing=self._timing, variants=self._variants)
+            )
             try:
                 return await asyncio.shield(work)
             except asyncio.CancelledError:
@@ -41,7 +44,7 @@ class LocalEvaluator:
 
 def evaluate_locally(task: Task, kernel: Kernel, device: Device, settings: EvaluationSettings) -> Evaluation:
     """The verdict on one kernel, its variants timed. Raises UserError where the task is at fault."""
-    with closing(LocalEvaluator(task, device, settings, variants=True)) as evaluator:
+    with closing(LocalEvaluator(task, device, settings, careful=True)) as evaluator:
         return asyncio.run(evaluator.evaluate(kernel))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +25,8 @@ from evaluators.seat import Seat
 from evaluators.settings import EvaluationSettings, TimingSettings
 from evaluators.source import check_source
 from evaluators.statistics import measurement
-from evaluators.timing import REFERENCE, Contestant, Enough, Stopwatch, TightEnough
+from evaluators.stopping import Taken, TightEnough
+from evaluators.timing import REFERENCE, Contestant, Enough, Stopwatch
 from evaluators.verdict import FailedError, Failure, failed
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Diagnosis, Evaluation, Measurement, Status
@@ -34,6 +35,8 @@ from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import Task
 
 _T = TypeVar("_T")
+_REPLICATED_BYTES = 256 << 20
+"""Most that the inputs of all processes alike take."""
 _PATIENCE = 4
 """Times `max_seconds` that a measurement may take: kernels may be slow."""
 
@@ -60,6 +63,8 @@ class Pipeline:
         self.settings = settings
         self.isolation = isolation_of(settings)
         self.threads = settings.threads or usable_cores()
+        # The judge's own threads would spin on the cores that it measures on.
+        torch.set_num_threads(1)
         self.server = ForkServer(threads=self.threads, confined=settings.sandbox, readable=settings.readable)
         self.gate = Gate()
         with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
@@ -67,7 +72,7 @@ class Pipeline:
         self.build_dir = build_dir or Path(self._own_builds.name if self._own_builds else "")
         self._reference: Reference | None = None
         self._checker: Checker | None = None
-        self._eager: Seat | None = None
+        self._eager: list[Seat] = []
 
     def warm(self) -> None:
         """Start the fork server and have the reference computed. Raises UserError where the task is at fault."""
@@ -100,8 +105,16 @@ class Pipeline:
         except ServerDiedError:
             return work()
 
-    def evaluate(self, kernel: Kernel, floor: float | None = None, *, variants: bool = False) -> Evaluation:
-        """The verdict. `floor`: a speedup below which nobody cares how slow the kernel is exactly. `variants`: time them too.
+    def evaluate(
+        self,
+        kernel: Kernel,
+        floor: float | None = None,
+        *,
+        timing: TimingSettings | None = None,
+        variants: bool = False,
+    ) -> Evaluation:
+        """The verdict. `floor`: a speedup below which nobody cares how slow the kernel is exactly. `timing`: other than that of a
+        search. `variants`: time them too.
 
         Raises UserError where the task is at fault, ServerDiedError or OSError where this machine is.
         """
@@ -109,7 +122,7 @@ class Pipeline:
         timed: dict[str | None, Measurement] = {}
         failure: Failure | None = None
         try:
-            timed = self._again(lambda: self._judge(kernel, floor, clock, variants))
+            timed = self._again(lambda: self._judge(kernel, floor, clock, timing or self.settings.timing, variants))
         except FailedError as error:
             failure = error.failure
         except ServerDiedError:
@@ -135,7 +148,7 @@ class Pipeline:
         )
 
     def _judge(
-        self, kernel: Kernel, floor: float | None, clock: _Clock, variants: bool
+        self, kernel: Kernel, floor: float | None, clock: _Clock, timing: TimingSettings, variants: bool
     ) -> dict[str | None, Measurement]:
         with clock.lap("source"):
             failure = check_source(kernel.source)
@@ -144,25 +157,37 @@ class Pipeline:
         reference = self.reference()
         with clock.lap("compile"):
             artifact = self.compile(kernel)
-        with self.candidate(kernel, artifact, clock) as seat, clock.lap("timing"):
-            timing = self.settings.timing
-            found: dict[str | None, Measurement] = {None: self.time(kernel, seat, reference.main, timing, floor)}
+        with self.candidate(kernel, artifact, timing.kernel_processes, clock) as seats, clock.lap("timing"):
+            found: dict[str | None, Measurement] = {None: self.time(kernel, seats, reference.main, timing, floor)}
             if variants:
-                found |= self.time_variants(kernel, seat, timing)
+                found |= self.time_variants(kernel, seats, timing)
         return found
 
     @contextmanager
-    def candidate(self, kernel: Kernel, artifact: Artifact, clock: _Clock | None = None) -> Iterator[Seat]:
-        """A candidate in a process of its own, proven correct. Raises FailedError where it is not."""
-        checker, clock = self.checker(), clock or _Clock()
-        with self.spawn(self.settings.memory_gb, environment=artifact.environment) as seat:
+    def candidate(
+        self, kernel: Kernel, artifact: Artifact, processes: int, clock: _Clock | None = None
+    ) -> Iterator[list[Seat]]:
+        """A candidate that is proven correct, in so many processes. Raises FailedError where it is not correct."""
+        checker, clock, settings = self.checker(), clock or _Clock(), self.settings
+        with ExitStack() as stack:
+            seats: list[Seat] = []
             with clock.lap("correctness"), self.gate.shared():
-                seat.allow(self.settings.run_timeout)
-                self.load(seat, kernel)
-                checker.check(seat)
-                if self.reference().main.later is not None:
-                    seat.order(do="build")
-            yield seat
+                for number in range(self._at_most(processes)):
+                    seat = stack.enter_context(self.spawn(settings.memory_gb, environment=artifact.environment))
+                    seat.allow(settings.run_timeout)
+                    self.load(seat, kernel)
+                    if number == 0:
+                        checker.check(seat)
+                        if self.reference().main.later is not None:
+                            seat.order(do="build")
+                    seats.append(seat)
+            yield seats
+
+    def _at_most(self, processes: int) -> int:
+        """As many as memory allows: those of large inputs are few, and lie in so many pages that where does not matter."""
+        main = self.reference().main
+        size = sum(path.stat().st_size for path in main.folder.glob(f"{main.name}.draw0.*"))
+        return max(1, min(processes, _REPLICATED_BYTES // max(1, size)))
 
     @contextmanager
     def spawn(
@@ -188,11 +213,14 @@ class Pipeline:
         seat.order(do="candidate", source=kernel.source, seed=self.task.seed, init=init, **task)
         seat.order(do="build")
 
-    def time(self, kernel: Kernel, seat: Seat, case: Case, timing: TimingSettings, floor: float | None) -> Measurement:
+    def time(
+        self, kernel: Kernel, seats: Sequence[Seat], case: Case, timing: TimingSettings, floor: float | None
+    ) -> Measurement:
         """A candidate against eager PyTorch. Raises FailedError, or UserError where the reference cannot be timed."""
-        seat.stage = "timing"
-        enough = TightEnough(timing, floor)
-        times, failures = self.contest({kernel.id: Contestant(seat, checked=True)}, case, timing, enough)
+        for seat in seats:
+            seat.stage = "timing"
+        contestant = Contestant(seats, checked=True)
+        times, failures = self.contest({kernel.id: contestant}, case, timing, TightEnough(timing, floor))
         if kernel.id in failures:
             raise FailedError(failures[kernel.id])
         seed = derive_seed(self.settings.seed, "bootstrap", kernel.id, case.name)
@@ -200,33 +228,34 @@ class Pipeline:
 
     def contest(
         self, others: Mapping[str, Contestant], case: Case, timing: TimingSettings, enough: Enough
-    ) -> tuple[dict[str, tuple[float, ...]], dict[str, Failure]]:
-        """(seconds per call by name, the reference's among them; verdicts on those that failed). Alone on the machine.
+    ) -> tuple[dict[str, tuple[Taken, ...]], dict[str, Failure]]:
+        """(blocks by name, the reference's among them; verdicts on those that failed). Alone on the machine.
 
         Raises UserError where the reference cannot be timed.
         """
         limit = self.settings.run_timeout + _PATIENCE * timing.max_seconds
         seed = derive_seed(self.settings.seed, "fresh", case.name, *others)
         bounds = self.checker().bounds(case.answers)
-        eager = self.eager()
+        eager = self.eager(self._at_most(timing.reference_processes))
         with self.gate.exclusive():
-            for seat in (eager, *(contestant.seat for contestant in others.values())):
+            for seat in (*eager, *(seat for contestant in others.values() for seat in contestant.seats)):
                 seat.allow(limit)
             stopwatch = Stopwatch(eager, others, case, bounds, timing, seed)
             try:
                 times = stopwatch.run(enough)
             except FailedError as error:
-                self._eager = None
-                eager.player.end()
+                self._end_eager()
                 raise self._untimeable(error.failure) from error
         return times, stopwatch.failures
 
-    def time_variants(self, kernel: Kernel, seat: Seat, timing: TimingSettings) -> dict[str | None, Measurement]:
+    def time_variants(
+        self, kernel: Kernel, seats: Sequence[Seat], timing: TimingSettings
+    ) -> dict[str | None, Measurement]:
         """Measurements of the task's further inputs by name. Raises FailedError where the kernel fails in one of them."""
         found: dict[str | None, Measurement] = {}
         for name, case in self.reference().variants.items():
             try:
-                found[name] = self.time(kernel, seat, case, timing, None)
+                found[name] = self.time(kernel, seats, case, timing, None)
             except FailedError as error:
                 failure = error.failure
                 raise failed(
@@ -246,24 +275,26 @@ class Pipeline:
             raise failed(Status.COMPILE_ERROR, "compile", made.summary, made.details)
         return made
 
-    def eager(self) -> Seat:
-        """The reference, ready to be timed. Raises UserError where it cannot be built."""
-        if self._eager is not None and self._eager.player.alive:
-            return self._eager
-        reference = self.reference()
-        player = self.server.spawn(
-            arena_bytes(reference, self.settings), trusted=True, memory_gb=free_gb(), cpu_seconds=1e9
-        )
-        seat = Seat(player, "timing")
-        seat.allow(10 * self.settings.run_timeout)
-        try:
-            seat.order(do="reference", task=self.task.model_dump_json())
-            seat.order(do="build")
-        except FailedError as error:
-            player.end()
-            raise self._untimeable(error.failure) from error
-        self._eager = seat
-        return seat
+    def eager(self, processes: int) -> list[Seat]:
+        """The reference, ready to be timed, in so many processes. Raises UserError where it cannot be built."""
+        self._eager = [seat for seat in self._eager if seat.player.alive]
+        size = arena_bytes(self.reference(), self.settings)
+        while len(self._eager) < processes:
+            player = self.server.spawn(size, trusted=True, memory_gb=free_gb(), cpu_seconds=1e9)
+            seat = Seat(player, "timing")
+            self._eager.append(seat)
+            seat.allow(10 * self.settings.run_timeout)
+            try:
+                seat.order(do="reference", task=self.task.model_dump_json())
+                seat.order(do="build")
+            except FailedError as error:
+                self._end_eager()
+                raise self._untimeable(error.failure) from error
+        return self._eager[:processes]
+
+    def _end_eager(self) -> None:
+        while self._eager:
+            self._eager.pop().player.end()
 
     def _untimeable(self, failure: Failure) -> UserError:
         name = f"task {self.task.name}: the reference"
@@ -277,7 +308,7 @@ class Pipeline:
                 return UserError(f"{name} cannot be timed: {failure.summary}")
 
     def close(self) -> None:
-        self._eager = None
+        self._end_eager()
         self.server.close()
         if self._own_builds is not None:
             self._own_builds.cleanup()

@@ -76,6 +76,7 @@ class _Player:
         self._layout: Layout | None = None
         self._inputs: list[list[Any]] = []
         self._results: list[Any] = []
+        self._padding: torch.Tensor | None = None
 
     def obey(self, order: Mapping[str, Any]) -> dict[str, Any] | None:
         match order["do"]:
@@ -106,7 +107,7 @@ class _Player:
             case "call":
                 return self._call(order["slots"])
             case "prepare":
-                return self._prepare(order["calls"], order["outputs"], order["slots"])
+                return self._prepare(order["calls"], order["outputs"], order["slots"], order["padding"])
         return {}
 
     def _candidate(self, order: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,8 +155,11 @@ class _Player:
             told.append(self._described(self._results[-1]))
         return {"calls": told}
 
-    def _prepare(self, calls: int, outputs: int, slots: list[int]) -> dict[str, Any] | None:
+    def _prepare(self, calls: int, outputs: int, slots: list[int], padding: int) -> dict[str, Any] | None:
         """Call with the values of `slots`, say where those results lie, then wait for the start of a timed block and run it."""
+        self._results.clear()
+        self._padding = None
+        self._padding = torch.empty(padding, dtype=torch.uint8)
         told = self._call(slots)
         _tell(self._channel, json.dumps(told).encode() + b"\n")
         warm, self._results = self._results, [None] * calls

@@ -52,6 +52,8 @@ class Seat:
         self.player = player
         self.stage = stage
         self.layout: Layout | None = None
+        self.warm_slots = 0
+        """That have been written to and called with, in this layout."""
         self._left = 0.0
         self._given = 0.0
         self._views: list[list[Any]] = []
@@ -74,7 +76,10 @@ class Seat:
 
     def lay_out(self, inputs: Sequence[Mapping[str, Any]], slots: int) -> None:
         """Give it memory for so many sets of inputs, described as `tensors.save` does."""
-        self.layout = layout_of(inputs, slots)
+        layout = layout_of(inputs, slots)
+        if layout == self.layout:
+            return
+        self.layout, self.warm_slots = layout, 0
         self._views = [views(self.player.arena.memory, self.layout, slot) for slot in range(slots)]
         self.order(do="inputs", layout=self.layout.model_dump())
 
@@ -95,9 +100,9 @@ class Seat:
             raise self._nonsense("another number of calls")
         return told
 
-    def prepare(self, calls: int, outputs: int, slots: Sequence[int]) -> tuple[Returned, ...]:
+    def prepare(self, calls: int, outputs: int, slots: Sequence[int], padding: int = 0) -> tuple[Returned, ...]:
         """Call with the values of `slots`, then stand ready for a timed block of `calls` with the first slots."""
-        told = self.order(do="prepare", calls=calls, outputs=outputs, slots=list(slots))
+        told = self.order(do="prepare", calls=calls, outputs=outputs, slots=list(slots), padding=padding)
         if len(told) != len(slots):
             raise self._nonsense("another number of calls")
         return told

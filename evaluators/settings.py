@@ -10,6 +10,10 @@ from kernelevolve.core.record import Record
 class TimingSettings(Record):
     """How long to measure."""
 
+    reference_processes: int = Field(ge=1)
+    """That hold the reference, and take turns,"""
+    kernel_processes: int = Field(ge=1)
+    """and the candidate: where its memory lies makes a process faster or slower by some percent."""
     warmup_calls: int = Field(ge=1)
     block_seconds: float = Field(gt=0)
     """Calls are timed in blocks of about this length, so that starting and ending one costs next to nothing."""

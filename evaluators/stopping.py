@@ -1,0 +1,69 @@
+"""When enough has been measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from evaluators.settings import TimingSettings
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One timed block."""
+
+    process: int
+    """Which of the processes that hold this implementation ran it."""
+    seconds: float
+    """Per call."""
+
+
+Times = Mapping[str, Sequence[Taken]]
+"""By name, one for each round."""
+
+
+def spread(reference: Sequence[Taken], kernel: Sequence[Taken]) -> tuple[float, float]:
+    """Median of the log ratios and the half-width of its 95% interval, by the median absolute deviation."""
+    logs = sorted(math.log(a.seconds / b.seconds) for a, b in zip(reference, kernel, strict=True))
+    middle = logs[len(logs) // 2]
+    deviation = sorted(abs(x - middle) for x in logs)[len(logs) // 2]
+    return middle, 1.96 * 1.2533 * 1.4826 * deviation / math.sqrt(len(logs))
+
+
+class TightEnough:
+    """For a pair: until the interval of the ratio is tight, or the ratio is surely below `floor`, or time is up."""
+
+    def __init__(self, settings: TimingSettings, floor: float | None = None) -> None:
+        self._settings = settings
+        self._floor = floor
+
+    def __call__(self, times: Times, seconds: float) -> bool:
+        """`seconds` since the start."""
+        if len(times) < 2:
+            return True
+        reference, kernel = times.values()
+        settings = self._settings
+        if len(kernel) < settings.min_rounds:
+            return seconds > 4 * settings.max_seconds
+        middle, half = spread(reference, kernel)
+        return (
+            (self._floor is not None and middle + half < math.log(self._floor))
+            or half < settings.target_interval
+            or seconds > settings.max_seconds
+            or len(kernel) >= settings.max_rounds
+        )
+
+
+class LongEnough:
+    """For many: `max_seconds` for each of them, and `min_rounds`; rounds so long that these take twice that time are fewer."""
+
+    def __init__(self, settings: TimingSettings, contestants: int) -> None:
+        self._settings = settings
+        self._seconds = settings.max_seconds * contestants
+
+    def __call__(self, times: Times, seconds: float) -> bool:
+        rounds = len(next(iter(times.values())))
+        if rounds >= self._settings.max_rounds:
+            return True
+        return seconds > self._seconds * (1 if rounds >= self._settings.min_rounds else 2)
