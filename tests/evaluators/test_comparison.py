@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from devices.registry import get_device
-from evaluators.client import ForkServer, Outcome
+from evaluators.client import Player
 from evaluators.comparison import Comparison, compare_finalists
 from evaluators.gate import Gate
 from evaluators.landlock import version
@@ -22,8 +24,8 @@ from .conftest import TASK, python_kernel
 RIGHT = "return torch.nn.functional.silu(x) * y * self.scale"
 GOOD = python_kernel(RIGHT)
 OTHER = python_kernel("return x * torch.sigmoid(x) * y * self.scale")
-TIMED = "self.calls = getattr(self, 'calls', 0) + 1\n        if self.calls > 2: "
-"""The body of forward goes on in a timed call only: here each child calls once before."""
+TIMED = "self.calls = getattr(self, 'calls', 0) + 1\n        if self.calls > 8: "
+"""The body of forward goes on when the kernel is timed: five calls prove it correct."""
 
 
 ENDLESS = "n = 0\n        while torch.compiler.is_compiling() and n < {}: n += 1"
@@ -33,7 +35,16 @@ ENDLESS = "n = 0\n        while torch.compiler.is_compiling() and n < {}: n += 1
 @pytest.fixture(scope="module")
 def quick(settings: EvaluationSettings) -> EvaluationSettings:
     final = TimingSettings(
-        warmup_calls=1, block_seconds=0.001, min_rounds=4, max_rounds=6, target_interval=0.05, max_seconds=0.2
+        reference_processes=2,
+        kernel_processes=1,
+        warmup_calls=1,
+        block_seconds=0.001,
+        most_calls=8,
+        block_mb=8,
+        min_rounds=4,
+        max_rounds=6,
+        target_interval=0.05,
+        max_seconds=0.2,
     )
     return settings.model_copy(update={"run_timeout": 1.0, "final": final, "compile_reference_timeout": 40.0})
 
@@ -67,11 +78,8 @@ SPOILERS = [
     (f"{TIMED}raise ValueError('tired')\n        {RIGHT}", "tired"),
     (f"{TIMED}return x\n        {RIGHT}", "a timed call"),
     (f"{TIMED}return 'x'\n        {RIGHT}", "no tensor"),
-    (f"{TIMED}open('result.json', 'w').write('{{}}'); os._exit(0)\n        {RIGHT}", "cannot have been measured"),
-    (
-        f"{TIMED}torch.nn.functional.__dict__.pop('silu', None)\n        return x * torch.sigmoid(x) * y * self.scale",
-        "both use",
-    ),
+    (f"{TIMED}os.write(3, b'{{}}\\n'); time.sleep(1)\n        {RIGHT}", "not what a run writes"),
+    (f"{TIMED}os.close(3)\n        {RIGHT}", "SIGKILL"),
 ]
 
 
@@ -93,7 +101,7 @@ def test_a_finalist_that_hangs_when_it_is_loaded_is_dropped_alone(quick: Evaluat
 
 
 def test_a_finalist_that_fails_in_a_variant_gives_way_to_the_next(quick: EvaluationSettings) -> None:
-    count = "self.calls = getattr(self, 'calls', 0) + 1; assert len(x) > 3 or self.calls < 3, 'worn out'"
+    count = "self.calls = getattr(self, 'calls', 0) + 1; assert len(x) > 3 or self.calls < 9, 'worn out'"
     spoiler = python_kernel(f"{count}\n        {RIGHT}")
     slower = python_kernel(f"[torch.sigmoid(x) for _ in range(20)]\n        {RIGHT}")
     found = compared([spoiler, slower], quick)
@@ -132,7 +140,7 @@ def test_where_torch_compile_fails_the_note_says_why(quick: EvaluationSettings, 
 
 def test_a_reference_that_cannot_be_timed_is_the_tasks_fault(quick: EvaluationSettings) -> None:
     worn = TASK.source.replace(RIGHT, f"self.n = getattr(self, 'n', 0) + 1; assert self.n < 5, 'worn'\n        {RIGHT}")
-    with pytest.raises(UserError, match="the reference raised AssertionError: worn"):
+    with pytest.raises(UserError, match=r"the reference cannot be timed: .*AssertionError: worn"):
         compared([GOOD, OTHER], quick, Task(name="worn", source=worn))
 
 
@@ -140,19 +148,19 @@ def test_compiling_holds_no_lock_and_measuring_does(quick: EvaluationSettings, m
     """All the time that the reference compiles, others can measure."""
     slow = TASK.source.replace(RIGHT, f"{ENDLESS.format(4_000)}\n        {RIGHT}")
     waited: list[float] = []
-    run = ForkServer.run
+    ask = Player.ask
 
-    def watched(self: ForkServer, job: object, kind: str, *rest: object, **named: object) -> Outcome:
-        if kind == "compare":
+    def watched(self: Player, order: Mapping[str, Any], limit: float) -> Mapping[str, Any]:
+        if order["do"] == "compile":
             threading.Timer(0.5, wait_for_the_gate).start()
-        return run(self, job, kind, *rest, **named)  # type: ignore[arg-type]
+        return ask(self, order, limit)
 
     def wait_for_the_gate() -> None:
         begin = time.monotonic()
         with Gate().exclusive():
             waited.append(time.monotonic() - begin)
 
-    monkeypatch.setattr(ForkServer, "run", watched)
+    monkeypatch.setattr(Player, "ask", watched)
     compared([GOOD], quick, Task(name="slow", source=slow), compiled=True)
     assert waited
     assert waited[0] < 1.0

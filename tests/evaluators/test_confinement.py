@@ -48,11 +48,10 @@ def test_files_of_others_can_neither_be_read_nor_written(pipeline: Pipeline, sec
 
 
 def test_the_right_answers_cannot_be_read(pipeline: Pipeline) -> None:
-    reference = pipeline.reference()
-    answer = next(reference.answers.iterdir())
-    refused(pipeline, f"open({str(answer)!r}, 'rb').read()")
-    refused(pipeline, f"os.listdir({str(reference.answers)!r})")
-    refused(pipeline, f"open({str(next(reference.inputs.iterdir()))!r}, 'ab')")
+    folder = pipeline.reference().folder
+    refused(pipeline, f"open({str(next(folder.iterdir()))!r}, 'rb').read()")
+    refused(pipeline, f"os.listdir({str(folder)!r})")
+    refused(pipeline, f"open({str(folder / 'new')!r}, 'ab')")
 
 
 @pytest.mark.skipif(landlock.version() < 4, reason="this Landlock does not know TCP")

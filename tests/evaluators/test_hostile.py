@@ -7,19 +7,36 @@ import time
 import pytest
 import torch
 
-from evaluators.correctness import compare
+from evaluators.correctness import Mismatch, bounds_of
+from evaluators.correctness import compare as compare_within
 from evaluators.pipeline import Pipeline
 from kernelevolve.core.evaluation import Status
 from kernelevolve.core.task import Tolerance
 
 from .conftest import python_kernel
 
+
+def compare(
+    candidate: torch.Tensor, native: torch.Tensor, oracle: torch.Tensor, tolerance: Tolerance, label: str
+) -> Mismatch | None:
+    return compare_within(candidate, native, oracle, bounds_of(native, oracle, tolerance), label)
+
+
 RIGHT = "torch.nn.functional.silu(x) * y * self.scale"
-IN_TIMING = "self.n = getattr(self, 'n', 0) + (not os.path.exists('case0.out0'))\n        if self.n > 2: "
 
 
-def forged(text: str) -> str:
-    return f"open('result.json', 'w').write({text!r}); os._exit(0)"
+def said(*texts: str) -> str:
+    """Statements that say this on the channel to the judge, and end the process."""
+    writes = "; ".join(f"os.write(3, {text!r}.encode() + b'\\n')" for text in texts)
+    return f"{writes}; import time; time.sleep(0.2); os._exit(0)"
+
+
+OUTPUT = '{{"dtype": "float32", "shape": [512, 256], "stride": {stride}, "pointer": {pointer}}}'
+
+
+def call(outputs: str) -> str:
+    told = f'{{"outputs": [{outputs}], "structure": "tensor"}}'
+    return f'{{"calls": [{told}, {told}, {told}]}}'
 
 
 @pytest.mark.parametrize(
@@ -28,42 +45,91 @@ def forged(text: str) -> str:
         "{}",
         "[]",
         "nonsense",
-        '{"cases": 5}',
-        '{"cases": [{"case": "case0"}]}',
+        "[" * 100_000,
+        '{"calls": 5}',
+        '{"calls": [{"outputs": []}]}',
         '{"failure": {"status": "ok", "summary": "", "details": ""}}',
         '{"failure": {"status": "x"}}',
+        call(OUTPUT.format(stride=[256, 1], pointer=0)),
+        call(OUTPUT.format(stride=[256, 1], pointer=-1)),
+        call(OUTPUT.format(stride=[256, 1], pointer=1 << 62)),
+        call(OUTPUT.format(stride=[256, -1], pointer=4096)),
+        call('{"dtype": "object", "shape": [1], "stride": [1], "pointer": 4096}'),
     ],
 )
-def test_a_forged_result_is_a_crash(pipeline: Pipeline, text: str) -> None:
-    assert pipeline.evaluate(python_kernel(forged(text))).status is Status.CRASHED
+def test_a_forged_reply_is_a_crash(pipeline: Pipeline, text: str) -> None:
+    assert pipeline.evaluate(python_kernel(said(text))).status is Status.CRASHED
 
 
-@pytest.mark.parametrize("text", ["{}", '{"samples": 1}', '{"samples": {"reference": [1], "kernel": [1]}}'])
-def test_a_forged_timing_is_a_crash(pipeline: Pipeline, text: str) -> None:
-    verdict = pipeline.evaluate(python_kernel(f"{IN_TIMING}{forged(text)}\n        return {RIGHT}"))
-    assert verdict.status is Status.CRASHED
-    assert verdict.diagnosis is not None
-    assert verdict.diagnosis.stage == "timing"
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        OUTPUT.format(stride=[1 << 40, 1], pointer=4096),
+        OUTPUT.format(stride=[256, 1], pointer=4096).replace("512", "1"),
+    ],
+)
+def test_a_forged_shape_is_a_wrong_shape(pipeline: Pipeline, outputs: str) -> None:
+    assert pipeline.evaluate(python_kernel(said(call(outputs)))).status is Status.WRONG_SHAPE
 
 
-def test_times_longer_than_the_run_are_cheating(pipeline: Pipeline) -> None:
-    write = (
-        "from evaluators import tensors; from pathlib import Path; import json; "
-        f"out = tensors.save({RIGHT}, Path('case0.out0')); "
-        "told = {'samples': {'reference': [99.0], 'kernel': [1e-9]}, "
-        "'cases': [{'case': 'case0', 'out': [out], 'structure': 'tensor'}]}; "
-        "open('result.json', 'w').write(json.dumps(told)); os._exit(0)"
+EARLY = """
+import gc, sys, threading, time
+_calls = 0
+
+
+def early():
+    time.sleep(0.0002)
+    os.write(3, b"\\n")
+"""
+
+
+def test_who_says_done_too_early_is_found_out(pipeline: Pipeline) -> None:
+    body = (
+        "global _calls; _calls += 1\n"
+        "        if _calls > 12 and sys._getframe(3).f_code.co_name == '_prepare': threading.Thread(target=early).start()\n"
+        f"        time.sleep(0.001); return {RIGHT}"
     )
-    verdict = pipeline.evaluate(python_kernel(f"{IN_TIMING}\n            {write}\n        return {RIGHT}"))
-    assert verdict.status is Status.CHEATING, verdict.diagnosis
+    verdict = pipeline.evaluate(python_kernel(body, EARLY))
+    assert verdict.status is not Status.OK
+    assert pipeline.evaluate(python_kernel(f"return {RIGHT}")).status is Status.OK
 
 
-def test_a_link_in_place_of_an_output_is_replaced(pipeline: Pipeline) -> None:
-    answers = pipeline.reference().answers
-    before = (answers / "case0.native0").read_bytes()
-    link = f"os.path.lexists('case0.out0') or os.symlink({str(answers / 'case0.native0')!r}, 'case0.out0')"
-    assert pipeline.evaluate(python_kernel(f"{link}; return x")).status is Status.WRONG_RESULT
-    assert (answers / "case0.native0").read_bytes() == before
+def test_results_kept_for_an_address_are_wrong_in_a_timed_call(pipeline: Pipeline) -> None:
+    """Right in every call of the correctness run, where values at an address change before the kernel begins to keep results."""
+    body = (
+        "self.n = getattr(self, 'n', 0) + 1; self.kept = getattr(self, 'kept', {})\n"
+        "        key = (x.data_ptr(), x.shape)\n"
+        f"        if self.n < 20 or key not in self.kept: self.kept[key] = {RIGHT}\n"
+        "        return self.kept[key].clone()"
+    )
+    verdict = pipeline.evaluate(python_kernel(body))
+    assert verdict.status is Status.WRONG_RESULT, verdict
+    assert verdict.diagnosis is not None
+    assert "a timed call" in verdict.diagnosis.summary
+
+
+def test_inputs_changed_in_timed_calls_only_are_found(pipeline: Pipeline) -> None:
+    body = f"self.n = getattr(self, 'n', 0) + 1; r = {RIGHT}; self.n > 20 and x.zero_(); return r"
+    verdict = pipeline.evaluate(python_kernel(body))
+    assert verdict.status is Status.WRONG_RESULT
+    assert verdict.diagnosis is not None
+    assert "changed in a timed call" in verdict.diagnosis.summary
+
+
+def test_work_left_to_a_thread_is_not_done(pipeline: Pipeline) -> None:
+    body = (
+        "out = torch.empty_like(x)\n"
+        f"        threading.Thread(target=lambda: (time.sleep(0.01), out.copy_({RIGHT}))).start()\n"
+        "        return out"
+    )
+    assert pipeline.evaluate(python_kernel(body, "import threading, time")).status is Status.WRONG_RESULT
+
+
+def test_an_arena_cannot_be_taken_from_under_the_judge(pipeline: Pipeline) -> None:
+    verdict = pipeline.evaluate(
+        python_kernel("import glob; [os.ftruncate(int(f), 0) for f in os.listdir('/proc/self/fd')]")
+    )
+    assert verdict.status is Status.RUNTIME_ERROR
 
 
 def test_endless_printing_ends_with_its_time_and_is_cut(pipeline: Pipeline) -> None:

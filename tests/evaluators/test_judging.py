@@ -6,7 +6,6 @@ import os
 import random
 import stat
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,34 +14,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluators import tensors
-from evaluators.correctness import compare
+from evaluators.correctness import Mismatch, bounds_of
+from evaluators.correctness import compare as compare_within
 from evaluators.folders import private_folder
 from evaluators.gate import Gate, gate_folder
 from evaluators.settings import TimingSettings
-from evaluators.statistics import ratio_interval
-from evaluators.timing import time_many, time_pair
+from evaluators.statistics import ratio_of
+from evaluators.stopping import LongEnough, Taken, TightEnough, spread
 from kernelevolve.core.evaluation import Status
 from kernelevolve.core.task import Tolerance
 
 SETTINGS = TimingSettings(
-    warmup_calls=1, block_seconds=0.001, min_rounds=6, max_rounds=60, target_interval=0.02, max_seconds=10.0
+    reference_processes=1,
+    kernel_processes=1,
+    warmup_calls=1,
+    block_seconds=0.001,
+    most_calls=8,
+    block_mb=8,
+    min_rounds=6,
+    max_rounds=60,
+    target_interval=0.02,
+    max_seconds=10.0,
 )
 
 
-class Watch:
-    """A clock that only moves when a call says so."""
-
-    def __init__(self) -> None:
-        self.now = 0
-
-    def __call__(self) -> int:
-        return self.now
-
-    def call(self, seconds: Callable[[], float]) -> Callable[[], None]:
-        def advance() -> None:
-            self.now += int(seconds() * 1e9)
-
-        return advance
+def compare(
+    candidate: torch.Tensor, native: torch.Tensor, oracle: torch.Tensor, tolerance: Tolerance, label: str
+) -> Mismatch | None:
+    return compare_within(candidate, native, oracle, bounds_of(native, oracle, tolerance), label)
 
 
 def result(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -101,67 +100,71 @@ def test_tensors_survive_the_file(dtype: str, shape: list[int]) -> None:
         back = tensors.load(meta, path)
         assert back.dtype == value.dtype
         assert torch.equal(back, value)
-        meta["shape"] = [*meta["shape"], 3]
+        meta["shape"], meta["stride"] = [3, *meta["shape"]], [max(1, value.numel()), *meta["stride"]]
         if value.numel():
             with pytest.raises(ValueError, match="announced"):
                 tensors.load(meta, path)
 
 
-def test_the_ratio_is_found_and_measuring_stops_when_it_is_sure() -> None:
-    watch, rng = Watch(), random.Random(0)
-    samples = time_pair(
-        watch.call(lambda: 3e-4 * rng.uniform(0.99, 1.01)),
-        watch.call(lambda: 1e-4 * rng.uniform(0.99, 1.01)),
-        SETTINGS,
-        None,
-        watch,
-    )
-    ratio = ratio_interval(samples.reference, samples.kernel, 0)
-    assert ratio.low < 3.0 < ratio.high or abs(ratio.value - 3.0) < 0.02
-    assert len(samples.kernel) < SETTINGS.max_rounds
+def blocks(rng: random.Random, seconds: float, offsets: list[float], rounds: int) -> list[Taken]:
+    """Of as many processes as there are offsets: factors that hold for a process, beside the noise of each block."""
+    turns = (number % len(offsets) for number in range(rounds))
+    return [Taken(turn, seconds * offsets[turn] * rng.lognormvariate(0, 0.03)) for turn in turns]
+
+
+def offsets(rng: random.Random, processes: int) -> list[float]:
+    return [rng.lognormvariate(0, 0.03) for _ in range(processes)]
+
+
+def test_the_ratio_is_found() -> None:
+    rng = random.Random(0)
+    ratio = ratio_of(blocks(rng, 3e-4, [1.0] * 4, 80), blocks(rng, 1e-4, [1.0] * 4, 80), 0)
+    assert ratio.low < 3.0 < ratio.high
+    assert ratio.high / ratio.low < 1.1
+
+
+@pytest.mark.parametrize("processes", [(4, 4), (4, 1), (5, 5)])
+def test_an_implementation_against_itself_has_one_in_its_interval(processes: tuple[int, int]) -> None:
+    hits = 0
+    for seed in range(200):
+        rng = random.Random(seed)
+        first, second = (blocks(rng, 1e-4, offsets(rng, count), 60) for count in processes)
+        ratio = ratio_of(first, second, seed)
+        hits += ratio.low <= 1.0 <= ratio.high
+    assert hits >= 184
+
+
+def test_the_interval_is_no_narrower_than_the_processes_lie_apart() -> None:
+    rng = random.Random(0)
+    alike = ratio_of(blocks(rng, 1e-4, [1.0] * 4, 400), blocks(rng, 1e-4, [1.0] * 4, 400), 0)
+    apart = ratio_of(blocks(rng, 1e-4, [1.0, 1.1, 0.9, 1.05], 400), blocks(rng, 1e-4, [1.0] * 4, 400), 0)
+    assert alike.high / alike.low < 1.03
+    assert apart.high / apart.low > 1.15
+
+
+def test_measuring_stops_when_it_is_sure() -> None:
+    rng, enough = random.Random(0), TightEnough(SETTINGS)
+    first, second = blocks(rng, 3e-4, [1.0], 60), blocks(rng, 1e-4, [1.0], 60)
+    rounds = next(n for n in range(1, 60) if enough({"eager": first[:n], "k": second[:n]}, 0.1))
+    assert SETTINGS.min_rounds <= rounds < 60
+    assert spread(first[:rounds], second[:rounds])[1] < SETTINGS.target_interval
+    assert enough({"eager": first[:6], "k": second[:6]}, SETTINGS.max_seconds + 1)
+    assert not enough({"eager": first[:2], "k": second[:2]}, SETTINGS.max_seconds + 1), "so few say nothing"
+    assert enough({"eager": first}, 0.1), "the kernel has failed"
 
 
 def test_a_slow_kernel_is_dropped_early() -> None:
-    watch, rng = Watch(), random.Random(0)
-    samples = time_pair(
-        watch.call(lambda: 1e-4 * rng.uniform(0.8, 1.2)),
-        watch.call(lambda: 4e-4 * rng.uniform(0.8, 1.2)),
-        SETTINGS,
-        0.7,
-        watch,
-    )
-    assert samples.dropped
-    assert len(samples.kernel) <= SETTINGS.min_rounds + 2
+    rng, enough = random.Random(0), TightEnough(SETTINGS, floor=0.7)
+    first, second = blocks(rng, 1e-4, [1.0], 8), blocks(rng, 4e-4, [1.0], 8)
+    assert enough({"eager": first[:6], "k": second[:6]}, 0.1)
+    assert not enough({"eager": second[:4], "k": first[:4]}, 0.1)
 
 
-def test_a_function_against_itself_has_one_in_its_interval() -> None:
-    hits = 0
-    for seed in range(100):
-        watch, rng = Watch(), random.Random(seed)
-        call = watch.call(lambda rng=rng: 1e-4 * rng.lognormvariate(0, 0.05))
-        samples = time_pair(call, call, SETTINGS, None, watch)
-        ratio = ratio_interval(samples.reference, samples.kernel, seed)
-        hits += ratio.low <= 1.0 <= ratio.high
-    assert hits >= 88
-
-
-def test_many_are_timed_in_both_orders() -> None:
-    watch, order = Watch(), list[str]()
-
-    def function(name: str, seconds: float) -> Callable[[], None]:
-        advance = watch.call(lambda: seconds)
-
-        def run() -> None:
-            order.append(name)
-            advance()
-
-        return run
-
-    settings = SETTINGS.model_copy(update={"block_seconds": 1e-5, "max_rounds": 6})
-    times = time_many({"a": function("a", 1e-4), "b": function("b", 2e-4)}, settings, watch)
-    assert times["a"] == pytest.approx((1e-4,) * 6)
-    assert times["b"] == pytest.approx((2e-4,) * 6)
-    assert order[-4:] == ["a", "b", "b", "a"]
+def test_long_calls_get_fewer_rounds_instead_of_no_end() -> None:
+    enough = LongEnough(SETTINGS.model_copy(update={"min_rounds": 40, "max_seconds": 2.0}), contestants=2)
+    two = {"eager": [Taken(0, 1.0)] * 2, "k": [Taken(0, 2.0)] * 2}
+    assert not enough(two, 6.0)
+    assert enough(two, 9.0)
 
 
 def test_measuring_is_alone(tmp_path: Path) -> None:
@@ -179,13 +182,6 @@ def test_measuring_is_alone(tmp_path: Path) -> None:
         events.append("measured")
     thread.join()
     assert events == ["measured", "shared"]
-
-
-def test_long_calls_get_fewer_rounds_instead_of_no_end() -> None:
-    watch = Watch()
-    settings = SETTINGS.model_copy(update={"min_rounds": 40, "max_rounds": 100, "max_seconds": 2.0})
-    times = time_many({"a": watch.call(lambda: 1.0), "b": watch.call(lambda: 2.0)}, settings, watch)
-    assert len(times["a"]) == len(times["b"]) == 2
 
 
 def test_a_folder_of_another_user_is_left_alone(tmp_path: Path) -> None:
