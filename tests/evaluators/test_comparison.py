@@ -79,7 +79,7 @@ SPOILERS = [
     (f"{TIMED}return x\n        {RIGHT}", "a timed call"),
     (f"{TIMED}return 'x'\n        {RIGHT}", "no tensor"),
     (f"{TIMED}os.write(3, b'{{}}\\n'); time.sleep(1)\n        {RIGHT}", "not what a run writes"),
-    (f"{TIMED}os.close(3)\n        {RIGHT}", "SIGKILL"),
+    (f"{TIMED}os.close(3)\n        {RIGHT}", "before its result"),
 ]
 
 
