@@ -15,12 +15,16 @@ import torch
 from evaluators.inputs.exporting import Evidence, Symbolic
 from evaluators.inputs.facts import Facts
 from evaluators.inputs.relations import (
+    Bound,
     Form,
     Jagged,
     Longest,
+    Reaches,
     Relation,
+    Rises,
     find_relations,
     held_in_all,
+    rises_from_zero,
     row_lengths,
 )
 
@@ -102,7 +106,9 @@ class Draw:
 def observe(inputs: Sequence[Any]) -> Draw:
     """Reads one draw; keeps none of its tensors."""
     relations = find_relations(inputs)
-    longest: dict[int, int] = {}
+    longest = {
+        i: int(x.diff().max()) for i, x in enumerate(inputs) if isinstance(x, torch.Tensor) and rises_from_zero(x)
+    }
     for r in relations:
         if isinstance(r, Jagged):
             lengths = row_lengths(inputs[r.source], r.form, int(inputs[r.target].shape[r.dim]))
@@ -324,9 +330,20 @@ class _Search:
                 total.frozen = total.frozen or "how values are split into rows is not understood"
             elif total.specialised and len(set(total.sizes)) == 1:
                 rows.frozen = rows.frozen or "the number of values is fixed"
+        for found in self.relations:
+            if isinstance(found, Reaches) and self._splits_in_another_way(found):
+                last = max(d for i, d in self.draws[0].sizes if i == found.what)
+                for v in (self._variable(found.what, last), self._variable(found.target, found.dim)):
+                    v.frozen = v.frozen or f"x{found.what} may split it in a way that is not understood"
         for v in self.variables:
             if unknown and any(self.draws[0].kinds[p.source].startswith(("torch.int", "torch.uint")) for p in v.places):
                 v.frozen = v.frozen or "other sizes follow from values in a way that is not understood"
+
+    def _splits_in_another_way(self, r: Reaches) -> bool:
+        """Offsets up to a size, but not of one dimension, or for other values."""
+        known = any(s.source == r.what for s in self.jagged)
+        strict = Bound(r.what, r.target, r.dim, strict=True) in self.relations
+        return Rises(r.what) in self.relations and not known and not strict
 
     def _is_offsets(self, place: Place) -> bool:
         return any(r.source == place.source and r.form is Form.OFFSETS for r in self.jagged)

@@ -27,6 +27,9 @@ _NOT_SIZES = {
 }
 """Arguments of ATen operations whose numbers are no sizes, or whose sizes export checks against those of the inputs."""
 
+_UNTRIED = 4
+"""Lower limits up to this one may be export's own caution."""
+
 
 @dataclass(frozen=True)
 class Symbolic:
@@ -120,37 +123,41 @@ def _read(exported: ExportedProgram, model: nn.Module, inputs: Sequence[Any]) ->
         if isinstance(value, torch.Tensor):
             sizes.update({(i, d): _affine(size) for d, size in enumerate(node.meta["val"].shape)})
     ranges = {str(symbol): _interval(values) for symbol, values in exported.range_constraints.items()}
-    for symbol, (low, high) in ranges.items():
-        # Export never tries 1, where a size broadcasts and is squeezed away.
-        if low == 2 and _keeps_its_shape_at_one(exported, model, inputs, sizes, symbol):
-            ranges[symbol] = 1, high
+    for symbol, (limit, high) in ranges.items():
+        low = limit
+        # Export takes it that no size is 1, where sizes broadcast and are squeezed away; nor one that follows from this one.
+        while 1 < low <= _UNTRIED and _keeps_its_shape(exported, model, inputs, sizes, symbol, low - 1):
+            low -= 1
+        ranges[symbol] = low, high
     return Evidence(sizes=sizes, ranges=ranges, numbers=frozenset(_numbers(exported)))
 
 
-def _keeps_its_shape_at_one(
+def _keeps_its_shape(
     exported: ExportedProgram,
     model: nn.Module,
     inputs: Sequence[Any],
     sizes: Mapping[tuple[int, int], int | Symbolic | None],
     symbol: str,
+    n: int,
 ) -> bool:
-    """Whether the model takes a 1 for this symbol, and its outputs have the shapes that export says; run without data."""
+    """Whether the model takes n for this symbol, and its outputs have the shapes that export says, none of them empty."""
     shapes = {i: list(x.shape) for i, x in enumerate(inputs) if isinstance(x, torch.Tensor)}
     values: dict[str, int] = {}
     for (i, d), size in sizes.items():
         if isinstance(size, Symbolic):
-            values[size.symbol] = 1 if size.symbol == symbol else (shapes[i][d] - size.shift) // size.scale
+            values[size.symbol] = n if size.symbol == symbol else (shapes[i][d] - size.shift) // size.scale
             shapes[i][d] = size.scale * values[size.symbol] + size.shift
         elif size is None:
             return False
-    output = next(n for n in exported.graph.nodes if n.op == "output")
+    output = next(node for node in exported.graph.nodes if node.op == "output")
     try:
-        expected = [_valued(n.meta["val"].shape, values) for n in pytree.tree_leaves(output.args) if _is_tensor_node(n)]
+        nodes = [node for node in pytree.tree_leaves(output.args) if _is_tensor_node(node)]
+        expected = [_valued(node.meta["val"].shape, values) for node in nodes]
     except (ArithmeticError, KeyError, TypeError, ValueError):
         return False
     shaped = output_shapes(model, inputs, shapes)
     # Buffers that the model changes stand before its results.
-    return shaped is not None and shaped == expected[len(expected) - len(shaped) :]
+    return shaped is not None and all(map(all, shaped)) and shaped == expected[len(expected) - len(shaped) :]
 
 
 def output_shapes(

@@ -56,7 +56,7 @@ class SegmentsOf:
 
 @dataclass(frozen=True)
 class Longest:
-    """No row of a jagged `source` is longer than dimension `dim` of input `target`."""
+    """No row of a jagged `source` is longer than dimension `dim` of input `target`; `source` may be offsets of no known values."""
 
     source: int
     target: int
@@ -105,7 +105,14 @@ class Ordered:
     upper: int
 
 
-Relation = Jagged | LengthsOf | SegmentsOf | Longest | Bound | Reaches | Permutation | Members | Ordered
+@dataclass(frozen=True)
+class Rises:
+    """The rows of input `what` start with 0 and never fall, as offsets do."""
+
+    what: int
+
+
+Relation = Jagged | LengthsOf | SegmentsOf | Longest | Rises | Bound | Reaches | Permutation | Members | Ordered
 
 
 def row_lengths(source: torch.Tensor, form: Form, total: int) -> torch.Tensor:
@@ -142,6 +149,9 @@ def find_relations(inputs: Sequence[Any]) -> frozenset[Relation]:
     for i, x in integers.items():
         found.update(_jagged(i, x, places))
         found.update(_bounds(i, x, places))
+        if rises_from_zero(x):
+            found.add(Rises(i))
+            found.update(_longest(i, int(x.diff().max()), places))
         if x.dim() == 1 and x.numel() > 2 and torch.equal(x.sort().values.to(torch.int64), torch.arange(x.numel())):
             found.add(Permutation(i))
     for relation in [r for r in found if isinstance(r, Jagged)]:
@@ -164,6 +174,13 @@ def held_in_all(draws: Sequence[frozenset[Relation]]) -> frozenset[Relation]:
     )
 
 
+def rises_from_zero(x: torch.Tensor) -> bool:
+    """Whether the rows of a tensor could be offsets."""
+    if not _is_integer(x) or x.dim() == 0 or x.numel() == 0 or x.shape[-1] < 2:
+        return False
+    return not bool(x[..., 0].any()) and bool((x[..., 1:] >= x[..., :-1]).all())
+
+
 def _is_integer(x: torch.Tensor) -> bool:
     return not x.is_floating_point() and not x.is_complex() and x.dtype != torch.bool
 
@@ -171,15 +188,15 @@ def _is_integer(x: torch.Tensor) -> bool:
 def _jagged(i: int, x: torch.Tensor, places: Sequence[tuple[int, int, int]]) -> Iterator[Relation]:
     if x.dim() != 1 or int(x.min()) < 0:
         return
-    rising = int(x[0]) == 0 and bool((x[1:] >= x[:-1]).all())
+    rising = rises_from_zero(x)
     last, total = int(x[-1]), int(x.sum())
     for j, d, size in places:
         if j == i or size == 0:
             continue
-        if rising and x.numel() > 1 and last == size:
+        if rising and last == size:
             yield Jagged(i, Form.OFFSETS, j, d)
         # Numbers of segments also rise from 0, but there is one for each value, or they stay far below the count.
-        if rising and 1 < x.numel() < size and size // 2 <= last <= size:
+        if rising and x.numel() < size and size // 2 <= last <= size:
             yield Jagged(i, Form.STARTS, j, d)
         if total == size and x.numel() > 1 and int(x.max()) > 1:
             yield Jagged(i, Form.LENGTHS, j, d)
@@ -197,7 +214,10 @@ def _around_rows(
             yield LengthsOf(k, source)
         if torch.equal(wide, segments):
             yield SegmentsOf(k, source)
-    longest = int(lengths.max()) if lengths.numel() else 0
+    yield from _longest(source, int(lengths.max()), places)
+
+
+def _longest(source: int, longest: int, places: Sequence[tuple[int, int, int]]) -> Iterator[Relation]:
     for j, d, size in places:
         if j != source and longest <= size:
             yield Longest(source, j, d)

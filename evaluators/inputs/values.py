@@ -14,7 +14,7 @@ import torch
 
 from evaluators.inputs.facts import Facts, repair
 from evaluators.inputs.ranges import Range
-from evaluators.inputs.relations import Jagged, LengthsOf, Ordered, Relation, SegmentsOf
+from evaluators.inputs.relations import Jagged, LengthsOf, Ordered, Relation, Rises, SegmentsOf
 
 _LEVELS = 3
 _LARGE, _LARGE_16 = 1024.0, 16.0
@@ -60,11 +60,13 @@ def kept(inputs: Sequence[Any], facts: Mapping[int, Facts], relations: frozenset
             why[i] = "it is empty"
         elif facts[i].kept:
             why[i] = facts[i].kept
-    for r in relations:
+    for r in sorted(relations, key=lambda r: (not isinstance(r, Jagged), repr(r))):
         if isinstance(r, Jagged):
             why.setdefault(r.source, "it splits values into rows")
         elif isinstance(r, LengthsOf | SegmentsOf):
             why.setdefault(r.what, f"it goes with the rows of x{r.source}")
+        elif isinstance(r, Rises):
+            why.setdefault(r.what, "it rises from 0, as offsets do")
         elif isinstance(r, Ordered):
             why.setdefault(r.lower, f"it never exceeds x{r.upper}")
             why.setdefault(r.upper, f"it is never below x{r.lower}")
