@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,14 +20,16 @@ from evaluators.inputs.ranges import declared_ranges
 from evaluators.inputs.shapes import reshape_inputs
 from evaluators.inputs.sizes import Sizes, hidden_sizes
 from evaluators.inputs.values import NONFINITE, Distribution, applicable, kept, redistribute, takes_nonfinite
+from evaluators.tensors import DTYPES
 from kernelevolve.core.record import Record
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs
 
 _DRAWS = 3
 """Draws of the main inputs, from which facts are read."""
-_CHECK_SECONDS = 1.0
-"""For asking the model which shapes it takes."""
+_CHECKED_OPERATIONS = 4000
+"""About a second's worth of asking the model, without data, which shapes it takes. A number, not a time, so that the outcome follows
+from the task."""
 
 
 class Kind(StrEnum):
@@ -96,6 +97,12 @@ def derived_cases(loaded: LoadedTask, settings: InputSettings) -> DerivedInputs:
         return _Deriving(loaded, settings).result()
 
 
+def _is_plain(x: Any) -> bool:
+    if isinstance(x, torch.Tensor):
+        return x.layout == torch.strided and str(x.dtype).removeprefix("torch.") in DTYPES
+    return x is None or isinstance(x, bool | int | float | str)
+
+
 class _Deriving:
     def __init__(self, loaded: LoadedTask, settings: InputSettings) -> None:
         self.loaded = loaded
@@ -109,14 +116,13 @@ class _Deriving:
         self.ranges = declared_ranges(loaded, first)
         torch.manual_seed(self.seeds[0])
         variants = list(loaded.get_input_variants().values())
-        unfit = [x for x in first if isinstance(x, list | tuple | dict)]
-        if unfit:
-            self.notes.append("no inputs are derived: forward takes lists or dicts")
+        if not all(_is_plain(x) for x in first):
+            self.notes.append("no inputs are derived: forward takes more than plain tensors and values")
             return DerivedInputs((), Dimensions((), frozenset()), tuple(self.notes))
         self.facts, main = self._facts(first, variants)
         evidence, model = self._export(first)
-        told = model_numbers(model, loaded.get_init_inputs())
-        self.dimensions = find_dimensions(main, [observe(v) for v in variants], self.facts, evidence, told)
+        numbers = model_numbers(model, loaded.get_init_inputs())
+        self.dimensions = find_dimensions(main, [observe(v) for v in variants], self.facts, evidence, numbers)
         self.notes += [group.describe() for group in self.dimensions.groups]
         cases = [*self._shapes(first, model, evidence), *self._values(first)]
         return DerivedInputs(tuple(cases), self.dimensions, tuple(self.notes))
@@ -147,10 +153,12 @@ class _Deriving:
     def _shapes(self, first: list[Any], model: nn.Module, evidence: Evidence) -> list[DerivedCase]:
         groups = self.dimensions.groups
         own = self._bytes(first, {})
-        deadline = time.monotonic() + _CHECK_SECONDS
+        checks = max(4, _CHECKED_OPERATIONS // max(evidence.operations, 1))
 
         def legal(sizes: Sizes) -> bool:
-            if evidence.failure or time.monotonic() > deadline:
+            nonlocal checks
+            checks -= 1
+            if evidence.failure or checks < 0:
                 return True
             return output_shapes(model, first, self._new_shapes(first, sizes)) is not None
 

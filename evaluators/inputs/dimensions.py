@@ -14,6 +14,7 @@ import torch
 
 from evaluators.inputs.exporting import Evidence, Symbolic
 from evaluators.inputs.facts import Facts
+from evaluators.inputs.model_numbers import ModelNumbers
 from evaluators.inputs.relations import (
     Bound,
     Form,
@@ -148,27 +149,27 @@ def find_dimensions(
     variants: Sequence[Draw],
     facts: Mapping[int, Facts],
     evidence: Evidence,
-    told: frozenset[int],
+    numbers: ModelNumbers,
 ) -> Dimensions:
     """Groups the dimensions of a task's inputs.
 
     `main`: draws of the main inputs under several seeds, at least one. `variants`: one draw of each; those with other ranks
-    or dtypes than the main inputs say nothing. `facts`: of each tensor, by the number of the input. `told`: numbers that the
+    or dtypes than the main inputs say nothing. `facts`: of each tensor, by the number of the input. `numbers`: those that the
     model was built with.
     """
     draws = [*main, *(v for v in variants if v.kinds == main[0].kinds)]
-    return _Search(draws, len(main), facts, evidence, told).found()
+    return _Search(draws, len(main), facts, evidence, numbers).found()
 
 
 class _Search:
     def __init__(
-        self, draws: Sequence[Draw], main: int, facts: Mapping[int, Facts], evidence: Evidence, told: frozenset[int]
+        self, draws: Sequence[Draw], main: int, facts: Mapping[int, Facts], evidence: Evidence, numbers: ModelNumbers
     ) -> None:
         self.draws = draws
         self.main = main
         self.facts = facts
         self.evidence = evidence
-        self.told = told
+        self.numbers = numbers
         self.relations = held_in_all([d.relations for d in draws])
         self.jagged = [r for r in self.relations if isinstance(r, Jagged)]
         self.variables = self._start()
@@ -301,9 +302,12 @@ class _Search:
             return f"no variant varies it, and torch.export fails: {self.evidence.failure}"
         if v.specialised or not v.exported:
             return "torch.export fixes it"
-        numbers = self.told | self.evidence.numbers
+        numbers = self.numbers.told | self.numbers.shapes
         if _leading(v):
+            # As with 64 samples for a layer of 64 outputs: the number is that of another dimension.
+            numbers -= self.numbers.shapes
             numbers -= {size for (_, d), size in self.evidence.sizes.items() if d and isinstance(size, int)}
+        numbers |= self.evidence.numbers
         if any(d.sizes[p] in numbers for d in self.draws for p in places):
             return "no variant varies it, and the model names that number"
         return ""

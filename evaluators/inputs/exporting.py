@@ -50,6 +50,8 @@ class Evidence:
     """Smallest and largest value of a symbol; None: no limit."""
     numbers: frozenset[int] = frozenset()
     """Whole numbers that the code of forward names."""
+    operations: int = 0
+    """In the exported graph."""
     failure: str = ""
     """One line; empty where export worked."""
 
@@ -129,7 +131,12 @@ def _read(exported: ExportedProgram, model: nn.Module, inputs: Sequence[Any]) ->
         while 1 < low <= _UNTRIED and _keeps_its_shape(exported, model, inputs, sizes, symbol, low - 1):
             low -= 1
         ranges[symbol] = low, high
-    return Evidence(sizes=sizes, ranges=ranges, numbers=frozenset(_numbers(exported)))
+    return Evidence(
+        sizes=sizes,
+        ranges=ranges,
+        numbers=frozenset(_numbers(exported)),
+        operations=sum(node.op == "call_function" for node in exported.graph.nodes),
+    )
 
 
 def _keeps_its_shape(

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
 
-def model_numbers(model: nn.Module, arguments: Sequence[Any]) -> frozenset[int]:
-    """Numbers among the constructor's arguments (the length of a list too), whole attributes of the modules, the dimensions
-    of parameters and buffers, and what the indices in whole-numbered buffers count up to."""
-    return frozenset(_of_arguments(arguments)) | frozenset(_of_modules(model)) | frozenset(_of_tensors(model))
+@dataclass(frozen=True)
+class ModelNumbers:
+    """Numbers above 1, by where they were found."""
+
+    told: frozenset[int] = frozenset()
+    """Among the constructor's arguments (the length of a list too), whole attributes of modules, and what the indices in
+    whole-numbered buffers count up to."""
+    shapes: frozenset[int] = frozenset()
+    """The dimensions of parameters and buffers. Where forward needs an input to fit them, torch.export fixes its size."""
+
+
+def model_numbers(model: nn.Module, arguments: Sequence[Any]) -> ModelNumbers:
+    """Reads a model and the arguments of its constructor."""
+    tensors = [*model.parameters(), *model.buffers()]
+    for module in model.modules():
+        tensors += [x for x in vars(module).values() if isinstance(x, torch.Tensor)]
+    told = [*_of_arguments(arguments), *_of_modules(model), *_counted(tensors)]
+    shapes = [size for tensor in tensors for size in tensor.shape if size > 1]
+    return ModelNumbers(frozenset(told), frozenset(shapes))
 
 
 def _of_arguments(values: Sequence[Any]) -> Iterator[int]:
@@ -37,21 +53,14 @@ def _of_modules(model: nn.Module) -> Iterator[int]:
             elif isinstance(value, list | tuple) and all(_is_whole(v) for v in value):
                 yield len(value)
                 yield from value
-            elif isinstance(value, torch.Tensor):
-                yield from _of_tensor(value)
 
 
-def _of_tensors(model: nn.Module) -> Iterator[int]:
-    for tensor in [*model.parameters(), *model.buffers()]:
-        yield from _of_tensor(tensor)
-
-
-def _of_tensor(tensor: torch.Tensor) -> Iterator[int]:
-    yield from tensor.shape
-    if not tensor.is_floating_point() and tensor.dtype != torch.bool and tensor.numel() > 1:
-        last = int(tensor.max())
-        # Indices into a dimension, or into one that was lengthened or shortened by one before.
-        yield from (last, last + 1, last + 2)
+def _counted(tensors: Sequence[torch.Tensor]) -> Iterator[int]:
+    for tensor in tensors:
+        if not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool) and tensor.numel() > 1:
+            last = int(tensor.max())
+            # Indices into a dimension, or into one that was lengthened or shortened by one before.
+            yield from (last, last + 1, last + 2)
 
 
 def _is_whole(value: Any) -> bool:

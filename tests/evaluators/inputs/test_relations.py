@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from evaluators.inputs.dimensions import Dimensions, find_dimensions, observe
 from evaluators.inputs.exporting import Evidence
 from evaluators.inputs.facts import Facts, look, merge
+from evaluators.inputs.model_numbers import ModelNumbers
 from evaluators.inputs.relations import (
     Bound,
     Form,
@@ -97,7 +98,7 @@ def _analysed(form: Form, seed: int) -> tuple[list[torch.Tensor], Dimensions, di
         i: merge([look(inputs[i]) for inputs in main], [look(variant[i])], constant=False) for i in range(len(variant))
     }
     evidence = Evidence(failure="not tried")
-    return main[0], find_dimensions(draws, [observe(variant)], facts, evidence, frozenset()), facts
+    return main[0], find_dimensions(draws, [observe(variant)], facts, evidence, ModelNumbers()), facts
 
 
 @given(form=st.sampled_from(Form), seed=st.integers(0, 500), rows=st.integers(1, 40))
@@ -140,7 +141,7 @@ def test_equal_sizes_are_tied_until_a_variant_shows_otherwise(variant: tuple[int
 
     facts = {i: merge([look(x)], [], constant=False) for i, x in enumerate(inputs(20, 20))}
     dimensions = find_dimensions(
-        [observe(inputs(20, 20))], [observe(inputs(*variant))], facts, Evidence(failure="not tried"), frozenset()
+        [observe(inputs(20, 20))], [observe(inputs(*variant))], facts, Evidence(failure="not tried"), ModelNumbers()
     )
     assert (dimensions.group_of(0, 0) == dimensions.group_of(1, 0)) == tied
     assert dimensions.groups[dimensions.group_of(0, 0)].free
@@ -153,7 +154,7 @@ def test_a_multiple_of_another_size_stays_one() -> None:
 
     facts = {i: merge([look(x)], [], constant=False) for i, x in enumerate(inputs(20))}
     dimensions = find_dimensions(
-        [observe(inputs(20))], [observe(inputs(32))], facts, Evidence(failure="not tried"), frozenset()
+        [observe(inputs(20))], [observe(inputs(32))], facts, Evidence(failure="not tried"), ModelNumbers()
     )
     group = dimensions.group_of(0, 0)
     made = reshape_inputs(inputs(20), dimensions, {group: 23}, facts, torch.Generator())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -73,6 +74,38 @@ WRITTEN = (
         "x: return self.linear(x)",
         "return [torch.randn(64, 64)]",
         lambda x: x[0].shape[1] == 64,
+        places((0, 0)),
+    ),
+    Written(
+        "as_many_rows_as_outputs",
+        "self.linear = nn.Linear(64, 96)",
+        "x: return self.linear(x)",
+        "return [torch.randn(b, 64)]",
+        lambda x: x[0].shape[1] == 64,
+        places((0, 0)),
+    ),
+    Written(
+        "weights_that_bring_a_width_of_the_model",
+        "self.norm = nn.LayerNorm(24)",
+        "x, w: return self.norm(x @ w) + x[:, :1]",
+        "return [torch.randn(b, l), torch.randn(l, l)]",
+        lambda x: x[1].shape == (24, 24) and x[0].shape[1] == 24,
+        places((0, 0)),
+    ),
+    Written(
+        "halves",
+        "",
+        "x: return x.reshape(x.shape[0], x.shape[1] // 2, 2).prod(2)",
+        "return [torch.randn(b, l)]",
+        lambda x: x[0].shape[1] % 2 == 0,
+        places((0, 0), (0, 1)),
+    ),
+    Written(
+        "boxes",
+        "",
+        "boxes: return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])",
+        "low = torch.rand(b, 2)\nreturn [torch.cat([low, low + torch.rand(b, 2)], dim=1)]",
+        lambda x: x[0].shape[1] == 4,
         places((0, 0)),
     ),
     Written(
@@ -337,6 +370,23 @@ def test_what_did_not_run_is_said(settings: InputSettings) -> None:
         "0 hidden shapes instead of 3: no other sizes are legal"
         in derived_cases(load_module(fixed.task()), settings).notes
     )
+
+
+def test_complex_numbers_and_lists_are_left_alone(settings: InputSettings) -> None:
+    written = WRITTEN[0]._replace(init="", forward="x: return x.abs()", inputs="return [torch.randn(b, 3) + 1j]")
+    derived = derived_cases(load_module(written.task()), settings)
+    assert not derived.cases
+    assert derived.notes == ("no inputs are derived: forward takes more than plain tensors and values",)
+
+
+def test_an_export_that_takes_too_long_is_given_up(settings: InputSettings) -> None:
+    slow = WRITTEN[0]._replace(forward="x: import time\ntime.sleep(60)\nreturn x", variants="'short': draw(7)")
+    begin = time.monotonic()
+    derived = derived_cases(load_module(slow.task()), settings.model_copy(update={"export_seconds": 0.5}))
+    assert time.monotonic() - begin < 20
+    assert "torch.export says nothing: it takes longer than 0.5 s" in derived.notes
+    quick = derived_cases(load_module(WRITTEN[0].task()), settings)
+    assert not any(note.startswith("torch.export says nothing") for note in quick.notes)
 
 
 def test_the_seed_decides_and_the_global_generator_is_left_alone(settings: InputSettings) -> None:
