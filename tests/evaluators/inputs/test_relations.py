@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluators.inputs.dimensions import Dimensions, find_dimensions, observe
@@ -28,6 +28,7 @@ from evaluators.inputs.shapes import fit, nearest_members, positions, reshape_in
 LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=30)
 
 
+@settings(deadline=None)
 @given(lengths=LENGTHS, form=st.sampled_from(Form), dtype=st.sampled_from([torch.int32, torch.int64]))
 def test_lengths_survive_every_form(lengths: list[int], form: Form, dtype: torch.dtype) -> None:
     given_ = torch.tensor(lengths)
@@ -36,6 +37,7 @@ def test_lengths_survive_every_form(lengths: list[int], form: Form, dtype: torch
     assert torch.equal(row_lengths(told, form, sum(lengths)), given_)
 
 
+@settings(deadline=None)
 @given(lengths=LENGTHS, data=st.data())
 def test_rows_take_their_values_along(lengths: list[int], data: st.DataObject) -> None:
     rows = data.draw(st.lists(st.integers(0, len(lengths) - 1), max_size=40))
@@ -45,6 +47,7 @@ def test_rows_take_their_values_along(lengths: list[int], data: st.DataObject) -
     assert [flat[int(i)] for i in taken] == [value for row in rows for value in values[row]]
 
 
+@settings(deadline=None)
 @given(old=st.integers(1, 60), new=st.integers(1, 90), seed=st.integers(0, 99))
 def test_positions_ascend_within_the_old_size(old: int, new: int, seed: int) -> None:
     taken = positions(old, new, torch.Generator().manual_seed(seed))
@@ -54,6 +57,7 @@ def test_positions_ascend_within_the_old_size(old: int, new: int, seed: int) -> 
     assert new < old or len(taken.unique()) == old
 
 
+@settings(deadline=None)
 @given(values=st.lists(st.integers(-2, 200), min_size=1, max_size=40), limit=st.integers(0, 250))
 def test_ids_are_fitted_in_order(values: list[int], limit: int) -> None:
     x = torch.tensor(values)
@@ -64,6 +68,7 @@ def test_ids_are_fitted_in_order(values: list[int], limit: int) -> None:
     assert bool((fitted[order].diff() >= 0).all())
 
 
+@settings(deadline=None)
 @given(values=st.sets(st.integers(0, 200), min_size=1, max_size=40), room=st.integers(0, 30), seed=st.integers(0, 9))
 def test_distinct_ids_stay_distinct_where_there_is_room(values: set[int], room: int, seed: int) -> None:
     x = torch.tensor(sorted(values))[torch.randperm(len(values), generator=torch.Generator().manual_seed(seed))]
@@ -74,6 +79,7 @@ def test_distinct_ids_stay_distinct_where_there_is_room(values: set[int], room: 
     assert torch.equal(fitted.argsort(), x.argsort())
 
 
+@settings(deadline=None)
 @given(table=st.sets(st.integers(0, 99), min_size=1), values=st.lists(st.integers(0, 120), min_size=1))
 def test_members_come_from_the_table(table: set[int], values: list[int]) -> None:
     made = nearest_members(torch.tensor(values), torch.tensor(list(table)))
@@ -101,6 +107,7 @@ def _analysed(form: Form, seed: int) -> tuple[list[torch.Tensor], Dimensions, di
     return main[0], find_dimensions(draws, [observe(variant)], facts, evidence, ModelNumbers()), facts
 
 
+@settings(deadline=None, max_examples=40)
 @given(form=st.sampled_from(Form), seed=st.integers(0, 500), rows=st.integers(1, 40))
 def test_jagged_rows_are_rebuilt_with_their_values(form: Form, seed: int, rows: int) -> None:
     inputs, dimensions, facts = _analysed(form, seed)
