@@ -17,6 +17,7 @@ from evaluators.inputs.exporting import Evidence, export_evidence, output_shapes
 from evaluators.inputs.facts import Facts, Seen, look, merge
 from evaluators.inputs.model_numbers import model_numbers
 from evaluators.inputs.ranges import declared_ranges
+from evaluators.inputs.relations import Bound
 from evaluators.inputs.shapes import reshape_inputs
 from evaluators.inputs.sizes import Sizes, hidden_sizes
 from evaluators.inputs.values import NONFINITE, Distribution, applicable, kept, redistribute, takes_nonfinite
@@ -157,10 +158,11 @@ class _Deriving:
 
         def legal(sizes: Sizes) -> bool:
             nonlocal checks
+            shapes = self._new_shapes(first, sizes)
+            if not self._has_room(shapes):
+                return False
             checks -= 1
-            if evidence.failure or checks < 0:
-                return True
-            return output_shapes(model, first, self._new_shapes(first, sizes)) is not None
+            return evidence.failure != "" or checks < 0 or output_shapes(model, first, shapes) is not None
 
         found = hidden_sizes(
             groups,
@@ -197,6 +199,11 @@ class _Deriving:
                 for p in group.places:
                     shapes[p.source][p.dim] = p.size(n)
         return shapes
+
+    def _has_room(self, shapes: Mapping[int, Sequence[int]]) -> bool:
+        """Whether integers that differ and are below a size still can."""
+        bounds = [r for r in self.dimensions.relations if isinstance(r, Bound) and self.facts[r.what].distinct]
+        return all(shapes[r.target][r.dim] >= shapes[r.what][-1] for r in bounds)
 
     def _bytes(self, first: list[Any], sizes: Sizes) -> int:
         shapes = self._new_shapes(first, sizes)

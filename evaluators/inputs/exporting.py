@@ -24,6 +24,7 @@ from torch.utils import _pytree as pytree
 _NOT_SIZES = {
     *("dim", "dims", "dim0", "dim1", "start_dim", "end_dim", "dtype", "layout", "device", "keepdim", "correction"),
     *("unbiased", "stride", "padding", "dilation", "groups", "output_padding", "step", "normalized_shape", "reduction"),
+    *("momentum", "eps", "alpha", "beta", "negative_slope", "p", "dropout_p"),
 }
 """Arguments of ATen operations whose numbers are no sizes, or whose sizes export checks against those of the inputs."""
 

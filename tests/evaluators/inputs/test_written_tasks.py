@@ -264,6 +264,24 @@ return [torch.randn(5 * b), torch.cat([torch.zeros(3, 1, dtype=torch.int64), inn
         "'few': draw(9)",
     ),
     Written(
+        "scatter_to_different_places",
+        "",
+        "rows, ids, values: return rows.scatter(0, ids, values)",
+        "return [torch.randn(400), torch.randperm(400)[:b], torch.randn(b)]",
+        lambda x: _below(x[1], len(x[0])) and len(x[1].unique()) == len(x[1]) == len(x[2]),
+        places((0, 0), (1, 0), (2, 0)),
+    ),
+    Written(
+        "compressed_sparse_rows",
+        "",
+        """ends, ids, values, x: lengths = ends.diff()
+rows = torch.repeat_interleave(torch.arange(lengths.numel()), lengths, output_size=ids.shape[0])
+return x.new_zeros(lengths.numel(), x.shape[1]).index_add(0, rows, values[:, None] * x[ids])""",
+        f"{_JAGGED}\nn = int(offsets[-1])\nreturn [offsets, torch.randint(0, 60, (n,)), torch.randn(n), torch.randn(60, 9)]",
+        lambda x: _offsets(x[0], len(x[1])) and len(x[1]) == len(x[2]) and _below(x[1], len(x[3])),
+        places((0, 0), (1, 0), (2, 0), (3, 0), (3, 1)),
+    ),
+    Written(
         "permuted_rows",
         "",
         "rows, order: return rows[order]",
