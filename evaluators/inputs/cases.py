@@ -12,9 +12,10 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from evaluators.inputs.dimensions import Dimensions, Draw, find_dimensions, observe
+from evaluators.inputs.dimensions import Draw, find_dimensions, observe
 from evaluators.inputs.exporting import Evidence, export_evidence, output_shapes
 from evaluators.inputs.facts import Facts, Seen, look, merge
+from evaluators.inputs.groups import Dimensions
 from evaluators.inputs.model_numbers import model_numbers
 from evaluators.inputs.ranges import declared_ranges
 from evaluators.inputs.relations import Bound

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from evaluators.inputs.dimensions import Dimensions, Place
 from evaluators.inputs.facts import Facts, repair
+from evaluators.inputs.groups import Dimensions, Place
 from evaluators.inputs.relations import (
     Bound,
     Form,

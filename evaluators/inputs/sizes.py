@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from evaluators.inputs.dimensions import Group
+from evaluators.inputs.groups import Group
 
 Sizes = Mapping[int, int]
 """Index of a free group -> its n."""

@@ -7,9 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluators.inputs.dimensions import Dimensions, find_dimensions, observe
+from evaluators.inputs.dimensions import find_dimensions, observe
 from evaluators.inputs.exporting import Evidence
 from evaluators.inputs.facts import Facts, look, merge
+from evaluators.inputs.groups import Dimensions
 from evaluators.inputs.model_numbers import ModelNumbers
 from evaluators.inputs.relations import (
     Bound,
