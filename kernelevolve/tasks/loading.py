@@ -46,6 +46,12 @@ class LoadedTask:
             raise UserError(f"task {self.task.name}: get_input_variants must return a dict of name -> list of inputs")
         return {name: _listed(self.task, f"get_input_variants[{name!r}]", value) for name, value in variants.items()}
 
+    def get_input_ranges(self) -> list[Any] | None:
+        """What the file declares of the values of each input, unchecked; None where it does not define the function."""
+        if not hasattr(self.module, "get_input_ranges"):
+            return None
+        return _listed(self.task, "get_input_ranges", self._call("get_input_ranges"))
+
     def _call(self, name: str) -> Any:
         function: Callable[[], Any] = getattr(self.module, name)
         with _blames_the_task(self.task, f"{name}()"):
@@ -122,7 +128,7 @@ def _model_class(task: Task, module: ModuleType) -> type[nn.Module]:
     model = getattr(module, "Model", None)
     if not (isinstance(model, type) and issubclass(model, nn.Module)):
         raise UserError(f"task {task.name}: Model must be a class derived from torch.nn.Module")
-    for name in ("get_inputs", "get_init_inputs", "get_input_variants"):
+    for name in ("get_inputs", "get_init_inputs", "get_input_variants", "get_input_ranges"):
         if (name == "get_inputs" or hasattr(module, name)) and not callable(getattr(module, name, None)):
             raise UserError(f"task {task.name}: {name} must be a function without arguments")
     return model

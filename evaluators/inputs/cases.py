@@ -1,0 +1,230 @@
+"""Inputs that a kernel has not been tuned to, derived from a task: hidden shapes and other distributions of values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from evaluators.inputs.dimensions import Draw, find_dimensions, observe
+from evaluators.inputs.exporting import Evidence, export_evidence, output_shapes
+from evaluators.inputs.facts import Facts, Seen, look, merge
+from evaluators.inputs.groups import Dimensions
+from evaluators.inputs.model_numbers import model_numbers
+from evaluators.inputs.ranges import declared_ranges
+from evaluators.inputs.relations import Bound
+from evaluators.inputs.shapes import reshape_inputs
+from evaluators.inputs.sizes import Sizes, hidden_sizes
+from evaluators.inputs.values import NONFINITE, Distribution, applicable, kept, redistribute, takes_nonfinite
+from evaluators.tensors import DTYPES
+from kernelevolve.core.record import Record
+from kernelevolve.core.seeds import derive_seed
+from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs
+
+_DRAWS = 3
+"""Draws of the main inputs, from which facts are read."""
+_CHECKED_OPERATIONS = 4000
+"""About a second's worth of asking the model, without data, which shapes it takes. A number, not a time, so that the outcome follows
+from the task."""
+
+
+class Kind(StrEnum):
+    """In what a case differs from the task's own inputs."""
+
+    SHAPE = "shape"
+    VALUES = "values"
+
+
+class InputSettings(Record):
+    """How many inputs to derive, and how."""
+
+    shapes: int = Field(ge=0)
+    """Hidden shapes."""
+    values: int = Field(ge=0)
+    """Distributions of values."""
+    nonfinite: bool
+    """One more case with NaN and infinities, where an input is not restricted."""
+    seed: int
+    memory_factor: float = Field(gt=0)
+    """Inputs of hidden shapes take at most this many times the memory of the main ones."""
+    export_seconds: float = Field(gt=0)
+    """For torch.export, the strongest evidence of free dimensions."""
+
+
+@dataclass(frozen=True)
+class DerivedCase:
+    """Inputs that are made when they are asked for, the same ones each time."""
+
+    name: str
+    """Such as `shape: x0[0]=613, x1[0]=613` or `values: tiny`."""
+    kind: Kind
+    ties: bool
+    """It has equal values on purpose: positions from a sort or a top-k are no one's fault there."""
+    nonfinite: bool
+    """It has NaN and infinities: only for references that return them in the same places."""
+    make: Callable[[], list[Any]] = field(repr=False, compare=False)
+
+    def inputs(self) -> list[Any]:
+        """The arguments of forward. Leaves torch's global generator as it was."""
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            return self.make()
+
+
+@dataclass(frozen=True)
+class DerivedInputs:
+    """What was derived from a task, and what was not."""
+
+    cases: tuple[DerivedCase, ...]
+    dimensions: Dimensions
+    notes: tuple[str, ...]
+    """In words: each group of dimensions, whether it is free and why; inputs whose values stay as drawn; what did not run."""
+
+
+def derived_cases(loaded: LoadedTask, settings: InputSettings) -> DerivedInputs:
+    """Cases beyond the task's own; all choices follow from the task and `settings.seed`.
+
+    Runs the task's own code: only for processes that the reference may run in. The reference runs on no data here: a case on which it
+    raises is one to drop.
+
+    Raises:
+        UserError: the task's functions raise, or declare ill-formed ranges.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        return _Deriving(loaded, settings).result()
+
+
+def _is_plain(x: Any) -> bool:
+    if isinstance(x, torch.Tensor):
+        return x.layout == torch.strided and str(x.dtype).removeprefix("torch.") in DTYPES
+    return x is None or isinstance(x, bool | int | float | str)
+
+
+class _Deriving:
+    def __init__(self, loaded: LoadedTask, settings: InputSettings) -> None:
+        self.loaded = loaded
+        self.settings = settings
+        self.seeds = [derive_seed(settings.seed, "derived inputs", k) for k in range(_DRAWS)]
+        self.notes: list[str] = []
+
+    def result(self) -> DerivedInputs:
+        loaded = self.loaded
+        first = draw_inputs(loaded, self.seeds[0])
+        self.ranges = declared_ranges(loaded, first)
+        torch.manual_seed(self.seeds[0])
+        variants = list(loaded.get_input_variants().values())
+        if not all(_is_plain(x) for x in first):
+            self.notes.append("no inputs are derived: forward takes more than plain tensors and values")
+            return DerivedInputs((), Dimensions((), frozenset()), tuple(self.notes))
+        self.facts, main = self._facts(first, variants)
+        evidence, model = self._export(first)
+        numbers = model_numbers(model, loaded.get_init_inputs())
+        self.dimensions = find_dimensions(main, [observe(v) for v in variants], self.facts, evidence, numbers)
+        self.notes += [group.describe() for group in self.dimensions.groups]
+        cases = [*self._shapes(first, model, evidence), *self._values(first)]
+        return DerivedInputs(tuple(cases), self.dimensions, tuple(self.notes))
+
+    def _facts(self, first: list[Any], variants: Sequence[list[Any]]) -> tuple[dict[int, Facts], list[Draw]]:
+        """Facts of each tensor, and what counts of each main draw; one draw is held at a time beside the first."""
+        tensors = [i for i, x in enumerate(first) if isinstance(x, torch.Tensor)]
+        seen: dict[int, list[Seen]] = {i: [look(first[i])] for i in tensors}
+        constant = dict.fromkeys(tensors, True)
+        main = [observe(first)]
+        for seed in self.seeds[1:]:
+            again = draw_inputs(self.loaded, seed)
+            main.append(observe(again))
+            for i in tensors:
+                seen[i].append(look(again[i]))
+                constant[i] &= first[i].shape == again[i].shape and torch.equal(first[i], again[i])
+        alike = [v for v in variants if len(v) == len(first)]
+        others = {i: [look(v[i]) for v in alike if isinstance(v[i], torch.Tensor)] for i in tensors}
+        return {i: merge(seen[i], others[i], constant=constant[i]) for i in tensors}, main
+
+    def _export(self, first: list[Any]) -> tuple[Evidence, nn.Module]:
+        model = build_model(self.loaded, self.loaded.task.seed)
+        evidence = export_evidence(model, first, self.settings.export_seconds)
+        if evidence.failure:
+            self.notes.append(f"torch.export says nothing: {evidence.failure}")
+        return evidence, build_model(self.loaded, self.loaded.task.seed)
+
+    def _shapes(self, first: list[Any], model: nn.Module, evidence: Evidence) -> list[DerivedCase]:
+        groups = self.dimensions.groups
+        own = self._bytes(first, {})
+        checks = max(4, _CHECKED_OPERATIONS // max(evidence.operations, 1))
+
+        def legal(sizes: Sizes) -> bool:
+            nonlocal checks
+            shapes = self._new_shapes(first, sizes)
+            if not self._has_room(shapes):
+                return False
+            checks -= 1
+            return evidence.failure != "" or checks < 0 or output_shapes(model, first, shapes) is not None
+
+        found = hidden_sizes(
+            groups,
+            self.settings.shapes,
+            derive_seed(self.settings.seed, "sizes"),
+            lambda sizes: self._bytes(first, sizes),
+            int(own * self.settings.memory_factor),
+            legal,
+        )
+        if len(found) < self.settings.shapes:
+            self.notes.append(f"{len(found)} hidden shapes instead of {self.settings.shapes}: no other sizes are legal")
+        return [self._shape_case(number, sizes) for number, sizes in enumerate(found)]
+
+    def _shape_case(self, number: int, sizes: Sizes) -> DerivedCase:
+        def make() -> list[Any]:
+            drawn = draw_inputs(self.loaded, self.seeds[number % _DRAWS])
+            generator = torch.Generator().manual_seed(derive_seed(self.settings.seed, "shape", number))
+            return reshape_inputs(drawn, self.dimensions, sizes, self.facts, generator)
+
+        places = [
+            f"x{p.source}[{p.dim}]={p.size(n)}" for g, n in sizes.items() for p in self.dimensions.groups[g].places
+        ]
+        return DerivedCase(f"shape: {', '.join(places)}", Kind.SHAPE, ties=False, nonfinite=False, make=make)
+
+    def _new_shapes(self, first: list[Any], sizes: Sizes) -> dict[int, list[int]]:
+        """By the number of the input. Where values follow from rows, as many as there would be on average."""
+        shapes = {i: [int(s) for s in x.shape] for i, x in enumerate(first) if isinstance(x, torch.Tensor)}
+        for g, group in enumerate(self.dimensions.groups):
+            n = sizes.get(g)
+            if group.follows:
+                share = [sizes[r] / self.dimensions.groups[r].size for r in self.dimensions.rows_of(g) if r in sizes]
+                n = math.ceil(group.size * share[0]) if share else None
+            if n is not None:
+                for p in group.places:
+                    shapes[p.source][p.dim] = p.size(n)
+        return shapes
+
+    def _has_room(self, shapes: Mapping[int, Sequence[int]]) -> bool:
+        """Whether integers that differ and are below a size still can."""
+        bounds = [r for r in self.dimensions.relations if isinstance(r, Bound) and self.facts[r.what].distinct]
+        return all(shapes[r.target][r.dim] >= shapes[r.what][-1] for r in bounds)
+
+    def _bytes(self, first: list[Any], sizes: Sizes) -> int:
+        shapes = self._new_shapes(first, sizes)
+        return sum(math.prod(shape) * first[i].element_size() for i, shape in shapes.items())
+
+    def _values(self, first: list[Any]) -> list[DerivedCase]:
+        fixed = kept(first, self.facts, self.dimensions.relations)
+        self.notes += [f"x{i}: its values stay as drawn, {why}" for i, why in sorted(fixed.items())]
+        chosen = applicable(first, self.facts, fixed, self.settings.values)
+        if len(chosen) < self.settings.values:
+            self.notes.append(f"{len(chosen)} distributions of values instead of {self.settings.values}")
+        if self.settings.nonfinite and takes_nonfinite(first, self.facts, fixed, self.ranges):
+            chosen.append((NONFINITE.floats or "", NONFINITE))
+        return [self._value_case(name, distribution, fixed) for name, distribution in chosen]
+
+    def _value_case(self, name: str, distribution: Distribution, fixed: Mapping[int, str]) -> DerivedCase:
+        def make() -> list[Any]:
+            seed = derive_seed(self.settings.seed, "values", name)
+            drawn = draw_inputs(self.loaded, self.seeds[seed % _DRAWS])
+            generator = torch.Generator().manual_seed(seed)
+            return redistribute(drawn, distribution, self.facts, fixed, self.ranges, generator)
+
+        return DerivedCase(f"values: {name}", Kind.VALUES, distribution.ties, distribution.nonfinite, make)

@@ -1,0 +1,254 @@
+"""How the integers among the inputs refer to sizes and to other inputs.
+
+A relation is read from one draw at a time; only what holds in every draw counts. What holds by chance costs a hidden shape
+some of its freedom, but never makes an input illegal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import torch
+
+_MEMBERS = 1 << 20
+"""Elements that membership is read from."""
+
+
+class Form(StrEnum):
+    """How a jagged input tells the lengths of its rows."""
+
+    OFFSETS = "offsets"
+    """(rows + 1,): from 0, never falling, the last one is the number of values."""
+    STARTS = "starts"
+    """(rows,): from 0, never falling, no more than the number of values, where the last row ends."""
+    LENGTHS = "lengths"
+    """(rows,): the lengths; their sum is the number of values."""
+
+
+@dataclass(frozen=True)
+class Jagged:
+    """`source` splits dimension `dim` of input `target` into rows."""
+
+    source: int
+    form: Form
+    target: int
+    dim: int
+
+
+@dataclass(frozen=True)
+class LengthsOf:
+    """Input `what` holds the lengths of the rows of a jagged `source`."""
+
+    what: int
+    source: int
+
+
+@dataclass(frozen=True)
+class SegmentsOf:
+    """Input `what` holds, for each value of a jagged `source`, the number of its row."""
+
+    what: int
+    source: int
+
+
+@dataclass(frozen=True)
+class Longest:
+    """No row of a jagged `source` is longer than dimension `dim` of input `target`; `source` may be offsets of no known values."""
+
+    source: int
+    target: int
+    dim: int
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Every value of input `what` is at most the size of a dimension; below it where strict."""
+
+    what: int
+    target: int
+    dim: int
+    strict: bool
+
+
+@dataclass(frozen=True)
+class Reaches:
+    """The largest value of input `what` is the size of a dimension, or one less where it is a strict bound."""
+
+    what: int
+    target: int
+    dim: int
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """Input `what` holds 0 to n - 1 once each."""
+
+    what: int
+
+
+@dataclass(frozen=True)
+class Members:
+    """Every value of input `what` is one of those of the one-dimensional input `table`."""
+
+    what: int
+    table: int
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """Elementwise, `lower` <= `upper`."""
+
+    lower: int
+    upper: int
+
+
+@dataclass(frozen=True)
+class Rises:
+    """The rows of input `what` start with 0 and never fall, as offsets do."""
+
+    what: int
+
+
+Relation = Jagged | LengthsOf | SegmentsOf | Longest | Rises | Bound | Reaches | Permutation | Members | Ordered
+
+
+def row_lengths(source: torch.Tensor, form: Form, total: int) -> torch.Tensor:
+    """int64 (rows,): how many of `total` values each row has."""
+    values = source.to(torch.int64)
+    if form is Form.LENGTHS:
+        return values
+    ends = values if form is Form.OFFSETS else torch.cat([values, values.new_tensor([total])])
+    return torch.diff(ends)
+
+
+def from_lengths(lengths: torch.Tensor, form: Form, dtype: torch.dtype) -> torch.Tensor:
+    """The inverse of `row_lengths`."""
+    ends = torch.cumsum(lengths, dim=0)
+    if form is Form.OFFSETS:
+        return torch.cat([ends.new_zeros(1), ends]).to(dtype)
+    return (ends - lengths if form is Form.STARTS else lengths).to(dtype)
+
+
+def expand_rows(lengths: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """int64 (values,): the positions of the values of the given rows, row by row."""
+    starts = torch.cumsum(lengths, dim=0) - lengths
+    taken = lengths[rows]
+    first = torch.cumsum(taken, dim=0) - taken
+    return torch.arange(int(taken.sum())) + torch.repeat_interleave(starts[rows] - first, taken)
+
+
+def find_relations(inputs: Sequence[Any]) -> frozenset[Relation]:
+    """All relations that hold in one draw."""
+    tensors = {i: x for i, x in enumerate(inputs) if isinstance(x, torch.Tensor)}
+    integers = {i: x for i, x in tensors.items() if _is_integer(x) and x.numel()}
+    places = [(i, d, int(size)) for i, x in tensors.items() for d, size in enumerate(x.shape)]
+    found: set[Relation] = set()
+    for i, x in integers.items():
+        found.update(_jagged(i, x, places))
+        found.update(_bounds(i, x, places))
+        if rises_from_zero(x):
+            found.add(Rises(i))
+            found.update(_longest(i, int(x.diff().max()), places))
+        if x.dim() == 1 and x.numel() > 2 and torch.equal(x.sort().values.to(torch.int64), torch.arange(x.numel())):
+            found.add(Permutation(i))
+    for relation in [r for r in found if isinstance(r, Jagged)]:
+        total = int(tensors[relation.target].shape[relation.dim])
+        lengths = row_lengths(tensors[relation.source], relation.form, total)
+        found.update(_around_rows(relation.source, lengths, integers, places))
+    found.update(_members(integers))
+    found.update(_ordered(tensors))
+    return frozenset(found)
+
+
+def held_in_all(draws: Sequence[frozenset[Relation]]) -> frozenset[Relation]:
+    """The relations that hold in every draw."""
+    held = frozenset.intersection(*draws) if draws else frozenset()
+    closed = {(r.source, r.target, r.dim) for r in held if isinstance(r, Jagged) and r.form is Form.OFFSETS}
+    return frozenset(
+        r
+        for r in held
+        if not (isinstance(r, Jagged) and r.form is Form.STARTS and (r.source, r.target, r.dim) in closed)
+    )
+
+
+def rises_from_zero(x: torch.Tensor) -> bool:
+    """Whether the rows of a tensor could be offsets."""
+    if not _is_integer(x) or x.dim() == 0 or x.numel() == 0 or x.shape[-1] < 2:
+        return False
+    return not bool(x[..., 0].any()) and bool((x[..., 1:] >= x[..., :-1]).all())
+
+
+def _is_integer(x: torch.Tensor) -> bool:
+    return not x.is_floating_point() and not x.is_complex() and x.dtype != torch.bool
+
+
+def _jagged(i: int, x: torch.Tensor, places: Sequence[tuple[int, int, int]]) -> Iterator[Relation]:
+    if x.dim() != 1 or int(x.min()) < 0:
+        return
+    rising = rises_from_zero(x)
+    last, total = int(x[-1]), int(x.sum())
+    for j, d, size in places:
+        if j == i or size == 0:
+            continue
+        if rising and last == size:
+            yield Jagged(i, Form.OFFSETS, j, d)
+        # Numbers of segments also rise from 0, but there is one for each value, or they stay far below the count.
+        if rising and x.numel() < size and size // 2 <= last <= size:
+            yield Jagged(i, Form.STARTS, j, d)
+        if total == size and x.numel() > 1 and int(x.max()) > 1:
+            yield Jagged(i, Form.LENGTHS, j, d)
+
+
+def _around_rows(
+    source: int, lengths: torch.Tensor, integers: dict[int, torch.Tensor], places: Sequence[tuple[int, int, int]]
+) -> Iterator[Relation]:
+    segments = torch.repeat_interleave(torch.arange(lengths.numel()), lengths)
+    for k, x in integers.items():
+        if k == source or x.dim() != 1:
+            continue
+        wide = x.to(torch.int64)
+        if torch.equal(wide, lengths):
+            yield LengthsOf(k, source)
+        if torch.equal(wide, segments):
+            yield SegmentsOf(k, source)
+    yield from _longest(source, int(lengths.max()), places)
+
+
+def _longest(source: int, longest: int, places: Sequence[tuple[int, int, int]]) -> Iterator[Relation]:
+    for j, d, size in places:
+        if j != source and longest <= size:
+            yield Longest(source, j, d)
+
+
+def _bounds(i: int, x: torch.Tensor, places: Sequence[tuple[int, int, int]]) -> Iterator[Relation]:
+    low, high = int(x.min()), int(x.max())
+    # A 0/1 mask is below every size and refers to none.
+    if high < 1 or (low == 0 and high == 1):
+        return
+    for j, d, size in places:
+        if high <= size:
+            yield Bound(i, j, d, strict=False)
+            if high < size:
+                yield Bound(i, j, d, strict=True)
+            if size - 1 <= high:
+                yield Reaches(i, j, d)
+
+
+def _members(integers: dict[int, torch.Tensor]) -> Iterator[Relation]:
+    for t, table in integers.items():
+        if table.dim() != 1 or table.numel() < 3 or table.unique().numel() != table.numel():
+            continue
+        for k, x in integers.items():
+            if k != t and bool(torch.isin(x.reshape(-1)[:_MEMBERS], table).all()):
+                yield Members(k, t)
+
+
+def _ordered(tensors: dict[int, torch.Tensor]) -> Iterator[Relation]:
+    for i, x in tensors.items():
+        for j, y in tensors.items():
+            alike = x.shape == y.shape and x.dtype == y.dtype and x.dtype != torch.bool and x.numel() > 1
+            if i != j and alike and bool((x <= y).all()):
+                yield Ordered(i, j)

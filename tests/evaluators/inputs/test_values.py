@@ -1,0 +1,146 @@
+"""What inputs evidently hold is found, and kept by every distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from evaluators.inputs.facts import Facts, look, merge, repair
+from evaluators.inputs.relations import Ordered, find_relations, held_in_all
+from evaluators.inputs.values import DISTRIBUTIONS, NONFINITE, applicable, kept, redistribute
+
+Draw = Callable[[], torch.Tensor]
+
+
+def facts_of(draw: Draw, draws: int = 3) -> Facts:
+    torch.manual_seed(0)
+    tensors = [draw() for _ in range(draws)]
+    constant = all(torch.equal(tensors[0], x) for x in tensors[1:])
+    return merge([look(x) for x in tensors], [], constant=constant)
+
+
+def distributed(draw: Draw) -> dict[str, torch.Tensor]:
+    """The input under every distribution that applies."""
+    facts = {0: facts_of(draw)}
+    torch.manual_seed(1)
+    inputs = [draw()]
+    fixed = kept(inputs, facts, frozenset())
+    generator = torch.Generator().manual_seed(0)
+    found = applicable(inputs, facts, fixed, len(DISTRIBUTIONS))
+    return {name: redistribute(inputs, d, facts, fixed, [None], generator)[0] for name, d in found}
+
+
+def normal() -> torch.Tensor:
+    return torch.randn(40, 30)
+
+
+def _sorted_with_ties() -> torch.Tensor:
+    return (torch.rand(40, 30) * 8).floor().div(10).sort(dim=1).values
+
+
+def test_distributions_are_what_their_names_say() -> None:
+    made = distributed(normal)
+    assert list(made) == [d.floats for d in DISTRIBUTIONS]
+    assert float(made["large"].abs().max()) > 1000
+    assert 0 < float(made["tiny"].abs().max()) < 1e-5
+    assert len(made["ties"].unique()) <= 3
+    assert bool((made["sorted"].diff(dim=1) >= 0).all())
+    assert bool((made["constant rows"] == made["constant rows"][:, :1]).all())
+    zeros = made["negative zeros"] == 0
+    assert 0.1 < float(zeros.float().mean()) < 0.4
+    assert bool(torch.signbit(made["negative zeros"][zeros]).all())
+    assert not bool(made["zeros in one input"].any())
+    assert int((made["one outlier"].abs() > 100).sum()) == 1
+
+
+@pytest.mark.parametrize(
+    ("draw", "holds"),
+    [
+        (lambda: torch.rand(40, 30), lambda x: bool(((x >= 0) & (x <= 1)).all())),
+        (lambda: torch.rand(40, 30) * 2 - 1, lambda x: bool((x.abs() <= 1).all())),
+        (lambda: torch.randn(40, 30).exp(), lambda x: bool((x > 0).all())),
+        (lambda: -torch.rand(40, 30) - 1, lambda x: bool((x <= -1).all())),
+        (
+            lambda: torch.randint(0, 50, (40, 30)).float(),
+            lambda x: bool((x == x.round()).all()) and float(x.max()) < 50,
+        ),
+        (lambda: torch.bernoulli(torch.full((40, 30), 0.3)), lambda x: bool(((x == 0) | (x == 1)).all())),
+        (
+            _sorted_with_ties,
+            lambda x: bool((x.diff(dim=1) >= 0).all()),
+        ),
+        (lambda: torch.randn(40, 30).softmax(1), lambda x: bool(((x.sum(1) - 1).abs() < 1e-3).all())),
+        (lambda: torch.where(torch.rand(40, 30) < 0.5, 0.0, -1e9), lambda x: bool(((x == 0) | (x == -1e9)).all())),
+        (lambda: torch.randint(3, 9, (40, 30)), lambda x: int(x.min()) >= 3 and int(x.max()) < 9),
+        (lambda: torch.randint(0, 9, (40, 30)).sort().values, lambda x: bool((x.diff(dim=1) >= 0).all())),
+        (lambda: torch.arange(30) < torch.randint(1, 31, (40, 1)), lambda x: bool((x[:, 1:] <= x[:, :-1]).all())),
+        (lambda: torch.arange(30) < torch.randint(1, 31, (40, 1)), lambda x: bool(x[:, 0].all())),
+        (lambda: torch.eye(30, dtype=torch.bool)[torch.randperm(30)], lambda x: bool((x.sum(1) == 1).all())),
+    ],
+)
+def test_restrictions_are_kept(draw: Draw, holds: Callable[[torch.Tensor], bool]) -> None:
+    torch.manual_seed(2)
+    assert holds(draw())
+    made = distributed(draw)
+    assert made
+    assert all(holds(x) for x in made.values())
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: torch.arange(40),
+        lambda: torch.ones(30, 30).tril(),
+        lambda: torch.randn(30, 30).tril(),
+        lambda: torch.cov(torch.randn(30, 30)),
+        lambda: torch.randperm(40),
+        lambda: torch.rand(30).cumsum(0),
+        lambda: torch.where(torch.rand(40, 30) < 0.5, 0.0, float("-inf")),
+    ],
+)
+def test_structure_stays_as_drawn(draw: Draw) -> None:
+    assert facts_of(draw).kept
+    assert not distributed(draw)
+
+
+def test_ends_of_an_integer_range_are_those_that_the_task_declares() -> None:
+    draw: Draw = lambda: torch.randint(10, 20, (50,))  # noqa: E731
+    facts = {0: facts_of(draw)}
+    drawn = [draw()]
+    for distribution, declared, expected in [
+        (DISTRIBUTIONS[0], (0, 100), 99),
+        (DISTRIBUTIONS[1], (0, 100), 0),
+        (DISTRIBUTIONS[0], None, int(drawn[0].max())),
+        (DISTRIBUTIONS[1], None, int(drawn[0].min())),
+    ]:
+        made = redistribute(drawn, distribution, facts, {}, [declared], torch.Generator())
+        assert bool((made[0] == expected).all())
+
+
+def test_nan_and_infinities_come_only_where_nothing_is_restricted() -> None:
+    facts = {0: facts_of(normal), 1: facts_of(lambda: torch.rand(40, 30))}
+    inputs = [normal(), torch.rand(40, 30)]
+    free, restricted = redistribute(inputs, NONFINITE, facts, {}, [None, None], torch.Generator())
+    assert int(free.isnan().sum()) == 1
+    assert int(free.isinf().sum()) == 2
+    assert restricted is inputs[1]
+
+
+def test_pairs_in_order_stay_as_drawn() -> None:
+    def boxes() -> list[torch.Tensor]:
+        low = torch.randn(50)
+        return [low, low + torch.rand(50)]
+
+    relations = held_in_all([find_relations(boxes()) for _ in range(3)])
+    assert Ordered(0, 1) in relations
+    facts = {i: facts_of(lambda i=i: boxes()[i]) for i in range(2)}
+    assert set(kept(boxes(), facts, relations)) == {0, 1}
+
+
+def test_repair_leaves_alone_what_holds_already() -> None:
+    facts = facts_of(lambda: torch.randn(40, 30).softmax(1))
+    x = torch.randn(4, 5)
+    assert repair(x, facts_of(normal)) is x
+    assert bool((repair(x.abs(), facts).sum(1) - 1).abs().max() < 1e-5)
