@@ -88,7 +88,8 @@ class CppToolchain(Toolchain):
                 if failure is not None:
                     return failure
                 os.replace(Path(folder) / name, build_dir / name)
-        return Artifact(kernel_id=kernel.id, files=(name,), environment={"KERNELEVOLVE_BUILD_DIR": str(build_dir)})
+        environment = {"KERNELEVOLVE_BUILD_DIR": str(build_dir), "KERNELEVOLVE_BUILT_BY": _compiler_version(compiler)}
+        return Artifact(kernel_id=kernel.id, files=(name,), environment=environment)
 
 
 def _build(
