@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -291,6 +292,16 @@ def test_of_large_tensors_the_first_part_is_described() -> None:
     assert pattern(y, w) == "In the first 4194304 elements nothing is far off."
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other count as busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_a_look_at_four_million_elements_is_quick() -> None:
     w = drawn((2048, 2048), 0)
     wrong = {"noise": other((2048, 2048), 0), "tail": w.clone(), "transposed": w.T.contiguous()}
