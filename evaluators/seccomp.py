@@ -245,7 +245,8 @@ def confine_calls(*, pinned: bool = False) -> None:
     """Refuse this process, all of its threads and their descendants what `rules` lists. Works once in a process.
 
     `pinned`: nor may it change the cores that it runs on, which holds for the reference too where that runs in the same process.
-    Sets no-new-privileges. Call it after fork and after the process has its limits, before foreign code is loaded. Raises OSError
+    Sets no-new-privileges. Call it after fork and after the process has its limits, before foreign code is loaded; after what needs
+    more than a candidate may: torch.compile starts compilers, and CUDA opens a Unix socket when it starts, later never. Raises OSError
     where there is no seccomp.
     """
     if not supported():
