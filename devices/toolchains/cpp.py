@@ -19,6 +19,7 @@ from typing import Any
 from devices.base import Artifact, Capability, CompileFailure, Toolchain
 from devices.toolchains.literals import LiteralError, read_literals
 from devices.toolchains.loader import LOADER
+from devices.toolchains.messages import cut_messages
 from devices.toolchains.screen import refused_flag, refused_source
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import Kernel
@@ -28,7 +29,6 @@ __all__ = ["LOADER", "CppToolchain"]
 _MEMORY_BYTES = 6 << 30
 _FILE_BYTES = 256 << 20
 _FULL_DISK_BYTES = 16 << 20
-_SHOWN_ERRORS = 5
 
 
 def _loader_functions() -> dict[str, Any]:
@@ -88,7 +88,8 @@ class CppToolchain(Toolchain):
                 if failure is not None:
                     return failure
                 os.replace(Path(folder) / name, build_dir / name)
-        return Artifact(kernel_id=kernel.id, files=(name,), environment={"KERNELEVOLVE_BUILD_DIR": str(build_dir)})
+        environment = {"KERNELEVOLVE_BUILD_DIR": str(build_dir), "KERNELEVOLVE_BUILT_BY": _compiler_version(compiler)}
+        return Artifact(kernel_id=kernel.id, files=(name,), environment=environment)
 
 
 def _build(
@@ -143,16 +144,7 @@ def _limit(kind: int, wanted: int) -> int:
 
 
 def _failure(text: str, source: str, code: int) -> CompileFailure:
-    """The first errors of `text`, each with the line of `source` that it names."""
-    lines = source.split("\n")
-    shown: list[str] = []
-    found = [line for line in text.split("\n") if "error:" in line or "undefined reference" in line]
-    for line in found[:_SHOWN_ERRORS]:
-        shown.append(line[:400])
-        where = line.split(":")
-        if where[0] == "kernel.cpp" and len(where) > 1 and where[1].isdigit() and 0 < int(where[1]) <= len(lines):
-            shown.append(f"    {where[1]} | {lines[int(where[1]) - 1][:200]}")
-    if len(found) > _SHOWN_ERRORS:
-        shown.append(f"... and {len(found) - _SHOWN_ERRORS} more errors")
-    summary = found[0][:200] if found else f"the compiler ended with status {code}"
-    return CompileFailure(summary=summary, details="\n".join(shown) if shown else text[:2000])
+    summary, details = cut_messages(text, source, "kernel.cpp")
+    if not summary:
+        return CompileFailure(summary=f"the compiler ended with status {code}", details=text[:2000])
+    return CompileFailure(summary=summary, details=details)

@@ -24,7 +24,9 @@ def _compiler() -> str:
 
 @functools.lru_cache(maxsize=8)
 def _compiler_version(compiler: str) -> str:
-    return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
+    # Whoever built the library has asked already: a confined process cannot run the compiler.
+    known = os.environ.get("KERNELEVOLVE_BUILT_BY")
+    return known or subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
 
 
 @functools.lru_cache(maxsize=1)

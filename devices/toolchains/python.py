@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import traceback
 from pathlib import Path
 
 from devices.base import Artifact, Capability, CompileFailure, Toolchain
@@ -24,5 +25,7 @@ class PythonToolchain(Toolchain):
         try:
             compile(kernel.source, "kernel.py", "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
-            return CompileFailure(summary="the kernel file is no valid Python", details=str(error))
+            # With the line and a caret.
+            details = "".join(traceback.format_exception_only(error)).strip()
+            return CompileFailure(summary=f"the kernel file is no valid Python: {error}"[:200], details=details[:2000])
         return Artifact(kernel_id=kernel.id)
