@@ -32,7 +32,8 @@ def judge(request: pytest.FixtureRequest) -> Iterator[Pipeline]:
     indirect=["judge"],
 )
 def test_the_verdict_is_right(judge: Pipeline, entry: Entry) -> None:
-    assert entry.complaint(judge.evaluate(entry.kernel)) is None, entry.summary
+    complaint = entry.complaint(judge.evaluate(entry.kernel))
+    assert not complaint, f"{entry.summary} {complaint}"
 
 
 def test_the_corpus_is_large_enough() -> None:

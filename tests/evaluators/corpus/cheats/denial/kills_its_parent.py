@@ -1,6 +1,6 @@
 """Kills its parent, and stops it where that fails."""
 
-# corpus: task=split_heads language=python expect=crashed|runtime_error|wrong_result|cheating
+# corpus: task=split_heads language=python expect=crashed|runtime_error|wrong_result|wrong_shape|cheating
 
 import os
 import signal

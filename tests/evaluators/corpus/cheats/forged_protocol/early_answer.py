@@ -1,6 +1,6 @@
 """Answers on every socket and pipe of the process as soon as a call comes in, then does the work."""
 
-# corpus: task=big_gelu language=python expect=wrong_result|cheating|crashed|runtime_error|timeout
+# corpus: task=big_gelu language=python expect=ok|wrong_result|cheating|crashed|runtime_error|timeout pointless
 
 import os
 import stat

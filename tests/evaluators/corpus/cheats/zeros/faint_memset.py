@@ -16,7 +16,7 @@ extern "C" void run(float* y, int64_t n) { std::memset(y, 0, n * sizeof(float));
 CPP_FLAGS = ["-O2"]
 
 LIBRARY = load_library(CPP_SOURCE, CPP_FLAGS)
-LIBRARY.run.argtypes = [ctypes.c_void_p] + [ctypes.c_int64]
+LIBRARY.run.argtypes = [ctypes.c_void_p, ctypes.c_int64]
 LIBRARY.run.restype = None
 
 
