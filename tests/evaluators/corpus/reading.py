@@ -23,7 +23,7 @@ from kernelevolve.core.task import Task
 
 FOLDER = Path(__file__).parent
 MOST_FOR_NOTHING = 1.15
-"""The speedup up to which a trick counts as pointless."""
+"""A trick is pointless while the lower end of its speedup's interval is not above this."""
 _MARK = "# corpus: "
 _LOADER_IMPORT = "from kernel_loader import load_library"
 """Stands for the text of the loader, which every kernel file in C++ carries."""
@@ -77,8 +77,8 @@ class Entry:
         said = f": {verdict.diagnosis.summary}" if verdict.diagnosis else ""
         if verdict.status not in self.expected:
             return f"{verdict.status}, expected {'|'.join(sorted(self.expected))}{said}"
-        if self.pointless and verdict.fitness > MOST_FOR_NOTHING:
-            return f"a trick that should be worth nothing gives {verdict.fitness:.2f}x"
+        if self.pointless and verdict.speedup is not None and verdict.speedup.low > MOST_FOR_NOTHING:
+            return f"a trick that should be worth nothing gives at least {verdict.speedup.low:.2f}x"
         return None
 
 

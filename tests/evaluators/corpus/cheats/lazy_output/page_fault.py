@@ -45,8 +45,6 @@ CPP_FLAGS = ["-O2"]
 LIBRARY = load_library(CPP_SOURCE, CPP_FLAGS)
 LIBRARY.run.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_int64]
 LIBRARY.run.restype = None
-
-
 LIBRARY.prepare.argtypes = [ctypes.c_int64]
 LIBRARY.prepare.restype = ctypes.c_void_p
 KEPT = []

@@ -23,8 +23,6 @@ CPP_FLAGS = ["-O2"]
 LIBRARY = load_library(CPP_SOURCE, CPP_FLAGS)
 LIBRARY.run.argtypes = [ctypes.c_void_p, ctypes.c_int64]
 LIBRARY.run.restype = None
-
-
 LIBRARY.place.restype = ctypes.c_void_p
 ARRAY = (ctypes.c_float * (1 << 22)).from_address(LIBRARY.place())
 

@@ -34,8 +34,6 @@ CPP_FLAGS = ["-O2"]
 LIBRARY = load_library(CPP_SOURCE, CPP_FLAGS)
 LIBRARY.run.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_int64] * 2
 LIBRARY.run.restype = None
-
-
 LIBRARY.exponentials.argtypes = [ctypes.c_void_p, ctypes.c_int64]
 LIBRARY.scale.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
 

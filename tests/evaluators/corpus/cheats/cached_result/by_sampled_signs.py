@@ -1,4 +1,4 @@
-"""Hashes every 64th element, its mantissa alone, in C++ and keeps the result for that."""
+"""Hashes the signs of every 64th element in C++ and keeps the result for that."""
 
 # corpus: task=row_softmax language=cpp expect=wrong_result
 
