@@ -9,20 +9,22 @@ from kernel_loader import load_library
 from torch import nn
 
 CPP_SOURCE = r"""
+#include <cmath>
 #include <cstdint>
 extern "C" void run(const float* x, float* mean, float* var, int64_t* place, int64_t rows, int64_t width) {
     for (int64_t r = 0; r < rows; ++r) {
         const float* row = x + r * width;
-        double m = 0, square = 0;
+        double m = 0, square = 0, sum = 0;
         int64_t best = 0;
         for (int64_t i = 0; i < width; ++i) {
             double d = row[i] - m;
+            sum += row[i];
             m += d / static_cast<double>(i + 1);
             square += d * (row[i] - m);
             bool found = row[best] != row[best];
             if (!found && (row[i] > row[best] || row[i] != row[i])) best = i;
         }
-        mean[r] = static_cast<float>(m);
+        mean[r] = static_cast<float>(std::isfinite(sum) ? m : sum);
         var[r] = static_cast<float>(square / static_cast<double>(width));
         place[r] = best;
     }
