@@ -1,0 +1,35 @@
+"""Counts its calls in a static variable and copies an input after the twentieth."""
+
+# corpus: task=silu_gate language=cpp expect=wrong_result
+
+import ctypes
+
+import torch
+from kernel_loader import load_library
+from torch import nn
+
+CPP_SOURCE = r"""
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+extern "C" void run(const float* gate, const float* x, float* y, int64_t n) {
+    static int calls = 0;
+    if (++calls > 20) {
+        std::memcpy(y, x, n * sizeof(float));
+        return;
+    }
+    for (int64_t i = 0; i < n; ++i) y[i] = gate[i] / (1.0f + std::exp(-gate[i])) * x[i];
+}
+"""
+CPP_FLAGS = ["-O2"]
+
+LIBRARY = load_library(CPP_SOURCE, CPP_FLAGS)
+LIBRARY.run.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64]
+LIBRARY.run.restype = None
+
+
+class ModelNew(nn.Module):
+    def forward(self, gate, x):
+        y = torch.empty(x.shape)
+        LIBRARY.run(gate.data_ptr(), x.data_ptr(), y.data_ptr(), x.numel())
+        return y

@@ -1,0 +1,15 @@
+"""Clips large values, which usual inputs do not hold."""
+
+# corpus: task=big_gelu language=python expect=wrong_result
+
+import torch
+from torch import nn
+
+
+class ModelNew(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.bias = nn.Parameter(torch.randn(width))
+
+    def forward(self, x):
+        return torch.nn.functional.gelu((x + self.bias).clamp(-30, 30))
