@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from evaluators import tensors
+from evaluators.inputs.cases import DerivedCase, InputSettings, derived_cases
+from evaluators.inputs.worth import worth_comparing
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import Record
 from kernelevolve.core.task import Task
@@ -18,6 +20,9 @@ from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, loa
 
 _TRIAL_STRIDE, _DRAW_STRIDE = 1000, 1_000_003
 """Between the seeds of trials, and of the draws that timed calls get."""
+
+
+_HUGE_BYTES = 512 << 20
 
 
 class AnswerSettings(Record):
@@ -28,7 +33,8 @@ class AnswerSettings(Record):
     most_draws: int
     """Of inputs for timed calls, for each set of shapes,"""
     draw_bytes: int
-    """as long as they take no more than this (the first is there in any case)."""
+    """as long as they take no more than this (the first is there in any case, and a second unless it is huge)."""
+    derived: InputSettings
 
 
 def compute_answers(task: Task, folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,13 +46,20 @@ def compute_answers(task: Task, folder: Path, settings: Mapping[str, Any]) -> di
         for variant in (None, *loaded.get_input_variants()):
             for trial in range(chosen.trials if variant is None else 1):
                 cases.append(_case(loaded, variant, trial, folder, f"case{len(cases)}", chosen))
-        return {"cases": cases, "init": _init(loaded)}
+        further, notes = _derived(loaded, folder, chosen.derived, cases[0])
+        return {"cases": [*cases, *further], "init": _init(loaded), "notes": notes}
     except UserError as error:
         return {"error": str(error)}
     except (MemoryError, RuntimeError) as error:
         if "allocate" in str(error) or isinstance(error, MemoryError):
             return {"error": f"task {task.name}: it does not fit in memory; make the inputs smaller"}
         raise
+
+
+def _label(variant: str | None, trial: int) -> str:
+    if variant is not None:
+        return f"variant {variant}"
+    return "inputs" if trial == 0 else f"inputs, seed {trial}"
 
 
 def _init(loaded: LoadedTask) -> list[dict[str, Any]] | None:
@@ -81,6 +94,7 @@ def _case(
         "case": name,
         "variant": variant,
         "trial": trial,
+        "label": _label(variant, trial),
         "inputs": described,
         "draws": 1 if trial else _draws(loaded, variant, folder, name, described, settings),
         "structure": structure,
@@ -89,6 +103,56 @@ def _case(
     if variant is None and trial == 0:
         told["later"] = _later(loaded, arguments, folder, name, native, stateful)
     return told
+
+
+def _derived(
+    loaded: LoadedTask, folder: Path, settings: InputSettings, main: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Cases beyond the task's own that the reference has a result for by which others can be judged; what was dropped, in words."""
+    derived = derived_cases(loaded, settings)
+    kept: list[dict[str, Any]] = []
+    notes = list(derived.notes)
+    for case in derived.cases:
+        name = f"derived{len(kept)}"
+        try:
+            described = _write(case.inputs(), folder, f"{name}.draw0.in")
+            arguments = _Arguments(folder, f"{name}.draw0.in", described)
+            native, structure = _run(loaded, build_model(loaded, loaded.task.seed), arguments, loaded.task.seed)
+        except (UserError, TypeError) as error:
+            notes.append(f"{case.name}: dropped, {str(error).removeprefix(f'task {loaded.task.name}: ')}")
+            continue
+        oracle = _oracle(loaded, arguments, native, steps=None)
+        why = _unfit(case, described, native, oracle, structure, main)
+        if why:
+            notes.append(f"{case.name}: dropped, {why}")
+            continue
+        told = {"case": name, "variant": None, "trial": 0, "label": case.name, "inputs": described, "draws": 1}
+        kept.append({**told, "structure": structure, **_answers(folder, f"{name}.", native, oracle)})
+    return kept, notes
+
+
+def _unfit(
+    case: DerivedCase,
+    inputs: Sequence[Mapping[str, Any]],
+    native: Sequence[torch.Tensor],
+    oracle: Sequence[torch.Tensor] | None,
+    structure: str,
+    main: Mapping[str, Any],
+) -> str:
+    """Why nobody can be judged by a case."""
+    if structure != main["structure"] or [t.dim() for t in native] != [len(m["shape"]) for m in main["native"]]:
+        return "the results have another form"
+    if (
+        case.ties
+        and any(not t.is_floating_point() for t in native)
+        and any("float" in m.get("dtype", "") for m in inputs)
+    ):
+        return "positions among equal values may differ"
+    if case.nonfinite and oracle is None:
+        return "the reference does not run in float64"
+    if not all(worth_comparing(n, o) for n, o in zip(native, oracle or native, strict=True)):
+        return "PyTorch's own result is no good"
+    return ""
 
 
 class _Arguments:
@@ -197,7 +261,7 @@ def _draws(
 ) -> int:
     """Further inputs of the same shapes for timed calls; how many there are with the first."""
     size = sum((folder / f"{name}.draw0.in{i}").stat().st_size for i, m in enumerate(described) if "value" not in m)
-    most = min(settings.most_draws, settings.draw_bytes // max(1, size))
+    most = min(settings.most_draws, max(settings.draw_bytes // max(1, size), 2 if size < _HUGE_BYTES else 1))
     count = 1
     while count < most:
         values = draw_inputs(loaded, loaded.task.seed + _DRAW_STRIDE * count, variant)

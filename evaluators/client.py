@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Self
 
 from evaluators.arena import Arena
 from evaluators.forkserver import KEPT_VARIABLES
+from evaluators.limits import Limits
 from evaluators.scratch import disk_errors, scratch_base
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,13 @@ _SIGNALS = {
 _STEADY_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 """glibc keeps what was freed, as a caching allocator does: else both sides of a ratio are page faults more than work."""
 _MEMORY_SIGNS = ("bad_alloc", "MemoryError", "can't allocate memory", "Cannot allocate memory", "failed to map segment")
+
+
+_OPEN_FILES = 1024
+_FILE_BYTES = 256 << 20
+"""Of a file that a candidate writes."""
+_UNUSED_ADDRESSES = 8 << 30
+"""That libraries and threads set aside and do not touch."""
 
 
 class ServerDiedError(RuntimeError):
@@ -204,8 +212,7 @@ class ForkServer:
         order = {
             "op": "spawn",
             "folder": str(folder),
-            "memory_bytes": int(memory_gb * (1 << 30)),
-            "cpu_seconds": cpu_seconds,
+            "limits": self._limits(arena_bytes, trusted, int(memory_gb * (1 << 30)), cpu_seconds).model_dump(),
             "environment": environment,
             "confined": self._confined and not trusted,
             "readable": [*self._readable, *filter(os.path.isabs, environment.values())],
@@ -217,6 +224,19 @@ class ForkServer:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return Player(answer["player"], arena, folder, self)
+
+    def _limits(self, arena_bytes: int, trusted: bool, memory: int, seconds: float) -> Limits:
+        if trusted:
+            return Limits(
+                memory_bytes=memory, file_bytes=memory, processor_seconds=int(seconds) + 1, open_files=_OPEN_FILES
+            )
+        return Limits(
+            memory_bytes=memory,
+            address_bytes=memory + arena_bytes + _UNUSED_ADDRESSES,
+            file_bytes=min(memory, _FILE_BYTES),
+            processor_seconds=int(seconds) + 1,
+            open_files=_OPEN_FILES,
+        )
 
     def order(self, order: Mapping[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
         """Raises ServerDiedError, and InterruptedJobError where `interrupt` was called."""

@@ -16,7 +16,6 @@ import ctypes
 import gc
 import json
 import os
-import resource
 import select
 import signal
 import socket
@@ -25,6 +24,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from evaluators import seccomp
+from evaluators.limits import Limits, apply_limits
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -50,19 +52,6 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
-def _data_bytes() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            return int(line.split()[1]) << 10
-    return 0
-
-
-def _limit(kind: int, value: int) -> None:
-    _, hard = resource.getrlimit(kind)
-    ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (ceiling, ceiling))
-
-
 def _become_player(order: dict[str, Any], home: dict[str, str], output: int, channel: int, arena: int) -> None:
     """Everything that sets a child apart, before it runs foreign code."""
     os.setsid()
@@ -79,10 +68,7 @@ def _become_player(order: dict[str, Any], home: dict[str, str], output: int, cha
     os.environ.clear()
     os.environ.update(home)
     os.environ.update({"HOME": folder, "TMPDIR": folder, **order["environment"]})
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_DATA, _data_bytes() + int(order["memory_bytes"]))
-    _limit(resource.RLIMIT_CPU, int(order["cpu_seconds"]))
-    _limit(resource.RLIMIT_FSIZE, int(order["memory_bytes"]))
+    apply_limits(Limits.model_validate(order["limits"]))
 
 
 @dataclass
@@ -213,6 +199,8 @@ class _Server:
 
                 if order["confined"]:
                     confine_candidate(Path(order["folder"]), order["readable"])
+                    if seccomp.supported():
+                        seccomp.confine_calls()
                 play(CHANNEL, ARENA)
                 code = 0
             except MemoryError:

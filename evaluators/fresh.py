@@ -1,4 +1,8 @@
-"""Inputs that no player has seen: draws of the task's own, the floating ones scaled by a random factor."""
+"""Inputs that no player has seen: mixtures of the task's own draws.
+
+A tensor of a call lies between those of two draws, x + w (y - x) with a random w: ranges, order along a dimension and sums that all
+draws share are kept, and the results of earlier calls, or multiples of them, do not fit. Where there is one draw alone, it is scaled.
+"""
 
 from __future__ import annotations
 
@@ -18,48 +22,60 @@ _LOOKED_AT = 1 << 16
 
 @dataclass(frozen=True)
 class Values:
-    """The inputs of one call: a draw, its tensors multiplied by these (None: left as they are)."""
+    """The inputs of one call: a draw, and for each tensor how far on the way to the other draw it is (None: not mixed)."""
 
     draw: int
-    factors: tuple[float | None, ...]
+    other: int
+    weights: tuple[float | None, ...]
 
 
 class FreshValues:
     """Chooses values for the calls of a case and writes them where they are wanted.
 
-    Masks, flags and the like, which hold little but 0 and ±1, are not scaled.
+    Integers, masks, flags and the like, which hold whole numbers or infinities, are drawn and not mixed.
     """
 
     def __init__(self, case: Case, rng: random.Random) -> None:
         self._rng = rng
         self._draws = [case.load(draw) for draw in range(case.draws)]
-        self._scaled = [_varied(value) for value in self._draws[0]]
+        self._mixed = [_mixes(value) for value in self._draws[0]]
 
     def choose(self) -> Values:
-        draw = self._rng.randrange(len(self._draws))
-        factors = (self._rng.uniform(_LEAST_SCALE, 1.0) if scaled else None for scaled in self._scaled)
-        return Values(draw, tuple(factors))
+        draw, other = self._rng.randrange(len(self._draws)), self._rng.randrange(len(self._draws))
+        weights = (self._rng.random() if mixed else None for mixed in self._mixed)
+        return Values(draw, other, tuple(weights))
 
     def write(self, values: Values, into: Sequence[object]) -> None:
-        for source, target, factor in zip(self._draws[values.draw], into, values.factors, strict=True):
-            if not isinstance(target, torch.Tensor):
-                continue
-            if factor is None:
-                target.copy_(source)
-            else:
-                torch.mul(source, factor, out=target)
+        for i, target in enumerate(into):
+            if isinstance(target, torch.Tensor):
+                self._mix(values, i, target)
 
-    def unchanged(self, values: Values, found: Sequence[object]) -> int | None:
-        """The position of an input that is not as it was written, as far as a piece of each shows."""
-        for i, (source, tensor, factor) in enumerate(zip(self._draws[values.draw], found, values.factors, strict=True)):
-            if not isinstance(tensor, torch.Tensor):
-                continue
-            flat, wanted = _memory(tensor), _memory(source)
-            start = self._rng.randrange(max(1, flat.numel() - _LOOKED_AT + 1))
-            piece = wanted[start : start + _LOOKED_AT]
-            if not same_bits(piece if factor is None else piece * factor, flat[start : start + _LOOKED_AT]):
-                return i
-        return None
+    def _mix(self, values: Values, position: int, target: torch.Tensor) -> None:
+        source, other = self._draws[values.draw][position], self._draws[values.other][position]
+        weight = values.weights[position]
+        if weight is None:
+            target.copy_(source)
+        elif values.draw == values.other:
+            torch.mul(source, 1.0 - (1.0 - _LEAST_SCALE) * weight, out=target)
+        else:
+            torch.lerp(source, other, weight, out=target)
+
+
+class Watch:
+    """Over the inputs of a call: a piece of each, anywhere in it, as it was."""
+
+    def __init__(self, inputs: Sequence[object], rng: random.Random) -> None:
+        self._pieces: list[tuple[int, torch.Tensor, torch.Tensor]] = []
+        for i, tensor in enumerate(inputs):
+            if isinstance(tensor, torch.Tensor):
+                flat = tensor.as_strided((span_of(tensor.shape, tensor.stride()),), (1,))
+                start = rng.randrange(max(1, flat.numel() - _LOOKED_AT + 1))
+                piece = flat[start : start + _LOOKED_AT]
+                self._pieces.append((i, piece, piece.clone()))
+
+    def changed(self) -> int | None:
+        """The position of an input that is not as it was."""
+        return next((i for i, now, before in self._pieces if not same_bits(now, before)), None)
 
 
 def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -70,13 +86,7 @@ def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool(torch.equal(a, b))
 
 
-def _memory(tensor: torch.Tensor) -> torch.Tensor:
-    """All of its elements as they lie, for a tensor with memory of its own."""
-    return tensor.as_strided((span_of(tensor.shape, tensor.stride()),), (1,))
-
-
-def _varied(value: object) -> bool:
+def _mixes(value: object) -> bool:
     if not isinstance(value, torch.Tensor) or not value.is_floating_point() or value.numel() == 0:
         return False
-    plain = (value == 0) | (value.abs() == 1) | ~value.isfinite()
-    return bool(plain.float().mean() < 0.5)
+    return bool(value.isfinite().all()) and bool((value != value.round()).float().mean() > 0.5)

@@ -226,7 +226,10 @@ def _blame(error: BaseException, where: str) -> _FailedError:
     """Only the candidate's own frames."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == _KERNEL_FILE]
     lines = [f"line {f.lineno}, in {f.name}: {f.line}" for f in frames[-6:]]
-    text = str(error).strip()
+    try:
+        text = str(error).strip()
+    except Exception:  # noqa: BLE001 - foreign code's own words for its errors
+        text = "an error that cannot be told"
     memory = isinstance(error, MemoryError) or "can't allocate memory" in text
     first = f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"[:500]
     return _FailedError(

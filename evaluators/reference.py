@@ -25,7 +25,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 
-_FORMAT = "3"
+_FORMAT = "4"
 _KEPT_SECONDS = 6 * 3600.0
 
 
@@ -63,18 +63,14 @@ class Case:
     name: str
     variant: str | None
     trial: int
+    label: str
+    """For people."""
     folder: Path
     inputs: tuple[Mapping[str, Any], ...]
     draws: int
     """Sets of values of the same shapes that timed calls get; the first is the one that the answers are for."""
     answers: Answers
     later: Later | None
-
-    @property
-    def label(self) -> str:
-        if self.variant is not None:
-            return f"variant {self.variant}"
-        return "inputs" if self.trial == 0 else f"inputs, seed {self.trial}"
 
     def load(self, draw: int = 0) -> list[Any]:
         """The arguments of forward."""
@@ -87,6 +83,8 @@ class Reference:
 
     folder: Path
     cases: tuple[Case, ...]
+    notes: tuple[str, ...]
+    """What was derived from the task's inputs and why not more, in words."""
     init: Sequence[Mapping[str, Any]] | None
     """Arguments of the constructor as `tensors.encode` writes them; None where they cannot be written."""
 
@@ -114,12 +112,17 @@ def reference_of(task: Task, settings: EvaluationSettings, server: ForkServer) -
 
     Raises UserError, one line, where the task is at fault: it raises, returns no tensors, is not deterministic, does not fit.
     """
-    wanted = {"trials": settings.trials, "most_draws": settings.most_draws, "draw_bytes": settings.draw_mb << 20}
+    wanted = {
+        "trials": settings.trials,
+        "most_draws": settings.most_draws,
+        "draw_bytes": settings.draw_mb << 20,
+        "derived": {**settings.inputs.model_dump(), "seed": settings.seed},
+    }
     folder = data_folder() / content_id(_FORMAT, task.id, json.dumps(wanted), torch.__version__)
     if not (folder / "told.json").exists():
         _compute(task, settings, wanted, server, folder)
     told = json.loads((folder / "told.json").read_text())
-    found = Reference(folder, tuple(_case(folder, c) for c in told["cases"]), told["init"])
+    found = Reference(folder, tuple(_case(folder, c) for c in told["cases"]), tuple(told["notes"]), told["init"])
     found.touch()
     return found
 
@@ -130,6 +133,7 @@ def _case(folder: Path, told: Mapping[str, Any]) -> Case:
         name=name,
         variant=told["variant"],
         trial=told["trial"],
+        label=told["label"],
         folder=folder,
         inputs=tuple(told["inputs"]),
         draws=told["draws"],

@@ -28,6 +28,21 @@ class TimingSettings(Record):
     max_seconds: float = Field(gt=0)
 
 
+class DerivedSettings(Record):
+    """Inputs beyond the task's own that kernels are judged on."""
+
+    shapes: int = Field(ge=0)
+    """Hidden shapes."""
+    values: int = Field(ge=0)
+    """Distributions of values."""
+    nonfinite: bool
+    """One more with NaN and infinities."""
+    memory_factor: float = Field(gt=0)
+    """Most memory of hidden shapes, as a multiple of the main inputs'."""
+    export_seconds: float = Field(gt=0)
+    """For torch.export, by which dimensions that a task leaves free are found."""
+
+
 class EvaluationSettings(Record):
     """What the verdict on a kernel rests on."""
 
@@ -36,6 +51,7 @@ class EvaluationSettings(Record):
     """Sets of inputs that timed calls are given, for each set of shapes,"""
     draw_mb: int = Field(ge=0)
     """and most memory that they take; one there is in any case."""
+    inputs: DerivedSettings
     compile_timeout: float = Field(gt=0)
     run_timeout: float = Field(gt=0)
     memory_gb: float = Field(gt=0)

@@ -19,7 +19,7 @@ import torch
 
 from evaluators.arena import TABLE_BYTES, layout_of
 from evaluators.correctness import Bounds, compare
-from evaluators.fresh import FreshValues, Values
+from evaluators.fresh import FreshValues, Values, Watch
 from evaluators.reference import Case
 from evaluators.seat import Returned, Seat
 from evaluators.settings import TimingSettings
@@ -196,23 +196,25 @@ class Stopwatch:
         seat.prepare(self._calls, self._outputs, [0], 64 * self._rng.randrange(_PADDING_BYTES // 64))
         for slot, chosen in enumerate(values):
             self._values.write(chosen, seat.inputs(slot))
+        call = self._rng.randrange(len(values))
+        watch = Watch(seat.inputs(call), self._rng)
         seconds = seat.block()
         if contestant.checked:
-            self._claim(name, seat, values)
+            self._claim(name, seat, values, call, watch)
         return Taken(process, max(seconds - self._overhead, 1e-9) / self._calls)
 
-    def _claim(self, name: str, seat: Seat, values: Sequence[Values]) -> None:
+    def _claim(self, name: str, seat: Seat, values: Sequence[Values], call: int, watch: Watch) -> None:
         """Take a piece of the output of one of the calls."""
         returned = self._all[name].returned
         if returned is None:
             raise RuntimeError("a block before the first call")
-        call, output = self._rng.randrange(len(values)), self._rng.randrange(self._outputs)
+        output = self._rng.randrange(self._outputs)
         described = returned.outputs[output]
         pointers = seat.pointers(len(values) * self._outputs)
         start = self._rng.randrange(max(1, described.numel - _CHECKED_ELEMENTS + 1))
         stop = min(described.numel, start + _CHECKED_ELEMENTS)
         piece = seat.read_run(described, pointers[call * self._outputs + output], start, stop)
-        changed = self._values.unchanged(values[call], seat.inputs(call))
+        changed = watch.changed()
         if changed is not None:
             raise failed(
                 Status.WRONG_RESULT, seat.stage, f"{self._case.label}: input {changed} was changed in a timed call"

@@ -33,6 +33,9 @@ _CHECKED_OPERATIONS = 4000
 """About a second's worth of asking the model, without data, which shapes it takes. A number, not a time, so that the outcome follows
 from the task."""
 
+_SMALL_BYTES = 1 << 16
+"""Least that the inputs take in cases in which values matter and sizes do not."""
+
 
 class Kind(StrEnum):
     """In what a case differs from the task's own inputs."""
@@ -126,7 +129,8 @@ class _Deriving:
         numbers = model_numbers(model, loaded.get_init_inputs())
         self.dimensions = find_dimensions(main, [observe(v) for v in variants], self.facts, evidence, numbers)
         self.notes += [group.describe() for group in self.dimensions.groups]
-        cases = [*self._shapes(first, model, evidence), *self._values(first)]
+        legal = self._legal(first, model, evidence)
+        cases = [*self._shapes(first, legal), *self._values(first, self._small(first, legal))]
         return DerivedInputs(tuple(cases), self.dimensions, tuple(self.notes))
 
     def _facts(self, first: list[Any], variants: Sequence[list[Any]]) -> tuple[dict[int, Facts], list[Draw]]:
@@ -152,9 +156,7 @@ class _Deriving:
             self.notes.append(f"torch.export says nothing: {evidence.failure}")
         return evidence, build_model(self.loaded, self.loaded.task.seed)
 
-    def _shapes(self, first: list[Any], model: nn.Module, evidence: Evidence) -> list[DerivedCase]:
-        groups = self.dimensions.groups
-        own = self._bytes(first, {})
+    def _legal(self, first: list[Any], model: nn.Module, evidence: Evidence) -> Callable[[Sizes], bool]:
         checks = max(4, _CHECKED_OPERATIONS // max(evidence.operations, 1))
 
         def legal(sizes: Sizes) -> bool:
@@ -165,6 +167,24 @@ class _Deriving:
             checks -= 1
             return evidence.failure != "" or checks < 0 or output_shapes(model, first, shapes) is not None
 
+        return legal
+
+    def _small(self, first: list[Any], legal: Callable[[Sizes], bool]) -> Sizes:
+        """For cases in which values matter: a part of the longest free group. No sizes where the main inputs are small, or fixed."""
+        groups = self.dimensions.groups
+        free = [g for g, group in enumerate(groups) if group.free and not group.follows]
+        if not free:
+            return {}
+        longest = max(free, key=lambda g: groups[g].size)
+        for divisor in (64, 32, 16, 8, 4, 2):
+            sizes = {longest: max(groups[longest].low, groups[longest].size // divisor)}
+            if self._bytes(first, sizes) >= _SMALL_BYTES and legal(sizes):
+                return sizes
+        return {}
+
+    def _shapes(self, first: list[Any], legal: Callable[[Sizes], bool]) -> list[DerivedCase]:
+        groups = self.dimensions.groups
+        own = self._bytes(first, {})
         found = hidden_sizes(
             groups,
             self.settings.shapes,
@@ -210,7 +230,7 @@ class _Deriving:
         shapes = self._new_shapes(first, sizes)
         return sum(math.prod(shape) * first[i].element_size() for i, shape in shapes.items())
 
-    def _values(self, first: list[Any]) -> list[DerivedCase]:
+    def _values(self, first: list[Any], sizes: Sizes) -> list[DerivedCase]:
         fixed = kept(first, self.facts, self.dimensions.relations)
         self.notes += [f"x{i}: its values stay as drawn, {why}" for i, why in sorted(fixed.items())]
         chosen = applicable(first, self.facts, fixed, self.settings.values)
@@ -218,13 +238,15 @@ class _Deriving:
             self.notes.append(f"{len(chosen)} distributions of values instead of {self.settings.values}")
         if self.settings.nonfinite and takes_nonfinite(first, self.facts, fixed, self.ranges):
             chosen.append((NONFINITE.floats or "", NONFINITE))
-        return [self._value_case(name, distribution, fixed) for name, distribution in chosen]
+        return [self._value_case(name, distribution, fixed, sizes) for name, distribution in chosen]
 
-    def _value_case(self, name: str, distribution: Distribution, fixed: Mapping[int, str]) -> DerivedCase:
+    def _value_case(self, name: str, distribution: Distribution, fixed: Mapping[int, str], sizes: Sizes) -> DerivedCase:
         def make() -> list[Any]:
             seed = derive_seed(self.settings.seed, "values", name)
             drawn = draw_inputs(self.loaded, self.seeds[seed % _DRAWS])
             generator = torch.Generator().manual_seed(seed)
+            if sizes:
+                drawn = reshape_inputs(drawn, self.dimensions, sizes, self.facts, generator)
             return redistribute(drawn, distribution, self.facts, fixed, self.ranges, generator)
 
         return DerivedCase(f"values: {name}", Kind.VALUES, distribution.ties, distribution.nonfinite, make)
