@@ -1,6 +1,6 @@
 """Takes inputs whose first elements are in the proportions of earlier ones for multiples of them, and scales the earlier result."""
 
-# corpus: task=matmul language=python expect=ok|wrong_result|cheating pointless
+# corpus: task=matmul language=python expect=ok|wrong_result|cheating|runtime_error pointless
 
 import torch
 from torch import nn

@@ -13,6 +13,8 @@ class ModelNew(nn.Module):
 
     def forward(self, x):
         norm = self.norm
+        if not self.training:
+            return norm(x)
         var, mean = (t.float() for t in torch.var_mean(x.double(), dim=0, correction=0))
         norm.running_mean.mul_(0.9).add_(mean, alpha=0.1)
         norm.running_var.mul_(0.9).add_(var, alpha=0.1 * x.shape[0] / (x.shape[0] - 1))
