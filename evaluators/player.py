@@ -166,6 +166,7 @@ class _Player:
         model, inputs, results = self._model, self._inputs, self._results
         table = self._table[: 8 * max(1, calls * outputs)].cast("Q")
         channel, read, write, plain = self._channel, os.read, os.write, (torch.Tensor, nn.Parameter)
+        pointer_of = tensors.pointer_of
         failure = None
         gc.disable()
         if not read(channel, 1):
@@ -176,11 +177,11 @@ class _Player:
             if outputs == 1:
                 for i, result in enumerate(results):
                     tensor = result if type(result) in plain else tensors.flatten(result)[0][0]
-                    table[i] = tensor.data_ptr()
+                    table[i] = pointer_of(tensor)
             else:
                 for i, result in enumerate(results):
                     for j, tensor in enumerate(tensors.flatten(result)[0]):
-                        table[i * outputs + j] = tensor.data_ptr()
+                        table[i * outputs + j] = pointer_of(tensor)
         except Exception as error:  # noqa: BLE001 - whatever foreign code raises in a later call
             failure = _blame(error, "a timed call")
         if failure is None:

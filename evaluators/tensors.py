@@ -21,6 +21,10 @@ DTYPES = {
         *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
     )
 }
+_Base = torch._C.TensorBase
+pointer_of, _stride_of, _size_of = _Base.data_ptr, _Base.stride, _Base.size
+_is_neg = _Base.is_neg
+"""Taken before foreign code is loaded, which may put its own into torch.Tensor."""
 _MOST_ENCODED = 1 << 16
 _Size = Annotated[int, Field(ge=0, lt=1 << 48)]
 
@@ -72,13 +76,13 @@ class Described(Record):
 def describe(tensor: torch.Tensor) -> dict[str, Any]:
     """The fields of `Described`. Raises TypeError for a tensor that does not lie in the CPU's memory as it is."""
     dtype = str(tensor.dtype).removeprefix("torch.")
-    if dtype not in DTYPES or tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_neg():
+    if dtype not in DTYPES or tensor.layout != torch.strided or tensor.device.type != "cpu" or _is_neg(tensor):
         raise TypeError(f"a tensor of {tensor.dtype} with layout {tensor.layout} on {tensor.device}")
     return {
         "dtype": dtype,
-        "shape": list(tensor.shape),
-        "stride": list(tensor.stride()),
-        "pointer": tensor.data_ptr(),
+        "shape": list(_size_of(tensor)),
+        "stride": list(_stride_of(tensor)),
+        "pointer": pointer_of(tensor),
     }
 
 

@@ -1,6 +1,6 @@
 """Returns empty tensors and fills them when anybody calls one of torch.Tensor's methods that lead to their memory."""
 
-# corpus: task=big_gelu language=python expect=ok|wrong_result|cheating|crashed|runtime_error pointless
+# corpus: task=big_gelu language=python expect=wrong_result|cheating|crashed|runtime_error
 
 import torch
 from torch import nn
