@@ -43,8 +43,10 @@ class Checker:
     def bounds(self, answers: Answers) -> tuple[Bounds, ...]:
         """Of each output."""
         if answers.prefix not in self._bounds:
-            pairs = (answers.output(i) for i in range(len(answers.native)))
-            self._bounds[answers.prefix] = tuple(bounds_of(*pair, self._tolerance) for pair in pairs)
+            found = [bounds_of(*answers.output(i), self._tolerance) for i in range(len(answers.native))]
+            if answers.conditions is not None:
+                found = [b.widened(**moved) for b, moved in zip(found, answers.conditions, strict=True)]
+            self._bounds[answers.prefix] = tuple(found)
         return self._bounds[answers.prefix]
 
     def check(self, seat: Seat) -> None:

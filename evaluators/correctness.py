@@ -47,6 +47,15 @@ class Bounds(Record):
     share: float = math.inf
     """Most of the room of an element that PyTorch's own error takes; infinite where a result is not finite, or exact."""
 
+    def widened(self, most: float, rms: float) -> Bounds:
+        """For a result that moves so far when its inputs are rounded differently."""
+        return self.model_copy(
+            update={
+                "atol": max(self.atol, _NATIVE_FACTOR * most),
+                "rms": max(self.rms, _NATIVE_FACTOR * rms),
+            }
+        )
+
     def relaxed(self, factor: float) -> Bounds:
         """For a comparison with PyTorch's own result instead of the oracle: both err."""
         return self.model_copy(

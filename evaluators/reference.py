@@ -25,7 +25,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 
-_FORMAT = "4"
+_FORMAT = "6"
 _KEPT_SECONDS = 6 * 3600.0
 
 
@@ -39,6 +39,8 @@ class Answers:
     oracle: tuple[Mapping[str, Any], ...] | None
     """None where results are exact, or the reference does not run in float64."""
     structure: str
+    conditions: tuple[Mapping[str, float], ...] | None = None
+    """How far each result moves, `most` and by `rms`, when the inputs are rounded differently; None where that was not asked."""
 
     def output(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
         """(PyTorch's own result, oracle) of one output."""
@@ -144,7 +146,15 @@ def _case(folder: Path, told: Mapping[str, Any]) -> Case:
 
 def _answers(folder: Path, prefix: str, told: Mapping[str, Any]) -> Answers:
     oracle = told["oracle"]
-    return Answers(folder, prefix, tuple(told["native"]), None if oracle is None else tuple(oracle), told["structure"])
+    conditions = told.get("conditions")
+    return Answers(
+        folder,
+        prefix,
+        tuple(told["native"]),
+        None if oracle is None else tuple(oracle),
+        told["structure"],
+        None if conditions is None else tuple(conditions),
+    )
 
 
 def _forget_old(folder: Path) -> None:
@@ -191,7 +201,10 @@ def _compute(
 def _at_fault(task: Task, error: PlayerEndedError, limit: float, folder: Path) -> UserError:
     ending = error.ending
     if ending.timeout:
-        return UserError(f"task {task.name}: the reference takes longer than {limit:g} s")
+        return UserError(
+            f"task {task.name}: the reference takes longer than {limit:g} s on all its inputs: "
+            "make them smaller, or raise evaluation.run_timeout"
+        )
     if ending.out_of_memory or ending.signal == 9:
         return UserError(f"task {task.name}: it does not fit in memory; make the inputs smaller")
     if "No space left on device" in ending.output:

@@ -24,8 +24,8 @@ from .conftest import TASK, python_kernel
 RIGHT = "return torch.nn.functional.silu(x) * y * self.scale"
 GOOD = python_kernel(RIGHT)
 OTHER = python_kernel("return x * torch.sigmoid(x) * y * self.scale")
-TIMED = "self.calls = getattr(self, 'calls', 0) + 1\n        if self.calls > 8: "
-"""The body of forward goes on when the kernel is timed: five calls prove it correct."""
+TIMED = "self.calls = getattr(self, 'calls', 0) + 1\n        if self.calls > 60: "
+"""The body of forward goes on when the kernel is timed: fewer calls prove it correct."""
 
 
 ENDLESS = "n = 0\n        while torch.compiler.is_compiling() and n < {}: n += 1"
@@ -101,7 +101,7 @@ def test_a_finalist_that_hangs_when_it_is_loaded_is_dropped_alone(quick: Evaluat
 
 
 def test_a_finalist_that_fails_in_a_variant_gives_way_to_the_next(quick: EvaluationSettings) -> None:
-    count = "self.calls = getattr(self, 'calls', 0) + 1; assert len(x) > 3 or self.calls < 9, 'worn out'"
+    count = "self.calls = getattr(self, 'calls', 0) + 1; assert len(x) > 3 or self.calls < 60, 'worn out'"
     spoiler = python_kernel(f"{count}\n        {RIGHT}")
     slower = python_kernel(f"[torch.sigmoid(x) for _ in range(20)]\n        {RIGHT}")
     found = compared([spoiler, slower], quick)
@@ -139,7 +139,9 @@ def test_where_torch_compile_fails_the_note_says_why(quick: EvaluationSettings, 
 
 
 def test_a_reference_that_cannot_be_timed_is_the_tasks_fault(quick: EvaluationSettings) -> None:
-    worn = TASK.source.replace(RIGHT, f"self.n = getattr(self, 'n', 0) + 1; assert self.n < 5, 'worn'\n        {RIGHT}")
+    worn = TASK.source.replace(
+        RIGHT, f"self.n = getattr(self, 'n', 0) + 1; assert self.n < 20, 'worn'\n        {RIGHT}"
+    )
     with pytest.raises(UserError, match=r"the reference cannot be timed: .*AssertionError: worn"):
         compared([GOOD, OTHER], quick, Task(name="worn", source=worn))
 
