@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +41,33 @@ class AnswerSettings(Record):
 
 
 def compute_answers(task: Task, folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes everything into `folder`; `inputs` in a folder of its own. Returns what `reference.py` reads, or the task's error."""
+    """The task's own cases, into `folder`. Returns what `reference.py` reads, or the task's error."""
     chosen = AnswerSettings.model_validate(settings)
-    try:
-        loaded = load_module(task)
+
+    def compute(loaded: LoadedTask) -> dict[str, Any]:
         cases: list[dict[str, Any]] = []
         for variant in (None, *loaded.get_input_variants()):
             for trial in range(chosen.trials if variant is None else 1):
                 cases.append(_case(loaded, variant, trial, folder, f"case{len(cases)}", chosen))
-        further, notes = _derived(loaded, folder, chosen.derived, cases[0])
-        return {"cases": [*cases, *further], "init": _init(loaded), "notes": notes}
+        return {"cases": cases, "init": _init(loaded)}
+
+    return _told(task, compute)
+
+
+def compute_derived(task: Task, folder: Path, settings: Mapping[str, Any], main: Mapping[str, Any]) -> dict[str, Any]:
+    """Cases beyond the task's own, as `compute_answers`; `main`: what that told of the first case."""
+    chosen = AnswerSettings.model_validate(settings)
+
+    def compute(loaded: LoadedTask) -> dict[str, Any]:
+        cases, notes = _derived(loaded, folder, chosen.derived, main)
+        return {"cases": cases, "notes": notes}
+
+    return _told(task, compute)
+
+
+def _told(task: Task, compute: Callable[[LoadedTask], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return compute(load_module(task))
     except UserError as error:
         return {"error": str(error)}
     except (MemoryError, RuntimeError) as error:

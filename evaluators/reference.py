@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from evaluators import tensors
-from evaluators.client import ForkServer, NonsenseError, PlayerEndedError
+from evaluators.client import ForkServer, NonsenseError, Player, PlayerEndedError
 from evaluators.folders import private_folder
 from evaluators.gate import Gate
 from evaluators.scratch import disk_errors, full, scratch_base
@@ -25,7 +25,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 
-_FORMAT = "6"
+_FORMAT = "7"
 _KEPT_SECONDS = 6 * 3600.0
 
 
@@ -176,17 +176,19 @@ def _compute(
     try:
         with (
             Gate().shared(),
-            server.spawn(0, trusted=True, memory_gb=free_gb(), cpu_seconds=limit * (os.cpu_count() or 1)) as player,
+            server.spawn(0, trusted=True, memory_gb=free_gb(), cpu_seconds=2 * limit * (os.cpu_count() or 1)) as player,
         ):
-            order = {"do": "answers", "task": task.model_dump_json(), "folder": str(staged), "settings": wanted}
+            order = {"task": task.model_dump_json(), "folder": str(staged), "settings": wanted}
             try:
-                told = player.ask(order, limit)
+                told = dict(player.ask({"do": "answers", **order}, limit))
             except PlayerEndedError as error:
                 raise _at_fault(task, error, limit, staged) from error
             except NonsenseError as error:
                 raise UserError(f"task {task.name}: the reference failed: it wrote to its own channel") from error
-        if "error" in told:
-            raise UserError(told["error"])
+            if "error" in told:
+                raise UserError(told["error"])
+            derived = _derived(player, {"do": "derived", **order, "main": told["cases"][0]}, limit)
+        told = {**told, "cases": [*told["cases"], *derived["cases"]], "notes": derived["notes"]}
         with disk_errors(final.parent, what):
             (staged / "told.json").write_text(json.dumps(told))
         try:
@@ -196,6 +198,17 @@ def _compute(
                 raise
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _derived(player: Player, order: Mapping[str, Any], limit: float) -> Mapping[str, Any]:
+    """A task that does not survive what is tried to find further inputs is judged on its own."""
+    try:
+        told = player.ask(order, limit)
+    except (PlayerEndedError, NonsenseError) as error:
+        return {"cases": [], "notes": [f"no inputs are derived: the process that tried ended ({error})"]}
+    if "error" in told:
+        return {"cases": [], "notes": [f"no inputs are derived: {told['error']}"]}
+    return told
 
 
 def _at_fault(task: Task, error: PlayerEndedError, limit: float, folder: Path) -> UserError:
