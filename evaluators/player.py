@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from evaluators import tensors
-from evaluators.answers import compute_answers
+from evaluators.answers import compute_answers, compute_derived
 from evaluators.arena import Layout, views
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import Task
@@ -84,6 +84,9 @@ class _Player:
                 return compute_answers(
                     Task.model_validate_json(order["task"]), Path(order["folder"]), order["settings"]
                 )
+            case "derived":
+                task = Task.model_validate_json(order["task"])
+                return compute_derived(task, Path(order["folder"]), order["settings"], order["main"])
             case "candidate":
                 return self._candidate(order)
             case "reference":
@@ -108,6 +111,8 @@ class _Player:
                 return self._call(order["slots"])
             case "prepare":
                 return self._prepare(order["calls"], order["outputs"], order["slots"], order["padding"])
+            case other:
+                raise ValueError(f"no order: {other}")
         return {}
 
     def _candidate(self, order: Mapping[str, Any]) -> dict[str, Any]:
