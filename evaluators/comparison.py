@@ -14,7 +14,7 @@ from evaluators.statistics import measurement, ratio_of
 from evaluators.stopping import LongEnough, Times
 from evaluators.timing import REFERENCE, Contestant
 from evaluators.verdict import FailedError
-from kernelevolve.core.evaluation import Measurement, Ratio
+from kernelevolve.core.evaluation import AtenShare, Measurement, Ratio
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.record import Record
 from kernelevolve.core.seeds import derive_seed
@@ -31,6 +31,7 @@ class Finalist(Record):
     over_compile: Ratio | None
     variants: Mapping[str, Measurement] = {}
     """Over eager, of the task's further inputs by name: of the best finalist only."""
+    aten: AtenShare | None = None
 
 
 class Comparison(Record):
@@ -80,8 +81,9 @@ class _Comparing:
         if _COMPILED in times:
             seed = derive_seed(pipeline.settings.seed, "final", "compile")
             baseline = ratio_of(times[REFERENCE], times[_COMPILED], seed)
+        best = self._with_variants(found, seats)
         return Comparison(
-            finalists=tuple(self._with_variants(found, seats)),
+            finalists=tuple(f.model_copy(update={"aten": pipeline.audit(seats[f.kernel_id][1][0])}) for f in best),
             failures=self._failures,
             compile_over_eager=baseline,
             compile_note=note,

@@ -350,7 +350,9 @@ def main() -> None:
     home = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
     import evaluators.confinement
     import evaluators.player  # noqa: F401 - with torch: players inherit it
+    from evaluators import aten
 
+    aten.kernels()
     gc.collect()
     gc.freeze()
     worker.sendall(b"{}\n")

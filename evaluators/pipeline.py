@@ -29,10 +29,10 @@ from evaluators.stopping import Taken, TightEnough
 from evaluators.timing import REFERENCE, Contestant, Enough, Stopwatch
 from evaluators.verdict import FailedError, Failure, failed
 from kernelevolve.core.errors import UserError
-from kernelevolve.core.evaluation import Diagnosis, Evaluation, Measurement, Status
+from kernelevolve.core.evaluation import AtenShare, Diagnosis, Evaluation, Measurement, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
-from kernelevolve.core.task import Task
+from kernelevolve.core.task import AllowAten, Task
 
 _T = TypeVar("_T")
 _REPLICATED_BYTES = 256 << 20
@@ -120,9 +120,12 @@ class Pipeline:
         """
         clock = _Clock()
         timed: dict[str | None, Measurement] = {}
+        share: AtenShare | None = None
         failure: Failure | None = None
         try:
-            timed = self._again(lambda: self._judge(kernel, floor, clock, timing or self.settings.timing, variants))
+            timed, share = self._again(
+                lambda: self._judge(kernel, floor, clock, timing or self.settings.timing, variants)
+            )
         except FailedError as error:
             failure = error.failure
         except ServerDiedError:
@@ -137,6 +140,7 @@ class Pipeline:
             diagnosis=Diagnosis(stage=failure.stage, summary=failure.summary[:2000], details=failure.details[:8000])
             if failure
             else None,
+            aten=share,
             seconds=clock.seconds,
             environment={
                 "torch": torch.__version__,
@@ -149,7 +153,7 @@ class Pipeline:
 
     def _judge(
         self, kernel: Kernel, floor: float | None, clock: _Clock, timing: TimingSettings, variants: bool
-    ) -> dict[str | None, Measurement]:
+    ) -> tuple[dict[str | None, Measurement], AtenShare | None]:
         with clock.lap("source"):
             failure = check_source(kernel.source)
         if failure:
@@ -161,7 +165,8 @@ class Pipeline:
             found: dict[str | None, Measurement] = {None: self.time(kernel, seats, reference.main, timing, floor)}
             if variants:
                 found |= self.time_variants(kernel, seats, timing)
-        return found
+            share = self.audit(seats[0]) if variants else None
+        return found, share
 
     @contextmanager
     def candidate(
@@ -175,9 +180,11 @@ class Pipeline:
                 for number in range(self._at_most(processes)):
                     seat = stack.enter_context(self.spawn(settings.memory_gb, environment=artifact.environment))
                     seat.allow(settings.run_timeout)
-                    self.load(seat, kernel)
+                    again = 2 if number == 0 and self.reference().main.later is not None else 0
+                    self.load(seat, kernel, again)
                     if number == 0:
                         checker.check(seat)
+                        self.check_rule(seat)
                         if self.reference().main.later is not None:
                             seat.order(do="build")
                     seats.append(seat)
@@ -206,12 +213,32 @@ class Pipeline:
         ) as player:
             yield Seat(player)
 
-    def load(self, seat: Seat, kernel: Kernel) -> None:
-        """Give a player the candidate."""
+    def load(self, seat: Seat, kernel: Kernel, again: int = 0) -> None:
+        """Give a player the candidate. `again`: how often more it will be built."""
         init = self.reference().init
         task = {"task": self.task.model_dump_json()} if init is None else {}
-        seat.order(do="candidate", source=kernel.source, seed=self.task.seed, init=init, **task)
-        seat.order(do="build")
+        rule = self.task.allow_aten
+        seat.order(do="candidate", source=kernel.source, seed=self.task.seed, init=init, allow_aten=rule, **task)
+        seat.order(do="build", spares=again)
+
+    def check_rule(self, seat: Seat) -> None:
+        """Whether PyTorch's own compute still raises where the task forbids it; FailedError where not.
+
+        The candidate's process answers. That finds a rule that was undone, not one that was undone by code which answers in its place.
+        """
+        if self.task.allow_aten is not AllowAten.ALL:
+            seat.order(do="rule")
+
+    def audit(self, seat: Seat) -> AtenShare | None:
+        """How much of a call on the main inputs is PyTorch's own work; None where that cannot be told."""
+        main = self.reference().main
+        seat.allow(self.settings.run_timeout)
+        try:
+            seat.lay_out(main.inputs, 1)
+            seat.write(0, main.load())
+            return seat.audit()
+        except FailedError:
+            return None
 
     def time(
         self, kernel: Kernel, seats: Sequence[Seat], case: Case, timing: TimingSettings, floor: float | None
@@ -246,7 +273,14 @@ class Pipeline:
             except FailedError as error:
                 self._end_eager()
                 raise self._untimeable(error.failure) from error
-        return times, stopwatch.failures
+        failures = dict(stopwatch.failures)
+        for name, contestant in others.items():
+            try:
+                for seat in contestant.seats if contestant.checked and name not in failures else ():
+                    self.check_rule(seat)
+            except FailedError as error:
+                failures[name] = error.failure
+        return {name: taken for name, taken in times.items() if name not in failures}, failures
 
     def time_variants(
         self, kernel: Kernel, seats: Sequence[Seat], timing: TimingSettings

@@ -21,11 +21,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from evaluators import tensors
+from evaluators import aten, tensors
 from evaluators.answers import compute_answers, compute_derived
 from evaluators.arena import Layout, views
+from evaluators.audit import audit
 from kernelevolve.core.errors import UserError
-from kernelevolve.core.task import Task
+from kernelevolve.core.task import AllowAten, Task
 from kernelevolve.tasks.loading import LoadedTask, build_model, load_module
 
 _KERNEL_FILE = "kernel.py"
@@ -73,6 +74,8 @@ class _Player:
         self._table = memoryview(memory).cast("B")
         self._model: Any = None
         self._make: Any = None
+        self._spares: list[Any] | None = None
+        self._rule = AllowAten.ALL
         self._layout: Layout | None = None
         self._inputs: list[list[Any]] = []
         self._results: list[Any] = []
@@ -96,9 +99,9 @@ class _Player:
             case "compile":
                 self._make_compiled(Task.model_validate_json(order["task"]))
             case "build":
-                self._model = None
                 self._results.clear()
-                self._model = self._make()
+                self._model = None
+                self._model = self._built(order.get("spares", 0))
                 if order.get("eval"):
                     self._model.eval()
             case "mode":
@@ -109,6 +112,13 @@ class _Player:
                 self._inputs = [views(self._memory, self._layout, slot) for slot in range(self._layout.slots)]
             case "call":
                 return self._call(order["slots"])
+            case "rule":
+                if not aten.in_force():
+                    raise _FailedError(
+                        "cheating", "PyTorch's own compute, which this task forbids, was made possible again"
+                    )
+            case "audit":
+                return {"aten": self._audited()}
             case "prepare":
                 return self._prepare(order["calls"], order["outputs"], order["slots"], order["padding"])
             case other:
@@ -116,6 +126,9 @@ class _Player:
         return {}
 
     def _candidate(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        self._rule = AllowAten(order["allow_aten"])
+        if self._rule is not AllowAten.ALL:
+            aten.shut_doors()
         module = _load_kernel(order["source"])
         seed = order["seed"]
 
@@ -129,6 +142,21 @@ class _Player:
 
         self._make = make
         return {}
+
+    def _built(self, spares: int) -> Any:
+        """A new model. The first time, `spares` more for the times to come: once the rule is in force no constructor may compute."""
+        if self._rule is AllowAten.ALL:
+            return self._make()
+        if self._spares is None:
+            self._spares = [self._make() for _ in range(1 + spares)]
+            aten.enforce(self._rule)
+        return self._spares.pop()
+
+    def _audited(self) -> dict[str, Any] | None:
+        try:
+            return audit(lambda: self._model(*self._inputs[0]))
+        except Exception:  # noqa: BLE001 - foreign code that does not run under a dispatch mode, which nobody asks of it
+            return None
 
     def _make_compiled(self, task: Task) -> None:
         loaded = _task_module(task)
@@ -230,12 +258,15 @@ def _load_kernel(source: str) -> ModuleType:
 
 def _blame(error: BaseException, where: str) -> _FailedError:
     """Only the candidate's own frames."""
+    ruled_out = aten.named_in(error)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == _KERNEL_FILE]
     lines = [f"line {f.lineno}, in {f.name}: {f.line}" for f in frames[-6:]]
     try:
         text = str(error).strip()
     except Exception:  # noqa: BLE001 - foreign code's own words for its errors
         text = "an error that cannot be told"
+    if ruled_out:
+        return _FailedError("cheating", f"{where} called {ruled_out}", "\n".join([*lines, text[:2000]]))
     memory = isinstance(error, MemoryError) or "can't allocate memory" in text
     first = f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"[:500]
     return _FailedError(

@@ -14,7 +14,7 @@ from evaluators.client import NonsenseError, Player, PlayerEndedError
 from evaluators.memory import UnreadableError, read_run, read_tensor
 from evaluators.tensors import Described
 from evaluators.verdict import failed, verdict_on
-from kernelevolve.core.evaluation import Status
+from kernelevolve.core.evaluation import AtenShare, Status
 from kernelevolve.core.record import Record
 
 _WIDEST = 16
@@ -28,7 +28,9 @@ class _Report(Record):
 class FailureReport(_Report):
     """The implementation raised, or returned what is no tensor."""
 
-    status: Literal[Status.RUNTIME_ERROR, Status.OUT_OF_MEMORY, Status.INVALID_SOURCE, Status.WRONG_SHAPE]
+    status: Literal[
+        Status.RUNTIME_ERROR, Status.OUT_OF_MEMORY, Status.INVALID_SOURCE, Status.WRONG_SHAPE, Status.CHEATING
+    ]
     summary: str
     details: str
 
@@ -43,6 +45,7 @@ class Returned(_Report):
 class _Reply(_Report):
     failure: FailureReport | None = None
     calls: tuple[Returned, ...] = ()
+    aten: AtenShare | None = None
 
 
 class Seat:
@@ -64,6 +67,13 @@ class Seat:
 
     def order(self, **order: Any) -> tuple[Returned, ...]:
         """Have one order of `player.py` carried out."""
+        return self._told(order).calls
+
+    def audit(self) -> AtenShare | None:
+        """How much of a call with the first slot is PyTorch's own work; None where the kernel does not run when it is watched."""
+        return self._told({"do": "audit"}).aten
+
+    def _told(self, order: Mapping[str, Any]) -> _Reply:
         begin = time.monotonic()
         try:
             return self._checked(self.player.ask(order, self._left))
@@ -145,7 +155,7 @@ class Seat:
         except UnreadableError as error:
             raise failed(Status.CRASHED, self.stage, f"the output could not be read: {error}") from error
 
-    def _checked(self, reply: Mapping[str, Any]) -> tuple[Returned, ...]:
+    def _checked(self, reply: Mapping[str, Any]) -> _Reply:
         try:
             told = _Reply.model_validate(reply)
         except ValidationError as error:
@@ -153,7 +163,7 @@ class Seat:
         if told.failure is not None:
             failure = told.failure
             raise failed(failure.status, self.stage, failure.summary or "no message", failure.details)
-        return told.calls
+        return told
 
     def _ended(self, error: PlayerEndedError) -> Exception:
         ending = error.ending

@@ -45,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
             "speedup": speedup.value if speedup else None,
             "speedup_interval": [speedup.low, speedup.high] if speedup else None,
             "variants": {name: variant_json(timed) for name, timed in verdict.variants.items()},
+            "aten_share": verdict.aten.share if verdict.aten else None,
+            "aten_operators": dict(verdict.aten.operators) if verdict.aten else {},
             "diagnosis": verdict.diagnosis.model_dump() if verdict.diagnosis else None,
             "seconds": dict(verdict.seconds),
         }
@@ -54,6 +56,9 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{verdict.status}: {ratio_text(verdict.speedup)} over eager")
         if verdict.variants:
             print(f"variants: {variants_text(verdict.variants)}")
+        if verdict.aten and verdict.aten.share > 0:
+            operators = ", ".join(f"{name} {share:.0%}" for name, share in verdict.aten.operators.items())
+            print(f"PyTorch's own operators take {verdict.aten.share:.0%} of a call: {operators}")
     elif verdict.diagnosis:
         print(f"{verdict.status} ({verdict.diagnosis.stage}): {verdict.diagnosis.summary}")
         if verdict.diagnosis.details:

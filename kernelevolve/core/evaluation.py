@@ -64,6 +64,17 @@ class Measurement(Record):
     """Interleaved pairs that the interval rests on."""
 
 
+class AtenShare(Record):
+    """How much of a kernel's work PyTorch does: time inside of ATen's operators / time of one call. Views and allocation do not count.
+
+    Informational. The process that the kernel runs in tells it, so a kernel that means to can have it say anything.
+    """
+
+    share: float = Field(ge=0, le=1, allow_inf_nan=False)
+    operators: Mapping[str, float] = {}
+    """The share of those that take the most, the first first: `aten::mm` -> 0.9."""
+
+
 class Evaluation(Record):
     """The verdict on one kernel on one device: `ok` has a measurement, everything else has a diagnosis."""
 
@@ -76,6 +87,8 @@ class Evaluation(Record):
     variants: Mapping[str, Measurement] = {}
     """Of the further named shapes, where they were measured."""
     diagnosis: Diagnosis | None = None
+    aten: AtenShare | None = None
+    """Where it was looked at."""
     seconds: Mapping[str, float] = {}
     """Wall time spent by stage."""
     environment: Mapping[str, str] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import Record
-from kernelevolve.core.task import Task
+from kernelevolve.core.task import AllowAten, Task
 
 SUITES = Path(__file__).parent / "suites"
 """`<suite>/<task>.py`: package data that is read, never imported."""
@@ -43,16 +43,16 @@ def find_task(name_or_path: str) -> Task:
     """
     shipped = _shipped()
     if name_or_path in shipped:
-        return Task(name=name_or_path, source=read_source(shipped[name_or_path]))
+        return _read_task(name_or_path, shipped[name_or_path])
     path = Path(name_or_path).expanduser()
     if name_or_path.endswith(".py") or path.is_file():
-        return Task(name=path.stem, source=read_source(path))
+        return _read_task(path.stem, path)
     for matches in (
         [name for name in shipped if name_or_path and name.endswith(f"/{name_or_path}")],
         [name for name in shipped if name_or_path and name.endswith(name_or_path)],
     ):
         if len(matches) == 1:
-            return Task(name=matches[0], source=read_source(shipped[matches[0]]))
+            return _read_task(matches[0], shipped[matches[0]])
         if matches:
             raise UserError(f"task '{name_or_path}' fits {_enumerate(sorted(matches))}: write one of them in full")
     suite = name_or_path.rstrip("/")
@@ -114,10 +114,38 @@ def check_source(source: str, label: str) -> None:
         )
 
 
+def declared_rule(source: str, label: str) -> AllowAten:
+    """What `ALLOW_ATEN = "none"` at module level says, `all` where nothing does; `label` names the text in messages.
+
+    Raises:
+        UserError: it is set to something else than the text of a rule.
+    """
+    for statement in reversed(ast.parse(source).body):
+        match statement:
+            case ast.Assign(targets=[ast.Name(id="ALLOW_ATEN")], value=value):
+                pass
+            case ast.AnnAssign(target=ast.Name(id="ALLOW_ATEN"), value=ast.expr() as value):
+                pass
+            case _:
+                continue
+        if isinstance(value, ast.Constant) and value.value in list(AllowAten):
+            return AllowAten(value.value)
+        choices = ", ".join(f'"{rule}"' for rule in AllowAten)
+        raise UserError(
+            f"{label}, line {statement.lineno}: ALLOW_ATEN = {ast.unparse(value)} is no rule: write one of {choices}"
+        )
+    return AllowAten.ALL
+
+
 def summary_of(source: str) -> str:
     """The first line of a module's docstring, or an empty text."""
     docstring = ast.get_docstring(ast.parse(source))
     return docstring.splitlines()[0] if docstring else ""
+
+
+def _read_task(name: str, path: Path) -> Task:
+    source = read_source(path)
+    return Task(name=name, source=source, allow_aten=declared_rule(source, str(path)))
 
 
 def _shipped() -> dict[str, Path]:

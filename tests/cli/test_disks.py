@@ -64,7 +64,7 @@ def task(tmp_path: Path) -> Path:
     ("options", "said"),
     [
         ("size=64k", "the inputs and results of task task"),
-        ("size=1300k", "the outputs of a kernel"),  # The inputs and results take 1 MiB.
+        ("size=1300k", "the inputs and results of task task"),
         ("nr_inodes=1", "/dev/shm"),
     ],
 )

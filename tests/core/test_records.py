@@ -12,7 +12,7 @@ from kernelevolve.core.graph import Expansion, Node, Phase
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.record import content_id
 from kernelevolve.core.seeds import derive_seed
-from kernelevolve.core.task import Task, Tolerance
+from kernelevolve.core.task import AllowAten, Task, Tolerance
 from tests.conformance.records import make_entry, make_evaluation, make_kernel
 
 POSITIVE = st.floats(1e-6, 1e6)
@@ -36,6 +36,13 @@ def test_the_name_of_a_task_does_not_count_but_its_tolerance_does() -> None:
     assert task.id == Task(name="b", source="x").id
     assert task.id != Task(name="a", source="x", tolerance=Tolerance(atol=1e-3)).id
     assert task.id != Task(name="a", source="x", seed=1).id
+
+
+def test_a_tasks_rule_counts_for_its_identity_where_it_is_not_the_default() -> None:
+    ids = [Task(name="a", source="x", allow_aten=rule).id for rule in AllowAten]
+    assert len(set(ids)) == 3
+    task = Task(name="a", source="x")
+    assert task.id == ids[2] == content_id("x", task.tolerance.model_dump_json(), "0")
 
 
 @given(POSITIVE, POSITIVE, POSITIVE)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import kernelevolve
 from kernelevolve.core.errors import UserError
+from kernelevolve.core.task import AllowAten
 from kernelevolve.tasks.catalog import SUITES, check_source, find_task, list_tasks, summary_of
 
 MINIMAL = '"""Nothing much."""\nclass Model: ...\ndef get_inputs(): return []\n'
@@ -118,3 +119,30 @@ def test_arbitrary_text_is_accepted_or_refused_in_one_line(text: str) -> None:
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters='\\"\r\0'), min_size=1, max_size=80))
 def test_the_summary_is_one_line(text: str) -> None:
     assert len(summary_of(f'"""{text}"""').splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ('ALLOW_ATEN = "none"', AllowAten.NONE),
+        ("ALLOW_ATEN: str = 'helpers'", AllowAten.HELPERS),
+        ('ALLOW_ATEN = "none"\nALLOW_ATEN = "all"', AllowAten.ALL),
+        ('if False: ALLOW_ATEN = "none"', AllowAten.ALL),
+        ("", AllowAten.ALL),
+    ],
+)
+def test_a_file_declares_how_much_of_pytorch_a_kernel_may_call(tmp_path: Path, line: str, rule: AllowAten) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(f"{MINIMAL}{line}\n")
+    assert find_task(str(path)).allow_aten is rule
+
+
+@pytest.mark.parametrize("value", ['"never"', "None", "3", "['none']", "'no' + 'ne'"])
+def test_a_rule_that_is_none_is_refused_with_its_line(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(f"{MINIMAL}ALLOW_ATEN = {value}\n")
+    with pytest.raises(
+        UserError, match=r"mine\.py, line 4: ALLOW_ATEN = .* is no rule: write one of \"none\", \"helpers\""
+    ) as caught:
+        find_task(str(path))
+    assert "\n" not in str(caught.value)
