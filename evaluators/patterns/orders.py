@@ -106,10 +106,11 @@ def _shifted(e: Evidence) -> str:
 
 
 def _shifts(e: Evidence, got: torch.Tensor, want: torch.Tensor, dim: int) -> Iterator[int]:
-    """By how much: where the value in the middle of a line that is wrong has come from. At most half of the line."""
+    """By how much: one or two, then where the value in the middle of a line that is wrong has come from. At most half of the line."""
     length = got.shape[dim]
     if length < 2 * _FEWEST:
         return
+    yield from (1, -1, 2, -2)
     shape = torch.Size(got.shape)
     places = torch.unravel_index(e.places, shape)
     from_end = torch.minimum(places[dim], length - 1 - places[dim])
@@ -120,7 +121,7 @@ def _shifts(e: Evidence, got: torch.Tensor, want: torch.Tensor, dim: int) -> Ite
         return
     matches = e.close(held[at].expand(length), line).nonzero().view(-1)
     distances = sorted((at - int(m) for m in matches), key=abs)
-    yield from (d for d in distances[:_CANDIDATES] if d != 0 and 2 * abs(d) <= length)
+    yield from (d for d in distances[:_CANDIDATES] if abs(d) > 2 and 2 * abs(d) <= length)
 
 
 def _permuted(e: Evidence) -> str:
