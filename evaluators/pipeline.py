@@ -98,6 +98,12 @@ class Pipeline:
             self._checker = Checker(reference, self.task.tolerance)
         return self._checker
 
+    def _derived_inputs(self) -> str:
+        """How many sets of inputs beyond the task's own kernels are judged on."""
+        if self._reference is None:
+            return "none yet"
+        return str(sum(case.name.startswith("derived") for case in self._reference.cases))
+
     def _again(self, work: Callable[[], _T]) -> _T:
         """Once more after the fork server died; then it is raised."""
         try:
@@ -148,6 +154,7 @@ class Pipeline:
                 "arch": self.device.arch(),
                 "isolation": self.isolation,
                 "threads": str(self.threads),
+                "derived_inputs": self._derived_inputs(),
             },
         )
 

@@ -25,7 +25,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 
-_FORMAT = "7"
+_FORMAT = "8"
 _KEPT_SECONDS = 6 * 3600.0
 
 
