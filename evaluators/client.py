@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +18,8 @@ from typing import Any, NoReturn, Self
 from evaluators.arena import Arena
 from evaluators.forkserver import KEPT_VARIABLES
 from evaluators.limits import Limits
-from evaluators.scratch import disk_errors, scratch_base
+from evaluators.scratch import disk_errors, remove_tree, scratch_base
+from evaluators.usage import Allowance
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SIGNALS = {
@@ -42,6 +42,9 @@ _FILE_BYTES = 256 << 20
 """Of a file that a candidate writes."""
 _UNUSED_ADDRESSES = 8 << 30
 """That libraries and threads set aside and do not touch."""
+_FILES = 4096
+"""In a player's folder."""
+_THREADS, _THREADS_PER_CORE = 512, 8
 
 
 class ServerDiedError(RuntimeError):
@@ -57,6 +60,8 @@ class Ending:
     """How a player ended."""
 
     timeout: bool
+    excess: str | None
+    """What it was ended for holding too much of."""
     limit: float
     """Seconds that it had for what it was doing."""
     signal: int
@@ -67,7 +72,7 @@ class Ending:
 
     @property
     def out_of_memory(self) -> bool:
-        return self.code == 71 or any(sign in self.output[-4000:] for sign in _MEMORY_SIGNS)
+        return self.excess is not None or self.code == 71 or any(sign in self.output[-4000:] for sign in _MEMORY_SIGNS)
 
     @property
     def signal_name(self) -> str:
@@ -79,7 +84,9 @@ class PlayerEndedError(Exception):
 
     def __init__(self, ending: Ending) -> None:
         super().__init__(
-            "timeout" if ending.timeout else ending.signal_name if ending.signal else f"code {ending.code}"
+            "timeout"
+            if ending.timeout
+            else ending.excess or (ending.signal_name if ending.signal else f"code {ending.code}")
         )
         self.ending = ending
 
@@ -136,7 +143,7 @@ class Player:
             with suppress(PlayerEndedError, ServerDiedError, InterruptedJobError):
                 self._order({"op": "end"}, 0.0)
         self.arena.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_tree(self.folder)
 
     def __enter__(self) -> Self:
         return self
@@ -213,6 +220,7 @@ class ForkServer:
             "op": "spawn",
             "folder": str(folder),
             "limits": self._limits(arena_bytes, trusted, int(memory_gb * (1 << 30)), cpu_seconds).model_dump(),
+            "allowance": None if trusted else _allowance(arena_bytes, int(memory_gb * (1 << 30))).model_dump(),
             "environment": environment,
             "confined": self._confined and not trusted,
             "readable": [*self._readable, *filter(os.path.isabs, environment.values())],
@@ -221,7 +229,7 @@ class ForkServer:
             answer = self.order(order, [arena.fd])
         except BaseException:
             arena.close()
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
             raise
         return Player(answer["player"], arena, folder, self)
 
@@ -291,7 +299,15 @@ class ForkServer:
     def close(self) -> None:
         """Stop it for good and remove its folder."""
         self.stop()
-        shutil.rmtree(self._base, ignore_errors=True)
+        remove_tree(self._base)
+
+
+def _allowance(arena_bytes: int, memory: int) -> Allowance:
+    return Allowance(
+        memory_bytes=memory + arena_bytes,
+        files=_FILES,
+        threads=_THREADS + _THREADS_PER_CORE * (os.cpu_count() or 1),
+    )
 
 
 def _object(text: str) -> Mapping[str, Any]:

@@ -27,6 +27,7 @@ from typing import Any
 
 from evaluators import seccomp
 from evaluators.limits import Limits, apply_limits
+from evaluators.usage import Allowance, excess, private_bytes
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -37,7 +38,9 @@ _PIPE_READS = 32
 _REPLY_BYTES = 4 << 20
 """The longest reply of a player; a longer one is cut, so that it is none."""
 _LAST_MILLISECONDS = 200
-_GLANCE_SECONDS = 2e-5
+_PAUSE_SECONDS = 2e-5
+_GLANCE_NANOSECONDS = 20_000_000
+"""That a player runs between two looks at what it holds: time to take some ten megabytes."""
 CHANNEL, ARENA = 3, 4
 """File descriptors of every player: where it gets orders, and the memory of its inputs."""
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ", "PYTHONPATH")
@@ -78,6 +81,11 @@ class _Player:
     pid: int
     channel: socket.socket
     output: int
+    folder: str
+    allowance: Allowance | None
+    """None: nobody looks."""
+    unseen: int = 0
+    """Nanoseconds that it has run since somebody looked at what it holds."""
     told: bytearray = field(default_factory=bytearray)
     stopped: bool = False
     poll: select.poll = field(default_factory=select.poll)
@@ -129,7 +137,7 @@ class _Player:
         while os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
             if _CLOCK() > deadline:
                 return False
-            time.sleep(_GLANCE_SECONDS)  # It may need this core to come to a halt.
+            time.sleep(_PAUSE_SECONDS)  # It may need this core to come to a halt.
         return True
 
 
@@ -139,6 +147,7 @@ class _Server:
         self._home = home
         self._players: dict[int, _Player] = {}
         self._cores = sorted(os.sched_getaffinity(0))
+        self._held_bytes = private_bytes()
         # Where the players' main threads begin their blocks: the core is free when one says that it is done.
         os.sched_setaffinity(0, self._cores[:1])
 
@@ -173,7 +182,8 @@ class _Server:
             return self._spawn(order, fds[0])
         player = self._players.get(order["player"])
         if player is None:
-            return {"ended": {"timeout": False, "signal": 0, "code": -1, "output": "", "peak_bytes": 0}}
+            ended = {"timeout": False, "excess": None, "signal": 0, "code": -1, "output": "", "peak_bytes": 0}
+            return {"ended": ended}
         match order["op"]:
             case "ask":
                 return self._ask(player, order)
@@ -216,7 +226,8 @@ class _Server:
                 os._exit(code)
         os.close(writing)
         theirs.close()
-        player = _Player(pid, ours, reading)
+        allowance = None if order["allowance"] is None else Allowance.model_validate(order["allowance"])
+        player = _Player(pid, ours, reading, order["folder"], allowance)
         player.poll.register(ours, select.POLLIN)
         player.poll.register(reading, select.POLLIN)
         player.poll.register(self._worker, select.POLLHUP | select.POLLRDHUP)
@@ -227,12 +238,16 @@ class _Server:
         """Let it carry out one order; it stands still afterwards."""
         threads = player.place(self._cores) if order["placed"] else []
         player.go()
+        deadline = _CLOCK() + int(order["limit"] * 1e9)
+        player.channel.settimeout(max(order["limit"], 1e-3))
         try:
             player.channel.sendall(json.dumps(order["message"]).encode() + b"\n")
+        except TimeoutError:
+            return {"ended": self._end(player, timeout=True)}
         except OSError:
             return {"ended": self._lost(player)}
         player.free(threads, self._cores)
-        reply = self._reply(player, _CLOCK() + int(order["limit"] * 1e9))
+        reply = self._reply(player, deadline)
         if isinstance(reply, dict):
             return {"ended": reply}
         if not player.halt():
@@ -260,11 +275,18 @@ class _Server:
     def _reply(self, player: _Player, deadline: int) -> str | dict[str, Any]:
         """A line of the player's, without its end; or how it ended."""
         told = bytearray()
+        seen = _CLOCK() - player.unseen
         while True:
-            left = deadline - _CLOCK()
-            if left <= 0:
+            now = _CLOCK()
+            if now >= deadline:
                 return self._end(player, timeout=True)
-            for fd, _ in player.poll.poll(left / 1e6 + 1):
+            if now >= seen + _GLANCE_NANOSECONDS:
+                found = self._excess(player)
+                if found is not None:
+                    return self._end(player, timeout=False, excess=found)
+                seen = _CLOCK()
+            player.unseen = now - seen
+            for fd, _ in player.poll.poll((min(deadline, seen + _GLANCE_NANOSECONDS) - now) / 1e6 + 1):
                 if fd == player.channel.fileno():
                     try:
                         part = player.channel.recv(1 << 16)
@@ -274,6 +296,7 @@ class _Server:
                         return self._lost(player)
                     told += part
                     if part.endswith(b"\n") or len(told) > _REPLY_BYTES:
+                        player.unseen = _CLOCK() - seen
                         return told[:_REPLY_BYTES].decode(errors="replace").rstrip("\n")
                 elif fd == player.output:
                     if not player.drain():
@@ -281,12 +304,18 @@ class _Server:
                 else:
                     raise _WorkerGoneError
 
-    def _end(self, player: _Player, *, timeout: bool) -> dict[str, Any]:
-        """Kill it, with whatever descends from it, and tell how it ended."""
+    def _excess(self, player: _Player) -> str | None:
+        if player.allowance is None:
+            return None
+        return excess(player.pid, player.folder, player.allowance, self._held_bytes)
+
+    def _end(self, player: _Player, *, timeout: bool, excess: str | None = None) -> dict[str, Any]:
+        """Kill it, with whatever descends from it, and tell how it ended. `excess`: what it had too much of."""
         status, peak = self._bury(player)
         return {
             "output": player.told.decode(errors="replace"),
             "timeout": timeout,
+            "excess": excess,
             "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
             "code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1,
             "peak_bytes": peak,

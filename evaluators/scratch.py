@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kernelevolve.core.errors import UserError
@@ -40,6 +42,47 @@ def disk_errors(folder: Path, what: str) -> Iterator[None]:
         if error.errno not in _FULL:
             raise
         raise full(folder, what) from error
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all below it, however deep and whatever its modes; nothing where it is not there.
+
+    Nobody else may be writing there. What cannot be removed stays. Without recursion: what a folder below holds is moved up.
+    """
+    try:
+        top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        left = _emptied(top, top)
+        while left:
+            name = left.pop()
+            with suppress(OSError):
+                below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+                try:
+                    left += _emptied(below, top)
+                finally:
+                    os.close(below)
+                os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _emptied(below: int, top: int) -> list[str]:
+    """Remove the files of the folder `below` and move its folders to `top`. Returns their names there."""
+    moved: list[str] = []
+    for name in os.listdir(below):
+        with suppress(OSError):
+            if not stat.S_ISDIR(os.stat(name, dir_fd=below, follow_symlinks=False).st_mode):
+                os.unlink(name, dir_fd=below)
+                continue
+            os.chmod(name, 0o700, dir_fd=below)
+            target = f".{os.urandom(12).hex()}"
+            os.rename(name, target, src_dir_fd=below, dst_dir_fd=top)
+            moved.append(target)
+    return moved
 
 
 def wait_for_room(folder: Path, need: int, what: str, patience: float) -> None:

@@ -35,6 +35,8 @@ def verdict_on(ending: Ending, stage: str) -> Failure:
     tail = ending.output[-2000:]
     if ending.timeout:
         return Failure(Status.TIMEOUT, stage, f"not done after {ending.limit:.3g} s", tail)
+    if ending.excess is not None:
+        return Failure(Status.OUT_OF_MEMORY, stage, ending.excess, tail)
     if ending.out_of_memory:
         return Failure(Status.OUT_OF_MEMORY, stage, "more memory than it may have", tail)
     if ending.signal == 24:
