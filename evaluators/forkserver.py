@@ -55,6 +55,11 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
+def become_subreaper() -> None:
+    """Orphans among what descends from this process become its children."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
 def _become_player(order: dict[str, Any], home: dict[str, str], output: int, channel: int, arena: int) -> None:
     """Everything that sets a child apart, before it runs foreign code."""
     os.setsid()
@@ -374,7 +379,7 @@ def _children() -> list[int]:
 def main() -> None:
     worker = socket.socket(fileno=int(sys.argv[1]))
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    become_subreaper()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     home = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
     import evaluators.confinement
