@@ -138,12 +138,15 @@ class Player:
         return answer
 
     def end(self) -> None:
-        """Kill it, with all that descends from it, and remove its folder."""
+        """Kill it, with all that descends from it. The server removes its folder; `ForkServer.rest` waits for that."""
+        served = self.ending is not None
         if self.alive:
-            with suppress(PlayerEndedError, ServerDiedError, InterruptedJobError):
-                self._order({"op": "end"}, 0.0)
+            with suppress(ServerDiedError, InterruptedJobError):
+                self._server.order({"op": "end", "player": self.pid})
+                served = True
+        if not served:
+            remove_tree(self.folder)
         self.arena.close()
-        remove_tree(self.folder)
 
     def __enter__(self) -> Self:
         return self
@@ -271,6 +274,11 @@ class ForkServer:
     def _fail(self, why: str) -> NoReturn:
         self.stop()
         raise InterruptedJobError if self.interrupted else ServerDiedError(why)
+
+    def rest(self) -> None:
+        """Return once players that were ended are gone, with their folders. Raises as `order` does."""
+        if self._process is not None:
+            self.order({"op": "rest"})
 
     def interrupt(self) -> None:
         """From another thread: end whatever runs, with all players."""

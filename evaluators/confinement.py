@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pwd
 import sys
@@ -25,14 +26,21 @@ def confine_candidate(folder: Path, readable: Iterable[str]) -> None:
 
     Raises OSError where this kernel has no Landlock.
     """
+    own = [Path("/proc", name) for name in _PROC]
     devices = [Path("/dev", name) for name in _DEVICES]
-    confine([*_interpreter(), *devices, *map(Path, readable)], [folder, Path("/dev/null")])
+    confine([*readable_paths(), *own, *devices, *map(Path, readable)], [folder, Path("/dev/null")])
+
+
+@functools.lru_cache(maxsize=1)
+def readable_paths() -> tuple[Path, ...]:
+    """What every candidate may read, without what lies below another: the same for all that are forked from this process."""
+    found = {path.resolve() for path in _interpreter() if path.exists()}
+    return tuple(sorted(path for path in found if found.isdisjoint(path.parents)))
 
 
 def _interpreter() -> Iterator[Path]:
     yield from map(Path, _SYSTEM)
     yield from (Path("/etc", name) for name in _ETC)
-    yield from (Path("/proc", name) for name in _PROC)
     yield from (_ROOT / name for name in _PACKAGES)
     yield from {Path(p) for p in (sys.prefix, sys.base_prefix, *sysconfig.get_paths().values())}
     named = [p for v in ("PATH", "LD_LIBRARY_PATH") for p in os.environ.get(v, "").split(os.pathsep)]

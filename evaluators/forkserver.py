@@ -25,11 +25,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaluators import seccomp
+from evaluators import hugepages, seccomp
 from evaluators.limits import Limits, apply_limits
+from evaluators.scratch import remove_tree
 from evaluators.usage import Allowance, excess, private_bytes
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_TIMERSLACK = 29
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _OUTPUT_BYTES = 1 << 16
@@ -39,6 +41,8 @@ _REPLY_BYTES = 4 << 20
 """The longest reply of a player; a longer one is cut, so that it is none."""
 _LAST_MILLISECONDS = 200
 _PAUSE_SECONDS = 2e-5
+_NO_SLACK, _USUAL_SLACK = 1, 50_000
+"""Nanoseconds that a sleep may take longer."""
 _GLANCE_NANOSECONDS = 20_000_000
 """That a player runs between two looks at what it holds: time to take some ten megabytes."""
 CHANNEL, ARENA = 3, 4
@@ -65,6 +69,7 @@ def _become_player(order: dict[str, Any], home: dict[str, str], output: int, cha
     os.setsid()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_SET_TIMERSLACK, _USUAL_SLACK)
     folder = order["folder"]
     os.chdir(folder)
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -133,6 +138,11 @@ class _Player:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(thread, cores)
 
+    def kill(self) -> None:
+        for send in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                send(self.pid, signal.SIGKILL)
+
     def halt(self) -> bool:
         """Stop it. True where it stands still or is dead; False where it does not within a second, which only tricks bring about."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -151,6 +161,8 @@ class _Server:
         self._worker = worker
         self._home = home
         self._players: dict[int, _Player] = {}
+        self._unburied: list[_Player] = []
+        """Killed, with nobody waiting for it: buried once the order is answered."""
         self._cores = sorted(os.sched_getaffinity(0))
         self._held_bytes = private_bytes()
         # Where the players' main threads begin their blocks: the core is free when one says that it is done.
@@ -176,6 +188,8 @@ class _Server:
                 for fd in fds:
                     os.close(fd)
                 self._worker.sendall(json.dumps(answer).encode() + b"\n")
+                while self._unburied:
+                    self._bury(self._unburied.pop())
         except (_WorkerGoneError, ConnectionError):
             return
         finally:
@@ -185,7 +199,11 @@ class _Server:
     def _obey(self, order: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         if order["op"] == "spawn":
             return self._spawn(order, fds[0])
+        if order["op"] == "rest":
+            return {}
         player = self._players.get(order["player"])
+        if player is None and order["op"] == "end":
+            return {}
         if player is None:
             ended = {"timeout": False, "excess": None, "signal": 0, "code": -1, "output": "", "peak_bytes": 0}
             return {"ended": ended}
@@ -195,7 +213,9 @@ class _Server:
             case "block":
                 return self._block(player, order)
             case "end":
-                return {"ended": self._end(player, timeout=False)}
+                player.kill()
+                self._unburied.append(player)
+                return {}
             case other:
                 raise ValueError(other)
 
@@ -337,17 +357,16 @@ class _Server:
 
     def _bury(self, player: _Player) -> tuple[int, int]:
         """(wait status, most memory in bytes)"""
-        del self._players[player.pid]
-        for send in (os.killpg, os.kill):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                send(player.pid, signal.SIGKILL)
+        player.kill()
         _, status, usage = os.wait4(player.pid, 0)
+        del self._players[player.pid]
         self._clear(player.pid)
         player.channel.close()
         for _ in range(_PIPE_READS):
             if not player.drain():
                 break
         os.close(player.output)
+        remove_tree(Path(player.folder))
         return status, usage.ru_maxrss << 10
 
     def _clear(self, group: int) -> None:
@@ -383,12 +402,16 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     home = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
     import evaluators.confinement
-    import evaluators.player  # noqa: F401 - with torch: players inherit it
+    import evaluators.player  # With torch: players inherit it.
     from evaluators import aten
 
     aten.kernels()
+    seccomp.prepare()
+    evaluators.confinement.readable_paths()
+    _prctl(_PR_SET_TIMERSLACK, _NO_SLACK)
     gc.collect()
     gc.freeze()
+    hugepages.collapse()
     worker.sendall(b"{}\n")
     _Server(worker, home).serve()
 

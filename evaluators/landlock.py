@@ -24,6 +24,9 @@ _SCOPES = 0b11
 _PR_SET_NO_NEW_PRIVS = 38
 
 
+_LIBRARY = ctypes.CDLL(None, use_errno=True)
+
+
 class Access(IntFlag):
     """Rights to files, as the kernel numbers them."""
 
@@ -111,8 +114,7 @@ def _allow(ruleset: int, path: Path, rights: Access) -> None:
 
 
 def _call(number: int, *arguments: object) -> int:
-    library = ctypes.CDLL(None, use_errno=True)
-    result = int(library.syscall(ctypes.c_long(number), *arguments))
+    result = int(_LIBRARY.syscall(ctypes.c_long(number), *arguments))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

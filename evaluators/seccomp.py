@@ -13,6 +13,7 @@ import errno
 import functools
 import os
 import platform
+import struct
 import sys
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,8 @@ _SECCOMP = {"x86_64": 317, "aarch64": 277}
 _SET_MODE_STRICT, _SET_MODE_FILTER, _GET_ACTION_AVAIL = 0, 1, 2
 _TSYNC, _SPEC_ALLOW = 1 << 0, 1 << 2
 _PR_SET_NO_NEW_PRIVS = 38
+_NOBODY = 0x7FFFFFF1
+"""No process has that number, and no rule another use for it."""
 
 _CLONE_THREAD = 0x00010000
 _CLONE_NEW_NAMESPACES = 0x7E020000
@@ -225,6 +228,29 @@ def program(machine: str, pid: int, *, pinned: bool = False) -> Block:
     return if_architecture(AUDIT[machine], by_number(blocks, allow(), NEWEST + 1, unknown), unknown)
 
 
+def prepare() -> None:
+    """Have what `confine_calls` needs at hand in processes that are forked from this one."""
+    if supported():
+        _template(platform.machine(), pinned=False)
+
+
+def _packed(machine: str, pid: int, *, pinned: bool) -> bytes:
+    """The program as the kernel takes it."""
+    code, places = _template(machine, pinned=pinned)
+    packed = bytearray(code)
+    for place in places:
+        struct.pack_into("<I", packed, place, pid)
+    return bytes(packed)
+
+
+@functools.lru_cache(maxsize=4)
+def _template(machine: str, *, pinned: bool) -> tuple[bytes, tuple[int, ...]]:
+    """(the program for a process that no machine has, offsets of its number in that)"""
+    block = program(machine, _NOBODY, pinned=pinned)
+    places = (8 * i + 4 for i, instruction in enumerate(block) if instruction.constant == _NOBODY)
+    return b"".join(i.packed() for i in block), tuple(places)
+
+
 def supported() -> bool:
     """Whether this kernel filters system calls, and this process is one that the filter is written for. Changes nothing."""
     number = _SECCOMP.get(platform.machine())
@@ -251,7 +277,7 @@ def confine_calls(*, pinned: bool = False) -> None:
     """
     if not supported():
         raise OSError(errno.ENOSYS, "this system cannot filter system calls")
-    packed = b"".join(i.packed() for i in program(platform.machine(), os.getpid(), pinned=pinned))
+    packed = _packed(platform.machine(), os.getpid(), pinned=pinned)
     code = ctypes.create_string_buffer(packed, len(packed))
     filter_ = _Program(len(packed) // 8, ctypes.cast(code, ctypes.c_void_p))
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 
 from evaluators.verdict import Failure
 from kernelevolve.core.evaluation import Status
@@ -21,19 +22,28 @@ def check_source(source: str) -> Failure | None:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None)
         return Failure(Status.INVALID_SOURCE, "source", f"no valid Python{f', line {line}' if line else ''}: {error}")
-    bound = {
-        name
-        for node in ast.walk(tree)
-        for name in (
-            [node.name]
-            if isinstance(node, ast.ClassDef | ast.FunctionDef)
-            else [t.id for t in node.targets if isinstance(t, ast.Name)]
-            if isinstance(node, ast.Assign)
-            else [a.asname or a.name for a in node.names]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
-    if "ModelNew" not in bound:
+    if not any("ModelNew" in _bound(statement) for statement in _statements(tree)):
         return Failure(Status.INVALID_SOURCE, "source", "the file defines no class ModelNew")
     return None
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """All, nested ones too; expressions, which are most of a tree, are not looked into."""
+    left: list[ast.AST] = [tree]
+    while left:
+        node = left.pop()
+        yield node
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(node, part, ())
+            left.extend(inner if isinstance(inner, list) else ())
+
+
+def _bound(node: ast.AST) -> list[str]:
+    """Names that a statement gives to something that may be a class."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return [node.name]
+    if isinstance(node, ast.Assign):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    if isinstance(node, ast.ImportFrom):
+        return [alias.asname or alias.name for alias in node.names]
+    return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 
 class LiteralError(ValueError):
@@ -15,8 +16,9 @@ def read_literals(text: str) -> tuple[str, list[str]]:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise LiteralError(f"the kernel file is no valid Python: {error}") from error
-    source = _value(_assigned(tree, "CPP_SOURCE"), "CPP_SOURCE")
-    flags = _value(_assigned(tree, "CPP_FLAGS"), "CPP_FLAGS")
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    source = _value(_assigned(tree, names, "CPP_SOURCE"), "CPP_SOURCE")
+    flags = _value(_assigned(tree, names, "CPP_FLAGS"), "CPP_FLAGS")
     if not isinstance(source, str):
         raise LiteralError("CPP_SOURCE must be a string literal")
     if not isinstance(flags, list) or not all(isinstance(flag, str) for flag in flags):
@@ -26,9 +28,9 @@ def read_literals(text: str) -> tuple[str, list[str]]:
     return source, flags
 
 
-def _assigned(tree: ast.Module, name: str) -> ast.expr:
-    stores = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == name]
-    if sum(not isinstance(node.ctx, ast.Load) for node in stores) > 1:
+def _assigned(tree: ast.Module, names: Iterable[ast.Name], name: str) -> ast.expr:
+    """What a module gives a name at its top. `names`: all that occur in it."""
+    if sum(node.id == name and not isinstance(node.ctx, ast.Load) for node in names) > 1:
         raise LiteralError(f"{name} must be assigned exactly once")
     for node in tree.body:
         targets = (

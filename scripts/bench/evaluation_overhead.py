@@ -132,7 +132,9 @@ class _Timed(ForkServer):
 
 
 def settings() -> EvaluationSettings:
-    return EvaluationSettings.model_validate(OmegaConf.to_container(OmegaConf.load(_ROOT / "conf/evaluation/default.yaml")))
+    return EvaluationSettings.model_validate(
+        OmegaConf.to_container(OmegaConf.load(_ROOT / "conf/evaluation/default.yaml"))
+    )
 
 
 def evaluated(pipeline: Pipeline, server: _Timed, number: int) -> Spent:
@@ -224,8 +226,12 @@ def main() -> int:
     print(f"  {'whole':<28}{statistics.median(one.whole for one in alone) * 1e3:8.1f}")
     print(f"  {'overhead':<28}{overhead * 1e3:8.1f}   at most {_MOST_SECONDS * 1e3:.0f}")
     print(f"evaluations per second: {rate_alone:.2f} by one judge, {rate:.2f} by {options.side_by_side} side by side")
-    print(f"  overhead side by side, waiting for each other included: {statistics.median(o.overhead for o in together) * 1e3:.1f} ms")
-    print(f"fresh interpreters per second: {peer:.2f}, {options.side_by_side} side by side, each {statistics.median(seconds):.2f} s")
+    print(
+        f"  overhead side by side, waiting for each other included: {statistics.median(o.overhead for o in together) * 1e3:.1f} ms"
+    )
+    print(
+        f"fresh interpreters per second: {peer:.2f}, {options.side_by_side} side by side, each {statistics.median(seconds):.2f} s"
+    )
     ratio = max(rate, rate_alone) / peer
     print(f"ratio {ratio:.1f}, at least {_LEAST_RATIO:.0f}")
     missed = [overhead > _MOST_SECONDS, ratio < _LEAST_RATIO]

@@ -134,6 +134,7 @@ def _judge_one(pipeline: Pipeline, server: _Timed, number: int, kind: Kind, foun
     begin = time.monotonic()
     verdict = pipeline.evaluate(kind.kernel(number))
     seconds = time.monotonic() - begin
+    server.rest()
     found.statuses[kind.name][verdict.status] += 1
     found.late[kind.name] += server.late
     if kind in HONEST:
@@ -144,7 +145,9 @@ def _judge_one(pipeline: Pipeline, server: _Timed, number: int, kind: Kind, foun
     found.complaints += [f"{number} {kind.name}: dead {late:.2f} s late" for late in server.late if late > _LATEST]
     held = [seat.player for seat in pipeline._eager]
     gone = server.players - {player.pid for player in held}
-    found.complaints += [f"{number} {kind.name}: process {pid} is left" for pid in gone if Path(f"/proc/{pid}").exists()]
+    found.complaints += [
+        f"{number} {kind.name}: process {pid} is left" for pid in gone if Path(f"/proc/{pid}").exists()
+    ]
     process = server._process
     if process is not None:
         stray = children(process.pid) - {player.pid for player in held}
@@ -162,7 +165,9 @@ def run(work: Sequence[tuple[int, Kind]], judges: int, limit: float) -> list[Fin
         processes = []
         for place in range(judges):
             ours, theirs = spawn.Pipe(duplex=False)
-            processes.append(spawn.Process(target=judge, args=(work[place::judges], limit, Path(builds), theirs), daemon=True))
+            processes.append(
+                spawn.Process(target=judge, args=(work[place::judges], limit, Path(builds), theirs), daemon=True)
+            )
             processes[-1].start()
             theirs.close()
             pipes.append(ours)
@@ -247,13 +252,19 @@ def main() -> int:
     complaints += [f"shared memory is left: {line}" for line in segments() - shared]
     late = [x for one in found for of_kind in one.late.values() for x in of_kind]
     honest = [one.honest for one in found if len(one.honest) >= 20]
-    print(f"{len(work)} evaluations by {options.judges} judges in {seconds:.0f} s, {len(work) / seconds:.1f} per second")
+    print(
+        f"{len(work)} evaluations by {options.judges} judges in {seconds:.0f} s, {len(work) / seconds:.1f} per second"
+    )
     if late:
-        print(f"from limit to death: median {statistics.median(late) * 1e3:.0f} ms, most {max(late) * 1e3:.0f} ms of {len(late)}")
+        print(
+            f"from limit to death: median {statistics.median(late) * 1e3:.0f} ms, most {max(late) * 1e3:.0f} ms of {len(late)}"
+        )
     if honest:
         first = statistics.median(x for times in honest for x in times[: len(times) // 10])
         last = statistics.median(x for times in honest for x in times[-(len(times) // 10) :])
-        print(f"an honest kernel: {first * 1e3:.1f} ms in the first tenth, {last * 1e3:.1f} ms in the last, ratio {last / first:.2f}")
+        print(
+            f"an honest kernel: {first * 1e3:.1f} ms in the first tenth, {last * 1e3:.1f} ms in the last, ratio {last / first:.2f}"
+        )
     for text in complaints[:50]:
         print(f"MISSED  {text}")
     print(f"{len(complaints)} bars missed" if complaints else "all bars met")

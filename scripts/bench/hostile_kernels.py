@@ -196,7 +196,9 @@ HOSTILE = (
     ),
     _python("memory, shared map", _SHARED, Status.OUT_OF_MEMORY),
     _python("memory, memfd", _FILL.format(opened="os.memfd_create('m')", after="pass"), Status.OUT_OF_MEMORY),
-    _python("memory, removed files", _FILL.format(opened=_OPENED, after="os.unlink(f'f{number}')"), Status.OUT_OF_MEMORY),
+    _python(
+        "memory, removed files", _FILL.format(opened=_OPENED, after="os.unlink(f'f{number}')"), Status.OUT_OF_MEMORY
+    ),
     _python("fills its folder", _FILL.format(opened=_OPENED, after="os.close(file)"), Status.OUT_OF_MEMORY),
     _python(
         "folder of many files",

@@ -170,6 +170,7 @@ def test_nothing_is_left_on_disk(settings: EvaluationSettings) -> None:
     made = Pipeline(TASK, get_device("cpu"), settings)
     made.evaluate(python_kernel(RIGHT))
     made.evaluate(python_kernel("os.kill(os.getpid(), 9)"))
+    made.server.rest()
     scratch, builds = made.server._base, made.build_dir
     held = {seat.player.folder for seat in made._eager}
     assert set(scratch.iterdir()) == held, "a folder for each process of the reference, none for candidates"

@@ -87,6 +87,7 @@ def test_what_no_limit_of_the_system_bounds_is_bounded(small: Pipeline, call: st
     assert verdict.status is Status.OUT_OF_MEMORY, verdict.diagnosis
     assert verdict.diagnosis is not None
     assert words in verdict.diagnosis.summary
+    small.server.rest()
     held = {seat.player.folder for seat in small._eager}
     assert set(small.server._base.iterdir()) == held
 
