@@ -104,6 +104,8 @@ class Player:
     folder: Path
     _server: ForkServer
     ending: Ending | None = field(default=None, init=False)
+    lost: float = field(default=0.0, init=False)
+    """Seconds of the last block in which other processes had its cores, see `disturbance.py`."""
     _generation: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -126,6 +128,7 @@ class Player:
     def block(self, limit: float) -> tuple[float, Mapping[str, Any] | None]:
         """(seconds on the server's clock of the calls that it was prepared for, what it reports if one failed)"""
         answer = self._order({"op": "block", "limit": limit}, limit)
+        self.lost = answer["lost_nanoseconds"] / 1e9
         return answer["nanoseconds"] / 1e9, _object(answer["reply"]) if answer["reply"] else None
 
     def _order(self, order: dict[str, Any], limit: float) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluators import hugepages, seccomp
+from evaluators.disturbance import lost, moment
 from evaluators.limits import Limits, apply_limits
 from evaluators.scratch import remove_tree
 from evaluators.usage import Allowance, excess, private_bytes
@@ -282,6 +283,7 @@ class _Server:
     def _block(self, player: _Player, order: dict[str, Any]) -> dict[str, Any]:
         """Let a prepared player run its calls, on the clock."""
         threads = player.place(self._cores)
+        before = moment(player.pid, threads)
         begin = _CLOCK()
         player.go()
         try:
@@ -293,9 +295,10 @@ class _Server:
         end = _CLOCK()
         if isinstance(reply, dict):
             return {"ended": reply}
+        after = moment(player.pid, threads)
         if not player.halt():
             return {"ended": self._end(player, timeout=True)}
-        return {"reply": reply, "nanoseconds": end - begin}
+        return {"reply": reply, "nanoseconds": end - begin, "lost_nanoseconds": lost(before, after, len(self._cores))}
 
     def _reply(self, player: _Player, deadline: int) -> str | dict[str, Any]:
         """A line of the player's, without its end; or how it ended."""

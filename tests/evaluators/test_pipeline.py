@@ -150,20 +150,15 @@ def test_children_that_hide_die_with_their_candidate(settings: EvaluationSetting
         f"        {RIGHT}"
     )
     open_house.evaluate(python_kernel(RIGHT))  # Has the reference's processes started.
-    before = {p.pid for p in psutil.process_iter()}
+    process = open_house.server._process
+    assert process is not None
+    server = psutil.Process(process.pid)
+    before = {p.pid for p in server.children(recursive=True)}
     verdict = open_house.evaluate(python_kernel(forward, top))
     assert verdict.status in {Status.OK, Status.CRASHED}
-    time.sleep(0.2)
-    mine = [p for p in psutil.process_iter() if p.pid not in before and "forkserver" in " ".join(_command(p))]
-    assert mine == []
+    open_house.server.rest()
+    assert {p.pid for p in server.children(recursive=True)} == before
     open_house.close()
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:
-        return []
 
 
 def test_nothing_is_left_on_disk(settings: EvaluationSettings) -> None:
