@@ -35,14 +35,13 @@ class FreshValues:
     Integers, masks, flags and the like, which hold whole numbers or infinities, are drawn and not mixed.
     """
 
-    def __init__(self, case: Case, rng: random.Random) -> None:
-        self._rng = rng
+    def __init__(self, case: Case) -> None:
         self._draws = [case.load(draw) for draw in range(case.draws)]
         self._mixed = [_mixes(value) for value in self._draws[0]]
 
-    def choose(self) -> Values:
-        draw, other = self._rng.randrange(len(self._draws)), self._rng.randrange(len(self._draws))
-        weights = (self._rng.random() if mixed else None for mixed in self._mixed)
+    def choose(self, rng: random.Random) -> Values:
+        draw, other = rng.randrange(len(self._draws)), rng.randrange(len(self._draws))
+        weights = (rng.random() if mixed else None for mixed in self._mixed)
         return Values(draw, other, tuple(weights))
 
     def write(self, values: Values, into: Sequence[object]) -> None:

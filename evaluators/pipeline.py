@@ -17,6 +17,7 @@ from devices.base import Artifact, CompileFailure, Device
 from devices.cpu import usable_cores
 from evaluators.checking import Checker, arena_bytes
 from evaluators.client import ForkServer, ServerDiedError
+from evaluators.fresh import FreshValues
 from evaluators.gate import Gate
 from evaluators.isolation import isolation_of
 from evaluators.reference import Case, Reference, free_gb, reference_of
@@ -72,6 +73,7 @@ class Pipeline:
         self.build_dir = build_dir or Path(self._own_builds.name if self._own_builds else "")
         self._reference: Reference | None = None
         self._checker: Checker | None = None
+        self._values: dict[str, FreshValues] = {}
         self._eager: list[Seat] = []
 
     def warm(self) -> None:
@@ -89,6 +91,7 @@ class Pipeline:
         if self._reference is None:
             self._reference = self._again(lambda: reference_of(self.task, self.settings, self.server))
             self._checker = None
+            self._values.clear()
         return self._reference
 
     def checker(self) -> Checker:
@@ -97,6 +100,11 @@ class Pipeline:
         if self._checker is None:
             self._checker = Checker(reference, self.task.tolerance)
         return self._checker
+
+    def _fresh_values(self, case: Case) -> FreshValues:
+        if case.name not in self._values:
+            self._values[case.name] = FreshValues(case)
+        return self._values[case.name]
 
     def _derived_inputs(self) -> str:
         """How many sets of inputs beyond the task's own kernels are judged on."""
@@ -274,7 +282,7 @@ class Pipeline:
         with self.gate.exclusive():
             for seat in (*eager, *(seat for contestant in others.values() for seat in contestant.seats)):
                 seat.allow(limit)
-            stopwatch = Stopwatch(eager, others, case, bounds, timing, seed)
+            stopwatch = Stopwatch(eager, others, case, self._fresh_values(case), bounds, timing, seed)
             try:
                 times = stopwatch.run(enough)
             except FailedError as error:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,17 @@ class Answers:
     structure: str
     conditions: tuple[Mapping[str, float], ...] | None = None
     """How far each result moves, `most` and by `rms`, when the inputs are rounded differently; None where that was not asked."""
+    _mapped: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
     def output(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(PyTorch's own result, oracle) of one output."""
-        native = tensors.load(self.native[position], self.folder / f"{self.prefix}native{position}")
-        if self.oracle is None:
-            return native, native
-        return native, tensors.load(self.oracle[position], self.folder / f"{self.prefix}oracle{position}")
+        """(PyTorch's own result, oracle) of one output: the files, mapped once. Not to be written to."""
+        if position not in self._mapped:
+            native = tensors.load(self.native[position], self.folder / f"{self.prefix}native{position}")
+            oracle = native
+            if self.oracle is not None:
+                oracle = tensors.load(self.oracle[position], self.folder / f"{self.prefix}oracle{position}")
+            self._mapped[position] = native, oracle
+        return self._mapped[position]
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,15 @@ class Case:
     """Sets of values of the same shapes that timed calls get; the first is the one that the answers are for."""
     answers: Answers
     later: Later | None
+    _mapped: dict[int, list[Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def load(self, draw: int = 0) -> list[Any]:
-        """The arguments of forward."""
-        return [tensors.load(m, self.folder / f"{self.name}.draw{draw}.in{i}") for i, m in enumerate(self.inputs)]
+        """The arguments of forward: the files, mapped once. Not to be written to."""
+        if draw not in self._mapped:
+            self._mapped[draw] = [
+                tensors.load(m, self.folder / f"{self.name}.draw{draw}.in{i}") for i, m in enumerate(self.inputs)
+            ]
+        return self._mapped[draw]
 
 
 @dataclass(frozen=True)

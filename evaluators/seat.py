@@ -57,6 +57,10 @@ class Seat:
         self.layout: Layout | None = None
         self.warm_slots = 0
         """That have been written to and called with, in this layout."""
+        self.returned: Returned | None = None
+        """What a call looks like, in this layout."""
+        self.call_seconds: float | None = None
+        """About what a call takes, in this layout."""
         self._left = 0.0
         self._given = 0.0
         self._views: list[list[Any]] = []
@@ -90,6 +94,7 @@ class Seat:
         if layout == self.layout:
             return
         self.layout, self.warm_slots = layout, 0
+        self.returned, self.call_seconds = None, None
         self._views = [views(self.player.arena.memory, self.layout, slot) for slot in range(slots)]
         self.order(do="inputs", layout=self.layout.model_dump())
 

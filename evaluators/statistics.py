@@ -1,9 +1,10 @@
 """From times to a ratio with an interval.
 
 Where a process's memory lies makes it a few percent faster or slower for all of its life, so blocks of one process are no
-independent samples of an implementation. Rounds are grouped by the pair of processes that ran them; the interval rests on how far
-the medians of the groups lie apart (Student's t), and counts the spread among processes once more for an implementation of which
-fewer processes were measured. One group alone gives the interval of its median (percentile bootstrap).
+independent samples of an implementation. Rounds are grouped by the pair of processes that ran them. The interval has two parts:
+what the noise of single blocks leaves open (stratified bootstrap of the median), and what processes alike differ by (a component of
+variance, estimated from how far the groups' medians lie apart beyond that noise), which counts once more for an implementation
+of which fewer processes were measured. Degrees of freedom by Satterthwaite's formula, quantiles of Student's t.
 """
 
 from __future__ import annotations
@@ -21,37 +22,69 @@ _RESAMPLES = 1000
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """Two-sided 95% quantiles of Student's t for 1 degree of freedom, 2, ...; more are taken as the last."""
 _CONFIDENCE = 0.95
+_PLACEMENT = 0.02
+"""Standard deviation between processes alike, as a share of the time, that is assumed where too few were measured to tell it."""
+_FEW = 3
+_BLOCK = 0.2
+"""Standard deviation of a block that is assumed where there is one alone."""
 
 
 def ratio_of(reference: Sequence[Taken], kernel: Sequence[Taken], seed: int) -> Ratio:
     """Seconds of the reference / seconds of the kernel, round by round. `seed`: of the bootstrap."""
-    groups: dict[tuple[int, int], list[float]] = defaultdict(list)
+    pairs: dict[tuple[int, int], list[float]] = defaultdict(list)
     for a, b in zip(reference, kernel, strict=True):
-        groups[a.process, b.process].append(math.log(a.seconds / b.seconds))
-    medians = np.array([np.median(logs) for logs in groups.values()])
+        pairs[a.process, b.process].append(math.log(a.seconds / b.seconds))
+    groups = [np.array(logs) for logs in pairs.values()]
+    if len(kernel) < 2 * len(groups):
+        groups = [np.concatenate(groups)]
+    medians = np.array([np.median(logs) for logs in groups])
+    noise = _noise(groups, seed)
+    noise_freedom = max(1, sum(map(len, groups)) - len(groups))
+    between, between_freedom = _between(medians, noise)
+    processes = len({a for a, _ in pairs}), len({b for _, b in pairs})
+    unseen = sum(1 / count for count in processes if count < len(groups) or count == 1)
+    placement = between / len(groups) + max(between, _PLACEMENT**2) * unseen
+    variance = noise + placement
+    doubt = noise**2 / noise_freedom + placement**2 / between_freedom
+    freedom = variance**2 / doubt if doubt else math.inf
+    half = _student(freedom) * math.sqrt(variance)
     middle = float(medians.mean())
-    low, high = _bootstrap(np.concatenate([np.array(logs) - np.median(logs) for logs in groups.values()]), seed)
-    half_low, half_high = -low, high
-    if len(medians) > 1:
-        processes = len({a for a, _ in groups}), len({b for _, b in groups})
-        unseen = sum(1 / count for count in processes if count < len(medians))
-        variance = float(medians.var(ddof=1)) * (1 / len(medians) + unseen)
-        half = _STUDENT[min(len(medians) - 1, len(_STUDENT)) - 1] * math.sqrt(variance)
-        half_low, half_high = max(half, half_low), max(half, half_high)
     return Ratio(
         value=math.exp(middle),
-        low=math.exp(middle - max(half_low, 0.0)),
-        high=math.exp(middle + max(half_high, 0.0)),
+        low=math.exp(middle - half),
+        high=math.exp(middle + half),
         confidence=_CONFIDENCE,
     )
 
 
-def _bootstrap(logs: np.ndarray, seed: int) -> tuple[float, float]:
-    """Interval of the median."""
-    picks = np.random.default_rng(seed).integers(0, len(logs), size=(_RESAMPLES, len(logs)))
-    tail = (1 - _CONFIDENCE) / 2
-    low, high = np.quantile(np.median(logs[picks], axis=1), [tail, 1 - tail])
-    return float(low), float(high)
+def _noise(groups: Sequence[np.ndarray], seed: int) -> float:
+    """Variance of the mean of the groups' medians that comes from the scatter within groups."""
+    total = sum(map(len, groups))
+    if total == 1:
+        return _BLOCK**2
+    pooled = np.concatenate([logs - np.median(logs) for logs in groups])
+    picks = np.random.default_rng(seed).integers(0, total, size=(_RESAMPLES, total))
+    # Each group's median was taken from its own values, which makes what is left too small.
+    return float(np.median(pooled[picks], axis=1).var()) * total / (total - len(groups))
+
+
+def _between(medians: np.ndarray, noise: float) -> tuple[float, float]:
+    """(variance between processes alike, its degrees of freedom); not below what is assumed where there are few."""
+    found = max(0.0, float(medians.var(ddof=1)) - noise * len(medians)) if len(medians) > 1 else 0.0
+    if len(medians) < _FEW and found < _PLACEMENT**2:
+        return _PLACEMENT**2, math.inf
+    return found, len(medians) - 1.0
+
+
+def _student(freedom: float) -> float:
+    """The quantile for so many degrees of freedom, between whole ones by their reciprocals."""
+    if freedom >= len(_STUDENT):
+        return _STUDENT[-1] if freedom < 30 else 1.96 + 2.4 / freedom
+    lower = max(1, math.floor(freedom))
+    if freedom <= lower or lower == len(_STUDENT):
+        return _STUDENT[lower - 1]
+    share = (1 / lower - 1 / freedom) / (1 / lower - 1 / (lower + 1))
+    return _STUDENT[lower - 1] + share * (_STUDENT[lower] - _STUDENT[lower - 1])
 
 
 def measurement(reference: Sequence[Taken], kernel: Sequence[Taken], seed: int) -> Measurement:

@@ -31,6 +31,10 @@ def spread(reference: Sequence[Taken], kernel: Sequence[Taken]) -> tuple[float, 
     return middle, 1.96 * 1.2533 * 1.4826 * deviation / math.sqrt(len(logs))
 
 
+_RACED_ROUNDS = 4
+"""That a kernel must lose, each of them, to be dropped before there are `min_rounds`."""
+
+
 class TightEnough:
     """For a pair: until the interval of the ratio is tight, or the ratio is surely below `floor`, or time is up."""
 
@@ -45,13 +49,23 @@ class TightEnough:
         reference, kernel = times.values()
         settings = self._settings
         if len(kernel) < settings.min_rounds:
-            return seconds > 4 * settings.max_seconds
+            return seconds > 4 * settings.max_seconds or self._loses(reference, kernel)
         middle, half = spread(reference, kernel)
         return (
             (self._floor is not None and middle + half < math.log(self._floor))
             or half < settings.target_interval
             or seconds > settings.max_seconds
             or len(kernel) >= settings.max_rounds
+        )
+
+
+    def _loses(self, reference: Sequence[Taken], kernel: Sequence[Taken]) -> bool:
+        """Whether every round is below the floor."""
+        floor = self._floor
+        return (
+            floor is not None
+            and len(kernel) >= _RACED_ROUNDS
+            and all(a.seconds < floor * b.seconds for a, b in zip(reference, kernel, strict=True))
         )
 
 

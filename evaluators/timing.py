@@ -2,7 +2,8 @@
 
 A timed block is a number of calls, each on inputs of its own, which are written while the player stands still: nothing that it
 computed or stored before fits them. It returns all of their outputs, which lie in its memory when the clock, in another process,
-stops; one, chosen afterwards, is read from there and held against the reference's. While one runs the others are stopped.
+stops; one, chosen afterwards, is read from there and held against what the reference's block of the same round, on the same
+values, left in its own. While one runs the others are stopped.
 """
 
 from __future__ import annotations
@@ -49,21 +50,21 @@ class Contestant:
     seats: Sequence[Seat]
     checked: bool
     """Whether its outputs are held against the reference's."""
-    returned: Returned | None = field(default=None, init=False)
-    """What a call of it looks like."""
     failure: Failure | None = field(default=None, init=False)
+
+    def seat(self, number: int) -> Seat:
+        """That runs the block of the round of that number."""
+        return self.seats[number % len(self.seats)]
 
 
 @dataclass(frozen=True)
-class _Claim:
-    """A piece of an output that a candidate left behind, to be held against the reference's."""
+class _Piece:
+    """Of what a block left behind: elements [start, stop) of an output of a call."""
 
-    name: str
-    stage: str
-    values: Values
+    call: int
     output: int
     start: int
-    piece: torch.Tensor
+    stop: int
 
 
 def slots_for(case: Case, settings: TimingSettings) -> int:
@@ -86,20 +87,20 @@ class Stopwatch:
         reference: Sequence[Seat],
         others: Mapping[str, Contestant],
         case: Case,
+        values: FreshValues,
         bounds: Sequence[Bounds],
         settings: TimingSettings,
         seed: int,
     ) -> None:
-        """`bounds`: of the case's outputs. `seed`: of what nobody must foresee."""
+        """`values`, `bounds`: of the case's inputs and outputs. `seed`: of what nobody must foresee."""
         self._rng = random.Random(seed)
         self._settings = settings
         self._bounds = bounds
-        self._values = FreshValues(case, self._rng)
+        self._values = values
         self._slots = slots_for(case, settings)
         self._case = case
         self._outputs = len(case.answers.native)
         self._all: dict[str, Contestant] = {REFERENCE: Contestant(reference, checked=False), **others}
-        self._claims: list[_Claim] = []
         self._overhead = 0.0
         self._calls = 1
 
@@ -118,12 +119,12 @@ class Stopwatch:
         self._each(self._warm_up)
         number = 0
         while len(self._alive()) > 1:
-            values = [self._values.choose() for _ in range(self._calls)]
+            values = [self._values.choose(self._rng) for _ in range(self._calls)]
             order = list(self._alive())
             self._rng.shuffle(order)
             for name, taken in self._each(partial(self._block, number, values), order).items():
                 times[name].append(taken)
-            self._settle()
+            self._verify(number)
             number += 1
             if enough({name: times[name] for name in self._alive()}, time.monotonic() - begin):
                 break
@@ -145,12 +146,15 @@ class Stopwatch:
         return done
 
     def _lay_out(self, name: str) -> None:
-        contestant = self._all[name]
-        for seat in contestant.seats:
+        for seat in self._all[name].seats:
             seat.lay_out(self._case.inputs, self._slots)
-            self._values.write(self._values.choose(), seat.inputs(0))
-            for _ in range(self._settings.warmup_calls):
-                contestant.returned = self._as_expected(seat, seat.call([0])[0])
+            if seat.returned is None:
+                self._write(seat, 0)
+                for _ in range(self._settings.warmup_calls):
+                    seat.returned = self._as_expected(seat, seat.call([0])[0])
+
+    def _write(self, seat: Seat, slot: int) -> None:
+        self._values.write(self._values.choose(self._rng), seat.inputs(slot))
 
     def _as_expected(self, seat: Seat, returned: Returned) -> Returned:
         answers = self._case.answers
@@ -164,7 +168,7 @@ class Stopwatch:
         seat = self._all[REFERENCE].seats[0]
         found = []
         for _ in range(_OVERHEADS):
-            seat.prepare(0, self._outputs, [0])
+            seat.prepare(0, self._outputs, [])
             found.append(seat.block())
         return min(found)
 
@@ -172,17 +176,19 @@ class Stopwatch:
         """That make a block of this contestant long enough. All get as many as the fastest wants, since the first call of a block
         is slower than the others."""
         seat = self._all[name].seats[0]
-        once = math.inf
-        for _ in range(_ESTIMATES):
-            seat.prepare(1, self._outputs, [0])
-            once = min(once, seat.block() - self._overhead)
-        return max(1, min(self._slots, round(self._settings.block_seconds / max(once, 1e-7))))
+        if seat.call_seconds is None:
+            found = []
+            for _ in range(_ESTIMATES):
+                seat.prepare(1, self._outputs, [0])
+                found.append(seat.block() - self._overhead)
+            seat.call_seconds = max(min(found), 1e-7)
+        return max(1, min(self._slots, round(self._settings.block_seconds / seat.call_seconds)))
 
     def _warm_up(self, name: str) -> None:
         """Have memory that inputs and results lie in taken from the system here, not on the clock."""
         for seat in self._all[name].seats:
             for slot in range(seat.warm_slots, self._calls):
-                self._values.write(self._values.choose(), seat.inputs(slot))
+                self._write(seat, slot)
             for _ in range(_WARM_BLOCKS if seat.warm_slots < self._calls else 0):
                 seat.prepare(self._calls, self._outputs, [0], _PADDING_BYTES)
                 seat.block()
@@ -191,51 +197,42 @@ class Stopwatch:
     def _block(self, number: int, values: Sequence[Values], name: str) -> Taken:
         """One for the round of that number."""
         contestant = self._all[name]
-        process = number % len(contestant.seats)
-        seat = contestant.seats[process]
+        seat = contestant.seat(number)
         seat.prepare(self._calls, self._outputs, [0], 64 * self._rng.randrange(_PADDING_BYTES // 64))
         for slot, chosen in enumerate(values):
             self._values.write(chosen, seat.inputs(slot))
-        call = self._rng.randrange(len(values))
-        watch = Watch(seat.inputs(call), self._rng)
+        watch = Watch(seat.inputs(self._rng.randrange(len(values))), self._rng) if contestant.checked else None
         seconds = seat.block()
-        if contestant.checked:
-            self._claim(name, seat, values, call, watch)
-        return Taken(process, max(seconds - self._overhead, 1e-9) / self._calls)
-
-    def _claim(self, name: str, seat: Seat, values: Sequence[Values], call: int, watch: Watch) -> None:
-        """Take a piece of the output of one of the calls."""
-        returned = self._all[name].returned
-        if returned is None:
-            raise RuntimeError("a block before the first call")
-        output = self._rng.randrange(self._outputs)
-        described = returned.outputs[output]
-        pointers = seat.pointers(len(values) * self._outputs)
-        start = self._rng.randrange(max(1, described.numel - _CHECKED_ELEMENTS + 1))
-        stop = min(described.numel, start + _CHECKED_ELEMENTS)
-        piece = seat.read_run(described, pointers[call * self._outputs + output], start, stop)
-        changed = watch.changed()
+        changed = watch.changed() if watch is not None else None
         if changed is not None:
             raise failed(
                 Status.WRONG_RESULT, seat.stage, f"{self._case.label}: input {changed} was changed in a timed call"
             )
-        self._claims.append(_Claim(name, seat.stage, values[call], output, start, piece))
+        return Taken(number % len(contestant.seats), max(seconds - self._overhead, 1e-9) / self._calls)
 
-    def _settle(self) -> None:
-        """Have the reference compute what candidates claim."""
-        seat = self._all[REFERENCE].seats[0]
-        while self._claims:
-            batch, self._claims = self._claims[: self._slots], self._claims[self._slots :]
-            for slot, claim in enumerate(batch):
-                self._values.write(claim.values, seat.inputs(slot))
-            self._verify(seat, batch, seat.call(list(range(len(batch)))))
+    def _verify(self, number: int) -> None:
+        """Hold a piece of what every candidate has left behind in a round against the same piece of the reference's."""
+        pieces = {name: self._choose() for name, c in self._alive().items() if c.checked}
+        expected = {name: self._read(self._all[REFERENCE].seat(number), piece) for name, piece in pieces.items()}
 
-    def _verify(self, seat: Seat, claims: Sequence[_Claim], told: Sequence[Returned]) -> None:
-        for claim, returned in zip(claims, told, strict=True):
-            contestant = self._all[claim.name]
-            output = returned.outputs[claim.output]
-            expected = seat.read_run(output, output.pointer, claim.start, claim.start + claim.piece.numel())
-            bounds = self._bounds[claim.output].relaxed(_RELAXED)
-            wrong = compare(claim.piece, expected, expected, bounds, f"{self._case.label}, a timed call")
-            if wrong is not None and contestant.failure is None:
-                contestant.failure = Failure(wrong.status, claim.stage, wrong.summary, wrong.details)
+        def verify(name: str) -> None:
+            seat, piece = self._all[name].seat(number), pieces[name]
+            label, bounds = f"{self._case.label}, a timed call", self._bounds[piece.output].relaxed(_RELAXED)
+            wrong = compare(self._read(seat, piece), expected[name], expected[name], bounds, label)
+            if wrong is not None:
+                raise failed(wrong.status, seat.stage, wrong.summary, wrong.details)
+
+        self._each(verify, list(pieces))
+
+    def _choose(self) -> _Piece:
+        output = self._rng.randrange(self._outputs)
+        size = math.prod(self._case.answers.native[output]["shape"])
+        start = self._rng.randrange(max(1, size - _CHECKED_ELEMENTS + 1))
+        return _Piece(self._rng.randrange(self._calls), output, start, min(size, start + _CHECKED_ELEMENTS))
+
+    def _read(self, seat: Seat, piece: _Piece) -> torch.Tensor:
+        if seat.returned is None:
+            raise RuntimeError("a block before the first call")
+        pointers = seat.pointers(self._calls * self._outputs)
+        address = pointers[piece.call * self._outputs + piece.output]
+        return seat.read_run(seat.returned.outputs[piece.output], address, piece.start, piece.stop)

@@ -34,9 +34,10 @@ class BlockWriter(NestWriter):
             return f"({ctype})1"
         if kind in ("any", "all"):
             return "false" if kind == "any" else "true"
-        limit = f"std::numeric_limits<{ctype}>"
         if ctype in ("float", "double"):
-            return f"-{limit}::infinity()" if kind == "max" else f"{limit}::infinity()"
+            infinity = "__builtin_inff()" if ctype == "float" else "__builtin_inf()"
+            return f"-{infinity}" if kind == "max" else infinity
+        limit = f"std::numeric_limits<{ctype}>"
         return f"{limit}::lowest()" if kind == "max" else f"{limit}::max()"
 
     def combine(self, kind: str, ctype: str, a: str, b: str) -> str:

@@ -6,17 +6,17 @@ Eigen and XLA use in single precision; all are within a few units in the last pl
 
 from __future__ import annotations
 
+import re
+
 from kernelevolve.synthesis.builtin.cpp.tiles import TILES
 
-HEADER = """\
-#include <cmath>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <limits>
-#include <omp.h>
-#include <utility>
-"""
+_ALWAYS = ("cstdint", "cstdlib", "cstring", "omp.h")
+_ON_DEMAND = {
+    "cmath": re.compile(r"\bstd::(?!numeric_limits|mem|malloc|free|aligned_alloc|(make_)?integer_sequence)\w"),
+    "limits": re.compile(r"\bstd::numeric_limits\b"),
+    "utility": re.compile(r"\bstd::(make_)?integer_sequence\b"),
+}
+"""What makes a header needed: reading <cmath> takes a compiler longer than most kernels do."""
 
 FUNCTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     # Both operands' NaN count. Chains of the first form stay scalar with some compilers; single ones of the second are slower.
@@ -65,7 +65,7 @@ static inline float ke_exp(float x) {
   std::memcpy(&scale, &bits, 4);
   float r = p * scale;
   r = x < -87.33654f ? 0.0f : r;
-  return x > 88.72283f ? std::numeric_limits<float>::infinity() : r;
+  return x > 88.72283f ? __builtin_inff() : r;
 }
 """,
     ),
@@ -97,8 +97,8 @@ static inline float ke_log(float x) {
   r = r - 0.5f * z;
   r = f + r;
   r = r + e * 0.693359375f;
-  r = x == 0.0f ? -std::numeric_limits<float>::infinity() : r;
-  r = x < 0.0f ? std::numeric_limits<float>::quiet_NaN() : r;
+  r = x == 0.0f ? -__builtin_inff() : r;
+  r = x < 0.0f ? __builtin_nanf("") : r;
   r = x > 3.4028234e38f ? x : r;
   return x != x ? x : r;
 }
@@ -110,7 +110,7 @@ static inline float ke_log(float x) {
 static inline float ke_log1p(float x) {
   const float series = x * (1.0f + x * (-0.5f + x * (0.333333333f - 0.25f * x)));
   const float direct = ke_log(1.0f + x);
-  return std::fabs(x) < 0.01f ? series : direct;
+  return __builtin_fabsf(x) < 0.01f ? series : direct;
 }
 """,
     ),
@@ -169,8 +169,8 @@ static inline float ke_erf(float x) {
         """\
 template <class T> static inline T ke_floordiv(T a, T b) { const T q = a / b; return q - ((a % b != 0) && ((a < 0) != (b < 0))); }
 template <class T> static inline T ke_mod(T a, T b) { const T r = a % b; return r + ((r != 0 && ((r < 0) != (b < 0))) ? b : T(0)); }
-static inline float ke_mod(float a, float b) { const float r = std::fmod(a, b); return (r != 0 && ((r < 0) != (b < 0))) ? r + b : r; }
-static inline double ke_mod(double a, double b) { const double r = std::fmod(a, b); return (r != 0 && ((r < 0) != (b < 0))) ? r + b : r; }
+static inline float ke_mod(float a, float b) { const float r = __builtin_fmodf(a, b); return (r != 0 && ((r < 0) != (b < 0))) ? r + b : r; }
+static inline double ke_mod(double a, double b) { const double r = __builtin_fmod(a, b); return (r != 0 && ((r < 0) != (b < 0))) ? r + b : r; }
 """,
     ),
     "ke_sign": (
@@ -291,6 +291,12 @@ extern "C" void advise(const void* table, int64_t bytes) {
     ),
 }
 """Name -> (names it needs, text)."""
+
+
+def header(text: str) -> str:
+    """The lines that include what `text` needs."""
+    names = [*_ALWAYS, *(name for name, sign in _ON_DEMAND.items() if sign.search(text))]
+    return "".join(f"#include <{name}>\n" for name in sorted(names))
 
 
 def prelude(used: set[str]) -> str:

@@ -77,13 +77,10 @@ _LIBM = frozenset(
         "erfc",
         "pow",
         "atan2",
-        "fmod",
-        "sqrt",
-        "floor",
-        "ceil",
-        "trunc",
     ]
 )
+_INSTRUCTIONS = frozenset(["sqrt", "floor", "ceil", "trunc", "round", "fmod", "abs"])
+"""What processors, or compilers, do by themselves: without the headers that libm's vector functions need."""
 
 
 def index_text(expr: sympy.Expr) -> str:
@@ -243,11 +240,10 @@ class Scalars:
             "not": f"(!{a[0]})",
             "bitnot": f"({ctype})(~{a[0]})",
             "reciprocal": f"(({ctype})1 / {a[0]})",
-            "rsqrt": f"(({ctype})1 / std::sqrt({a[0]}))",
-            "abs": f"std::fabs({a[0]})" if source in FLOATS else f"({a[0]} < 0 ? -{a[0]} : {a[0]})",
+            "rsqrt": f"(({ctype})1 / {_builtin('sqrt', source)}({a[0]}))",
+            "abs": f"{_builtin('abs', source)}({a[0]})" if source in FLOATS else f"({a[0]} < 0 ? -{a[0]} : {a[0]})",
             "isnan": f"({a[0]} != {a[0]})",
-            "isinf": f"(std::fabs({a[0]}) == std::numeric_limits<{CTYPE[source]}>::infinity())",
-            "round": f"__builtin_rint{'f' if source == 'float32' else ''}({a[0]})",
+            "isinf": f"({_builtin('abs', source)}({a[0]}) == {literal(math.inf, source)})" if source in FLOATS else "false",
         }
         if name in simple:
             return simple[name]
@@ -267,6 +263,8 @@ class Scalars:
         if source == "float32" and name in ("exp", "log", "log1p", "tanh", "erf") and self._fast(name):
             self.used.add(f"ke_{name}")
             return f"ke_{name}({a[0]})"
+        if name in _INSTRUCTIONS:
+            return f"{_builtin(name, source)}({', '.join(a)})"
         if name in _LIBM:
             return f"std::{name}({', '.join(a)})"
         raise ValueError(f"no C++ for the operation {name}")
@@ -307,6 +305,12 @@ def _symbols(node: Expr) -> set[sympy.Symbol]:
             return set()
 
 
+def _builtin(name: str, dtype: str) -> str:
+    """The compiler's own function for values that are held in dtype."""
+    name = {"abs": "fabs", "round": "rint"}.get(name, name)
+    return f"__builtin_{name}{'f' if dtype == 'float32' else ''}"
+
+
 def literal(value: float | int | bool, dtype: str) -> str:
     if dtype == "bool":
         return "true" if value else "false"
@@ -314,9 +318,9 @@ def literal(value: float | int | bool, dtype: str) -> str:
         return f"(({CTYPE[dtype]}){int(value)}LL)" if dtype == "int64" else f"(({CTYPE[dtype]}){int(value)})"
     ctype = "double" if dtype == "float64" else "float"
     if math.isinf(value):
-        return f"({'-' if value < 0 else ''}std::numeric_limits<{ctype}>::infinity())"
+        return f"({'-' if value < 0 else ''}__builtin_inf{'f' if ctype == 'float' else ''}())"
     if math.isnan(value):
-        return f"std::numeric_limits<{ctype}>::quiet_NaN()"
+        return f"__builtin_nan{'f' if ctype == 'float' else ''}(\"\")"
     text = repr(float(value))
     return text if ctype == "double" else f"{text}f"
 

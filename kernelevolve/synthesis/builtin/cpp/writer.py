@@ -10,7 +10,7 @@ import sympy
 from kernelevolve.synthesis.builtin.arrange import all_axes, arranged
 from kernelevolve.synthesis.builtin.cpp.fixed import Fixed, inner_sizes
 from kernelevolve.synthesis.builtin.cpp.layout import Addresses, Layout, read_elsewhere, scratch_layouts
-from kernelevolve.synthesis.builtin.cpp.prelude import HEADER, prelude
+from kernelevolve.synthesis.builtin.cpp.prelude import header, prelude
 from kernelevolve.synthesis.builtin.cpp.product import product_roles
 from kernelevolve.synthesis.builtin.cpp.scalar import ITEM_BYTES, STORED, index_text, literal
 from kernelevolve.synthesis.builtin.cpp.statement import StatementWriter
@@ -98,9 +98,8 @@ def write(program: Program, choices: Choices, target: Target) -> Source:
         [*(f"{_pointer(b, program, external)}{b}" for b in arguments), *(f"int64_t {s}" for s in sizes)]
     )
     values = ", ".join([*arguments, *sizes])
-    text = (
-        HEADER
-        + f"#define VECTOR_BYTES {vector}\n"
+    body = (
+        f"#define VECTOR_BYTES {vector}\n"
         + prelude(used)
         + f"\nstruct Arguments {{\n{fields}}};\n\n"
         + constants
@@ -117,7 +116,7 @@ def write(program: Program, choices: Choices, target: Target) -> Source:
     )
     workspace = tuple(b for b in arguments if program.buffers[b].role is Role.INTERMEDIATE and b not in ready)
     kept = tuple(b for b in arguments if b in ready)
-    return Source(text, _flags(choices, vector), arguments, sizes, workspace, kept, prepare_arguments, program, advised)
+    return Source(header(body) + body, _flags(choices, vector), arguments, sizes, workspace, kept, prepare_arguments, program, advised)
 
 
 _LARGE = 4 << 20
