@@ -14,6 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 _SCHEDULER_CLOCK = 2
+_USUAL_SECONDS = 1.5e-4
+"""That threads wait for a core in a block when nothing else runs, at most,"""
+_SHARE = 0.05
+"""and the share of a block that others may have beyond that."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,8 @@ def lost(before: Moment, after: Moment, cores: int) -> int:
     longest = max((total - before.waited.get(thread, total) for thread, total in after.waited.items()), default=0)
     unused = cores * (after.clock - before.clock) - (after.ran - before.ran)
     return max(0, min(longest, unused))
+
+
+def disturbed(seconds: float, lost_seconds: float) -> bool:
+    """Whether others had too much of a block for its time to say anything."""
+    return lost_seconds > _USUAL_SECONDS + _SHARE * seconds

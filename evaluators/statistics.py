@@ -88,9 +88,18 @@ def _student(freedom: float) -> float:
 
 
 def measurement(reference: Sequence[Taken], kernel: Sequence[Taken], seed: int) -> Measurement:
+    """Of the rounds that there are. Where others disturbed some of them, it claims no more than is sure."""
+    disturbed = sum(a.disturbed or b.disturbed for a, b in zip(reference, kernel, strict=True))
+    ratio = ratio_of(reference, kernel, seed)
     return Measurement(
-        speedup=ratio_of(reference, kernel, seed),
+        speedup=_cautious(ratio) if disturbed else ratio,
         reference_seconds=float(np.median([t.seconds for t in reference])),
         kernel_seconds=float(np.median([t.seconds for t in kernel])),
         rounds=len(kernel),
+        disturbed_rounds=disturbed,
     )
+
+
+def _cautious(ratio: Ratio) -> Ratio:
+    """With the value of its interval that is nearest to 1."""
+    return ratio.model_copy(update={"value": min(max(1.0, ratio.low), ratio.high)})

@@ -17,6 +17,8 @@ class Taken:
     """Which of the processes that hold this implementation ran it."""
     seconds: float
     """Per call."""
+    disturbed: bool = False
+    """Whether other processes had a part of it."""
 
 
 Times = Mapping[str, Sequence[Taken]]
@@ -57,7 +59,6 @@ class TightEnough:
             or seconds > settings.max_seconds
             or len(kernel) >= settings.max_rounds
         )
-
 
     def _loses(self, reference: Sequence[Taken], kernel: Sequence[Taken]) -> bool:
         """Whether every round is below the floor."""

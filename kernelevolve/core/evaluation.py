@@ -62,6 +62,9 @@ class Measurement(Record):
     """Medians per call. Comparable within this measurement only."""
     rounds: int = Field(gt=0)
     """Interleaved pairs that the interval rests on."""
+    disturbed_rounds: int = Field(default=0, ge=0)
+    """Of these, those in which other processes took the cores, since the machine gave too few others. Then `speedup.value` is no best
+    estimate but the value of the interval that is nearest to 1."""
 
 
 class AtenShare(Record):

@@ -1,0 +1,77 @@
+"""Blocks that other processes had a part of are told from others, and say nothing of a kernel."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from evaluators.disturbance import Moment, disturbed, lost, moment
+from evaluators.statistics import measurement
+from evaluators.stopping import Taken
+
+SPIN = "import time\nend = time.monotonic() + 20\nwhile time.monotonic() < end: pass"
+
+
+def burn(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def taken_from_me(work: float) -> float:
+    """Seconds that this thread lost to others on its core, while it computed for so long."""
+    me, thread = os.getpid(), threading.get_native_id()
+    before = moment(me, [thread])
+    burn(work)
+    return lost(before, moment(me, [thread]), 1) / 1e9
+
+
+def test_a_core_that_is_shared_shows_in_the_time_that_was_lost() -> None:
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(threading.get_native_id(), {min(cores)})
+    other = subprocess.Popen([sys.executable, "-c", SPIN])  # Inherits the core.
+    try:
+        time.sleep(0.3)
+        shared = taken_from_me(0.4)
+    finally:
+        other.kill()
+        other.wait()
+        os.sched_setaffinity(threading.get_native_id(), cores)
+    assert shared > 0.1
+    assert disturbed(0.4, shared)
+
+
+def test_threads_of_its_own_take_nothing_from_a_process() -> None:
+    before = Moment(clock=0, ran=0, waited={1: 0})
+    crowded = Moment(clock=1000, ran=1990, waited={1: 500})
+    assert lost(before, crowded, 2) == 10
+    shared = Moment(clock=1000, ran=1200, waited={1: 500, 2: 10_000})
+    assert lost(before, shared, 2) == 500, "a thread that began in between has waited since nobody knows when"
+
+
+def test_a_process_that_is_gone_lost_nothing() -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    gone = moment(process.pid, [process.pid])
+    assert lost(gone, gone, 2) == 0
+
+
+@pytest.mark.parametrize(("factor", "claimed"), [(1.0, 1.0), (3.0, 2.0), (1 / 3, 1 / 2)])
+def test_a_disturbed_measurement_claims_what_is_sure(factor: float, claimed: float) -> None:
+    rng = random.Random(0)
+    reference = [Taken(i % 2, factor * rng.lognormvariate(0, 0.05), disturbed=i == 3) for i in range(40)]
+    kernel = [Taken(i % 2, rng.lognormvariate(0, 0.05)) for i in range(40)]
+    found = measurement(reference, kernel, 0)
+    assert found.disturbed_rounds == 1
+    value = found.speedup.value
+    assert value in {found.speedup.low, found.speedup.high, 1.0}
+    assert abs(value - 1) <= abs(claimed - 1) * 2
+    quiet = measurement([Taken(t.process, t.seconds) for t in reference], kernel, 0)
+    assert quiet.disturbed_rounds == 0
+    assert abs(quiet.speedup.value - 1) >= abs(value - 1)
