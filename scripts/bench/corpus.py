@@ -1,6 +1,6 @@
 """How many cheats of the corpus are caught and how many honest kernels pass, several times in a row.
 
-    python scripts/bench/corpus.py [--times 10] [--only TEXT]
+    python -m scripts.bench.corpus [--times 10] [--only TEXT]
 
 Ends with 1 where any verdict is not as expected. `--only` takes the entries whose id holds the text.
 """
@@ -8,14 +8,10 @@ Ends with 1 where any verdict is not as expected. `--only` takes the entries who
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.evaluators.corpus.judging import open_judge
 from tests.evaluators.corpus.reading import Entry, read_corpus
