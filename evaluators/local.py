@@ -25,7 +25,7 @@ class LocalEvaluator:
 
     async def evaluate(self, kernel: Kernel) -> Evaluation:
         async with self._turn:
-            self._pipeline.server.interrupted = False
+            self._pipeline.server.resume()
             work = asyncio.create_task(
                 asyncio.to_thread(self._pipeline.evaluate, kernel, timing=self._timing, variants=self._variants)
             )

@@ -18,6 +18,7 @@ from devices.cpu import usable_cores
 from evaluators.checking import Checker, arena_bytes
 from evaluators.client import ForkServer, ServerDiedError
 from evaluators.gate import Gate
+from evaluators.interruption import InterruptedJobError
 from evaluators.isolation import isolation_of
 from evaluators.reference import Case, Reference, free_gb, reference_of
 from evaluators.scratch import disk_errors
@@ -66,7 +67,7 @@ class Pipeline:
         # The judge's own threads would spin on the cores that it measures on.
         torch.set_num_threads(1)
         self.server = ForkServer(threads=self.threads, confined=settings.sandbox, readable=settings.readable)
-        self.gate = Gate()
+        self.gate = Gate(interruption=self.server.interruption)
         with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
             self._own_builds = None if build_dir else tempfile.TemporaryDirectory(prefix="kernelevolve-build-")
         self.build_dir = build_dir or Path(self._own_builds.name if self._own_builds else "")
@@ -122,7 +123,8 @@ class Pipeline:
         """The verdict. `floor`: a speedup below which nobody cares how slow the kernel is exactly. `timing`: other than that of a
         search. `variants`: time them too.
 
-        Raises UserError where the task is at fault, ServerDiedError or OSError where this machine is.
+        Raises UserError where the task is at fault, ServerDiedError or OSError where this machine is, and InterruptedJobError where
+        `server.interrupt` was called.
         """
         clock = _Clock()
         timed: dict[str | None, Measurement] = {}
@@ -136,6 +138,9 @@ class Pipeline:
             failure = error.failure
         except ServerDiedError:
             failure = Failure(Status.CRASHED, "integrity", "ended the process that judges it, twice")
+        except InterruptedJobError:
+            self._end_eager()  # They may stand in the middle of an order.
+            raise
         return Evaluation(
             kernel_id=kernel.id,
             task_id=self.task.id,
