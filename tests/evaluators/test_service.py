@@ -56,12 +56,14 @@ def test_kernels_are_judged_side_by_side_and_none_twice_at_a_time(settings: Eval
 
 @pytest.fixture(scope="module")
 def tight(
-    ray_cluster: None, settings: EvaluationSettings, tmp_path_factory: pytest.TempPathFactory
+    ray_cluster: None,  # noqa: ARG001 - which pytest brings up first
+    settings: EvaluationSettings,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[EvaluationService]:
     """One judge, one compile worker, little room, and verdicts kept in a folder of this test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        few = {"workers": 1, "compile_workers": 1, "batch": 2, "queue": 4, "cache": True, "run_timeout": LIMIT}
+        few = {"workers": 1, "compile_workers": 1, "batch": 2, "queue": ROOM, "cache": True, "run_timeout": LIMIT}
         service = EvaluationService.start(TASK, "cpu", settings.model_copy(update=few))
     ray.get(service.warm())
     yield service
@@ -69,6 +71,7 @@ def tight(
 
 
 LIMIT = 8.0
+ROOM = 4
 ENDLESS = "while True: pass"
 
 
@@ -105,27 +108,52 @@ def test_a_cancelled_evaluation_frees_its_judge_at_once(tight: EvaluationService
     assert seconds < LIMIT - 2.0
 
 
-def test_what_does_not_compile_waits_for_no_judge_and_comes_in_turn(tight: EvaluationService) -> None:
-    done: list[int] = []
+def broken(number: int) -> Kernel:
+    """A kernel that no toolchain takes."""
+    source = f"import torch\nclass ModelNew:\n    number = {number}\n    def forward(self, x, y: return x"
+    return Kernel(source=source, language="python")
 
-    async def judged(number: int) -> Status:
-        source = f"import torch\nclass ModelNew:\n    number = {number}\n    def forward(self, x, y: return x"
-        verdict = await tight.evaluate(Kernel(source=source, language="python"))
-        done.append(number)
-        return verdict.status
 
-    async def beside_one_that_hangs() -> tuple[list[Status], bool]:
+def test_what_does_not_compile_waits_for_no_judge(tight: EvaluationService) -> None:
+    async def beside_one_that_hangs() -> tuple[list[Evaluation], bool]:
         hanging = asyncio.create_task(tight.evaluate(python_kernel(ENDLESS)))
-        await asyncio.sleep(0.2)
-        statuses = await asyncio.gather(*map(judged, range(8)))
+        await asyncio.sleep(0.5)
+        verdicts = await asyncio.gather(*(tight.evaluate(broken(number)) for number in range(8)))
         still = not hanging.done()
         hanging.cancel()
-        return statuses, still
+        return verdicts, still
 
-    statuses, still = asyncio.run(beside_one_that_hangs())
-    assert set(statuses) == {Status.INVALID_SOURCE}
-    assert done == sorted(done)
+    verdicts, still = asyncio.run(beside_one_that_hangs())
+    assert {verdict.status for verdict in verdicts} == {Status.INVALID_SOURCE}
+    assert verdicts[0].environment["torch"]
     assert still
+
+
+def test_where_there_is_no_room_kernels_wait_and_come_in_turn(tight: EvaluationService) -> None:
+    done: list[int] = []
+
+    async def judged(number: int) -> None:
+        await tight.evaluate(broken(number))
+        done.append(number)
+
+    async def behind_a_full_house() -> list[int]:
+        hanging = [
+            asyncio.create_task(tight.evaluate(python_kernel(f"n = {n}\n        {ENDLESS}"))) for n in range(ROOM)
+        ]
+        await asyncio.sleep(0.5)
+        waiting = []
+        for number in range(20, 32):
+            waiting.append(asyncio.create_task(judged(number)))
+            await asyncio.sleep(0.05)
+        before = list(done)
+        for one in hanging:
+            one.cancel()
+        await asyncio.gather(*waiting)
+        return before
+
+    assert asyncio.run(behind_a_full_house()) == []
+    # As many as there is room for are under way side by side.
+    assert all(abs(place + 20 - number) < ROOM for place, number in enumerate(done))
 
 
 def test_a_verdict_that_is_known_costs_nothing(tight: EvaluationService) -> None:
