@@ -25,6 +25,8 @@ class Compiled:
     """An artifact that travels."""
 
     artifact: Artifact
+    target: str
+    """The fingerprint of its toolchain."""
     folder: str
     """Where it was built."""
     contents: Mapping[str, bytes]
@@ -91,7 +93,8 @@ def compile_apart(
     seconds = {"source": time.monotonic() - begin}
     if failure is not None:
         return Rejected(failure, seconds)
-    if fingerprint(device, kernel.language) != wanted.get(kernel.language, ""):
+    target = fingerprint(device, kernel.language)
+    if target != wanted.get(kernel.language, ""):
         return OtherTarget()
     with contextlib.ExitStack() as stack:
         base_dir = base if Path(base).is_dir() else None
@@ -104,4 +107,4 @@ def compile_apart(
         except FailedError as error:
             return Rejected(error.failure, {**seconds, "compile": time.monotonic() - begin})
         contents = {name: (build_dir / name).read_bytes() for name in artifact.files}
-        return Compiled(artifact, str(build_dir), contents, {**seconds, "compile": time.monotonic() - begin})
+        return Compiled(artifact, target, str(build_dir), contents, {**seconds, "compile": time.monotonic() - begin})

@@ -21,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from evaluators.cache import VerdictCache
 from evaluators.compiling import Compiled, OtherTarget, Rejected, compile_apart
 from evaluators.judge import THREADS, Answer, Facts, Judge, Order
+from evaluators.scratch import disk_errors
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.kernel import Kernel
@@ -52,7 +53,7 @@ class Hub:
         self._cache_base = cache_base
         self._cache: VerdictCache | None = None
         self._disk = ThreadPoolExecutor(1)
-        self._builds = tempfile.mkdtemp(prefix="kernelevolve-build-")
+        self._builds = ""
         self._servers: list[asyncio.Task[None]] = []
         self._facts: Facts | None = None
         self._under_way: dict[str, asyncio.Task[str]] = {}
@@ -61,7 +62,8 @@ class Hub:
         self._compilers = asyncio.Semaphore(settings.compile_workers)
         self._ready: asyncio.PriorityQueue[_Job] = asyncio.PriorityQueue()
         self._numbers = itertools.count()
-        self._compile = ray.remote(compile_apart).options(num_cpus=1, max_retries=settings.retries)
+        self._anywhere = ray.remote(compile_apart).options(num_cpus=1, max_retries=settings.retries)
+        self._compile = self._anywhere
         self._best = 0.0
         self._judges: list[Any] = [self._hire() for _ in range(settings.workers)]
 
@@ -70,11 +72,15 @@ class Hub:
         return judge.remote(*self._arguments)
 
     def _replace(self, place: int, dead: Any) -> None:
+        """It may have gone with its machine."""
         if self._judges[place] is dead:
             self._judges[place] = self._hire()
+            self._facts, self._compile = None, self._anywhere
 
     async def warm(self) -> None:
+        """Have everything ready. Raises UserError where the task is at fault, or there is no place for builds or verdicts."""
         self._start()
+        await self._opened_cache()
         await asyncio.gather(
             self._warm_judges(), *(self._warm_compiler() for _ in range(self._settings.compile_workers))
         )
@@ -91,6 +97,8 @@ class Hub:
 
     def _start(self) -> None:
         if not self._servers:
+            with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
+                self._builds = tempfile.mkdtemp(prefix="kernelevolve-build-")
             self._servers = [asyncio.create_task(self._serve(place)) for place in range(len(self._judges))]
 
     async def evaluate(self, kernel_id: str, held: Sequence[Any]) -> str:
@@ -247,7 +255,8 @@ class Hub:
         await asyncio.gather(*map(_closed, self._judges))
         if self._cache is not None:
             await self._on_disk(self._cache.close)
-        shutil.rmtree(self._builds, ignore_errors=True)
+        if self._builds:
+            shutil.rmtree(self._builds, ignore_errors=True)
 
 
 async def _cancelling(reference: Any) -> Any:

@@ -110,6 +110,10 @@ class Judge:
             self._running = order.number
         try:
             kernel = Kernel.model_validate_json(order.kernel)
+            if order.compiled.target != fingerprint(pipeline.device, kernel.language):
+                raise RuntimeError(
+                    "judges are on machines that need different artifacts: give Ray machines of one kind"
+                )
             verdict = pipeline.evaluate(kernel, floor, compiled=order.compiled)
             return Answer(verdict.model_dump_json(), self._identity)
         except InterruptedJobError:

@@ -195,6 +195,20 @@ def test_a_compile_worker_that_dies_is_replaced(tight: EvaluationService) -> Non
     assert verdict.seconds["compile"] > 0
 
 
+def test_a_cancelled_evaluation_ends_its_compiler(tight: EvaluationService) -> None:
+    async def cancelled() -> None:
+        source = SLOW_TO_COMPILE.replace("a+b*", "a+c*")
+        asked = asyncio.create_task(tight.evaluate(Kernel(source=source, language="cpp")))
+        while not (found := [c for p in processes("ray::compile_apart") for c in p.children(recursive=True)]):
+            await asyncio.sleep(0.02)
+        asked.cancel()
+        gone, left = await asyncio.to_thread(psutil.wait_procs, found, 5.0)
+        assert gone
+        assert not left
+
+    asyncio.run(cancelled())
+
+
 def test_a_judge_that_dies_is_replaced(tight: EvaluationService) -> None:
     async def killed() -> tuple[Evaluation, Evaluation]:
         hanging = asyncio.create_task(tight.evaluate(python_kernel(ENDLESS)))
