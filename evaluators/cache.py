@@ -32,13 +32,12 @@ _FORGET_SHARE = 8
 
 def cache_base() -> Path:
     """The user's folder for what can be computed again. Raises UserError where it cannot be made."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     try:
+        base = base.expanduser()
         base.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{base} cannot be made ({error.strerror}): set XDG_CACHE_HOME, or evaluation.cache=off"
-        ) from error
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{base} cannot be made ({error}): set XDG_CACHE_HOME, or evaluation.cache=off") from error
     return base
 
 
