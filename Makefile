@@ -8,7 +8,7 @@ DEMO_SECONDS ?= 115
 .PHONY: demo test lint format clean
 
 demo: $(STAMP)
-	@$(BIN)/kernelevolve run task=$(DEMO_TASK) budget.seconds=$(DEMO_SECONDS)
+	@$(BIN)/kernelevolve run task=$(DEMO_TASK) budget.seconds=$(DEMO_SECONDS) evaluation.cache=off
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not alone" --cov --cov-report=

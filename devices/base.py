@@ -27,12 +27,19 @@ class Artifact(Record):
     environment: Mapping[str, str] = {}
     """Set these in the process that loads the kernel."""
 
+    def moved(self, old: Path, new: Path) -> Artifact:
+        """The same with its files in another folder, where they must have been copied."""
+        told = {name: str(new) if value == str(old) else value for name, value in self.environment.items()}
+        return self.model_copy(update={"environment": told})
+
 
 class CompileFailure(Record):
     """The compiler's verdict: a line for a person, and its messages cut to the point."""
 
     summary: str
     details: str
+    timeout: bool = False
+    """It was ended before it could tell."""
 
 
 class Toolchain(ABC):

@@ -8,12 +8,11 @@ from functools import partial
 import torch
 
 from evaluators.arena import TABLE_BYTES, layout_of
-from evaluators.correctness import Bounds, bounds_of, compare
-from evaluators.fresh import same_bits
+from evaluators.correctness import Bounds, bounds_of, compare, same_elements
 from evaluators.reference import Answers, Case, Reference
 from evaluators.seat import Returned, Seat
 from evaluators.settings import EvaluationSettings
-from evaluators.tensors import Described
+from evaluators.tensors import Described, same_bits
 from evaluators.timing import slots_for
 from evaluators.verdict import failed
 from kernelevolve.core.evaluation import Status
@@ -126,7 +125,7 @@ class Checker:
 
 
 def _same(seat: Seat, a: Described, b: Described) -> bool:
-    return (a.shape, a.dtype) == (b.shape, b.dtype) and same_bits(seat.read(a), seat.read(b))
+    return same_elements(seat.read(a), seat.read(b))
 
 
 def _check_unchanged(seat: Seat, slot: int, case: Case) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any, NoReturn, Self
 
 from evaluators.arena import Arena
 from evaluators.forkserver import KEPT_VARIABLES
+from evaluators.interruption import InterruptedJobError, Interruption
 from evaluators.limits import Limits
 from evaluators.scratch import disk_errors, remove_tree, scratch_base
 from evaluators.usage import Allowance
@@ -49,10 +51,6 @@ _THREADS, _THREADS_PER_CORE = 512, 8
 
 class ServerDiedError(RuntimeError):
     """The fork server is gone: our failure, or that of the machine."""
-
-
-class InterruptedJobError(RuntimeError):
-    """Nobody waits for the job any more."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +135,8 @@ class Player:
         answer = self._server.order({**order, "player": self.pid})
         if "ended" in answer:
             self.ending = Ending(limit=limit, **answer["ended"])
+            if order["op"] != "end":
+                self._server.interruption.check()
             raise PlayerEndedError(self.ending)
         return answer
 
@@ -176,8 +176,8 @@ class ForkServer:
         self._lines: Any = None
         self.generation = 0
         """Counts the servers that were started."""
-        self.interrupted = False
-        """Until this is set back, orders raise InterruptedJobError."""
+        self.interruption = Interruption()
+        """While it is set, the order under way ends its player and others raise InterruptedJobError, but for those that end a player."""
         with disk_errors(scratch_base(), "a folder"):
             self._base = Path(tempfile.mkdtemp(prefix="kernelevolve-", dir=scratch_base()))
 
@@ -188,8 +188,8 @@ class ForkServer:
         self.stop()
         ours, theirs = socket.socketpair()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "evaluators.forkserver", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
+            [sys.executable, "-m", "evaluators.forkserver", str(theirs.fileno()), str(self.interruption.fd)],
+            pass_fds=[theirs.fileno(), self.interruption.fd],
             stdin=subprocess.DEVNULL,
             cwd=_ROOT,
             env=self._environment(),
@@ -254,15 +254,13 @@ class ForkServer:
 
     def order(self, order: Mapping[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
         """Raises ServerDiedError, and InterruptedJobError where `interrupt` was called."""
-        if self.interrupted:
-            raise InterruptedJobError
+        if order["op"] != "end":
+            self.interruption.check()
         if self._channel is None:
             raise ServerDiedError("no channel to the fork server")
         try:
             if self._lines is None:
-                self._lines = self._channel.makefile("r")
-                if not self._lines.readline():
-                    raise ServerDiedError("the fork server did not start")
+                self._await_start(self._channel)
             text = json.dumps(order).encode() + b"\n"
             sent = socket.send_fds(self._channel, [text], list(fds)) if fds else 0
             self._channel.sendall(text[sent:])
@@ -274,9 +272,20 @@ class ForkServer:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def _await_start(self, channel: socket.socket) -> None:
+        poll = select.poll()
+        poll.register(channel, select.POLLIN)
+        poll.register(self.interruption.fd, select.POLLIN)
+        poll.poll()
+        self.interruption.check()
+        self._lines = channel.makefile("r")
+        if not self._lines.readline():
+            raise ServerDiedError("the fork server did not start")
+
     def _fail(self, why: str) -> NoReturn:
         self.stop()
-        raise InterruptedJobError if self.interrupted else ServerDiedError(why)
+        self.interruption.check()
+        raise ServerDiedError(why)
 
     def rest(self) -> None:
         """Return once players that were ended are gone, with their folders. Raises as `order` does."""
@@ -284,12 +293,12 @@ class ForkServer:
             self.order({"op": "rest"})
 
     def interrupt(self) -> None:
-        """From another thread: end whatever runs, with all players."""
-        self.interrupted = True
-        channel = self._channel
-        if channel is not None:
-            with suppress(OSError):
-                channel.shutdown(socket.SHUT_RDWR)
+        """From another thread: end the player that is busy, and have orders raise InterruptedJobError until `resume`."""
+        self.interruption.set()
+
+    def resume(self) -> None:
+        """Take orders again, once the job that was interrupted has ended."""
+        self.interruption.clear()
 
     def stop(self) -> None:
         """End the server, with all players."""
@@ -310,6 +319,7 @@ class ForkServer:
     def close(self) -> None:
         """Stop it for good and remove its folder."""
         self.stop()
+        self.interruption.close()
         remove_tree(self._base)
 
 

@@ -158,8 +158,10 @@ class _Player:
 
 
 class _Server:
-    def __init__(self, worker: socket.socket, home: dict[str, str]) -> None:
+    def __init__(self, worker: socket.socket, interruption: int, home: dict[str, str]) -> None:
+        """`interruption`: a descriptor that is readable while nobody wants what players are at."""
         self._worker = worker
+        self._interruption = interruption
         self._home = home
         self._players: dict[int, _Player] = {}
         self._unburied: list[_Player] = []
@@ -257,6 +259,7 @@ class _Server:
         player.poll.register(ours, select.POLLIN)
         player.poll.register(reading, select.POLLIN)
         player.poll.register(self._worker, select.POLLHUP | select.POLLRDHUP)
+        player.poll.register(self._interruption, select.POLLIN)
         self._players[pid] = player
         return {"player": pid}
 
@@ -329,6 +332,8 @@ class _Server:
                 elif fd == player.output:
                     if not player.drain():
                         player.poll.unregister(player.output)
+                elif fd == self._interruption:
+                    return self._end(player, timeout=False)
                 else:
                     raise _WorkerGoneError
 
@@ -399,7 +404,7 @@ def _children() -> list[int]:
 
 
 def main() -> None:
-    worker = socket.socket(fileno=int(sys.argv[1]))
+    worker, interruption = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     become_subreaper()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -416,7 +421,7 @@ def main() -> None:
     gc.freeze()
     hugepages.collapse()
     worker.sendall(b"{}\n")
-    _Server(worker, home).serve()
+    _Server(worker, interruption, home).serve()
 
 
 if __name__ == "__main__":

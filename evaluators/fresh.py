@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from evaluators.reference import Case
-from evaluators.tensors import span_of
+from evaluators.tensors import same_bits, span_of
 
 _LEAST_SCALE = 0.8
 _LOOKED_AT = 1 << 16
@@ -75,14 +75,6 @@ class Watch:
     def changed(self) -> int | None:
         """The position of an input that is not as it was."""
         return next((i for i, now, before in self._pieces if not same_bits(now, before)), None)
-
-
-def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Equal, NaN included."""
-    if a.is_floating_point():
-        integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]
-        return bool(torch.equal(a.view(integer), b.view(integer)))
-    return bool(torch.equal(a, b))
 
 
 def _mixes(value: object) -> bool:

@@ -10,13 +10,17 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from evaluators.folders import private_folder
+from evaluators.interruption import Interruption
 
 _EVERYONES = Path("/tmp")
+_GLANCE_SECONDS = 0.02
+"""Between two looks at whether anybody still wants to wait."""
 
 
 def gate_folder() -> Path:
@@ -27,8 +31,10 @@ def gate_folder() -> Path:
 class Gate:
     """`shared()` for compiling and checking, `exclusive()` for measuring on the CPU."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, interruption: Interruption | None = None) -> None:
+        """`interruption`: while it is set, waiting raises InterruptedJobError. Signals are handled while it waits."""
         self._folder = folder or gate_folder()
+        self._interruption = interruption
 
     def _open(self, name: str) -> int:
         flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -42,10 +48,36 @@ class Gate:
     def _lock(self, name: str, kind: int) -> Iterator[int]:
         handle = self._open(name)
         try:
-            fcntl.flock(handle, kind)
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._wait(handle, kind)
+        try:
             yield handle
         finally:
             os.close(handle)
+
+    def _wait(self, handle: int, kind: int) -> None:
+        """In the kernel's queue, by a thread: flock(2) itself cannot be called off. Closes the handle where it raises."""
+        ours, taken, given_up = threading.Lock(), threading.Event(), False
+
+        def take() -> None:
+            fcntl.flock(handle, kind)
+            with ours:
+                taken.set()
+                if given_up:
+                    os.close(handle)
+
+        threading.Thread(target=take, daemon=True).start()
+        try:
+            while not taken.wait(_GLANCE_SECONDS):
+                if self._interruption is not None:
+                    self._interruption.check()
+        except BaseException:
+            with ours:
+                given_up = True
+                if taken.is_set():
+                    os.close(handle)
+            raise
 
     @contextmanager
     def shared(self) -> Iterator[None]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from devices.base import Device
+from evaluators.cache import VerdictCache, cache_base
+from evaluators.identity import identity_of
 from evaluators.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.evaluation import Evaluation
@@ -25,7 +27,7 @@ class LocalEvaluator:
 
     async def evaluate(self, kernel: Kernel) -> Evaluation:
         async with self._turn:
-            self._pipeline.server.interrupted = False
+            self._pipeline.server.resume()
             work = asyncio.create_task(
                 asyncio.to_thread(self._pipeline.evaluate, kernel, timing=self._timing, variants=self._variants)
             )
@@ -43,9 +45,21 @@ class LocalEvaluator:
 
 
 def evaluate_locally(task: Task, kernel: Kernel, device: Device, settings: EvaluationSettings) -> Evaluation:
-    """The verdict on one kernel, its variants timed. Raises UserError where the task is at fault."""
-    with closing(LocalEvaluator(task, device, settings, careful=True)) as evaluator:
-        return asyncio.run(evaluator.evaluate(kernel))
+    """The verdict on one kernel, its variants timed; an earlier one, where `settings.cache` says so and there is one.
+
+    Raises UserError where the task is at fault.
+    """
+    with ExitStack() as stack:
+        cache = stack.enter_context(closing(VerdictCache(cache_base(), settings.cache_mb))) if settings.cache else None
+        identity = identity_of(task, device, settings, careful=True) if cache else ""
+        known = cache.get(kernel.id, identity) if cache else None
+        if known is not None:
+            return known
+        evaluator = stack.enter_context(closing(LocalEvaluator(task, device, settings, careful=True)))
+        found = asyncio.run(evaluator.evaluate(kernel))
+        if cache:
+            cache.put(found, identity)
+        return found
 
 
 def validate_task(task: Task, device: Device, settings: EvaluationSettings) -> None:

@@ -61,10 +61,3 @@ def read_tensor(pid: int, tensor: Described, address: int | None = None) -> torc
     flat = torch.empty(span_of(tensor.shape, tensor.stride), dtype=dtype)
     read_bytes(pid, tensor.pointer if address is None else address, flat)
     return flat.as_strided(tensor.shape, tensor.stride)
-
-
-def read_run(pid: int, tensor: Described, address: int, start: int, stop: int) -> torch.Tensor:
-    """Elements [start, stop) of a contiguous tensor that lies at `address`."""
-    flat = torch.empty(stop - start, dtype=DTYPES[tensor.dtype])
-    read_bytes(pid, address + start * flat.element_size(), flat)
-    return flat

@@ -13,12 +13,14 @@ from typing import TypeVar
 
 import torch
 
-from devices.base import Artifact, CompileFailure, Device
+from devices.base import Artifact, Device
 from devices.cpu import usable_cores
 from evaluators.checking import Checker, arena_bytes
 from evaluators.client import ForkServer, ServerDiedError
+from evaluators.compiling import Compiled, compile_kernel
 from evaluators.fresh import FreshValues
 from evaluators.gate import Gate
+from evaluators.interruption import InterruptedJobError
 from evaluators.isolation import isolation_of
 from evaluators.reference import Case, Reference, free_gb, reference_of
 from evaluators.scratch import disk_errors
@@ -30,7 +32,7 @@ from evaluators.stopping import Taken, TightEnough
 from evaluators.timing import REFERENCE, Contestant, Enough, Stopwatch
 from evaluators.verdict import FailedError, Failure, failed
 from kernelevolve.core.errors import UserError
-from kernelevolve.core.evaluation import AtenShare, Diagnosis, Evaluation, Measurement, Status
+from kernelevolve.core.evaluation import AtenShare, Evaluation, Measurement, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import AllowAten, Task
@@ -67,7 +69,7 @@ class Pipeline:
         # The judge's own threads would spin on the cores that it measures on.
         torch.set_num_threads(1)
         self.server = ForkServer(threads=self.threads, confined=settings.sandbox, readable=settings.readable)
-        self.gate = Gate()
+        self.gate = Gate(interruption=self.server.interruption)
         with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
             self._own_builds = None if build_dir else tempfile.TemporaryDirectory(prefix="kernelevolve-build-")
         self.build_dir = build_dir or Path(self._own_builds.name if self._own_builds else "")
@@ -126,24 +128,29 @@ class Pipeline:
         *,
         timing: TimingSettings | None = None,
         variants: bool = False,
+        compiled: Compiled | None = None,
     ) -> Evaluation:
         """The verdict. `floor`: a speedup below which nobody cares how slow the kernel is exactly. `timing`: other than that of a
-        search. `variants`: time them too.
+        search. `variants`: time them too. `compiled`: by `compile_apart`, so that it is not done here.
 
-        Raises UserError where the task is at fault, ServerDiedError or OSError where this machine is.
+        Raises UserError where the task is at fault, ServerDiedError or OSError where this machine is, and InterruptedJobError where
+        `server.interrupt` was called.
         """
-        clock = _Clock()
+        clock = _Clock(dict(compiled.seconds) if compiled else {})
         timed: dict[str | None, Measurement] = {}
         share: AtenShare | None = None
         failure: Failure | None = None
         try:
             timed, share = self._again(
-                lambda: self._judge(kernel, floor, clock, timing or self.settings.timing, variants)
+                lambda: self._judge(kernel, compiled, floor, clock, timing or self.settings.timing, variants)
             )
         except FailedError as error:
             failure = error.failure
         except ServerDiedError:
             failure = Failure(Status.CRASHED, "integrity", "ended the process that judges it, twice")
+        except InterruptedJobError:
+            self._end_eager()  # They may stand in the middle of an order.
+            raise
         return Evaluation(
             kernel_id=kernel.id,
             task_id=self.task.id,
@@ -151,37 +158,49 @@ class Pipeline:
             status=failure.status if failure else Status.OK,
             measurement=timed.pop(None, None),
             variants={name: found for name, found in timed.items() if name is not None},
-            diagnosis=Diagnosis(stage=failure.stage, summary=failure.summary[:2000], details=failure.details[:8000])
-            if failure
-            else None,
+            diagnosis=failure.diagnosis if failure else None,
             aten=share,
             seconds=clock.seconds,
-            environment={
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-                "arch": self.device.arch(),
-                "isolation": self.isolation,
-                "threads": str(self.threads),
-                "derived_inputs": self._derived_inputs(),
-            },
+            environment=self.environment(),
         )
 
+    def environment(self) -> dict[str, str]:
+        """Versions and facts that verdicts depend on."""
+        return {
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "arch": self.device.arch(),
+            "isolation": self.isolation,
+            "threads": str(self.threads),
+            "derived_inputs": self._derived_inputs(),
+        }
+
     def _judge(
-        self, kernel: Kernel, floor: float | None, clock: _Clock, timing: TimingSettings, variants: bool
+        self,
+        kernel: Kernel,
+        compiled: Compiled | None,
+        floor: float | None,
+        clock: _Clock,
+        timing: TimingSettings,
+        variants: bool,
     ) -> tuple[dict[str | None, Measurement], AtenShare | None]:
-        with clock.lap("source"):
-            failure = check_source(kernel.source)
-        if failure:
-            raise FailedError(failure)
+        artifact = compiled.unpack(self.build_dir) if compiled else self._compiled(kernel, clock)
         reference = self.reference()
-        with clock.lap("compile"):
-            artifact = self.compile(kernel)
         with self.candidate(kernel, artifact, timing.kernel_processes, clock) as seats, clock.lap("timing"):
             found: dict[str | None, Measurement] = {None: self.time(kernel, seats, reference.main, timing, floor)}
             if variants:
                 found |= self.time_variants(kernel, seats, timing)
             share = self.audit(seats[0]) if variants else None
         return found, share
+
+    def _compiled(self, kernel: Kernel, clock: _Clock) -> Artifact:
+        with clock.lap("source"):
+            failure = check_source(kernel.source)
+        if failure:
+            raise FailedError(failure)
+        self.reference()  # A task at fault is told before anything is compiled.
+        with clock.lap("compile"):
+            return self.compile(kernel)
 
     @contextmanager
     def candidate(
@@ -314,15 +333,7 @@ class Pipeline:
 
     def compile(self, kernel: Kernel) -> Artifact:
         """What its toolchain makes of a kernel. Raises FailedError where it makes nothing of it."""
-        toolchain = self.device.toolchains().get(kernel.language)
-        if toolchain is None:
-            known = ", ".join(sorted(self.device.toolchains()))
-            raise failed(Status.INVALID_SOURCE, "source", f"language {kernel.language}: this device compiles {known}")
-        with self.gate.shared(), disk_errors(self.build_dir, "what is compiled"):
-            made = toolchain.compile(kernel, self.build_dir, self.settings.compile_timeout)
-        if isinstance(made, CompileFailure):
-            raise failed(Status.COMPILE_ERROR, "compile", made.summary, made.details)
-        return made
+        return compile_kernel(kernel, self.device, self.build_dir, self.settings.compile_timeout, self.gate)
 
     def eager(self, processes: int) -> list[Seat]:
         """The reference, ready to be timed, in so many processes. Raises UserError where it cannot be built."""

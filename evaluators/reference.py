@@ -184,7 +184,7 @@ def _compute(
         staged = Path(tempfile.mkdtemp(prefix="new-", dir=final.parent))
     try:
         with (
-            Gate().shared(),
+            Gate(interruption=server.interruption).shared(),
             server.spawn(0, trusted=True, memory_gb=free_gb(), cpu_seconds=2 * limit * (os.cpu_count() or 1)) as player,
         ):
             order = {"task": task.model_dump_json(), "folder": str(staged), "settings": wanted}

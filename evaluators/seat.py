@@ -11,14 +11,17 @@ from pydantic import ConfigDict, ValidationError
 
 from evaluators.arena import Layout, layout_of, views
 from evaluators.client import NonsenseError, Player, PlayerEndedError
-from evaluators.memory import UnreadableError, read_run, read_tensor
-from evaluators.tensors import Described
+from evaluators.elements import Elements, Held, Remote
+from evaluators.memory import UnreadableError, read_tensor
+from evaluators.tensors import DTYPES, Described
 from evaluators.verdict import failed, verdict_on
 from kernelevolve.core.evaluation import AtenShare, Status
 from kernelevolve.core.record import Record
 
 _WIDEST = 16
 """Elements that an output may span for each that it has."""
+_MOST_WHOLE = 1 << 30
+"""Bytes of an output that is taken as a whole."""
 
 
 class _Report(Record):
@@ -46,6 +49,21 @@ class _Reply(_Report):
     failure: FailureReport | None = None
     calls: tuple[Returned, ...] = ()
     aten: AtenShare | None = None
+
+
+class _Checked:
+    """What lies in a player; that it does not is the player's failure."""
+
+    def __init__(self, seat: Seat, remote: Remote) -> None:
+        self.shape, self.dtype, self.numel = remote.shape, remote.dtype, remote.numel
+        self._seat = seat
+        self._remote = remote
+
+    def part(self, start: int, stop: int) -> torch.Tensor:
+        try:
+            return self._remote.part(start, stop)
+        except UnreadableError as error:
+            raise self._seat.unreadable(error) from error
 
 
 class Seat:
@@ -142,23 +160,33 @@ class Seat:
         """Where the outputs of the last block lie: of each call, one behind the other."""
         return self.player.arena.pointers(count)
 
-    def read(self, output: Described, address: int | None = None) -> torch.Tensor:
-        """The whole of an output."""
+    def read(self, output: Described, address: int | None = None) -> Elements:
+        """The elements of an output, which are taken from where they lie when they are asked for, until the next order.
+
+        One that is not contiguous is taken as a whole.
+        """
+        if output.contiguous:
+            return _Checked(self, Remote(self.player.pid, output, output.pointer if address is None else address))
         if output.span > max(_WIDEST * output.numel, 1 << 20):
             raise failed(Status.WRONG_SHAPE, self.stage, f"an output with strides {list(output.stride)}")
+        size = output.span * DTYPES[output.dtype].itemsize
+        if size > _MOST_WHOLE:
+            raise failed(
+                Status.WRONG_SHAPE,
+                self.stage,
+                f"an output of {size >> 20} MiB with strides {list(output.stride)}: above {_MOST_WHOLE >> 20} MiB it must be contiguous",
+            )
         try:
-            return read_tensor(self.player.pid, output, address)
+            return Held(read_tensor(self.player.pid, output, address))
         except UnreadableError as error:
-            raise failed(Status.CRASHED, self.stage, f"the output could not be read: {error}") from error
+            raise self.unreadable(error) from error
 
     def read_run(self, output: Described, address: int, start: int, stop: int) -> torch.Tensor:
         """Elements [start, stop), in the order of indices, of a result that lies at `address`."""
-        if not output.contiguous:
-            return self.read(output, address).reshape(-1)[start:stop]
-        try:
-            return read_run(self.player.pid, output, address, start, stop)
-        except UnreadableError as error:
-            raise failed(Status.CRASHED, self.stage, f"the output could not be read: {error}") from error
+        return self.read(output, address).part(start, stop)
+
+    def unreadable(self, error: UnreadableError) -> Exception:
+        return failed(Status.CRASHED, self.stage, f"the output could not be read: {error}")
 
     def _checked(self, reply: Mapping[str, Any]) -> _Reply:
         try:

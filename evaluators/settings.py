@@ -56,6 +56,17 @@ class EvaluationSettings(Record):
     run_timeout: float = Field(gt=0)
     memory_gb: float = Field(gt=0)
     workers: int = Field(ge=1)
+    """Judges that work side by side; each measures alone."""
+    compile_workers: int = Field(ge=1)
+    """Kernels that are compiled at a time, as tasks of their own."""
+    batch: int = Field(ge=1)
+    """Kernels that a judge is handed at a time."""
+    queue: int = Field(ge=1)
+    """Kernels that are compiled, wait for a judge or are judged; the others wait where they came from."""
+    cache: bool
+    """Take verdicts of earlier runs, and keep those of this one,"""
+    cache_mb: int = Field(ge=1)
+    """on so much of the user's disk."""
     drop_below: float = Field(ge=0, lt=1)
     retries: int = Field(ge=0)
     seed: int

@@ -93,6 +93,14 @@ def span_of(shape: Sequence[int], stride: Sequence[int]) -> int:
     return 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
 
 
+def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Equal, NaN included."""
+    if a.is_floating_point():
+        integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]
+        return bool(torch.equal(a.view(integer), b.view(integer)))
+    return bool(torch.equal(a, b))
+
+
 def save(value: Any, path: Path, *, contiguous: bool = False) -> dict[str, Any]:
     """Write a tensor with its strides, or `contiguous`; or describe a plain value. Raises TypeError for anything else."""
     if isinstance(value, torch.Tensor):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from evaluators.client import Ending
-from kernelevolve.core.evaluation import Status
+from kernelevolve.core.evaluation import Diagnosis, Status
+
+if TYPE_CHECKING:
+    from evaluators.client import Ending
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,11 @@ class Failure:
     stage: str
     summary: str
     details: str = ""
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """For the record, cut."""
+        return Diagnosis(stage=self.stage, summary=self.summary[:2000], details=self.details[:8000])
 
 
 class FailedError(Exception):

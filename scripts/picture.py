@@ -26,7 +26,10 @@ def main() -> int:
     seen: list[Progress] = []
     folder = tempfile.mkdtemp(prefix="kernelevolve-picture-")
     settings = config.load(
-        [f"task={task}", f"budget.seconds={seconds:g}", f"run.dir={folder}/run", "final.compile=false"]
+        [
+            *(f"task={task}", f"budget.seconds={seconds:g}", f"run.dir={folder}/run"),
+            *("final.compile=false", "evaluation.cache=off"),
+        ]
     )
 
     def keep(_view: LiveView, progress: Progress, *_: object) -> None:

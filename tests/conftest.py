@@ -8,6 +8,12 @@ import pytest
 import ray
 
 
+@pytest.fixture(autouse=True)
+def no_verdicts_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A test neither finds verdicts that others left nor leaves some."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One real local cluster for the whole session."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import math
 import os
 import resource
 import shutil
@@ -100,6 +101,8 @@ def _build(
     limits = (
         f"ulimit -v {_limit(resource.RLIMIT_AS, _MEMORY_BYTES) // 1024}; "
         f"ulimit -f {_limit(resource.RLIMIT_FSIZE, _FILE_BYTES) // 512}; ulimit -c 0; "
+        # Should nobody be left to end it.
+        f"ulimit -t {_limit(resource.RLIMIT_CPU, math.ceil(timeout) + 1)}; "
         'exec "$@"'
     )
     environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(folder)}
@@ -123,7 +126,7 @@ def _build(
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 if isinstance(error, subprocess.TimeoutExpired):
-                    return CompileFailure(summary=f"compiling took longer than {timeout:g} s", details="")
+                    return CompileFailure(summary=f"compiling took longer than {timeout:g} s", details="", timeout=True)
                 raise
             if code:
                 break

@@ -11,19 +11,20 @@ from evaluators.patterns.precision import precision
 from evaluators.patterns.values import stray, what_they_are
 
 
-def pattern(got: torch.Tensor, want: torch.Tensor, previous: torch.Tensor | None = None) -> str:
+def pattern(got: torch.Tensor, want: torch.Tensor, previous: torch.Tensor | None = None, *, cut: bool = False) -> str:
     """At most two sentences that are true of every element looked at, empty where nothing fits.
 
     Looks at the first four million elements of two CPU tensors of one shape. `previous`: what was right in the call before this one, on
-    other inputs. Nothing is said of a missing term of a sum: that cannot be told from the result.
+    other inputs. `cut`: these are the first elements of larger tensors. Nothing is said of a missing term of a sum: that cannot be told
+    from the result.
     """
     if not got.numel() or got.shape != want.shape:
         return ""
     if got.is_complex() or want.is_complex():
-        return pattern(torch.view_as_real(got.resolve_conj()), torch.view_as_real(want.resolve_conj()))
+        return pattern(torch.view_as_real(got.resolve_conj()), torch.view_as_real(want.resolve_conj()), cut=cut)
     evidence = Evidence(got, want)
     told = _described(evidence, previous)
-    if not evidence.is_cut:
+    if not (evidence.is_cut or cut):
         return told
     if not evidence.count:
         return f"In the first {evidence.total} elements nothing is far off. {told}".strip()

@@ -29,7 +29,7 @@ class Evidence:
     """
 
     def __init__(self, got: torch.Tensor, want: torch.Tensor) -> None:
-        self.part = _leading(tuple(got.shape))
+        self.part = leading(tuple(got.shape))
         window = tuple(slice(0, n) for n in self.part)
         self.got, self.want = (t.detach()[window].contiguous() for t in (got, want))
         self.is_cut = got.numel() > self.got.numel()
@@ -128,8 +128,8 @@ class Evidence:
         return int(part.sum())
 
 
-def _leading(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of the first elements, at most MOST: cut along the first dimensions."""
+def leading(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of the first elements, at most MOST: cut along the first dimensions, so that they are first in the order of indices."""
     part = list(shape)
     for dim in range(len(part)):
         rest = int(np.prod(part[dim + 1 :], dtype=np.int64))

@@ -22,7 +22,8 @@ def main(arguments: Sequence[str]) -> int:
     from kernelevolve import config
     from kernelevolve.tasks.catalog import find_task
 
-    settings = config.load(options.overrides, task=options.task)
+    # Who asks wants a measurement of now, and says so where not.
+    settings = config.load(["evaluation.cache=off", *options.overrides], task=options.task)
     task = find_task(options.task)
     source = _text(options.kernel)
 
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str]) -> int:
             "kernel_id": kernel.id,
             "device": verdict.device,
             "status": str(verdict.status),
+            "cached": verdict.cached,
             "speedup": speedup.value if speedup else None,
             "speedup_interval": [speedup.low, speedup.high] if speedup else None,
             "variants": {name: variant_json(timed) for name, timed in verdict.variants.items()},
@@ -52,6 +54,8 @@ def main(arguments: Sequence[str]) -> int:
         }
         print(json.dumps(told, indent=2))
         return 0
+    if verdict.cached:
+        print("judged before, under the same conditions:")
     if verdict.speedup:
         print(f"{verdict.status}: {ratio_text(verdict.speedup)} over eager")
         if verdict.variants:

@@ -96,6 +96,8 @@ class Evaluation(Record):
     """Wall time spent by stage."""
     environment: Mapping[str, str] = {}
     """Versions and facts of the machine that the verdict depends on."""
+    cached: bool = False
+    """An earlier run found it, under the same conditions on this machine."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -21,6 +21,7 @@ from kernelevolve.tasks.catalog import list_tasks
 
 def run(task: str, seconds: float, folder: Path) -> dict[str, Any] | None:
     words = ["run", "--quiet", f"task={task}", f"budget.seconds={seconds:g}", f"run.dir={folder}"]
+    words.append("evaluation.cache=off")  # What an earlier run found would be a head start.
     done = subprocess.run([sys.executable, "-m", "kernelevolve", *words], stdout=subprocess.DEVNULL, check=False)
     if done.returncode:
         return None

@@ -68,7 +68,7 @@ class ModelNew(nn.Module):
 @pytest.fixture(scope="session")
 def settings() -> EvaluationSettings:
     plain = yaml.safe_load((Path(__file__).parents[2] / "conf/evaluation/default.yaml").read_text())
-    return EvaluationSettings.model_validate({**plain, "run_timeout": 3.0, "memory_gb": 2.0})
+    return EvaluationSettings.model_validate({**plain, "run_timeout": 3.0, "memory_gb": 2.0, "cache": False})
 
 
 @pytest.fixture(scope="session")

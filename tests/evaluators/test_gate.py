@@ -6,12 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from evaluators.gate import Gate
+from evaluators.interruption import InterruptedJobError, Interruption
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
@@ -74,3 +78,19 @@ def test_asking_who_measures_does_not_keep_anybody_from_it(tmp_path: Path) -> No
         pass
     with gate.exclusive():
         assert (tmp_path / "machine").read_text() == str(os.getpid())
+
+
+def test_waiting_can_be_called_off_and_leaves_no_lock(tmp_path: Path) -> None:
+    interruption = Interruption()
+    waiting = Gate(tmp_path, interruption)
+    for lock in (waiting.exclusive, waiting.shared):
+        with measuring(tmp_path):
+            threading.Timer(0.2, interruption.set).start()
+            begin = time.monotonic()
+            with pytest.raises(InterruptedJobError), lock():
+                pass
+            assert time.monotonic() - begin < 5.0
+        interruption.clear()
+        with Gate(tmp_path).exclusive():
+            pass
+    interruption.close()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from devices.registry import get_device
 from evaluators.base import Evaluator
-from evaluators.local import LocalEvaluator
+from evaluators.local import LocalEvaluator, evaluate_locally
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.task import Task
 from tests.conformance.evaluator import EvaluatorConformance
+
+from .conftest import TASK, python_kernel
 
 
 class TestLocalEvaluator(EvaluatorConformance):
@@ -19,3 +21,11 @@ class TestLocalEvaluator(EvaluatorConformance):
     def close(cls, evaluator: Evaluator) -> None:
         assert isinstance(evaluator, LocalEvaluator)
         evaluator.close()
+
+
+def test_an_earlier_verdict_is_taken_where_that_is_asked_for(settings: EvaluationSettings) -> None:
+    wrong, device = python_kernel("return x"), get_device("cpu")
+    keeping = settings.model_copy(update={"cache": True})
+    first, second, anew = (evaluate_locally(TASK, wrong, device, chosen) for chosen in (keeping, keeping, settings))
+    assert (first.cached, second.cached, anew.cached) == (False, True, False)
+    assert second.model_copy(update={"cached": False}) == first

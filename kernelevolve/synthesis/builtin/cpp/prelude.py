@@ -169,8 +169,14 @@ static inline float ke_erf(float x) {
         """\
 template <class T> static inline T ke_floordiv(T a, T b) { const T q = a / b; return q - ((a % b != 0) && ((a < 0) != (b < 0))); }
 template <class T> static inline T ke_mod(T a, T b) { const T r = a % b; return r + ((r != 0 && ((r < 0) != (b < 0))) ? b : T(0)); }
-static inline float ke_mod(float a, float b) { const float r = __builtin_fmodf(a, b); return (r != 0 && ((r < 0) != (b < 0))) ? r + b : r; }
-static inline double ke_mod(double a, double b) { const double r = __builtin_fmod(a, b); return (r != 0 && ((r < 0) != (b < 0))) ? r + b : r; }
+static inline float ke_mod(float a, float b) {
+  const float r = __builtin_fmodf(a, b);
+  return (r != 0 && ((r < 0) != (b < 0))) ? r + b : r;
+}
+static inline double ke_mod(double a, double b) {
+  const double r = __builtin_fmod(a, b);
+  return (r != 0 && ((r < 0) != (b < 0))) ? r + b : r;
+}
 """,
     ),
     "ke_sign": (

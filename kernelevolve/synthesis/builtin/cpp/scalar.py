@@ -243,7 +243,9 @@ class Scalars:
             "rsqrt": f"(({ctype})1 / {_builtin('sqrt', source)}({a[0]}))",
             "abs": f"{_builtin('abs', source)}({a[0]})" if source in FLOATS else f"({a[0]} < 0 ? -{a[0]} : {a[0]})",
             "isnan": f"({a[0]} != {a[0]})",
-            "isinf": f"({_builtin('abs', source)}({a[0]}) == {literal(math.inf, source)})" if source in FLOATS else "false",
+            "isinf": f"({_builtin('abs', source)}({a[0]}) == {literal(math.inf, source)})"
+            if source in FLOATS
+            else "false",
         }
         if name in simple:
             return simple[name]
@@ -320,7 +322,7 @@ def literal(value: float | int | bool, dtype: str) -> str:
     if math.isinf(value):
         return f"({'-' if value < 0 else ''}__builtin_inf{'f' if ctype == 'float' else ''}())"
     if math.isnan(value):
-        return f"__builtin_nan{'f' if ctype == 'float' else ''}(\"\")"
+        return f'__builtin_nan{"f" if ctype == "float" else ""}("")'
     text = repr(float(value))
     return text if ctype == "double" else f"{text}f"
 

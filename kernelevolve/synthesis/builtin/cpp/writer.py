@@ -116,7 +116,17 @@ def write(program: Program, choices: Choices, target: Target) -> Source:
     )
     workspace = tuple(b for b in arguments if program.buffers[b].role is Role.INTERMEDIATE and b not in ready)
     kept = tuple(b for b in arguments if b in ready)
-    return Source(header(body) + body, _flags(choices, vector), arguments, sizes, workspace, kept, prepare_arguments, program, advised)
+    return Source(
+        header(body) + body,
+        _flags(choices, vector),
+        arguments,
+        sizes,
+        workspace,
+        kept,
+        prepare_arguments,
+        program,
+        advised,
+    )
 
 
 _LARGE = 4 << 20

@@ -1,0 +1,113 @@
+"""Verdicts of earlier runs of this user, on disk: a kernel that was judged under the same conditions is not judged again."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from evaluators.folders import private_folder
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.evaluation import Evaluation, Status
+from kernelevolve.core.record import content_id
+
+_CERTAIN = frozenset(
+    {
+        Status.OK,
+        Status.INVALID_SOURCE,
+        Status.COMPILE_ERROR,
+        Status.RUNTIME_ERROR,
+        Status.WRONG_RESULT,
+        Status.WRONG_SHAPE,
+        Status.CHEATING,
+    }
+)
+"""The rest may be the machine's fault."""
+_PATIENCE_SECONDS = 60.0
+_FORGET_SHARE = 8
+"""One in so many verdicts goes when there is no room."""
+
+
+def cache_base() -> Path:
+    """The user's folder for what can be computed again. Raises UserError where it cannot be made."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    try:
+        base = base.expanduser()
+        base.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{base} cannot be made ({error}): set XDG_CACHE_HOME, or evaluation.cache=off") from error
+    return base
+
+
+class VerdictCache:
+    """By kernel and identity. Several processes may use one file; one thread at a time an object.
+
+    Every method raises UserError where the file cannot be used.
+    """
+
+    def __init__(self, base: Path, most_mb: int) -> None:
+        """In the private folder of this user below `base`; `most_mb`: the oldest verdicts go when they take more."""
+        try:
+            self.file = private_folder(base, "kernelevolve") / "verdicts.sqlite"
+        except OSError as error:
+            raise UserError(
+                f"{base} cannot be used ({error.strerror}): mend it, or set evaluation.cache=off"
+            ) from error
+        self._most_bytes = most_mb << 20
+        with self._errors():
+            self._db = sqlite3.connect(
+                self.file, timeout=_PATIENCE_SECONDS, check_same_thread=False, isolation_level=None
+            )
+            # The rollback journal: the other one does not work where homes lie on a network.
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS verdicts (number INTEGER PRIMARY KEY, key TEXT UNIQUE, verdict TEXT)"
+            )
+
+    def get(self, kernel_id: str, identity: str) -> Evaluation | None:
+        """The verdict, marked as `cached`."""
+        with self._errors():
+            row = self._db.execute(
+                "SELECT verdict FROM verdicts WHERE key = ?", (content_id(kernel_id, identity),)
+            ).fetchone()
+        return None if row is None else Evaluation.model_validate_json(row[0]).model_copy(update={"cached": True})
+
+    def put(self, evaluation: Evaluation, identity: str) -> None:
+        """Keep a verdict where it is certain; it is on disk when this returns."""
+        if evaluation.status not in _CERTAIN or evaluation.cached:
+            return
+        row = (content_id(evaluation.kernel_id, identity), evaluation.model_dump_json())
+        with self._errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._make_room()
+                self._db.execute("INSERT OR REPLACE INTO verdicts (key, verdict) VALUES (?, ?)", row)
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.rollback()
+                raise
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _make_room(self) -> None:
+        pages, free, size = (
+            self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        if (pages - free) * size > self._most_bytes:
+            count = self._db.execute("SELECT count(*) FROM verdicts").fetchone()[0]
+            self._db.execute(
+                "DELETE FROM verdicts WHERE number IN (SELECT number FROM verdicts ORDER BY number LIMIT ?)",
+                (max(1, count // _FORGET_SHARE),),
+            )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise UserError(
+                f"verdicts cannot be kept in {self.file} ({error}): mend or remove it, or set evaluation.cache=off"
+            ) from error

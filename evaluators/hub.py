@@ -1,0 +1,274 @@
+"""The actor between islands and judges: kernels are looked up, compiled by tasks of their own, then judged, first come, first served."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from evaluators.cache import VerdictCache
+from evaluators.compiling import Compiled, OtherTarget, Rejected, compile_apart
+from evaluators.judge import THREADS, Answer, Facts, Judge, Order
+from evaluators.scratch import disk_errors
+from evaluators.settings import EvaluationSettings
+from kernelevolve.core.evaluation import Evaluation
+from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.task import Task
+
+_CLOSE_SECONDS = 8.0
+
+
+@dataclass(order=True)
+class _Job:
+    """A compiled kernel on its way through a judge; the earlier one is the smaller one."""
+
+    number: int
+    order: Order = field(compare=False)
+    told: asyncio.Future[Answer] = field(compare=False)
+    attempts: int = field(default=0, compare=False)
+    judge: Any = field(default=None, compare=False)
+    """That has it."""
+
+
+class Hub:
+    """A kernel that is under way is not judged twice; one that nobody waits for any more is stopped."""
+
+    def __init__(self, task_json: str, device: str, settings_json: str, cache_base: str | None) -> None:
+        """`cache_base`: where verdicts of earlier runs are; None: they do not count."""
+        self._arguments = (task_json, device, settings_json)
+        self._task_id, self._device = Task.model_validate_json(task_json).id, device
+        self._settings = settings = EvaluationSettings.model_validate_json(settings_json)
+        self._cache_base = cache_base
+        self._cache: VerdictCache | None = None
+        self._disk = ThreadPoolExecutor(1)
+        self._builds = ""
+        self._servers: list[asyncio.Task[None]] = []
+        self._facts: Facts | None = None
+        self._under_way: dict[str, asyncio.Task[str]] = {}
+        self._waiting: Counter[str] = Counter()
+        self._room = asyncio.Semaphore(settings.queue)
+        self._compilers = asyncio.Semaphore(settings.compile_workers)
+        self._ready: asyncio.PriorityQueue[_Job] = asyncio.PriorityQueue()
+        self._numbers = itertools.count()
+        self._anywhere = ray.remote(compile_apart).options(num_cpus=1, max_retries=settings.retries)
+        self._compile = self._anywhere
+        self._best = 0.0
+        self._judges: list[Any] = [self._hire() for _ in range(settings.workers)]
+
+    def _hire(self) -> Any:
+        judge = ray.remote(Judge).options(num_cpus=0, max_restarts=0, max_concurrency=THREADS)
+        return judge.remote(*self._arguments)
+
+    def _replace(self, place: int, dead: Any) -> None:
+        """It may have gone with its machine."""
+        if self._judges[place] is dead:
+            self._judges[place] = self._hire()
+            self._facts, self._compile = None, self._anywhere
+
+    async def warm(self) -> None:
+        """Have everything ready. Raises UserError where the task is at fault, or there is no place for builds or verdicts."""
+        self._start()
+        await self._opened_cache()
+        await asyncio.gather(
+            self._warm_judges(), *(self._warm_compiler() for _ in range(self._settings.compile_workers))
+        )
+
+    async def _warm_judges(self) -> None:
+        first, *others = self._judges
+        await first.warm.remote()
+        await asyncio.gather(*(j.warm.remote() for j in others))
+
+    async def _warm_compiler(self) -> None:
+        """Have a process started that Ray will use again."""
+        nothing = Kernel(source="", language="python").model_dump_json()
+        await self._compile.remote(nothing, self._device, self._settings.compile_timeout, {}, self._builds)
+
+    def _start(self) -> None:
+        if not self._servers:
+            with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
+                self._builds = tempfile.mkdtemp(prefix="kernelevolve-build-")
+            self._servers = [asyncio.create_task(self._serve(place)) for place in range(len(self._judges))]
+
+    async def evaluate(self, kernel_id: str, held: Sequence[Any]) -> str:
+        """`held`: one reference to the kernel, which is fetched when there is room for it."""
+        self._start()
+        task = self._under_way.get(kernel_id)
+        if task is None or task.cancelling():
+            task = asyncio.create_task(self._answer(kernel_id, held[0]))
+            self._under_way[kernel_id] = task
+            task.add_done_callback(lambda done: self._forget(kernel_id, done))
+        self._waiting[kernel_id] += 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            self._waiting[kernel_id] -= 1
+            if not self._waiting[kernel_id]:
+                del self._waiting[kernel_id]
+                task.cancel()  # Nobody wants it any more; where it is done this does nothing.
+
+    def _forget(self, kernel_id: str, task: asyncio.Task[str]) -> None:
+        if self._under_way.get(kernel_id) is task:
+            del self._under_way[kernel_id]
+
+    async def _answer(self, kernel_id: str, held: Any) -> str:
+        async with self._room:
+            facts = await self._first_facts()
+            cache = await self._opened_cache()
+            if cache is not None:
+                known = await self._on_disk(cache.get, kernel_id, facts.identity)
+                if known is not None:
+                    self._best = max(self._best, known.fitness)
+                    return str(known.model_dump_json())
+            kernel_json = await held
+            made = await self._compiled(kernel_json, facts)
+            if isinstance(made, Rejected):
+                evaluation = self._rejected(Kernel.model_validate_json(kernel_json), made, facts)
+                identity = facts.identity
+            else:
+                answer = await self._judged(kernel_json, made)
+                evaluation, identity = Evaluation.model_validate_json(answer.verdict), answer.identity
+            self._best = max(self._best, evaluation.fitness)
+            if cache is not None:
+                await self._on_disk(cache.put, evaluation, identity)
+            return evaluation.model_dump_json()
+
+    async def _first_facts(self) -> Facts:
+        """Of the first judge: they are of a kind."""
+        for _ in range(self._settings.retries):
+            try:
+                return await self._asked_facts()
+            except RayActorError:
+                continue
+        return await self._asked_facts()
+
+    async def _asked_facts(self) -> Facts:
+        if self._facts is None:
+            judge = self._judges[0]
+            try:
+                self._facts = await judge.facts.remote()
+            except RayActorError:
+                self._replace(0, judge)
+                raise
+        return self._facts
+
+    async def _opened_cache(self) -> VerdictCache | None:
+        if self._cache is None and self._cache_base is not None:
+            opened = await self._on_disk(VerdictCache, Path(self._cache_base), self._settings.cache_mb)
+            self._cache = self._cache or opened
+        return self._cache
+
+    async def _on_disk(self, call: Any, *values: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, call, *values)
+
+    async def _compiled(self, kernel_json: str, facts: Facts) -> Compiled | Rejected:
+        """By a task: on any machine that compiles for that of the judges, else on theirs."""
+        arguments = (kernel_json, self._device, self._settings.compile_timeout, dict(facts.fingerprints), self._builds)
+        async with self._compilers:
+            made = await _cancelling(self._compile.remote(*arguments))
+            if isinstance(made, OtherTarget):
+                there = NodeAffinitySchedulingStrategy(facts.node, soft=False)
+                self._compile = self._compile.options(scheduling_strategy=there)
+                made = await _cancelling(self._compile.remote(*arguments))
+        if not isinstance(made, Compiled | Rejected):
+            raise RuntimeError("a judge's machine compiles for another target than it said")
+        return made
+
+    def _rejected(self, kernel: Kernel, made: Rejected, facts: Facts) -> Evaluation:
+        return Evaluation(
+            kernel_id=kernel.id,
+            task_id=self._task_id,
+            device=self._device,
+            status=made.failure.status,
+            diagnosis=made.failure.diagnosis,
+            seconds=made.seconds,
+            environment=facts.environment,
+        )
+
+    async def _judged(self, kernel_json: str, compiled: Compiled) -> Answer:
+        number = next(self._numbers)
+        job = _Job(number, Order(number, kernel_json, compiled), asyncio.get_running_loop().create_future())
+        self._ready.put_nowait(job)
+        try:
+            return await job.told
+        except asyncio.CancelledError:
+            if job.judge is not None:
+                job.judge.cancel.remote(number)
+            raise
+
+    async def _serve(self, place: int) -> None:
+        """One judge's place: leases, one after the other, for it and for those that follow it when it dies."""
+        while True:
+            lease = [await self._ready.get()]
+            while len(lease) < self._settings.batch and not self._ready.empty():
+                lease.append(self._ready.get_nowait())
+            judge = self._judges[place]
+            try:
+                await self._lease(judge, [job for job in lease if not job.told.done()])
+            except RayTaskError as error:
+                self._blame(lease, error, 0)
+            except RayError as error:
+                self._replace(place, judge)
+                self._blame(lease, error, self._settings.retries)
+
+    async def _lease(self, judge: Any, jobs: Sequence[_Job]) -> None:
+        if not jobs:
+            return
+        floor = self._settings.drop_below * self._best or None
+        answers = judge.evaluate.options(num_returns="streaming").remote([job.order for job in jobs], floor)
+        for job in jobs:
+            job.judge = judge
+        left = iter(jobs)
+        async for answer in answers:
+            told = await answer
+            job = next(left)
+            job.judge = None
+            if told is not None and not job.told.done():
+                job.told.set_result(told)
+
+    def _blame(self, lease: Sequence[_Job], error: Exception, retries: int) -> None:
+        """After a lease ended early: the first that has no answer is at fault, or had bad luck; the others wait for the next judge."""
+        left = [job for job in lease if not job.told.done()]
+        for place, job in enumerate(left):
+            job.judge = None
+            job.attempts += place == 0
+            if job.attempts > retries and place == 0:
+                job.told.set_exception(error)
+            else:
+                self._ready.put_nowait(job)
+
+    async def close(self) -> None:
+        """Stop everything at once."""
+        for task in (*self._servers, *self._under_way.values()):
+            task.cancel()
+        await asyncio.gather(*map(_closed, self._judges))
+        if self._cache is not None:
+            await self._on_disk(self._cache.close)
+        if self._builds:
+            shutil.rmtree(self._builds, ignore_errors=True)
+
+
+async def _cancelling(reference: Any) -> Any:
+    """What a task returns; it is cancelled with whoever waits."""
+    try:
+        return await reference
+    except asyncio.CancelledError:
+        ray.cancel(reference)
+        raise
+
+
+async def _closed(judge: Any) -> None:
+    with suppress(RayActorError, TimeoutError):
+        await asyncio.wait_for(judge.close.remote(), _CLOSE_SECONDS)
+    ray.kill(judge)
