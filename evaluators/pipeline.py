@@ -19,6 +19,7 @@ from evaluators.checking import Checker, arena_bytes
 from evaluators.client import ForkServer, ServerDiedError
 from evaluators.gate import Gate
 from evaluators.isolation import isolation_of
+from evaluators.machine import between, joined, quietest, snapshot
 from evaluators.reference import Case, Reference, free_gb, reference_of
 from evaluators.scratch import disk_errors
 from evaluators.seat import Seat
@@ -29,7 +30,7 @@ from evaluators.stopping import Taken, TightEnough
 from evaluators.timing import REFERENCE, Contestant, Enough, Stopwatch
 from evaluators.verdict import FailedError, Failure, failed
 from kernelevolve.core.errors import UserError
-from kernelevolve.core.evaluation import AtenShare, Diagnosis, Evaluation, Measurement, Status
+from kernelevolve.core.evaluation import AtenShare, Diagnosis, Evaluation, MachineState, Measurement, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import AllowAten, Task
@@ -73,6 +74,8 @@ class Pipeline:
         self._reference: Reference | None = None
         self._checker: Checker | None = None
         self._eager: list[Seat] = []
+        self.machine: list[MachineState] = []
+        """What else the machine did during each measurement of the kernel that was judged last."""
 
     def warm(self) -> None:
         """Start the fork server and have the reference computed. Raises UserError where the task is at fault."""
@@ -125,6 +128,7 @@ class Pipeline:
         Raises UserError where the task is at fault, ServerDiedError or OSError where this machine is.
         """
         clock = _Clock()
+        self.machine.clear()
         timed: dict[str | None, Measurement] = {}
         share: AtenShare | None = None
         failure: Failure | None = None
@@ -148,6 +152,7 @@ class Pipeline:
             else None,
             aten=share,
             seconds=clock.seconds,
+            machine=joined(self.machine),
             environment={
                 "torch": torch.__version__,
                 "python": platform.python_version(),
@@ -271,15 +276,19 @@ class Pipeline:
         seed = derive_seed(self.settings.seed, "fresh", case.name, *others)
         bounds = self.checker().bounds(case.answers)
         eager = self.eager(self._at_most(timing.reference_processes))
-        with self.gate.exclusive():
+
+        def measure(attempt: int) -> tuple[Stopwatch, dict[str, tuple[Taken, ...]]]:
             for seat in (*eager, *(seat for contestant in others.values() for seat in contestant.seats)):
                 seat.allow(limit)
-            stopwatch = Stopwatch(eager, others, case, bounds, timing, seed)
+            stopwatch = Stopwatch(eager, others, case, bounds, timing, seed + attempt)
             try:
-                times = stopwatch.run(enough)
+                return stopwatch, stopwatch.run(enough)
             except FailedError as error:
                 self._end_eager()
                 raise self._untimeable(error.failure) from error
+
+        with self.gate.exclusive():
+            stopwatch, times = self.undisturbed(measure, timing.repeats)
         failures = dict(stopwatch.failures)
         for name, contestant in others.items():
             try:
@@ -288,6 +297,21 @@ class Pipeline:
             except FailedError as error:
                 failures[name] = error.failure
         return {name: taken for name, taken in times.items() if name not in failures}, failures
+
+    def undisturbed(self, measure: Callable[[int], _T], repeats: int) -> _T:
+        """What `measure`, which is told how often it was called before, gives while nobody disturbs it.
+
+        Where it is disturbed each time, the result of the quietest, and `machine` says so.
+        """
+        found: list[_T] = []
+        states: list[MachineState] = []
+        while len(found) <= repeats and not (states and not states[-1].disturbed):
+            before = snapshot()
+            found.append(measure(len(found)))
+            states.append(between(before, snapshot(), self.settings.disturbed_above))
+        kept = quietest(states)
+        self.machine.append(states[kept].model_copy(update={"repeats": len(states) - 1}))
+        return found[kept]
 
     def time_variants(
         self, kernel: Kernel, seats: Sequence[Seat], timing: TimingSettings
