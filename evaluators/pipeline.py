@@ -19,11 +19,12 @@ from evaluators.checking import Checker, arena_bytes
 from evaluators.client import ForkServer, ServerDiedError
 from evaluators.gate import Gate
 from evaluators.isolation import isolation_of
+from evaluators.kernelbench import KernelBench
 from evaluators.machine import between, joined, quietest, snapshot
 from evaluators.reference import Case, Reference, free_gb, reference_of
 from evaluators.scratch import disk_errors
 from evaluators.seat import Seat
-from evaluators.settings import EvaluationSettings, TimingSettings
+from evaluators.settings import EvaluationSettings, Protocol, TimingSettings
 from evaluators.source import check_source
 from evaluators.statistics import measurement
 from evaluators.stopping import Taken, TightEnough
@@ -68,6 +69,7 @@ class Pipeline:
         torch.set_num_threads(1)
         self.server = ForkServer(threads=self.threads, confined=settings.sandbox, readable=settings.readable)
         self.gate = Gate()
+        self._kernelbench = KernelBench(task, settings, self.server, self.gate, self.threads)
         with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
             self._own_builds = None if build_dir else tempfile.TemporaryDirectory(prefix="kernelevolve-build-")
         self.build_dir = build_dir or Path(self._own_builds.name if self._own_builds else "")
@@ -80,7 +82,10 @@ class Pipeline:
     def warm(self) -> None:
         """Start the fork server and have the reference computed. Raises UserError where the task is at fault."""
         self.server.start()
-        self.reference()
+        if self.settings.protocol is Protocol.KERNELBENCH:
+            self._again(self._kernelbench.prepare)
+        else:
+            self.reference()
 
     def reference(self) -> Reference:
         """The task's data, computed again where it was removed: it lies where the system, or its user, may clear up."""
@@ -154,6 +159,7 @@ class Pipeline:
             seconds=clock.seconds,
             machine=joined(self.machine),
             environment={
+                "protocol": self.settings.protocol,
                 "torch": torch.__version__,
                 "python": platform.python_version(),
                 "arch": self.device.arch(),
@@ -170,6 +176,13 @@ class Pipeline:
             failure = check_source(kernel.source)
         if failure:
             raise FailedError(failure)
+        if self.settings.protocol is Protocol.KERNELBENCH:
+            with clock.lap("compile"):
+                artifact = self.compile(kernel)
+            judged = self._kernelbench.judge(
+                kernel, artifact.environment, clock.lap, lambda measure: self.undisturbed(measure, timing.repeats)
+            )
+            return {None: judged}, None
         reference = self.reference()
         with clock.lap("compile"):
             artifact = self.compile(kernel)

@@ -42,8 +42,17 @@ class Returned(_Report):
     structure: str
 
 
+class Drawn(_Report):
+    """Inputs that the task's own process has drawn and written, as `tensors.save` describes them."""
+
+    inputs: tuple[Mapping[str, Any], ...]
+    init: tuple[Mapping[str, Any], ...] | None
+    """Arguments of the constructor as `tensors.encode` writes them; None where they cannot be written."""
+
+
 class _Reply(_Report):
     failure: FailureReport | None = None
+    drawn: Drawn | None = None
     calls: tuple[Returned, ...] = ()
     aten: AtenShare | None = None
 
@@ -83,6 +92,13 @@ class Seat:
             raise self._nonsense(error) from error
         finally:
             self._left -= time.monotonic() - begin
+
+    def draw(self, seed: int) -> Drawn:
+        """Have inputs drawn and written into the player's folder."""
+        drawn = self._told({"do": "draw", "seed": seed, "folder": str(self.player.folder)}).drawn
+        if drawn is None:
+            raise self._nonsense("no inputs")
+        return drawn
 
     def lay_out(self, inputs: Sequence[Mapping[str, Any]], slots: int) -> None:
         """Give it memory for so many sets of inputs, described as `tensors.save` does."""
