@@ -34,6 +34,8 @@ _OVERHEADS = 5
 _RESAMPLES = 1000
 _CONFIDENCE = 0.95
 _FILL = 42
+RULES = "allclose on a few drawn inputs, no oracle and no hidden inputs, calls timed on one set of inputs; cheats pass"
+"""In one line, for people."""
 Times = tuple[list[float], list[float]]
 """Seconds of the reference's calls, and of the kernel's."""
 

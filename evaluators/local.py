@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 from devices.base import Device
@@ -42,10 +43,16 @@ class LocalEvaluator:
         self._pipeline.close()
 
 
-def evaluate_locally(task: Task, kernel: Kernel, device: Device, settings: EvaluationSettings) -> Evaluation:
-    """The verdict on one kernel, its variants timed. Raises UserError where the task is at fault."""
-    with closing(LocalEvaluator(task, device, settings, careful=True)) as evaluator:
-        return asyncio.run(evaluator.evaluate(kernel))
+def evaluate_locally(
+    task: Task, kernels: Iterable[Kernel], device: Device, settings: EvaluationSettings
+) -> Iterator[Evaluation]:
+    """The verdicts on some kernels, each as soon as it is there, their variants timed; one fork server and reference for all.
+
+    Raises UserError where the task is at fault.
+    """
+    with closing(Pipeline(task, device, settings)) as pipeline:
+        for kernel in kernels:
+            yield pipeline.evaluate(kernel, timing=settings.final, variants=True)
 
 
 def validate_task(task: Task, device: Device, settings: EvaluationSettings) -> None:

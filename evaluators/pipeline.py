@@ -145,12 +145,13 @@ class Pipeline:
             failure = error.failure
         except ServerDiedError:
             failure = Failure(Status.CRASHED, "integrity", "ended the process that judges it, twice")
+        timed_main = timed.pop(None, None)
         return Evaluation(
             kernel_id=kernel.id,
             task_id=self.task.id,
             device=self.device.name,
             status=failure.status if failure else Status.OK,
-            measurement=timed.pop(None, None),
+            measurement=timed_main,
             variants={name: found for name, found in timed.items() if name is not None},
             diagnosis=Diagnosis(stage=failure.stage, summary=failure.summary[:2000], details=failure.details[:8000])
             if failure
@@ -166,8 +167,16 @@ class Pipeline:
                 "isolation": self.isolation,
                 "threads": str(self.threads),
                 "derived_inputs": self._derived_inputs(),
+                **self._flags(timed_main),
             },
         )
+
+    def _flags(self, timed: Measurement | None) -> dict[str, str]:
+        """What KernelBench's rules say about a measurement beside its ratio."""
+        most = self.settings.kernelbench.excessive_speedup
+        if self.settings.protocol is not Protocol.KERNELBENCH or timed is None or timed.speedup.value <= most:
+            return {}
+        return {"excessive_speedup": f"above {most:g}x"}
 
     def _judge(
         self, kernel: Kernel, floor: float | None, clock: _Clock, timing: TimingSettings, variants: bool
