@@ -19,6 +19,7 @@ from evaluators import tensors
 from evaluators.arena import layout_of
 from evaluators.client import ForkServer
 from evaluators.gate import Gate
+from evaluators.probing import Probe, leak
 from evaluators.reference import free_gb
 from evaluators.seat import Drawn, Returned, Seat
 from evaluators.settings import EvaluationSettings
@@ -57,6 +58,8 @@ class KernelBench:
     server: ForkServer
     gate: Gate
     threads: int
+    probed: Callable[[Probe, bool], None]
+    """Is told what a first look at the task gave."""
     _prepared: _Prepared | None = field(default=None, init=False)
 
     def prepare(self) -> _Prepared:
@@ -65,6 +68,10 @@ class KernelBench:
             with self.gate.shared(), ExitStack() as stack:
                 seat = self._reference(stack, 0)
                 try:
+                    first = seat.probe(self.task)
+                    if leak(self.task, first):
+                        raise UserError(leak(self.task, first))
+                    self.probed(first, True)
                     drawn = [seat.draw(seed) for seed in (self.settings.kernelbench.seed, *self.trial_seeds())]
                 except FailedError as error:
                     raise self._at_fault(error.failure) from error
@@ -120,9 +127,7 @@ class KernelBench:
             raise self._at_fault(error.failure) from error
         return seat
 
-    def _candidate(
-        self, stack: ExitStack, kernel: Kernel, environment: Mapping[str, str], prepared: _Prepared
-    ) -> Seat:
+    def _candidate(self, stack: ExitStack, kernel: Kernel, environment: Mapping[str, str], prepared: _Prepared) -> Seat:
         rules = self.settings.kernelbench
         player = self.server.spawn(
             prepared.room,
@@ -251,9 +256,7 @@ def _block(seat: Seat, calls: int, outputs: int) -> float:
 
 def _check_form(expected: Returned, got: Returned) -> None:
     if len(got.outputs) != len(expected.outputs):
-        raise failed(
-            Status.WRONG_SHAPE, "correctness", f"returned {got.structure}, expected {expected.structure}"
-        )
+        raise failed(Status.WRONG_SHAPE, "correctness", f"returned {got.structure}, expected {expected.structure}")
     for a, b in zip(expected.outputs, got.outputs, strict=True):
         if a.shape != b.shape:
             raise failed(Status.WRONG_SHAPE, "correctness", f"shape {b.shape}, expected {a.shape}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 
 from devices.base import Device
@@ -19,17 +19,13 @@ class LocalEvaluator:
 
     def __init__(self, task: Task, device: Device, settings: EvaluationSettings, *, careful: bool = False) -> None:
         """`careful`: measure as finalists are measured, and the task's further inputs too."""
-        self._pipeline = Pipeline(task, device, settings)
-        self._timing = settings.final if careful else settings.timing
-        self._variants = careful
+        self._pipeline = Pipeline(task, device, settings, careful=careful)
         self._turn = asyncio.Lock()
 
     async def evaluate(self, kernel: Kernel) -> Evaluation:
         async with self._turn:
             self._pipeline.server.interrupted = False
-            work = asyncio.create_task(
-                asyncio.to_thread(self._pipeline.evaluate, kernel, timing=self._timing, variants=self._variants)
-            )
+            work = asyncio.create_task(asyncio.to_thread(self._pipeline.evaluate, kernel))
             try:
                 return await asyncio.shield(work)
             except asyncio.CancelledError:
@@ -44,19 +40,24 @@ class LocalEvaluator:
 
 
 def evaluate_locally(
-    task: Task, kernels: Iterable[Kernel], device: Device, settings: EvaluationSettings
+    task: Task,
+    kernels: Iterable[Kernel],
+    device: Device,
+    settings: EvaluationSettings,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Evaluation]:
     """The verdicts on some kernels, each as soon as it is there, their variants timed; one fork server and reference for all.
+    `notify`: is told beforehand where it will take long.
 
     Raises UserError where the task is at fault.
     """
-    with closing(Pipeline(task, device, settings)) as pipeline:
+    with closing(Pipeline(task, device, settings, careful=True, notify=notify)) as pipeline:
         for kernel in kernels:
-            yield pipeline.evaluate(kernel, timing=settings.final, variants=True)
+            yield pipeline.evaluate(kernel)
 
 
 def validate_task(task: Task, device: Device, settings: EvaluationSettings) -> None:
-    """Run the reference. Raises UserError, one line, where it raises, returns no tensors, is not deterministic, does not fit."""
+    """Run the reference. Raises UserError, one line, where it raises, returns no tensors, is not deterministic, leaks, does not fit."""
     pipeline = Pipeline(task, device, settings)
     try:
         pipeline.warm()

@@ -161,7 +161,9 @@ def _pressure() -> float | None:
 
 
 def _clock(cores: Sequence[int]) -> float | None:
-    found = [hertz / 1e3 for core in cores if (hertz := _number(_of_core(core, "cpufreq/scaling_cur_freq"))) is not None]
+    found = [
+        hertz / 1e3 for core in cores if (hertz := _number(_of_core(core, "cpufreq/scaling_cur_freq"))) is not None
+    ]
     if not found:
         with suppress(OSError, ValueError):
             lines = Path("/proc/cpuinfo").read_text().splitlines()

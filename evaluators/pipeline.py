@@ -21,6 +21,7 @@ from evaluators.gate import Gate
 from evaluators.isolation import isolation_of
 from evaluators.kernelbench import KernelBench
 from evaluators.machine import between, joined, quietest, snapshot
+from evaluators.probing import Probe, slowness
 from evaluators.reference import Case, Reference, free_gb, reference_of
 from evaluators.scratch import disk_errors
 from evaluators.seat import Seat
@@ -59,8 +60,25 @@ class _Clock:
 class Pipeline:
     """Judges kernels of one task on one device, one after the other. Owns a fork server; `close` it."""
 
-    def __init__(self, task: Task, device: Device, settings: EvaluationSettings, build_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        device: Device,
+        settings: EvaluationSettings,
+        build_dir: Path | None = None,
+        *,
+        careful: bool = False,
+        notify: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`careful`: measure as finalists are measured, and the task's further inputs too. `notify`: is told, in one line and before
+        it happens, that judging will take long.
+        """
         self.task = task
+        self.note = ""
+        """What `notify` was told."""
+        self._timing = settings.final if careful else settings.timing
+        self._careful = careful
+        self._notify = notify
         self.device = device
         self.settings = settings
         self.isolation = isolation_of(settings)
@@ -69,7 +87,7 @@ class Pipeline:
         torch.set_num_threads(1)
         self.server = ForkServer(threads=self.threads, confined=settings.sandbox, readable=settings.readable)
         self.gate = Gate()
-        self._kernelbench = KernelBench(task, settings, self.server, self.gate, self.threads)
+        self._kernelbench = KernelBench(task, settings, self.server, self.gate, self.threads, self._say_if_slow)
         with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
             self._own_builds = None if build_dir else tempfile.TemporaryDirectory(prefix="kernelevolve-build-")
         self.build_dir = build_dir or Path(self._own_builds.name if self._own_builds else "")
@@ -95,9 +113,17 @@ class Pipeline:
             except FileNotFoundError:
                 self._reference = None
         if self._reference is None:
-            self._reference = self._again(lambda: reference_of(self.task, self.settings, self.server))
+            self._reference = self._again(
+                lambda: reference_of(self.task, self.settings, self.server, self._say_if_slow)
+            )
             self._checker = None
         return self._reference
+
+    def _say_if_slow(self, found: Probe, prepared: bool) -> None:
+        said = slowness(self.task, found, self.settings, self._timing, prepared=prepared)
+        if said and not self.note:
+            self.note = said
+            self._notify(said)
 
     def checker(self) -> Checker:
         """Of the reference's cases."""
@@ -125,10 +151,10 @@ class Pipeline:
         floor: float | None = None,
         *,
         timing: TimingSettings | None = None,
-        variants: bool = False,
+        variants: bool | None = None,
     ) -> Evaluation:
-        """The verdict. `floor`: a speedup below which nobody cares how slow the kernel is exactly. `timing`: other than that of a
-        search. `variants`: time them too.
+        """The verdict. `floor`: a speedup below which nobody cares how slow the kernel is exactly. `timing`, and whether `variants` are
+        timed too: other than the pipeline does.
 
         Raises UserError where the task is at fault, ServerDiedError or OSError where this machine is.
         """
@@ -139,7 +165,9 @@ class Pipeline:
         failure: Failure | None = None
         try:
             timed, share = self._again(
-                lambda: self._judge(kernel, floor, clock, timing or self.settings.timing, variants)
+                lambda: self._judge(
+                    kernel, floor, clock, timing or self._timing, self._careful if variants is None else variants
+                )
             )
         except FailedError as error:
             failure = error.failure

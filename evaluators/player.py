@@ -26,6 +26,7 @@ from evaluators.answers import compute_answers, compute_derived
 from evaluators.arena import Layout, views
 from evaluators.audit import audit
 from evaluators.drawing import Drawer
+from evaluators.probing import probe
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import AllowAten, Task
 from kernelevolve.tasks.loading import LoadedTask, build_model, load_module
@@ -77,7 +78,7 @@ class _Player:
         self._table = memoryview(memory).cast("B")
         self._model: Any = None
         self._make: Any = None
-        self._drawer: Any = None
+        self._drawer: Drawer | None = None
         self._spares: list[Any] | None = None
         self._rule = AllowAten.ALL
         self._layout: Layout | None = None
@@ -105,7 +106,9 @@ class _Player:
                     _task_module(Task.model_validate_json(order["task"])), tensors.DTYPES[order["precision"]]
                 )
                 self._make = self._drawer.model
-            case "draw":
+            case "probe":
+                return {"probe": probe(_task_module(Task.model_validate_json(order["task"]))).model_dump()}
+            case "draw" if self._drawer is not None:
                 return self._drawer.draw(order["seed"], Path(order["folder"]))
             case "compile":
                 self._make_compiled(Task.model_validate_json(order["task"]))

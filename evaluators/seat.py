@@ -12,10 +12,12 @@ from pydantic import ConfigDict, ValidationError
 from evaluators.arena import Layout, layout_of, views
 from evaluators.client import NonsenseError, Player, PlayerEndedError
 from evaluators.memory import UnreadableError, read_run, read_tensor
+from evaluators.probing import Probe
 from evaluators.tensors import Described
 from evaluators.verdict import failed, verdict_on
 from kernelevolve.core.evaluation import AtenShare, Status
 from kernelevolve.core.record import Record
+from kernelevolve.core.task import Task
 
 _WIDEST = 16
 """Elements that an output may span for each that it has."""
@@ -53,6 +55,7 @@ class Drawn(_Report):
 class _Reply(_Report):
     failure: FailureReport | None = None
     drawn: Drawn | None = None
+    probe: Probe | None = None
     calls: tuple[Returned, ...] = ()
     aten: AtenShare | None = None
 
@@ -92,6 +95,13 @@ class Seat:
             raise self._nonsense(error) from error
         finally:
             self._left -= time.monotonic() - begin
+
+    def probe(self, task: Task) -> Probe:
+        """Have a first look taken at a task."""
+        found = self._told({"do": "probe", "task": task.model_dump_json()}).probe
+        if found is None:
+            raise self._nonsense("no probe")
+        return found
 
     def draw(self, seed: int) -> Drawn:
         """Have inputs drawn and written into the player's folder."""

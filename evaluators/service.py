@@ -37,8 +37,11 @@ class Judge:
         except UserError as error:
             self._pipeline = error
 
-    def warm(self) -> None:
-        self._ready().warm()
+    def warm(self) -> str:
+        """What there is to say of a task that is slow to judge."""
+        pipeline = self._ready()
+        pipeline.warm()
+        return pipeline.note
 
     def evaluate(self, kernel_json: str, floor: float | None) -> str:
         kernel = Kernel.model_validate_json(kernel_json)
@@ -74,10 +77,11 @@ class Hub:
         self._judges.append(judge)
         self._idle.put_nowait(judge)
 
-    async def warm(self) -> None:
+    async def warm(self) -> str:
         first, *others = self._judges
-        await first.warm.remote()
+        note = str(await first.warm.remote())
         await asyncio.gather(*(j.warm.remote() for j in others))
+        return note
 
     async def evaluate(self, kernel_id: str, kernel_json: str) -> str:
         task = self._under_way.get(kernel_id)
@@ -144,7 +148,10 @@ class EvaluationService:
         return cls(hub.remote(task.model_dump_json(), device, settings.model_dump_json()))
 
     def warm(self) -> Any:
-        """A reference that is ready when kernels can be judged; getting it raises UserError where the task is at fault."""
+        """A reference that is ready when kernels can be judged, to a line about a task that is slow to judge, or nothing.
+
+        Getting it raises UserError where the task is at fault.
+        """
         return self.hub.warm.remote()
 
     async def evaluate(self, kernel: Kernel) -> Evaluation:

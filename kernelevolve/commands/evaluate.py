@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,13 +46,17 @@ def main(arguments: Sequence[str]) -> int:
     from devices.registry import get_device
     from evaluators.local import evaluate_locally
 
-    verdicts = evaluate_locally(task, kernels, get_device(settings.device), settings.evaluation)
+    verdicts = evaluate_locally(task, kernels, get_device(settings.device), settings.evaluation, _say)
     judged = zip(paths, verdicts, strict=True)
     if options.json:
         _print_json(((path, verdict) for path, verdict in judged), task.name, several=len(paths) > 1)
     else:
         _print_text(judged, several=len(paths) > 1)
     return 0
+
+
+def _say(note: str) -> None:
+    print(f"kernelevolve: {note}", file=sys.stderr, flush=True)
 
 
 def _sorted_out(words: Sequence[str], preset: str | None) -> tuple[list[Path], list[str]]:
