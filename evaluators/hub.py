@@ -65,7 +65,7 @@ class Hub:
         self._anywhere = ray.remote(compile_apart).options(num_cpus=1, max_retries=settings.retries)
         self._compile = self._anywhere
         self._best = 0.0
-        self._judges: list[Any] = [self._hire() for _ in range(settings.workers)]
+        self._judges: list[Any] = [self._hire()]
 
     def _hire(self) -> Any:
         judge = ray.remote(Judge).options(num_cpus=0, max_restarts=0, max_concurrency=THREADS)
@@ -77,29 +77,37 @@ class Hub:
             self._judges[place] = self._hire()
             self._facts, self._compile = None, self._anywhere
 
-    async def warm(self) -> None:
-        """Have everything ready. Raises UserError where the task is at fault, or there is no place for builds or verdicts."""
-        self._start()
-        await self._opened_cache()
-        await asyncio.gather(
-            self._warm_judges(), *(self._warm_compiler() for _ in range(self._settings.compile_workers))
-        )
+    async def warm(self) -> str:
+        """Have everything ready that the first kernels need. Returns what there is to say of a task that is slow to judge.
 
-    async def _warm_judges(self) -> None:
-        first, *others = self._judges
-        await first.warm.remote()
-        await asyncio.gather(*(j.warm.remote() for j in others))
+        Raises UserError where the task is at fault, or there is no place for builds or verdicts.
+        """
+        self._make_room()
+        await self._opened_cache()
+        note, *_ = await asyncio.gather(
+            self._judges[0].warm.remote(), *(self._warm_compiler() for _ in range(self._settings.compile_workers))
+        )
+        self._start()
+        return str(note)
 
     async def _warm_compiler(self) -> None:
         """Have a process started that Ray will use again."""
         nothing = Kernel(source="", language="python").model_dump_json()
         await self._compile.remote(nothing, self._device, self._settings.compile_timeout, {}, self._builds)
 
-    def _start(self) -> None:
-        if not self._servers:
+    def _make_room(self) -> None:
+        if not self._builds:
             with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
                 self._builds = tempfile.mkdtemp(prefix="kernelevolve-build-")
-            self._servers = [asyncio.create_task(self._serve(place)) for place in range(len(self._judges))]
+
+    def _start(self) -> None:
+        self._make_room()
+        if not self._servers:
+            self._servers = [asyncio.create_task(self._serve(0))]
+            # Later than the first: starting takes the processors that it starts with.
+            while len(self._judges) < self._settings.workers:
+                self._judges.append(self._hire())
+                self._servers.append(asyncio.create_task(self._join(len(self._judges) - 1)))
 
     async def evaluate(self, kernel_id: str, held: Sequence[Any]) -> str:
         """`held`: one reference to the kernel, which is fetched when there is room for it."""
@@ -206,6 +214,12 @@ class Hub:
             if job.judge is not None:
                 job.judge.cancel.remote(number)
             raise
+
+    async def _join(self, place: int) -> None:
+        """Serve once the judge is ready. Whatever is wrong with it, the first kernel tells."""
+        with suppress(RayError):
+            await self._judges[place].warm.remote()
+        await self._serve(place)
 
     async def _serve(self, place: int) -> None:
         """One judge's place: leases, one after the other, for it and for those that follow it when it dies."""

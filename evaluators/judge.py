@@ -78,10 +78,15 @@ class Judge:
         except UserError as error:
             self._pipeline = error
 
-    def warm(self) -> None:
-        """Have everything ready. Raises UserError where the task is at fault."""
+    def warm(self) -> str:
+        """Have everything ready. Returns what there is to say of a task that is slow to judge.
+
+        Raises UserError where the task is at fault.
+        """
         with self._turn:
-            self._ready().warm()
+            pipeline = self._ready()
+            pipeline.warm()
+            return pipeline.note
 
     def facts(self) -> Facts:
         pipeline = self._ready()

@@ -22,17 +22,20 @@ from evaluators.fresh import FreshValues
 from evaluators.gate import Gate
 from evaluators.interruption import InterruptedJobError
 from evaluators.isolation import isolation_of
+from evaluators.kernelbench import KernelBench
+from evaluators.machine import between, joined, quietest, snapshot
+from evaluators.probing import Probe, slowness
 from evaluators.reference import Case, Reference, free_gb, reference_of
 from evaluators.scratch import disk_errors
 from evaluators.seat import Seat
-from evaluators.settings import EvaluationSettings, TimingSettings
+from evaluators.settings import EvaluationSettings, Protocol, TimingSettings
 from evaluators.source import check_source
 from evaluators.statistics import measurement
 from evaluators.stopping import Taken, TightEnough
 from evaluators.timing import REFERENCE, Contestant, Enough, Stopwatch
 from evaluators.verdict import FailedError, Failure, failed
 from kernelevolve.core.errors import UserError
-from kernelevolve.core.evaluation import AtenShare, Evaluation, Measurement, Status
+from kernelevolve.core.evaluation import AtenShare, Evaluation, MachineState, Measurement, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import AllowAten, Task
@@ -60,8 +63,25 @@ class _Clock:
 class Pipeline:
     """Judges kernels of one task on one device, one after the other. Owns a fork server; `close` it."""
 
-    def __init__(self, task: Task, device: Device, settings: EvaluationSettings, build_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        device: Device,
+        settings: EvaluationSettings,
+        build_dir: Path | None = None,
+        *,
+        careful: bool = False,
+        notify: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`careful`: measure as finalists are measured, and the task's further inputs too. `notify`: is told, in one line and before
+        it happens, that judging will take long.
+        """
         self.task = task
+        self.note = ""
+        """What `notify` was told."""
+        self._timing = settings.final if careful else settings.timing
+        self._careful = careful
+        self._notify = notify
         self.device = device
         self.settings = settings
         self.isolation = isolation_of(settings)
@@ -70,6 +90,7 @@ class Pipeline:
         torch.set_num_threads(1)
         self.server = ForkServer(threads=self.threads, confined=settings.sandbox, readable=settings.readable)
         self.gate = Gate(interruption=self.server.interruption)
+        self._kernelbench = KernelBench(task, settings, self.server, self.gate, self.threads, self._say_if_slow)
         with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
             self._own_builds = None if build_dir else tempfile.TemporaryDirectory(prefix="kernelevolve-build-")
         self.build_dir = build_dir or Path(self._own_builds.name if self._own_builds else "")
@@ -77,11 +98,16 @@ class Pipeline:
         self._checker: Checker | None = None
         self._values: dict[str, FreshValues] = {}
         self._eager: list[Seat] = []
+        self.machine: list[MachineState] = []
+        """What else the machine did during each measurement of the kernel that was judged last."""
 
     def warm(self) -> None:
         """Start the fork server and have the reference computed. Raises UserError where the task is at fault."""
         self.server.start()
-        self.reference()
+        if self.settings.protocol is Protocol.KERNELBENCH:
+            self._again(self._kernelbench.prepare)
+        else:
+            self.reference()
 
     def reference(self) -> Reference:
         """The task's data, computed again where it was removed: it lies where the system, or its user, may clear up."""
@@ -91,10 +117,18 @@ class Pipeline:
             except FileNotFoundError:
                 self._reference = None
         if self._reference is None:
-            self._reference = self._again(lambda: reference_of(self.task, self.settings, self.server))
+            self._reference = self._again(
+                lambda: reference_of(self.task, self.settings, self.server, self._say_if_slow)
+            )
             self._checker = None
             self._values.clear()
         return self._reference
+
+    def _say_if_slow(self, found: Probe, prepared: bool) -> None:
+        said = slowness(self.task, found, self.settings, self._timing, prepared=prepared)
+        if said and not self.note:
+            self.note = said
+            self._notify(said)
 
     def checker(self) -> Checker:
         """Of the reference's cases."""
@@ -127,22 +161,30 @@ class Pipeline:
         floor: float | None = None,
         *,
         timing: TimingSettings | None = None,
-        variants: bool = False,
+        variants: bool | None = None,
         compiled: Compiled | None = None,
     ) -> Evaluation:
-        """The verdict. `floor`: a speedup below which nobody cares how slow the kernel is exactly. `timing`: other than that of a
-        search. `variants`: time them too. `compiled`: by `compile_apart`, so that it is not done here.
+        """The verdict. `floor`: a speedup below which nobody cares how slow the kernel is exactly. `timing`, and whether `variants` are
+        timed too: other than the pipeline does. `compiled`: by `compile_apart`, so that it is not done here.
 
         Raises UserError where the task is at fault, ServerDiedError or OSError where this machine is, and InterruptedJobError where
         `server.interrupt` was called.
         """
         clock = _Clock(dict(compiled.seconds) if compiled else {})
+        self.machine.clear()
         timed: dict[str | None, Measurement] = {}
         share: AtenShare | None = None
         failure: Failure | None = None
         try:
             timed, share = self._again(
-                lambda: self._judge(kernel, compiled, floor, clock, timing or self.settings.timing, variants)
+                lambda: self._judge(
+                    kernel,
+                    compiled,
+                    floor,
+                    clock,
+                    timing or self._timing,
+                    self._careful if variants is None else variants,
+                )
             )
         except FailedError as error:
             failure = error.failure
@@ -151,22 +193,25 @@ class Pipeline:
         except InterruptedJobError:
             self._end_eager()  # They may stand in the middle of an order.
             raise
+        timed_main = timed.pop(None, None)
         return Evaluation(
             kernel_id=kernel.id,
             task_id=self.task.id,
             device=self.device.name,
             status=failure.status if failure else Status.OK,
-            measurement=timed.pop(None, None),
+            measurement=timed_main,
             variants={name: found for name, found in timed.items() if name is not None},
             diagnosis=failure.diagnosis if failure else None,
             aten=share,
             seconds=clock.seconds,
-            environment=self.environment(),
+            machine=joined(self.machine),
+            environment={**self.environment(), **self._flags(timed_main)},
         )
 
     def environment(self) -> dict[str, str]:
         """Versions and facts that verdicts depend on."""
         return {
+            "protocol": self.settings.protocol,
             "torch": torch.__version__,
             "python": platform.python_version(),
             "arch": self.device.arch(),
@@ -174,6 +219,13 @@ class Pipeline:
             "threads": str(self.threads),
             "derived_inputs": self._derived_inputs(),
         }
+
+    def _flags(self, timed: Measurement | None) -> dict[str, str]:
+        """What KernelBench's rules say about a measurement beside its ratio."""
+        most = self.settings.kernelbench.excessive_speedup
+        if self.settings.protocol is not Protocol.KERNELBENCH or timed is None or timed.speedup.value <= most:
+            return {}
+        return {"excessive_speedup": f"above {most:g}x"}
 
     def _judge(
         self,
@@ -185,6 +237,11 @@ class Pipeline:
         variants: bool,
     ) -> tuple[dict[str | None, Measurement], AtenShare | None]:
         artifact = compiled.unpack(self.build_dir) if compiled else self._compiled(kernel, clock)
+        if self.settings.protocol is Protocol.KERNELBENCH:
+            judged = self._kernelbench.judge(
+                kernel, artifact.environment, clock.lap, lambda measure: self.undisturbed(measure, timing.repeats)
+            )
+            return {None: judged}, None
         reference = self.reference()
         with self.candidate(kernel, artifact, timing.kernel_processes, clock) as seats, clock.lap("timing"):
             found: dict[str | None, Measurement] = {None: self.time(kernel, seats, reference.main, timing, floor)}
@@ -298,15 +355,19 @@ class Pipeline:
         seed = derive_seed(self.settings.seed, "fresh", case.name, *others)
         bounds = self.checker().bounds(case.answers)
         eager = self.eager(self._at_most(timing.reference_processes))
-        with self.gate.exclusive():
+
+        def measure(attempt: int) -> tuple[Stopwatch, dict[str, tuple[Taken, ...]]]:
             for seat in (*eager, *(seat for contestant in others.values() for seat in contestant.seats)):
                 seat.allow(limit)
-            stopwatch = Stopwatch(eager, others, case, self._fresh_values(case), bounds, timing, seed)
+            stopwatch = Stopwatch(eager, others, case, self._fresh_values(case), bounds, timing, seed + attempt)
             try:
-                times = stopwatch.run(enough)
+                return stopwatch, stopwatch.run(enough)
             except FailedError as error:
                 self._end_eager()
                 raise self._untimeable(error.failure) from error
+
+        with self.gate.exclusive():
+            stopwatch, times = self.undisturbed(measure, timing.repeats)
         failures = dict(stopwatch.failures)
         for name, contestant in others.items():
             try:
@@ -315,6 +376,21 @@ class Pipeline:
             except FailedError as error:
                 failures[name] = error.failure
         return {name: taken for name, taken in times.items() if name not in failures}, failures
+
+    def undisturbed(self, measure: Callable[[int], _T], repeats: int) -> _T:
+        """What `measure`, which is told how often it was called before, gives while nobody disturbs it.
+
+        Where it is disturbed each time, the result of the quietest, and `machine` says so.
+        """
+        found: list[_T] = []
+        states: list[MachineState] = []
+        while len(found) <= repeats and not (states and not states[-1].disturbed):
+            before = snapshot()
+            found.append(measure(len(found)))
+            states.append(between(before, snapshot(), self.settings.disturbed_above))
+        kept = quietest(states)
+        self.machine.append(states[kept].model_copy(update={"repeats": len(states) - 1}))
+        return found[kept]
 
     def time_variants(
         self, kernel: Kernel, seats: Sequence[Seat], timing: TimingSettings

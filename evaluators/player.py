@@ -25,6 +25,8 @@ from evaluators import aten, tensors
 from evaluators.answers import compute_answers, compute_derived
 from evaluators.arena import Layout, views
 from evaluators.audit import audit
+from evaluators.drawing import Drawer
+from evaluators.probing import probe
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import AllowAten, Task
 from kernelevolve.tasks.loading import LoadedTask, build_model, load_module
@@ -58,6 +60,8 @@ def play(channel: int, arena: int) -> None:
                 reply = player.obey(json.loads(line))
             except _FailedError as failure:
                 reply = {"failure": failure.report}
+            except UserError as error:
+                reply = {"failure": _FailedError("runtime_error", str(error)).report}
             if reply is not None:
                 _tell(channel, json.dumps(reply).encode() + b"\n")
 
@@ -74,6 +78,7 @@ class _Player:
         self._table = memoryview(memory).cast("B")
         self._model: Any = None
         self._make: Any = None
+        self._drawer: Drawer | None = None
         self._spares: list[Any] | None = None
         self._rule = AllowAten.ALL
         self._layout: Layout | None = None
@@ -96,6 +101,15 @@ class _Player:
                 task = Task.model_validate_json(order["task"])
                 loaded = _task_module(task)
                 self._make = lambda: build_model(loaded, task.seed)
+            case "as_kernelbench":
+                self._drawer = Drawer(
+                    _task_module(Task.model_validate_json(order["task"])), tensors.DTYPES[order["precision"]]
+                )
+                self._make = self._drawer.model
+            case "probe":
+                return {"probe": probe(_task_module(Task.model_validate_json(order["task"]))).model_dump()}
+            case "draw" if self._drawer is not None:
+                return self._drawer.draw(order["seed"], Path(order["folder"]))
             case "compile":
                 self._make_compiled(Task.model_validate_json(order["task"]))
             case "build":
@@ -130,13 +144,14 @@ class _Player:
         if self._rule is not AllowAten.ALL:
             aten.shut_doors()
         module = _load_kernel(order["source"])
-        seed = order["seed"]
+        seed, precision = order["seed"], order.get("precision")
 
         def make() -> Any:
             arguments = _arguments(order)
             torch.manual_seed(seed)
             try:
-                return module.ModelNew(*arguments)
+                model = module.ModelNew(*arguments)
+                return model if precision is None else model.to(dtype=tensors.DTYPES[precision])
             except Exception as error:
                 raise _blame(error, "the constructor of ModelNew") from error
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,14 @@ from evaluators import tensors
 from evaluators.client import ForkServer, NonsenseError, Player, PlayerEndedError
 from evaluators.folders import private_folder
 from evaluators.gate import Gate
+from evaluators.probing import Probe, leak
 from evaluators.scratch import disk_errors, full, scratch_base
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 
-_FORMAT = "8"
+_FORMAT = "9"
 _KEPT_SECONDS = 6 * 3600.0
 
 
@@ -98,6 +99,7 @@ class Reference:
     """What was derived from the task's inputs and why not more, in words."""
     init: Sequence[Mapping[str, Any]] | None
     """Arguments of the constructor as `tensors.encode` writes them; None where they cannot be written."""
+    probe: Probe
 
     @property
     def main(self) -> Case:
@@ -118,10 +120,12 @@ def data_folder() -> Path:
         return private_folder(base, "kernelevolve-data")
 
 
-def reference_of(task: Task, settings: EvaluationSettings, server: ForkServer) -> Reference:
-    """Compute, or find, the reference data of a task.
+def reference_of(
+    task: Task, settings: EvaluationSettings, server: ForkServer, probed: Callable[[Probe, bool], None]
+) -> Reference:
+    """Compute, or find, the reference data of a task. `probed` is told what a first look gave and whether the data was found.
 
-    Raises UserError, one line, where the task is at fault: it raises, returns no tensors, is not deterministic, does not fit.
+    Raises UserError, one line, where the task is at fault: it raises, returns no tensors, is not deterministic, leaks, does not fit.
     """
     wanted = {
         "trials": settings.trials,
@@ -130,10 +134,15 @@ def reference_of(task: Task, settings: EvaluationSettings, server: ForkServer) -
         "derived": {**settings.inputs.model_dump(), "seed": settings.seed},
     }
     folder = data_folder() / content_id(_FORMAT, task.id, json.dumps(wanted), torch.__version__)
-    if not (folder / "told.json").exists():
-        _compute(task, settings, wanted, server, folder)
+    there = (folder / "told.json").exists()
+    if not there:
+        _compute(task, settings, wanted, server, folder, lambda found: probed(found, False))
     told = json.loads((folder / "told.json").read_text())
-    found = Reference(folder, tuple(_case(folder, c) for c in told["cases"]), tuple(told["notes"]), told["init"])
+    first = Probe.model_validate(told["probe"])
+    if there:
+        probed(first, True)
+    cases = tuple(_case(folder, c) for c in told["cases"])
+    found = Reference(folder, cases, tuple(told["notes"]), told["init"], first)
     found.touch()
     return found
 
@@ -175,7 +184,12 @@ def _forget_old(folder: Path) -> None:
 
 
 def _compute(
-    task: Task, settings: EvaluationSettings, wanted: Mapping[str, Any], server: ForkServer, final: Path
+    task: Task,
+    settings: EvaluationSettings,
+    wanted: Mapping[str, Any],
+    server: ForkServer,
+    final: Path,
+    probed: Callable[[Probe], None],
 ) -> None:
     _forget_old(final.parent)
     limit = 10 * settings.run_timeout
@@ -188,6 +202,8 @@ def _compute(
             server.spawn(0, trusted=True, memory_gb=free_gb(), cpu_seconds=2 * limit * (os.cpu_count() or 1)) as player,
         ):
             order = {"task": task.model_dump_json(), "folder": str(staged), "settings": wanted}
+            first = _probe(task, player, settings, staged)
+            probed(first)
             try:
                 told = dict(player.ask({"do": "answers", **order}, limit))
             except PlayerEndedError as error:
@@ -197,7 +213,7 @@ def _compute(
             if "error" in told:
                 raise UserError(told["error"])
             derived = _derived(player, {"do": "derived", **order, "main": told["cases"][0]}, limit)
-        told = {**told, "cases": [*told["cases"], *derived["cases"]], "notes": derived["notes"]}
+        told |= {"cases": [*told["cases"], *derived["cases"]], "notes": derived["notes"], "probe": first.model_dump()}
         with disk_errors(final.parent, what):
             (staged / "told.json").write_text(json.dumps(told))
         try:
@@ -207,6 +223,27 @@ def _compute(
                 raise
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _probe(task: Task, player: Player, settings: EvaluationSettings, folder: Path) -> Probe:
+    limit = 2 * settings.run_timeout
+    try:
+        told = player.ask({"do": "probe", "task": task.model_dump_json()}, limit)
+    except PlayerEndedError as error:
+        if error.ending.timeout:
+            raise UserError(
+                f"task {task.name}: one call of the reference, with its inputs and its constructor, takes longer than {limit:g} s: "
+                "make the inputs smaller, or raise evaluation.run_timeout"
+            ) from error
+        raise _at_fault(task, error, limit, folder) from error
+    except NonsenseError as error:
+        raise UserError(f"task {task.name}: the reference failed: it wrote to its own channel") from error
+    if "failure" in told:
+        raise UserError(told["failure"]["summary"])
+    found = Probe.model_validate(told["probe"])
+    if leak(task, found):
+        raise UserError(leak(task, found))
+    return found
 
 
 def _derived(player: Player, order: Mapping[str, Any], limit: float) -> Mapping[str, Any]:

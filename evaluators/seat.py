@@ -13,10 +13,12 @@ from evaluators.arena import Layout, layout_of, views
 from evaluators.client import NonsenseError, Player, PlayerEndedError
 from evaluators.elements import Elements, Held, Remote
 from evaluators.memory import UnreadableError, read_tensor
+from evaluators.probing import Probe
 from evaluators.tensors import DTYPES, Described
 from evaluators.verdict import failed, verdict_on
 from kernelevolve.core.evaluation import AtenShare, Status
 from kernelevolve.core.record import Record
+from kernelevolve.core.task import Task
 
 _WIDEST = 16
 """Elements that an output may span for each that it has."""
@@ -45,8 +47,18 @@ class Returned(_Report):
     structure: str
 
 
+class Drawn(_Report):
+    """Inputs that the task's own process has drawn and written, as `tensors.save` describes them."""
+
+    inputs: tuple[Mapping[str, Any], ...]
+    init: tuple[Mapping[str, Any], ...] | None
+    """Arguments of the constructor as `tensors.encode` writes them; None where they cannot be written."""
+
+
 class _Reply(_Report):
     failure: FailureReport | None = None
+    drawn: Drawn | None = None
+    probe: Probe | None = None
     calls: tuple[Returned, ...] = ()
     aten: AtenShare | None = None
 
@@ -105,6 +117,20 @@ class Seat:
             raise self._nonsense(error) from error
         finally:
             self._left -= time.monotonic() - begin
+
+    def probe(self, task: Task) -> Probe:
+        """Have a first look taken at a task."""
+        found = self._told({"do": "probe", "task": task.model_dump_json()}).probe
+        if found is None:
+            raise self._nonsense("no probe")
+        return found
+
+    def draw(self, seed: int) -> Drawn:
+        """Have inputs drawn and written into the player's folder."""
+        drawn = self._told({"do": "draw", "seed": seed, "folder": str(self.player.folder)}).drawn
+        if drawn is None:
+            raise self._nonsense("no inputs")
+        return drawn
 
     def lay_out(self, inputs: Sequence[Mapping[str, Any]], slots: int) -> None:
         """Give it memory for so many sets of inputs, described as `tensors.save` does."""

@@ -34,7 +34,10 @@ class EvaluationService:
         return cls(hub.remote(task.model_dump_json(), device, settings.model_dump_json(), base))
 
     def warm(self) -> Any:
-        """A reference that is ready when kernels can be judged; getting it raises UserError where the task is at fault."""
+        """A reference that is ready when kernels can be judged, to a line about a task that is slow to judge, or nothing.
+
+        Getting it raises UserError where the task is at fault.
+        """
         return self.hub.warm.remote()
 
     async def evaluate(self, kernel: Kernel) -> Evaluation:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import StrEnum
+
 from pydantic import Field
 
 from kernelevolve.core.record import Record
@@ -26,6 +29,8 @@ class TimingSettings(Record):
     target_interval: float = Field(gt=0)
     """Relative half-width of the interval of the ratio at which measuring stops."""
     max_seconds: float = Field(gt=0)
+    repeats: int = Field(ge=0)
+    """Of a measurement that was disturbed."""
 
 
 class DerivedSettings(Record):
@@ -43,9 +48,47 @@ class DerivedSettings(Record):
     """For torch.export, by which dimensions that a task leaves free are found."""
 
 
+class Protocol(StrEnum):
+    """By whose rules kernels are judged."""
+
+    STRICT = "strict"
+    KERNELBENCH = "kernelbench"
+
+
+class Precision(StrEnum):
+    """What KernelBench casts models and inputs to."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+
+
+class KernelBenchSettings(Record):
+    """The counts and tolerances of KernelBench's `eval_kernel_against_ref`, as its scripts call it."""
+
+    seed: int = Field(ge=0)
+    """Of weights, of timed inputs, and of the seeds of the trials."""
+    precision: Precision
+    trials: int = Field(ge=1)
+    """Each on inputs of its own; all must pass."""
+    tolerance: Mapping[Precision, float]
+    """`atol` and `rtol` by precision."""
+    warmup_calls: int = Field(ge=0)
+    discarded_calls: int = Field(ge=0)
+    """The first that are timed."""
+    timed_calls: int = Field(ge=2)
+    flush_mb: int = Field(ge=0)
+    """Written before each timed call, so that caches are cold."""
+    excessive_speedup: float = Field(gt=0)
+    """Above which a kernel is flagged."""
+    timeout: float = Field(gt=0)
+    """Seconds for all of one kernel once it is compiled."""
+
+
 class EvaluationSettings(Record):
     """What the verdict on a kernel rests on."""
 
+    protocol: Protocol
     trials: int = Field(ge=1)
     most_draws: int = Field(ge=1)
     """Sets of inputs that timed calls are given, for each set of shapes,"""
@@ -76,6 +119,9 @@ class EvaluationSettings(Record):
     """Keep candidates from files, TCP and other processes, by Landlock; where the machine has none, judge nobody's code."""
     readable: tuple[str, ...]
     """Further paths that the task's own code reads while a candidate is judged beside it."""
+    disturbed_above: float = Field(gt=0)
+    """Share of the cores that others may take from a measurement."""
     timing: TimingSettings
     final: TimingSettings
+    kernelbench: KernelBenchSettings
     compile_reference_timeout: float = Field(gt=0)

@@ -18,7 +18,7 @@ from kernelevolve.core.errors import UserError
 COMMANDS = {
     "run": "evolve a task's operator into a faster kernel",
     "resume": "go on with a run that was interrupted",
-    "evaluate": "judge one kernel file",
+    "evaluate": "judge kernel files",
     "tasks": "list the shipped tasks, or show one",
     "doctor": "what this machine has, and what to install for the rest",
 }

@@ -179,7 +179,9 @@ class _Run:
             service = EvaluationService.start(self.task, device.name, self.evaluation)
             with closing(service):
                 prepared = ray.remote(_prepare).options(num_cpus=0).remote(operator, self.task, device.name)
-                ask(service.warm())
+                slow = str(ask(service.warm()))
+                if slow and not self.quiet:
+                    console.print(slow, soft_wrap=True)
                 operator = ask(prepared)
                 if new:
                     self.folder.create(config.dump(self.settings), self.task)

@@ -59,7 +59,7 @@ class Measurement(Record):
     """Time of the reference / time of the kernel."""
     reference_seconds: float = Field(gt=0)
     kernel_seconds: float = Field(gt=0)
-    """Medians per call. Comparable within this measurement only."""
+    """Medians per call, by KernelBench's rules means. Comparable within this measurement only."""
     rounds: int = Field(gt=0)
     """Interleaved pairs that the interval rests on."""
     disturbed_rounds: int = Field(default=0, ge=0)
@@ -78,6 +78,31 @@ class AtenShare(Record):
     """The share of those that take the most, the first first: `aten::mm` -> 0.9."""
 
 
+class MachineState(Record):
+    """What else the machine did while a kernel was measured. None where this machine does not tell it."""
+
+    seconds: float = Field(ge=0)
+    """Of measuring."""
+    load: float = Field(ge=0)
+    """Average number of runnable tasks over the last minute, our own among them."""
+    foreign_share: float | None
+    """Of the cores' time that other programs took, and"""
+    steal_share: float | None
+    """that the hypervisor gave to other machines; None where the measurement was too short to tell."""
+    pressure_share: float | None
+    """Of the time in which some task waited for a core (PSI)."""
+    clock_mhz: float | None
+    """Mean over the cores, at the end."""
+    thermal_throttles: int | None
+    """Times that a core was slowed down because of heat."""
+    cgroup_throttles: int | None
+    """Times that our control group was stopped because it had used up its share."""
+    disturbed: bool
+    """Whether the measurement that was kept is one that should have been repeated."""
+    repeats: int = Field(ge=0)
+    """Measurements that were thrown away because they were disturbed."""
+
+
 class Evaluation(Record):
     """The verdict on one kernel on one device: `ok` has a measurement, everything else has a diagnosis."""
 
@@ -94,6 +119,8 @@ class Evaluation(Record):
     """Where it was looked at."""
     seconds: Mapping[str, float] = {}
     """Wall time spent by stage."""
+    machine: MachineState | None = None
+    """Where something was measured."""
     environment: Mapping[str, str] = {}
     """Versions and facts of the machine that the verdict depends on."""
     cached: bool = False

@@ -11,10 +11,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kernelevolve.core.evaluation import Measurement, Ratio, Status
+from kernelevolve.core.evaluation import MachineState, Measurement, Ratio, Status
 from kernelevolve.core.record import Record
 
 FORMAT = 1
+_TOLD_SHARE = 0.005
 
 
 class Best(Record):
@@ -114,6 +115,21 @@ def count_by_status(statistics: Mapping[str, float]) -> dict[str, int]:
 def ratio_text(ratio: Ratio) -> str:
     """`3.21x (3.15 to 3.28)`."""
     return f"{ratio.value:.2f}x ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def machine_text(machine: MachineState) -> str:
+    """Of a disturbed measurement: `disturbed: other programs took 31% of the cores meanwhile; ...`."""
+    causes = [
+        f"{who} took {share:.0%} of the cores"
+        for who, share in (("other programs", machine.foreign_share), ("other machines", machine.steal_share))
+        if share and share >= _TOLD_SHARE
+    ]
+    if machine.thermal_throttles:
+        causes.append("the processor was too hot for its full clock")
+    if machine.cgroup_throttles:
+        causes.append("our control group had used up its share of the processor")
+    repeats = f"; measurements thrown away: {machine.repeats}" if machine.repeats else ""
+    return f"disturbed: {', '.join(causes) or 'something took the cores'} meanwhile{repeats}: do not trust the ratio"
 
 
 def table(summary: Summary, folder: Path) -> RenderableType:

@@ -6,7 +6,7 @@ import linecache
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import ModuleType
@@ -51,6 +51,10 @@ class LoadedTask:
         if not hasattr(self.module, "get_input_ranges"):
             return None
         return _listed(self.task, "get_input_ranges", self._call("get_input_ranges"))
+
+    def blamed(self, what: str) -> AbstractContextManager[None]:
+        """What is raised inside becomes a UserError that names the task, the line and `what` raised."""
+        return _blames_the_task(self.task, what)
 
     def _call(self, name: str) -> Any:
         function: Callable[[], Any] = getattr(self.module, name)

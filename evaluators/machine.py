@@ -1,0 +1,212 @@
+"""What else the machine does while something is measured: a snapshot before and one after, and what lies between them.
+
+Everything is read from /proc and /sys. Of the cores that this process may use alone: what happens on others is no concern of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from kernelevolve.core.evaluation import MachineState
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_LEAST_SECONDS = 0.1
+"""Below this, ticks of /proc/stat (10 ms) tell nothing of shares."""
+_IDLE, _IOWAIT, _STEAL, _FIELDS = 3, 4, 7, 8
+"""Of a line of /proc/stat; guest time, behind them, is counted in user time already."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Counters of the machine since it started, and what it is like now."""
+
+    at: float
+    """Seconds of the monotonic clock."""
+    cores: int
+    busy: float
+    """Seconds of all cores together in programs and the kernel, without what was stolen."""
+    steal: float
+    own: float
+    """Seconds of processor time of this process and all that descends from it."""
+    load: float
+    pressure: float | None
+    """Seconds in which some task waited for a core."""
+    clock_mhz: float | None
+    thermal_throttles: int | None
+    cgroup_throttles: int | None
+
+
+def snapshot() -> Snapshot:
+    """The machine now; takes less than a millisecond where few processes descend from this one."""
+    cores = sorted(os.sched_getaffinity(0))
+    busy, steal = _core_seconds(cores)
+    return Snapshot(
+        at=time.monotonic(),
+        cores=len(cores),
+        busy=busy,
+        steal=steal,
+        own=_own_seconds(),
+        load=os.getloadavg()[0],
+        pressure=_pressure(),
+        clock_mhz=_clock(cores),
+        thermal_throttles=_thermal(cores),
+        cgroup_throttles=_cgroup_throttles(),
+    )
+
+
+def between(before: Snapshot, after: Snapshot, disturbed_above: float) -> MachineState:
+    """What happened from one snapshot to the next. `disturbed_above`: share of the cores that others may take."""
+    seconds = after.at - before.at
+    foreign = steal = None
+    if seconds >= _LEAST_SECONDS:
+        room = seconds * after.cores
+        taken = (after.busy - before.busy) - (after.own - before.own)
+        foreign, steal = (max(0.0, spent) / room for spent in (taken, after.steal - before.steal))
+    thermal = _less(after.thermal_throttles, before.thermal_throttles)
+    throttles = _less(after.cgroup_throttles, before.cgroup_throttles)
+    pressure = None
+    if before.pressure is not None and after.pressure is not None and seconds > 0:
+        pressure = min(1.0, max(0.0, after.pressure - before.pressure) / seconds)
+    return MachineState(
+        seconds=seconds,
+        load=after.load,
+        foreign_share=foreign,
+        steal_share=steal,
+        pressure_share=pressure,
+        clock_mhz=after.clock_mhz,
+        thermal_throttles=thermal,
+        cgroup_throttles=throttles,
+        disturbed=(foreign or 0.0) + (steal or 0.0) > disturbed_above or bool(thermal) or bool(throttles),
+        repeats=0,
+    )
+
+
+def quietest(states: Sequence[MachineState]) -> int:
+    """The position of the measurement to keep: one that was not disturbed, or else the one that lost the least."""
+    lost = [(s.disturbed, (s.foreign_share or 0.0) + (s.steal_share or 0.0)) for s in states]
+    return lost.index(min(lost))
+
+
+def joined(states: Sequence[MachineState]) -> MachineState | None:
+    """Of several measurements of one kernel; None of none."""
+    if not states:
+        return None
+
+    def mean(shares: Iterable[float | None]) -> float | None:
+        known = [(share, s.seconds) for share, s in zip(shares, states, strict=True) if share is not None]
+        seconds = sum(weight for _, weight in known)
+        return sum(share * weight for share, weight in known) / seconds if seconds else None
+
+    def count(numbers: Iterable[int | None]) -> int | None:
+        known = [number for number in numbers if number is not None]
+        return sum(known) if known else None
+
+    return MachineState(
+        seconds=sum(s.seconds for s in states),
+        load=max(s.load for s in states),
+        foreign_share=mean(s.foreign_share for s in states),
+        steal_share=mean(s.steal_share for s in states),
+        pressure_share=mean(s.pressure_share for s in states),
+        clock_mhz=states[-1].clock_mhz,
+        thermal_throttles=count(s.thermal_throttles for s in states),
+        cgroup_throttles=count(s.cgroup_throttles for s in states),
+        disturbed=any(s.disturbed for s in states),
+        repeats=sum(s.repeats for s in states),
+    )
+
+
+def _less(after: int | None, before: int | None) -> int | None:
+    return None if after is None or before is None else max(0, after - before)
+
+
+def _core_seconds(cores: Sequence[int]) -> tuple[float, float]:
+    """(busy, stolen) of these cores."""
+    wanted = {f"cpu{core}" for core in cores}
+    busy = steal = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name in wanted:
+            ticks = [int(field) for field in fields[:_FIELDS]]
+            busy += sum(ticks) - ticks[_IDLE] - ticks[_IOWAIT] - ticks[_STEAL]
+            steal += ticks[_STEAL]
+    return busy / _TICKS, steal / _TICKS
+
+
+def _own_seconds() -> float:
+    """Of this process, its children, theirs, and those that they have waited for."""
+    ticks = 0
+    left = [os.getpid()]
+    while left:
+        folder = Path(f"/proc/{left.pop()}")
+        with suppress(OSError):  # One that ends meanwhile: its parent has its time then.
+            fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            ticks += sum(int(field) for field in fields[11:15])
+            for thread in (folder / "task").iterdir():
+                left += [int(child) for child in (thread / "children").read_text().split()]
+    return ticks / _TICKS
+
+
+def _pressure() -> float | None:
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/pressure/cpu").read_text().splitlines():
+            if line.startswith("some"):
+                return int(line.rpartition("total=")[2]) / 1e6
+    return None
+
+
+def _clock(cores: Sequence[int]) -> float | None:
+    found = [
+        hertz / 1e3 for core in cores if (hertz := _number(_of_core(core, "cpufreq/scaling_cur_freq"))) is not None
+    ]
+    if not found:
+        with suppress(OSError, ValueError):
+            lines = Path("/proc/cpuinfo").read_text().splitlines()
+            found = [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
+    return sum(found) / len(found) if found else None
+
+
+def _thermal(cores: Sequence[int]) -> int | None:
+    found = [_number(_of_core(core, "thermal_throttle/core_throttle_count")) for core in cores]
+    known = [count for count in found if count is not None]
+    return sum(known) if known else None
+
+
+def _of_core(core: int, name: str) -> Path:
+    return Path(f"/sys/devices/system/cpu/cpu{core}/{name}")
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+@cache
+def _cgroup_files() -> tuple[Path, ...]:
+    """Where the kernel may count how often our control group was stopped: version 2, version 1, inside of a container and outside."""
+    root = Path("/sys/fs/cgroup")
+    found = []
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers or "cpu" in controllers.split(","):
+                base = root / controllers if controllers else root
+                found += [base / path.lstrip("/") / "cpu.stat", base / "cpu.stat"]
+    return tuple(found)
+
+
+def _cgroup_throttles() -> int | None:
+    for path in _cgroup_files():
+        with suppress(OSError):
+            for line in path.read_text().splitlines():
+                name, _, value = line.partition(" ")
+                if name == "nr_throttled":
+                    return int(value)
+    return None
