@@ -153,6 +153,7 @@ def test_children_that_hide_die_with_their_candidate(settings: EvaluationSetting
     process = open_house.server._process
     assert process is not None
     server = psutil.Process(process.pid)
+    open_house.server.rest()
     before = {p.pid for p in server.children(recursive=True)}
     verdict = open_house.evaluate(python_kernel(forward, top))
     assert verdict.status in {Status.OK, Status.CRASHED}
