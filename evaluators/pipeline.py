@@ -18,6 +18,7 @@ from devices.cpu import usable_cores
 from evaluators.checking import Checker, arena_bytes
 from evaluators.client import ForkServer, ServerDiedError
 from evaluators.compiling import Compiled, compile_kernel
+from evaluators.eager import EagerSeats
 from evaluators.fresh import FreshValues
 from evaluators.gate import Gate
 from evaluators.interruption import InterruptedJobError
@@ -25,7 +26,7 @@ from evaluators.isolation import isolation_of
 from evaluators.kernelbench import KernelBench
 from evaluators.machine import between, joined, quietest, snapshot
 from evaluators.probing import Probe, slowness
-from evaluators.reference import Case, Reference, free_gb, reference_of
+from evaluators.reference import Case, Reference, reference_of
 from evaluators.scratch import disk_errors
 from evaluators.seat import Seat
 from evaluators.settings import EvaluationSettings, Protocol, TimingSettings
@@ -34,7 +35,6 @@ from evaluators.statistics import measurement
 from evaluators.stopping import Taken, TightEnough
 from evaluators.timing import REFERENCE, Contestant, Enough, Stopwatch
 from evaluators.verdict import FailedError, Failure, failed
-from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import AtenShare, Evaluation, MachineState, Measurement, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
@@ -97,7 +97,7 @@ class Pipeline:
         self._reference: Reference | None = None
         self._checker: Checker | None = None
         self._values: dict[str, FreshValues] = {}
-        self._eager: list[Seat] = []
+        self.eager = EagerSeats(task, settings, self.server)
         self.machine: list[MachineState] = []
         """What else the machine did during each measurement of the kernel that was judged last."""
 
@@ -191,7 +191,7 @@ class Pipeline:
         except ServerDiedError:
             failure = Failure(Status.CRASHED, "integrity", "ended the process that judges it, twice")
         except InterruptedJobError:
-            self._end_eager()  # They may stand in the middle of an order.
+            self.eager.end()  # They may stand in the middle of an order.
             raise
         timed_main = timed.pop(None, None)
         return Evaluation(
@@ -354,7 +354,7 @@ class Pipeline:
         limit = self.settings.run_timeout + _PATIENCE * timing.max_seconds
         seed = derive_seed(self.settings.seed, "fresh", case.name, *others)
         bounds = self.checker().bounds(case.answers)
-        eager = self.eager(self._at_most(timing.reference_processes))
+        eager = self.reference_seats(timing)
 
         def measure(attempt: int) -> tuple[Stopwatch, dict[str, tuple[Taken, ...]]]:
             for seat in (*eager, *(seat for contestant in others.values() for seat in contestant.seats)):
@@ -363,8 +363,7 @@ class Pipeline:
             try:
                 return stopwatch, stopwatch.run(enough)
             except FailedError as error:
-                self._end_eager()
-                raise self._untimeable(error.failure) from error
+                raise self.eager.untimeable(error.failure) from error
 
         with self.gate.exclusive():
             stopwatch, times = self.undisturbed(measure, timing.repeats)
@@ -376,6 +375,11 @@ class Pipeline:
             except FailedError as error:
                 failures[name] = error.failure
         return {name: taken for name, taken in times.items() if name not in failures}, failures
+
+    def reference_seats(self, timing: TimingSettings) -> list[Seat]:
+        """The reference's processes, ready to be timed. Raises UserError where it cannot be built."""
+        size = arena_bytes(self.reference(), self.settings)
+        return self.eager.get(self._at_most(timing.reference_processes), size)
 
     def undisturbed(self, measure: Callable[[int], _T], repeats: int) -> _T:
         """What `measure`, which is told how often it was called before, gives while nobody disturbs it.
@@ -411,40 +415,8 @@ class Pipeline:
         """What its toolchain makes of a kernel. Raises FailedError where it makes nothing of it."""
         return compile_kernel(kernel, self.device, self.build_dir, self.settings.compile_timeout, self.gate)
 
-    def eager(self, processes: int) -> list[Seat]:
-        """The reference, ready to be timed, in so many processes. Raises UserError where it cannot be built."""
-        self._eager = [seat for seat in self._eager if seat.player.alive]
-        size = arena_bytes(self.reference(), self.settings)
-        while len(self._eager) < processes:
-            player = self.server.spawn(size, trusted=True, memory_gb=free_gb(), cpu_seconds=1e9)
-            seat = Seat(player, "timing")
-            self._eager.append(seat)
-            seat.allow(10 * self.settings.run_timeout)
-            try:
-                seat.order(do="reference", task=self.task.model_dump_json())
-                seat.order(do="build")
-            except FailedError as error:
-                self._end_eager()
-                raise self._untimeable(error.failure) from error
-        return self._eager[:processes]
-
-    def _end_eager(self) -> None:
-        while self._eager:
-            self._eager.pop().player.end()
-
-    def _untimeable(self, failure: Failure) -> UserError:
-        name = f"task {self.task.name}: the reference"
-        match failure.status:
-            case Status.TIMEOUT:
-                limit = self.settings.run_timeout
-                return UserError(f"{name} cannot be timed within {limit:g} s: raise evaluation.run_timeout")
-            case Status.OUT_OF_MEMORY:
-                return UserError(f"{name} does not fit in memory, when called several times: make the inputs smaller")
-            case _:
-                return UserError(f"{name} cannot be timed: {failure.summary}")
-
     def close(self) -> None:
-        self._end_eager()
+        self.eager.end()
         self.server.close()
         if self._own_builds is not None:
             self._own_builds.cleanup()

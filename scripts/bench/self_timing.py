@@ -87,8 +87,8 @@ def decisions(name: str, times: int) -> list[Decision]:
         case = reference.variants[variant] if variant else reference.main
         artifact = pipeline.compile(kernel)
         for _ in range(times):
-            pipeline._end_eager()  # Where the memory of a process lies is part of what is measured.
-            pipeline.eager(settings.final.reference_processes)
+            pipeline.eager.end()  # Where the memory of a process lies is part of what is measured.
+            pipeline.reference_seats(settings.final)
             with pipeline.candidate(kernel, artifact, settings.final.kernel_processes) as seats:
                 begin = time.monotonic()
                 measured = pipeline.time(kernel, seats, case, settings.final, None)
