@@ -18,6 +18,7 @@ import torch
 from evaluators import tensors
 from evaluators.arena import layout_of
 from evaluators.client import ForkServer
+from evaluators.elements import Elements, elements_of
 from evaluators.gate import Gate
 from evaluators.probing import Probe, leak
 from evaluators.reference import free_gb
@@ -264,20 +265,22 @@ def _check_form(expected: Returned, got: Returned) -> None:
             raise failed(Status.WRONG_SHAPE, "correctness", f"{b.dtype}, expected {a.dtype}")
 
 
-def difference(expected: torch.Tensor, got: torch.Tensor, tolerance: float) -> tuple[float, float] | None:
-    """(greatest, mean) absolute difference of two tensors of one shape and dtype; None where `torch.allclose` finds them close.
+def difference(
+    expected: torch.Tensor | Elements, got: torch.Tensor | Elements, tolerance: float
+) -> tuple[float, float] | None:
+    """(greatest, mean) absolute difference of two results of one shape and dtype; None where `torch.allclose` finds them close.
 
     Runs in chunks. Raises nothing: NaN is close to nothing, as in `torch.allclose`.
     """
-    a, b = expected.reshape(-1), got.reshape(-1)
+    a, b = elements_of(expected), elements_of(got)
     close, most, total = True, 0.0, 0.0
-    for start in range(0, a.numel(), _CHUNK):
-        x, y = a[start : start + _CHUNK], b[start : start + _CHUNK]
+    for start in range(0, a.numel, _CHUNK):
+        x, y = (each.part(start, min(start + _CHUNK, a.numel)) for each in (a, b))
         close = close and (torch.equal(x, y) if x.dtype is torch.bool else torch.allclose(x, y, tolerance, tolerance))
         distance = (x.double() - y.double()).abs()
         most = max(most, float(distance.nan_to_num(nan=float("inf")).max()))
         total += float(distance.sum())
-    return None if close else (most, total / a.numel())
+    return None if close else (most, total / a.numel)
 
 
 def ratio_of_means(reference: Sequence[float], kernel: Sequence[float], seed: int) -> Ratio:
