@@ -82,7 +82,7 @@ class KernelBenchSettings(Record):
     excessive_speedup: float = Field(gt=0)
     """Above which a kernel is flagged."""
     timeout: float = Field(gt=0)
-    """Seconds for all of one kernel once it is compiled."""
+    """Seconds of a process for the trials, and again for the timed calls; KernelBench's scripts give as much to the whole."""
 
 
 class EvaluationSettings(Record):
