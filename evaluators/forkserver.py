@@ -295,9 +295,9 @@ class _Server:
         end = _CLOCK()
         if isinstance(reply, dict):
             return {"ended": reply}
-        after = moment(player.pid, threads)
         if not player.halt():
             return {"ended": self._end(player, timeout=True)}
+        after = moment(player.pid, threads)
         return {"reply": reply, "nanoseconds": end - begin, "lost_nanoseconds": lost(before, after, len(self._cores))}
 
     def _reply(self, player: _Player, deadline: int) -> str | dict[str, Any]:
