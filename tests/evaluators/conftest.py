@@ -79,7 +79,18 @@ def pipeline(settings: EvaluationSettings) -> Iterator[Pipeline]:
     made.close()
 
 
-MEASURING = {"corpus", "comparison", "confinement", "hostile", "local", "pipeline", "service", "aten"}
+MEASURING = {
+    "corpus",
+    "comparison",
+    "confinement",
+    "hostile",
+    "local",
+    "pipeline",
+    "service",
+    "aten",
+    "usage",
+    "disturbance",
+}
 """Files of these names time kernels, or wait for those who do: they have the machine to themselves."""
 
 
