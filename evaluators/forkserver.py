@@ -45,7 +45,9 @@ _PAUSE_SECONDS = 2e-5
 _NO_SLACK, _USUAL_SLACK = 1, 50_000
 """Nanoseconds that a sleep may take longer."""
 _GLANCE_NANOSECONDS = 20_000_000
-"""That a player runs between two looks at what it holds: time to take some ten megabytes."""
+"""That a player runs between two looks at what it holds: time to take some ten megabytes;"""
+_TIMED_GLANCE_NANOSECONDS = 250_000_000
+"""in a timed block, which a look makes longer by some 0.1 ms."""
 CHANNEL, ARENA = 3, 4
 """File descriptors of every player: where it gets orders, and the memory of its inputs."""
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ", "PYTHONPATH")
@@ -294,30 +296,30 @@ class _Server:
         except OSError:
             return {"ended": self._lost(player)}
         player.free(threads, self._cores)
-        reply = self._reply(player, begin + int(order["limit"] * 1e9))
+        reply = self._reply(player, begin + int(order["limit"] * 1e9), _TIMED_GLANCE_NANOSECONDS)
         end = _CLOCK()
         if isinstance(reply, dict):
             return {"ended": reply}
-        after = moment(player.pid, threads)
         if not player.halt():
             return {"ended": self._end(player, timeout=True)}
+        after = moment(player.pid, threads)
         return {"reply": reply, "nanoseconds": end - begin, "lost_nanoseconds": lost(before, after, len(self._cores))}
 
-    def _reply(self, player: _Player, deadline: int) -> str | dict[str, Any]:
-        """A line of the player's, without its end; or how it ended."""
+    def _reply(self, player: _Player, deadline: int, glance: int = _GLANCE_NANOSECONDS) -> str | dict[str, Any]:
+        """A line of the player's, without its end; or how it ended. `glance`: nanoseconds between two looks at what it holds."""
         told = bytearray()
-        seen = _CLOCK() - player.unseen
+        seen = _CLOCK() - min(player.unseen, _GLANCE_NANOSECONDS)
         while True:
             now = _CLOCK()
             if now >= deadline:
                 return self._end(player, timeout=True)
-            if now >= seen + _GLANCE_NANOSECONDS:
+            if now >= seen + glance:
                 found = self._excess(player)
                 if found is not None:
                     return self._end(player, timeout=False, excess=found)
                 seen = _CLOCK()
             player.unseen = now - seen
-            for fd, _ in player.poll.poll((min(deadline, seen + _GLANCE_NANOSECONDS) - now) / 1e6 + 1):
+            for fd, _ in player.poll.poll((min(deadline, seen + glance) - now) / 1e6 + 1):
                 if fd == player.channel.fileno():
                     try:
                         part = player.channel.recv(1 << 16)

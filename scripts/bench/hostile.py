@@ -1,11 +1,11 @@
 """Thousands of evaluations, a fifth of them of kernels that hang, crash, take memory, fork, or ignore signals.
 
-    python -m scripts.bench.hostile [--count 10000] [--judges 2] [--seed 0] [--limit 0.5] [--only TEXT]
+    python -m scripts.bench.hostile [--count 10000] [--judges 2] [--seed 0] [--limit 0.75] [--only TEXT]
 
 Judges work side by side, each a process with a pipeline and its fork server, as behind a search. Bars: every kernel gets a verdict of its
 kind; who exceeds its time is dead, with all that descends from it, at most 0.5 s later; nothing is left: no process, file, segment of
 shared memory or descriptor; resident memory of judges and fork servers grows by less than 5% after the warm-up. Ends with 1 where one is
-missed. `--only` takes the kinds whose names hold the text.
+missed. `--only` takes the kinds whose names hold the text. Nothing else may run meanwhile that leaves files in /dev/shm or /tmp.
 
 Peer: honest kernels judged in the first tenth of the run; the ratio says whether abuse made judging slower.
 """
@@ -44,7 +44,7 @@ _SHARE = 0.2
 _LATEST = 0.5
 """Seconds from a limit to the death."""
 _GROWTH = 0.05
-_MEMORY_GB = 0.125
+_MEMORY_GB = 0.0625
 _WARM_UP = 3
 """Evaluations of each kind before memory is first looked at."""
 
@@ -232,7 +232,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--judges", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=float, default=0.5, help="seconds that a kernel has")
+    parser.add_argument("--limit", type=float, default=0.75, help="seconds that a kernel has")
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     become_subreaper()  # Whatever escapes a judge that ended is found among the children of this process.

@@ -157,6 +157,9 @@ _SHMGET = """libc = ctypes.CDLL(None, use_errno=True)
 if libc.shmget(0, 1 << 20, 0o1600) < 0:
     raise OSError(ctypes.get_errno(), "shmget")
 """
+_TIMED = """def timed(frame):
+    return frame is not None and (frame.f_code.co_name == "_prepare" or timed(frame.f_back))
+"""
 _SLOW_DEL = """class Slow:
     def __del__(self):
         while True:
@@ -171,7 +174,7 @@ HOSTILE = (
     _cpp("hangs in OpenMP", '_Pragma("omp parallel") while (!never) {}', Status.TIMEOUT),
     _python("sleeps", "time.sleep(1e6)", Status.TIMEOUT),
     _python("hangs when loaded", "pass", Status.TIMEOUT, top="time.sleep(1e6)"),
-    _python("hangs in a timed call", "if calls > 20: time.sleep(1e6)", Status.TIMEOUT),
+    _python("hangs in a timed call", "if timed(sys._getframe()): time.sleep(1e6)", Status.TIMEOUT, top=_TIMED),
     _python("stops itself", "os.kill(os.getpid(), signal.SIGSTOP)", Status.TIMEOUT),
     _python("ignores signals", f"{_IGNORE}time.sleep(1e6)", Status.TIMEOUT),
     _python("ignores signals, spins", f"{_IGNORE}while True: pass", Status.TIMEOUT),

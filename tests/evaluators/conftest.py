@@ -91,6 +91,8 @@ MEASURING = {
     "pipeline",
     "service",
     "aten",
+    "usage",
+    "disturbance",
 }
 """Files of these names time kernels, or wait for those who do: they have the machine to themselves."""
 

@@ -11,9 +11,13 @@ import time
 
 import pytest
 
+from evaluators import timing
 from evaluators.disturbance import Moment, disturbed, lost, moment
+from evaluators.pipeline import Pipeline
 from evaluators.statistics import measurement
 from evaluators.stopping import Taken
+
+from .conftest import python_kernel
 
 SPIN = "import time\nend = time.monotonic() + 20\nwhile time.monotonic() < end: pass"
 
@@ -75,3 +79,26 @@ def test_a_disturbed_measurement_claims_what_is_sure(factor: float, claimed: flo
     quiet = measurement([Taken(t.process, t.seconds) for t in reference], kernel, 0)
     assert quiet.disturbed_rounds == 0
     assert abs(quiet.speedup.value - 1) >= abs(value - 1)
+
+
+RIGHT = "return torch.nn.functional.silu(x) * y * self.scale"
+
+
+def test_disturbed_rounds_are_taken_again(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([True] * 4)
+    monkeypatch.setattr(timing, "disturbed", lambda *_: next(answers, False))
+    found = pipeline.evaluate(python_kernel(RIGHT)).measurement
+    assert next(answers, None) is None
+    assert found is not None
+    assert found.disturbed_rounds == 0
+    assert found.rounds >= pipeline.settings.timing.min_rounds
+
+
+def test_where_every_round_is_disturbed_there_is_a_verdict_that_says_so(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "disturbed", lambda *_: True)
+    found = pipeline.evaluate(python_kernel(RIGHT)).measurement
+    assert found is not None
+    assert found.disturbed_rounds == found.rounds == pipeline.settings.timing.min_rounds
+    assert found.speedup.value == min(max(1.0, found.speedup.low), found.speedup.high)

@@ -529,3 +529,10 @@ def test_elsewhere_nothing_is_promised(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seccomp.enforced() == "nothing"
     with pytest.raises(OSError, match="cannot filter"):
         seccomp.confine_calls()
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("pid", [1, 4321, (1 << 22) - 1])
+def test_the_program_that_is_kept_is_that_of_each_process(machine: str, pid: int) -> None:
+    wanted = b"".join(instruction.packed() for instruction in seccomp.program(machine, pid))
+    assert seccomp._packed(machine, pid, pinned=False) == wanted
