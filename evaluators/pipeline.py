@@ -212,7 +212,7 @@ class Pipeline:
         """Versions and facts that verdicts depend on."""
         return {
             "protocol": self.settings.protocol,
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "python": platform.python_version(),
             "arch": self.device.arch(),
             "isolation": self.isolation,
