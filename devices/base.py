@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kernelevolve.core.kernel import Kernel
@@ -56,8 +56,13 @@ class Toolchain(ABC):
         """Everything besides the kernel that decides the artifact: compiler, version, target. Part of cache keys."""
 
     @abstractmethod
-    def compile(self, kernel: Kernel, build_dir: Path, timeout: float) -> Artifact | CompileFailure:
+    def compile(
+        self, kernel: Kernel, build_dir: Path, timeout: float, give_way: Callable[[int], None] | None = None
+    ) -> Artifact | CompileFailure:
         """Compile into `build_dir`, content-addressed: a second call with the same kernel compiles nothing.
+
+        `give_way` is called every few milliseconds with the process group of a compiler that runs, which it may stop for a while;
+        that while does not count to `timeout`, in seconds.
 
         Raises OSError for what is ours (a full disk, no compiler); never for what the kernel did.
         """

@@ -74,11 +74,24 @@ class Arena:
 
     def __init__(self, capacity: int) -> None:
         """`capacity` in bytes; pages are taken when they are first written to."""
+        self.requested = capacity
         self.capacity = max(capacity, TABLE_BYTES + _ALIGNMENT)
         self.fd = os.memfd_create("kernelevolve-inputs", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
         os.ftruncate(self.fd, self.capacity)
         fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)
         self.memory = mmap.mmap(self.fd, self.capacity)
+        self._used = TABLE_BYTES
+
+    def use(self, layout: Layout) -> None:
+        """Have the pages of a layout kept by `clear`."""
+        self._used = max(self._used, layout.total_bytes)
+
+    def clear(self) -> None:
+        """Nothing that a player has left is there for the next one. Pages of layouts stay, since new ones cost several times more."""
+        kept = min(-(-self._used // mmap.PAGESIZE) * mmap.PAGESIZE, self.capacity)
+        torch.frombuffer(self.memory, dtype=torch.uint8, count=kept).zero_()
+        if kept < self.capacity:
+            self.memory.madvise(mmap.MADV_REMOVE, kept, self.capacity - kept)
 
     def pointers(self, count: int) -> list[int]:
         """The first entries of the table, as the player has left them."""

@@ -44,6 +44,8 @@ _FILE_BYTES = 256 << 20
 """Of a file that a candidate writes."""
 _UNUSED_ADDRESSES = 8 << 30
 """That libraries and threads set aside and do not touch."""
+_KEPT_BYTES = 1 << 30
+"""Most that memory for inputs may take while no player has it."""
 _FILES = 4096
 """In a player's folder."""
 _THREADS, _THREADS_PER_CORE = 512, 8
@@ -149,7 +151,10 @@ class Player:
                 served = True
         if not served:
             remove_tree(self.folder)
-        self.arena.close()
+        if served and self._server.generation == self._generation:
+            self._server.keep(self.arena)
+        else:
+            self.arena.close()
 
     def __enter__(self) -> Self:
         return self
@@ -176,6 +181,7 @@ class ForkServer:
         self._lines: Any = None
         self.generation = 0
         """Counts the servers that were started."""
+        self._spare: Arena | None = None
         self.interruption = Interruption()
         """While it is set, the order under way ends its player and others raise InterruptedJobError, but for those that end a player."""
         with disk_errors(scratch_base(), "a folder"):
@@ -220,7 +226,11 @@ class ForkServer:
         self.start()
         with disk_errors(self._base, "a player's folder"):
             folder = Path(tempfile.mkdtemp(prefix="player-", dir=self._base))
-        arena = Arena(arena_bytes)
+        try:
+            arena = self._arena(arena_bytes)
+        except BaseException:
+            remove_tree(folder)
+            raise
         environment = dict(environment or {})
         order = {
             "op": "spawn",
@@ -238,6 +248,28 @@ class ForkServer:
             remove_tree(folder)
             raise
         return Player(answer["player"], arena, folder, self)
+
+    def _arena(self, capacity: int) -> Arena:
+        """A new one, or that of a player that is gone."""
+        spare, self._spare = self._spare, None
+        if spare is None or spare.requested != capacity:
+            if spare is not None:
+                spare.close()
+            return Arena(capacity)
+        try:
+            self.rest()
+        except BaseException:
+            spare.close()
+            raise
+        spare.clear()
+        return spare
+
+    def keep(self, arena: Arena) -> None:
+        """For the next player; `arena`: of one that was ended."""
+        if self._spare is None and arena.capacity <= _KEPT_BYTES:
+            self._spare = arena
+        else:
+            arena.close()
 
     def _limits(self, arena_bytes: int, trusted: bool, memory: int, seconds: float) -> Limits:
         if trusted:
@@ -320,6 +352,9 @@ class ForkServer:
         """Stop it for good and remove its folder."""
         self.stop()
         self.interruption.close()
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
         remove_tree(self._base)
 
 

@@ -65,8 +65,8 @@ def compile_kernel(kernel: Kernel, device: Device, build_dir: Path, timeout: flo
     if toolchain is None:
         known = ", ".join(sorted(device.toolchains()))
         raise failed(Status.INVALID_SOURCE, "source", f"language {kernel.language}: this device compiles {known}")
-    with gate.shared(), disk_errors(build_dir, "what is compiled"):
-        made = toolchain.compile(kernel, build_dir, timeout)
+    with gate.shared() as give_way, disk_errors(build_dir, "what is compiled"):
+        made = toolchain.compile(kernel, build_dir, timeout, give_way)
     if isinstance(made, CompileFailure):
         status = Status.TIMEOUT if made.timeout else Status.COMPILE_ERROR
         raise failed(status, "compile", made.summary, made.details)

@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from evaluators.folders import private_folder
 from evaluators.interruption import Interruption
 
 _EVERYONES = Path("/tmp")
+GiveWay = Callable[[int], None]
 _GLANCE_SECONDS = 0.02
 """Between two looks at whether anybody still wants to wait."""
+_STEP_SECONDS = 0.002
 
 
 def gate_folder() -> Path:
@@ -80,11 +85,34 @@ class Gate:
             raise
 
     @contextmanager
-    def shared(self) -> Iterator[None]:
+    def shared(self) -> Iterator[GiveWay]:
+        """Yields what gives way: to be called now and then with a process group that works for the caller, which it stops until nobody
+        measures or waits to."""
         with self._lock("turnstile", fcntl.LOCK_SH):
             pass
-        with self._lock("machine", fcntl.LOCK_SH):
-            yield
+        with self._lock("machine", fcntl.LOCK_SH) as handle:
+            yield partial(self._give_way, handle)
+
+    def _give_way(self, handle: int, group: int) -> None:
+        if self._open_now():
+            return
+        _signal(group, signal.SIGSTOP)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_UN)
+            while not (self._open_now() and _taken(handle)):
+                if self._interruption is not None:
+                    self._interruption.check()
+                time.sleep(_STEP_SECONDS)
+        finally:
+            _signal(group, signal.SIGCONT)
+
+    def _open_now(self) -> bool:
+        """Whether the turnstile is."""
+        turnstile = self._open("turnstile")
+        try:
+            return _taken(turnstile)
+        finally:
+            os.close(turnstile)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -104,6 +132,20 @@ class Gate:
         finally:
             os.close(handle)
         return None
+
+
+def _taken(handle: int) -> bool:
+    """Whether the shared lock could be had at once."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _signal(group: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)
 
 
 def _is_stopped(pid: int) -> bool:

@@ -137,6 +137,7 @@ class Seat:
         layout = layout_of(inputs, slots)
         if layout == self.layout:
             return
+        self.player.arena.use(layout)
         self.layout, self.warm_slots = layout, 0
         self.returned, self.call_seconds = None, None
         self._views = [views(self.player.arena.memory, self.layout, slot) for slot in range(slots)]

@@ -30,6 +30,7 @@ __all__ = ["LOADER", "CppToolchain"]
 _MEMORY_BYTES = 6 << 30
 _FILE_BYTES = 256 << 20
 _FULL_DISK_BYTES = 16 << 20
+_STEP_SECONDS = 0.005
 
 
 def _loader_functions() -> dict[str, Any]:
@@ -70,7 +71,9 @@ class CppToolchain(Toolchain):
         loader = hashlib.sha256(LOADER.encode()).hexdigest()[:16]
         return f"cpp {_compiler_version(find_compiler())} cpu {cpu} loader {loader}"
 
-    def compile(self, kernel: Kernel, build_dir: Path, timeout: float) -> Artifact | CompileFailure:
+    def compile(
+        self, kernel: Kernel, build_dir: Path, timeout: float, give_way: Callable[[int], None] | None = None
+    ) -> Artifact | CompileFailure:
         """As the seam says. `timeout`, in seconds, ends the compiler's whole process group."""
         try:
             source, flags = read_literals(kernel.source)
@@ -85,7 +88,7 @@ class CppToolchain(Toolchain):
         name = _library_name(source, flags)
         if not (build_dir / name).exists():
             with tempfile.TemporaryDirectory(dir=build_dir, prefix="building-") as folder:
-                failure = _build(Path(folder), compiler, name, source, flags=flags, timeout=timeout)
+                failure = _build(Path(folder), compiler, name, source, flags=flags, timeout=timeout, give_way=give_way)
                 if failure is not None:
                     return failure
                 os.replace(Path(folder) / name, build_dir / name)
@@ -94,7 +97,14 @@ class CppToolchain(Toolchain):
 
 
 def _build(
-    folder: Path, compiler: str, name: str, source: str, *, flags: list[str], timeout: float
+    folder: Path,
+    compiler: str,
+    name: str,
+    source: str,
+    *,
+    flags: list[str],
+    timeout: float,
+    give_way: Callable[[int], None] | None,
 ) -> CompileFailure | None:
     (folder / "kernel.cpp").write_text(source, encoding="utf-8")
     # A template bomb takes memory faster than time: limits are set in the shell, before the compiler starts.
@@ -117,10 +127,11 @@ def _build(
                 stdin=subprocess.DEVNULL,
                 stdout=messages,
                 stderr=messages,
-                start_new_session=True,
+                # In our session: should we die while it is stopped, the kernel ends it (setpgid(2), orphaned process groups).
+                process_group=0,
             )
             try:
-                code = process.wait(max(0.0, deadline - time.monotonic()))
+                code, deadline = _wait(process, deadline, give_way)
             except BaseException as error:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
@@ -138,6 +149,22 @@ def _build(
     if "No space left on device" in text and shutil.disk_usage(folder).free < _FULL_DISK_BYTES:
         raise OSError(errno.ENOSPC, "no space left to compile", str(folder.parent))
     return _failure(text, source, code)
+
+
+def _wait(
+    process: subprocess.Popen[bytes], deadline: float, give_way: Callable[[int], None] | None
+) -> tuple[int, float]:
+    """(exit status, deadline put off by what the process was stopped for). Raises subprocess.TimeoutExpired at the deadline."""
+    while True:
+        left = max(0.0, deadline - time.monotonic())
+        try:
+            return process.wait(left if give_way is None else min(left, _STEP_SECONDS)), deadline
+        except subprocess.TimeoutExpired:
+            if give_way is None or time.monotonic() >= deadline:
+                raise
+            begin = time.monotonic()
+            give_way(process.pid)
+            deadline += time.monotonic() - begin
 
 
 def _limit(kind: int, wanted: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from devices.base import Artifact, Capability, CompileFailure, Toolchain
@@ -21,7 +22,13 @@ class PythonToolchain(Toolchain):
     def fingerprint(self) -> str:
         return f"python {platform.python_version()} {platform.machine()}"
 
-    def compile(self, kernel: Kernel, build_dir: Path, timeout: float) -> Artifact | CompileFailure:  # noqa: ARG002
+    def compile(
+        self,
+        kernel: Kernel,
+        build_dir: Path,  # noqa: ARG002
+        timeout: float,  # noqa: ARG002
+        give_way: Callable[[int], None] | None = None,  # noqa: ARG002
+    ) -> Artifact | CompileFailure:
         try:
             compile(kernel.source, "kernel.py", "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
