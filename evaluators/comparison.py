@@ -130,7 +130,11 @@ class _Comparing:
         seed = derive_seed(self._pipeline.settings.seed, "final", name)
         over_compile = ratio_of(times[_COMPILED], times[name], seed) if _COMPILED in times else None
         return Finalist(
-            kernel_id=name, over_eager=measurement(times[REFERENCE], times[name], seed), over_compile=over_compile
+            kernel_id=name,
+            over_eager=measurement(
+                times[REFERENCE], times[name], seed, cautious=self._pipeline.settings.final.cautious
+            ),
+            over_compile=over_compile,
         )
 
     def _with_variants(

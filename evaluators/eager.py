@@ -21,26 +21,26 @@ class EagerSeats:
         self._task = task
         self._settings = settings
         self._server = server
-        self._seats: list[Seat] = []
+        self.seats: list[Seat] = []
 
     def get(self, count: int, arena_bytes: int) -> list[Seat]:
         """So many, ready to be timed; `arena_bytes` of each for inputs. Raises UserError where the reference cannot be built."""
-        self._seats = [seat for seat in self._seats if seat.player.alive]
-        while len(self._seats) < count:
+        self.seats = [seat for seat in self.seats if seat.player.alive]
+        while len(self.seats) < count:
             player = self._server.spawn(arena_bytes, trusted=True, memory_gb=free_gb(), cpu_seconds=_ENDLESS)
             seat = Seat(player, "timing")
-            self._seats.append(seat)
+            self.seats.append(seat)
             seat.allow(10 * self._settings.run_timeout)
             try:
                 seat.order(do="reference", task=self._task.model_dump_json())
                 seat.order(do="build")
             except FailedError as error:
                 raise self.untimeable(error.failure) from error
-        return self._seats[:count]
+        return self.seats[:count]
 
     def end(self) -> None:
-        while self._seats:
-            self._seats.pop().player.end()
+        while self.seats:
+            self.seats.pop().player.end()
 
     def untimeable(self, failure: Failure) -> UserError:
         """What to say where the reference itself has failed; ends them all."""

@@ -342,7 +342,7 @@ class Pipeline:
         if kernel.id in failures:
             raise FailedError(failures[kernel.id])
         seed = derive_seed(self.settings.seed, "bootstrap", kernel.id, case.name)
-        return measurement(times[REFERENCE], times[kernel.id], seed)
+        return measurement(times[REFERENCE], times[kernel.id], seed, cautious=timing.cautious)
 
     def contest(
         self, others: Mapping[str, Contestant], case: Case, timing: TimingSettings, enough: Enough

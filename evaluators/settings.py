@@ -29,6 +29,8 @@ class TimingSettings(Record):
     target_interval: float = Field(gt=0)
     """Relative half-width of the interval of the ratio at which measuring stops."""
     max_seconds: float = Field(gt=0)
+    cautious: bool
+    """Of a measurement that rests on rounds which others disturbed: claim no more than is sure, the end of the interval next to 1."""
     repeats: int = Field(ge=0)
     """Of a measurement that was disturbed."""
 

@@ -87,12 +87,12 @@ def _student(freedom: float) -> float:
     return _STUDENT[lower - 1] + share * (_STUDENT[lower] - _STUDENT[lower - 1])
 
 
-def measurement(reference: Sequence[Taken], kernel: Sequence[Taken], seed: int) -> Measurement:
-    """Of the rounds that there are. Where others disturbed some of them, it claims no more than is sure."""
+def measurement(reference: Sequence[Taken], kernel: Sequence[Taken], seed: int, *, cautious: bool) -> Measurement:
+    """Of the rounds that there are. `cautious`: where others disturbed some of them, it claims no more than is sure."""
     disturbed = sum(a.disturbed or b.disturbed for a, b in zip(reference, kernel, strict=True))
     ratio = ratio_of(reference, kernel, seed)
     return Measurement(
-        speedup=_cautious(ratio) if disturbed else ratio,
+        speedup=_cautious(ratio) if disturbed and cautious else ratio,
         reference_seconds=float(np.median([t.seconds for t in reference])),
         kernel_seconds=float(np.median([t.seconds for t in kernel])),
         rounds=len(kernel),

@@ -19,6 +19,8 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
 }
+PRIORITY = {"RAY_worker_niceness": "0"}
+"""Of a Ray of our own: its workers measure, and by its default everything else on the machine would come before them."""
 
 
 class ClusterSettings(Record):
@@ -55,6 +57,8 @@ def ray_session(settings: ClusterSettings) -> Iterator[None]:
                 f"cannot join the Ray cluster at {address} (cluster.address or {ADDRESS_VARIABLE}): {reason}"
             ) from error
     else:
+        for name, value in PRIORITY.items():
+            os.environ.setdefault(name, value)
         try:
             ray.init(
                 address="local",

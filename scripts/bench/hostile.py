@@ -143,7 +143,7 @@ def _judge_one(pipeline: Pipeline, server: _Timed, number: int, kind: Kind, foun
         words = verdict.diagnosis.summary if verdict.diagnosis else ""
         found.complaints.append(f"{number} {kind.name}: {verdict.status} {words[:150]}")
     found.complaints += [f"{number} {kind.name}: dead {late:.2f} s late" for late in server.late if late > _LATEST]
-    held = [seat.player for seat in pipeline._eager]
+    held = [seat.player for seat in pipeline.eager.seats]
     gone = server.players - {player.pid for player in held}
     found.complaints += [
         f"{number} {kind.name}: process {pid} is left" for pid in gone if Path(f"/proc/{pid}").exists()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -360,3 +361,58 @@ assert (tiny * 1.0).item() != 0.0
     (tmp_path / "loader.py").write_text(LOADER)
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+
+
+ABANDONED = """
+import sys, time
+from pathlib import Path
+from devices.toolchains.cpp import CppToolchain
+from kernelevolve.core.kernel import Kernel
+import os, signal
+
+def give_way(group):
+    os.killpg(group, signal.SIGSTOP)
+    print(group, flush=True)
+    time.sleep(600)
+
+CppToolchain().compile(Kernel.model_validate_json(sys.argv[1]), Path(sys.argv[2]), 60, give_way)
+"""
+
+
+def test_a_stopped_compiler_ends_with_whoever_stopped_it(tmp_path: Path) -> None:
+    heavy = cpp_kernel(DOUBLE.replace("#include <cmath>", "#include <cmath>\n#include <regex>\n#include <map>"))
+    owner = subprocess.Popen(
+        [sys.executable, "-c", ABANDONED, heavy.model_dump_json(), str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    assert owner.stdout is not None
+    group = int(owner.stdout.readline())
+    owner.kill()
+    owner.communicate()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    os.killpg(group, signal.SIGKILL)
+    pytest.fail("a compiler that nobody waits for stands still for ever")
+
+
+def test_time_that_a_compiler_is_stopped_does_not_count(tmp_path: Path) -> None:
+    pauses = []
+
+    def give_way(group: int) -> None:
+        if not pauses:
+            os.killpg(group, signal.SIGSTOP)
+            time.sleep(4.0)
+            os.killpg(group, signal.SIGCONT)
+        pauses.append(group)
+
+    found = CppToolchain().compile(cpp_kernel(DOUBLE), tmp_path, 3.5, give_way)
+    assert isinstance(found, Artifact)
+    assert pauses

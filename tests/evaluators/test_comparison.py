@@ -45,6 +45,7 @@ def quick(settings: EvaluationSettings) -> EvaluationSettings:
         max_rounds=6,
         target_interval=0.05,
         max_seconds=0.2,
+        cautious=True,
         repeats=0,
     )
     return settings.model_copy(update={"run_timeout": 1.0, "final": final, "compile_reference_timeout": 40.0})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -94,3 +95,67 @@ def test_waiting_can_be_called_off_and_leaves_no_lock(tmp_path: Path) -> None:
         with Gate(tmp_path).exclusive():
             pass
     interruption.close()
+
+
+def test_a_process_that_works_stands_still_while_somebody_measures(tmp_path: Path) -> None:
+    worker = subprocess.Popen(["sleep", "600"], process_group=0)
+    try:
+        with Gate(tmp_path).shared() as give_way:
+            give_way(worker.pid)
+            assert state(worker.pid) != "T", "nobody measures"
+            gone = threading.Event()
+            states = []
+
+            def measure() -> None:
+                with Gate(tmp_path).exclusive():
+                    states.append(state(worker.pid))
+                    gone.wait(0.2)
+                    states.append(state(worker.pid))
+
+            thread = threading.Thread(target=measure)
+            thread.start()
+            while thread.is_alive():
+                give_way(worker.pid)
+                time.sleep(0.005)
+            assert states == ["T", "T"]
+            deadline = time.monotonic() + 5
+            while state(worker.pid) == "T" and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert state(worker.pid) == "S"
+            handle = os.open(tmp_path / "machine", os.O_RDWR)
+            with pytest.raises(BlockingIOError):  # The lock was taken again.
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(handle)
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def test_giving_way_can_be_called_off(tmp_path: Path) -> None:
+    interruption = Interruption()
+    worker = subprocess.Popen(["sleep", "600"], process_group=0)
+    try:
+        gate = Gate(tmp_path, interruption)
+        waiting = threading.Event()
+
+        def measure() -> None:
+            with Gate(tmp_path).exclusive():
+                waiting.wait(10)
+
+        def work() -> None:
+            with gate.shared() as give_way:
+                thread.start()
+                threading.Timer(0.3, interruption.set).start()
+                while True:
+                    give_way(worker.pid)
+
+        thread = threading.Thread(target=measure)
+        with pytest.raises(InterruptedJobError):
+            work()
+        assert state(worker.pid) != "T"
+        waiting.set()
+        thread.join()
+    finally:
+        worker.kill()
+        worker.wait()
+        interruption.close()

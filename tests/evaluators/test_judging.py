@@ -35,6 +35,7 @@ SETTINGS = TimingSettings(
     max_rounds=60,
     target_interval=0.02,
     max_seconds=10.0,
+    cautious=False,
     repeats=0,
 )
 

@@ -168,7 +168,7 @@ def test_nothing_is_left_on_disk(settings: EvaluationSettings) -> None:
     made.evaluate(python_kernel("os.kill(os.getpid(), 9)"))
     made.server.rest()
     scratch, builds = made.server._base, made.build_dir
-    held = {seat.player.folder for seat in made._eager}
+    held = {seat.player.folder for seat in made.eager.seats}
     assert set(scratch.iterdir()) == held, "a folder for each process of the reference, none for candidates"
     begin = time.monotonic()
     made.close()

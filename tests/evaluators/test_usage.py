@@ -88,7 +88,7 @@ def test_what_no_limit_of_the_system_bounds_is_bounded(small: Pipeline, call: st
     assert verdict.diagnosis is not None
     assert words in verdict.diagnosis.summary
     small.server.rest()
-    held = {seat.player.folder for seat in small._eager}
+    held = {seat.player.folder for seat in small.eager.seats}
     assert set(small.server._base.iterdir()) == held
 
 
