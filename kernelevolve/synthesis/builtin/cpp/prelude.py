@@ -1,7 +1,8 @@
 """C++ that kernels build on: scalar functions written so that compilers vectorise loops over them.
 
-exp and log follow the Cephes scheme (Cody-Waite reduction, minimax polynomial); erf is the rational approximation over [-4, 4] that
-Eigen and XLA use in single precision; all are within a few units in the last place.
+Functions with limits reach them, so that products with the distance from a limit come out right for infinities. exp and log follow the
+Cephes scheme (Cody-Waite reduction, minimax polynomial); erf is the rational approximation over [-4, 4] that Eigen and XLA use in single
+precision; all are within a few units in the last place.
 """
 
 from __future__ import annotations
@@ -136,7 +137,8 @@ static inline float ke_tanh(float x) {
   q = q * z + 1.18534705686654e-04f;
   q = q * z + 2.26843463243900e-03f;
   q = q * z + 4.89352518554385e-03f;
-  const float r = p / q;
+  float r = p / q;
+  r = x > 9.02f ? 1.0f : (x < -9.02f ? -1.0f : r);
   return x != x ? x : r;
 }
 """,
@@ -159,7 +161,8 @@ static inline float ke_erf(float x) {
   q = q * z + 0.11098505178285362f;
   q = q * z + 0.49746925110067538f;
   q = q * z + 1.0f;
-  const float r = c * p / q;
+  float r = c * p / q;
+  r = x > c ? 1.0f : (x < c ? -1.0f : r);
   return x != x ? x : r;
 }
 """,
