@@ -104,6 +104,9 @@ class Pipeline:
     def warm(self) -> None:
         """Start the fork server and have the reference computed. Raises UserError where the task is at fault."""
         self.server.start()
+        self._prepare()
+
+    def _prepare(self) -> None:
         if self.settings.protocol is Protocol.KERNELBENCH:
             self._again(self._kernelbench.prepare)
         else:
@@ -255,7 +258,7 @@ class Pipeline:
             failure = check_source(kernel.source)
         if failure:
             raise FailedError(failure)
-        self.reference()  # A task at fault is told before anything is compiled.
+        self._prepare()  # A task at fault is told before anything is compiled.
         with clock.lap("compile"):
             return self.compile(kernel)
 

@@ -40,7 +40,7 @@ def get_input_variants():
 '''
 
 
-def call(*words: str, cwd: Path | None = None, timeout: float = 110) -> subprocess.CompletedProcess[str]:
+def call(*words: str, cwd: Path | None = None, timeout: float = 280) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "kernelevolve", *words],
         cwd=cwd or ROOT,
@@ -208,7 +208,7 @@ def test_an_interrupted_run_writes_what_it_has_and_says_how_to_go_on(task: Path)
     while time.monotonic() < deadline and _nodes(folder) < 4:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=50)
+    out, err = process.communicate(timeout=150)
     assert process.returncode == 130, out + err
     assert err == ""
     assert f"kernelevolve resume {folder}" in out

@@ -98,7 +98,8 @@ def test_where_every_round_is_disturbed_there_is_a_verdict_that_says_so(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "disturbed", lambda *_: True)
-    found = pipeline.evaluate(python_kernel(RIGHT)).measurement
+    cautious = pipeline.settings.timing.model_copy(update={"cautious": True})
+    found = pipeline.evaluate(python_kernel(RIGHT), timing=cautious).measurement
     assert found is not None
     assert found.disturbed_rounds == found.rounds == pipeline.settings.timing.min_rounds
     assert found.speedup.value == min(max(1.0, found.speedup.low), found.speedup.high)

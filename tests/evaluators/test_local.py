@@ -26,6 +26,8 @@ class TestLocalEvaluator(EvaluatorConformance):
 def test_an_earlier_verdict_is_taken_where_that_is_asked_for(settings: EvaluationSettings) -> None:
     wrong, device = python_kernel("return x"), get_device("cpu")
     keeping = settings.model_copy(update={"cache": True})
-    first, second, anew = (evaluate_locally(TASK, wrong, device, chosen) for chosen in (keeping, keeping, settings))
+    first, second, anew = (
+        next(evaluate_locally(TASK, [wrong], device, chosen)) for chosen in (keeping, keeping, settings)
+    )
     assert (first.cached, second.cached, anew.cached) == (False, True, False)
     assert second.model_copy(update={"cached": False}) == first
