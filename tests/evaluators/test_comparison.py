@@ -48,7 +48,7 @@ def quick(settings: EvaluationSettings) -> EvaluationSettings:
         cautious=True,
         repeats=0,
     )
-    return settings.model_copy(update={"run_timeout": 1.0, "final": final, "compile_reference_timeout": 40.0})
+    return settings.model_copy(update={"run_timeout": 2.0, "final": final, "compile_reference_timeout": 40.0})
 
 
 def compared(
