@@ -209,7 +209,7 @@ def test_a_reference_that_raises_when_timed_is_the_tasks_fault(settings: Evaluat
     made = Pipeline(worn, get_device("cpu"), settings)
     with pytest.raises(
         UserError,
-        match="task worn: the reference cannot be timed: (forward|a timed call) raised AssertionError: worn out",
+        match=r"task worn: the reference cannot be timed: (forward|a timed call) raised AssertionError: worn out",
     ):
         made.evaluate(python_kernel(RIGHT))
     made.close()
