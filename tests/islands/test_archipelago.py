@@ -27,20 +27,20 @@ def finish(archipelago: Archipelago) -> Progress:
 
 @pytest.mark.parametrize("search", ["greedy", "evolutionary"])
 def test_the_budget_is_met_exactly_and_migrants_arrive(make: Make, tmp_path: Path, marks: Path, search: str) -> None:
-    evaluator = DoubleEvaluator(marks, seconds=0.05)
-    with make(Budget(evaluations=90), evaluator=evaluator, search=search, count=3, in_flight=4) as archipelago:
+    evaluator = DoubleEvaluator(marks, seconds=0.1)
+    with make(Budget(evaluations=180), evaluator=evaluator, search=search, count=3, in_flight=4) as archipelago:
         *_, last = archipelago.watch(0.05)
         (best, kernel), *_ = archipelago.best(3)
     assert last.done
-    assert last.reason == "90 evaluations are done"
-    assert last.spent.evaluations == 90
+    assert last.reason == "180 evaluations are done"
+    assert last.spent.evaluations == 180
     assert last.fraction == 1.0
     assert last.best == best
     assert kernel.id == best.kernel_id
     assert last.improvements[-1].fitness == best.fitness == last.spent.best_fitness
-    assert sum(tally.nodes for tally in last.islands) == sum(last.statuses.values()) == 90
+    assert sum(tally.nodes for tally in last.islands) == sum(last.statuses.values()) == 180
     assert [tally.island for tally in last.islands] == [0, 1, 2]
-    assert len(evaluated(marks)) == 90
+    assert len(evaluated(marks)) == 180
     store = SqliteStore(tmp_path / "run")
     for island in range(3):
         log = list(store.log(island))
