@@ -84,6 +84,12 @@ def test_rows(check: Check, forward: str) -> None:
     check(task_of(forward, ROWS, variants=OTHER))
 
 
+@pytest.mark.parametrize("function", ["gelu", "mish"])
+def test_infinities_go_where_they_go_in_pytorch(check: Check, function: str) -> None:
+    inputs = "[torch.tensor([-float('inf'), -1e30, -20.0, -9.5, 0.0, 9.5, 20.0, 1e30, float('inf')]).repeat(8, 7)]"
+    check(task_of(f"return F.{function}(x[0])", inputs))
+
+
 @pytest.mark.parametrize("forward", WITH_NAN.values(), ids=WITH_NAN)
 def test_nan_goes_where_it_goes_in_pytorch(check: Check, forward: str) -> None:
     check(task_of(forward, NAN))
