@@ -85,9 +85,10 @@ def test_rows(check: Check, forward: str) -> None:
 
 
 @pytest.mark.parametrize("forward", ["F.gelu(x[0])", "0.5 * x[0] * (1 + torch.tanh(x[0]))", "F.mish(x[0])"])
-def test_infinities_go_where_they_go_in_pytorch(check: Check, forward: str) -> None:
+def test_infinities_go_where_they_go_in_float64(check: Check, forward: str) -> None:
+    """PyTorch's own GELU of infinity is NaN in float32 on some processors."""
     inputs = "[torch.tensor([-float('inf'), -1e30, -20.0, -9.5, 0.0, 9.5, 20.0, 1e30, float('inf')]).repeat(8, 7)]"
-    check(task_of(f"return {forward}", inputs))
+    check(task_of(f"return {forward}", inputs), double=True)
 
 
 @pytest.mark.parametrize("forward", WITH_NAN.values(), ids=WITH_NAN)
