@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-QUICK = ("evaluation.final.max_seconds=0.5", "final.candidates=2")
+QUICK = ("evaluation.final.max_seconds=0.5", "evaluation.final.repeats=0", "final.candidates=2")
 """The last measurement as short as it can be."""
 TASK = '''"""Scaled GELU."""
 

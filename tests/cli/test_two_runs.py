@@ -71,6 +71,7 @@ def test_two_runs_at_once_both_finish_with_right_results(tmp_path: Path) -> None
         "budget.evaluations=4",
         "final.compile=false",
         "evaluation.final.max_seconds=0.5",
+        "evaluation.final.repeats=0",
         "final.candidates=2",
     ]
     command = ["-m", "kernelevolve", "run", *words]
