@@ -104,8 +104,8 @@ def agree(task: Task, module: ModuleType, rtol: float = 2e-4, atol: float = 2e-5
                 assert type(want) is type(got)
                 for a, b in zip(flat(want), flat(got), strict=True):
                     coarse = 2e-2 if a.dtype is torch.bfloat16 else 0.0
-                    a = a.to(b.dtype) if double else a
-                    torch.testing.assert_close(b, a, rtol=max(rtol, coarse), atol=max(atol, coarse), equal_nan=True)
+                    exact = a.to(b.dtype) if double else a
+                    torch.testing.assert_close(b, exact, rtol=max(rtol, coarse), atol=max(atol, coarse), equal_nan=True)
     for (name, a), (_, b) in zip(reference.named_buffers(), candidate.named_buffers(), strict=True):
         torch.testing.assert_close(b, a, msg=name)
 
