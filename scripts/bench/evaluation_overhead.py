@@ -33,6 +33,7 @@ from omegaconf import OmegaConf
 from devices.registry import get_device
 from devices.toolchains.loader import LOADER
 from evaluators.client import ForkServer
+from evaluators.eager import EagerSeats
 from evaluators.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.kernel import Kernel
@@ -164,7 +165,7 @@ def judge(place: int, count: int, builds: Path, start: Barrier, pipe: Any) -> No
     with closing(Pipeline(TASK, get_device("cpu"), wanted, builds)) as pipeline:
         pipeline.server.close()
         server = _Timed(threads=pipeline.threads, confined=wanted.sandbox)
-        pipeline.server = server
+        pipeline.server, pipeline.eager = server, EagerSeats(TASK, wanted, server)
         pipeline.warm()
         for number in range(_WARM_UP):
             evaluated(pipeline, server, -1 - number)
