@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_TASK ?= dlrm/rmsnorm_residual_silu
 DEMO_SECONDS ?= 115
-# Anything: the tests tell what they covered, and take a third longer.
+# Set to anything: the tests tell what they covered, and take longer.
 COVERAGE ?=
 
 .PHONY: demo test lint format clean
