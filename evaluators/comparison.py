@@ -1,26 +1,11 @@
-"""The last measurement: the finalists, eager PyTorch and torch.compile in turns, each in a process of its own."""
+"""What the last measurement of a run finds."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Mapping
 
-from devices.base import Device
-from evaluators.pipeline import Pipeline
-from evaluators.seat import Seat
-from evaluators.settings import EvaluationSettings
-from evaluators.statistics import measurement, ratio_of
-from evaluators.stopping import LongEnough, Times
-from evaluators.timing import REFERENCE, Contestant
-from evaluators.verdict import FailedError
 from kernelevolve.core.evaluation import AtenShare, Measurement, Ratio
-from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.record import Record
-from kernelevolve.core.seeds import derive_seed
-from kernelevolve.core.task import Task
-
-_COMPILED = "torch.compile"
 
 
 class Finalist(Record):
@@ -43,114 +28,3 @@ class Comparison(Record):
     compile_over_eager: Ratio | None
     compile_note: str
     """How torch.compile went; why not, where it did not."""
-
-
-def compare_finalists(
-    task: Task, kernels: Sequence[Kernel], device: Device, settings: EvaluationSettings, *, with_compile: bool
-) -> Comparison:
-    """Measure the main inputs precisely, and the variants of the best. Raises UserError where the task is at fault."""
-    with closing(Pipeline(task, device, settings)) as pipeline, ExitStack() as stack:
-        return _Comparing(pipeline, stack).compare(kernels, with_compile)
-
-
-class _Comparing:
-    def __init__(self, pipeline: Pipeline, stack: ExitStack) -> None:
-        """`stack`: ends the players."""
-        self._pipeline = pipeline
-        self._stack = stack
-        self._failures: dict[str, str] = {}
-
-    def compare(self, kernels: Sequence[Kernel], with_compile: bool) -> Comparison:
-        pipeline, final = self._pipeline, self._pipeline.settings.final
-        compiled, note = self._compiled() if with_compile else (None, "not asked for")
-        seats = self._seats(kernels)
-        contestants = {name: Contestant(held, checked=True) for name, (_, held) in seats.items()}
-        if compiled is not None:
-            contestants[_COMPILED] = Contestant([compiled], checked=False)
-        times: Times = {}
-        if seats:
-            times, failures = pipeline.contest(
-                contestants, pipeline.reference().main, final, LongEnough(final, len(contestants))
-            )
-            if _COMPILED in failures:
-                note = f"torch.compile failed: {failures.pop(_COMPILED).summary}"
-            self._failures |= {name: failure.summary for name, failure in failures.items()}
-        found = [self._finalist(name, times) for name in times if name in seats]
-        found.sort(key=lambda finalist: -finalist.over_eager.speedup.value)
-        baseline = None
-        if _COMPILED in times:
-            seed = derive_seed(pipeline.settings.seed, "final", "compile")
-            baseline = ratio_of(times[REFERENCE], times[_COMPILED], seed)
-        best = self._with_variants(found, seats)
-        return Comparison(
-            finalists=tuple(f.model_copy(update={"aten": pipeline.audit(seats[f.kernel_id][1][0])}) for f in best),
-            failures=self._failures,
-            compile_over_eager=baseline,
-            compile_note=note,
-        )
-
-    def _seats(self, kernels: Sequence[Kernel]) -> dict[str, tuple[Kernel, list[Seat]]]:
-        """Those that are correct, each in its process."""
-        found: dict[str, tuple[Kernel, list[Seat]]] = {}
-        for kernel in kernels:
-            try:
-                artifact = self._pipeline.compile(kernel)
-                processes = self._pipeline.settings.final.kernel_processes
-                held = self._stack.enter_context(self._pipeline.candidate(kernel, artifact, processes))
-            except FailedError as error:
-                self._failures[kernel.id] = error.failure.summary
-            else:
-                for seat in held:
-                    seat.stage = "comparison"
-                found[kernel.id] = kernel, held
-        return found
-
-    def _compiled(self) -> tuple[Seat | None, str]:
-        """torch.compile's version, called once; and how that went."""
-        pipeline = self._pipeline
-        settings = pipeline.settings
-        seat = self._stack.enter_context(
-            pipeline.spawn(2 * settings.memory_gb, trusted=True, environment={"TORCHINDUCTOR_COMPILE_THREADS": "1"})
-        )
-        seat.stage = "comparison"
-        seat.allow(settings.compile_reference_timeout)
-        case = pipeline.reference().main
-        begin = time.monotonic()
-        try:
-            seat.order(do="compile", task=pipeline.task.model_dump_json())
-            seat.order(do="build")
-            seat.lay_out(case.inputs, 1)
-            seat.write(0, case.load())
-            seat.call([0])
-        except FailedError as error:
-            return None, f"torch.compile failed: {error.failure.summary}"
-        return seat, f"compiled in {time.monotonic() - begin:.1f} s"
-
-    def _finalist(self, name: str, times: Times) -> Finalist:
-        seed = derive_seed(self._pipeline.settings.seed, "final", name)
-        over_compile = ratio_of(times[_COMPILED], times[name], seed) if _COMPILED in times else None
-        return Finalist(
-            kernel_id=name,
-            over_eager=measurement(
-                times[REFERENCE], times[name], seed, cautious=self._pipeline.settings.final.cautious
-            ),
-            over_compile=over_compile,
-        )
-
-    def _with_variants(
-        self, found: Sequence[Finalist], seats: Mapping[str, tuple[Kernel, list[Seat]]]
-    ) -> list[Finalist]:
-        """The finalists from the first on that every variant can be timed of; what fails is noted."""
-        pipeline, final = self._pipeline, self._pipeline.settings.final
-        timing = final.model_copy(
-            update={"max_seconds": final.max_seconds / max(1, len(pipeline.reference().variants))}
-        )
-        for place, finalist in enumerate(found):
-            try:
-                timed = pipeline.time_variants(*seats[finalist.kernel_id], timing)
-            except FailedError as error:
-                self._failures[finalist.kernel_id] = error.failure.summary
-            else:
-                variants = {name: measured for name, measured in timed.items() if name is not None}
-                return [finalist.model_copy(update={"variants": variants}), *found[place + 1 :]]
-        return []

@@ -19,6 +19,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from evaluators.cache import VerdictCache
+from evaluators.comparison import Comparison
 from evaluators.compiling import Compiled, OtherTarget, Rejected, compile_apart
 from evaluators.judge import THREADS, Answer, Facts, Judge, Order
 from evaluators.scratch import disk_errors
@@ -239,8 +240,7 @@ class Hub:
     async def _lease(self, judge: Any, jobs: Sequence[_Job]) -> None:
         if not jobs:
             return
-        floor = self._settings.drop_below * self._best or None
-        answers = judge.evaluate.options(num_returns="streaming").remote([job.order for job in jobs], floor)
+        answers = judge.evaluate.options(num_returns="streaming").remote([job.order for job in jobs], self._best)
         for job in jobs:
             job.judge = judge
         left = iter(jobs)
@@ -261,6 +261,27 @@ class Hub:
                 job.told.set_exception(error)
             else:
                 self._ready.put_nowait(job)
+
+    async def compare(self, kernels: Sequence[str], with_compile: bool) -> Comparison:
+        """The last measurement, of these kernels as JSON, by the first judge; nobody waits any more for what is under way.
+
+        Raises UserError where the task is at fault.
+        """
+        for task in self._under_way.values():
+            task.cancel()
+        for _ in range(self._settings.retries):
+            with suppress(RayActorError):
+                return await self._compared(kernels, with_compile)
+        return await self._compared(kernels, with_compile)
+
+    async def _compared(self, kernels: Sequence[str], with_compile: bool) -> Comparison:
+        judge = self._judges[0]
+        try:
+            found: Comparison = await judge.compare.remote(kernels, with_compile)
+        except RayActorError:
+            self._replace(0, judge)
+            raise
+        return found
 
     async def close(self) -> None:
         """Stop everything at once."""

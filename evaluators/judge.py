@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import ray
 
 from devices.registry import get_device
+from evaluators.comparison import Comparison
 from evaluators.compiling import Compiled, fingerprint
 from evaluators.identity import identity_of
 from evaluators.interruption import InterruptedJobError
@@ -52,6 +53,7 @@ class Answer:
     """The verdict on one kernel, as JSON, and what it rests on besides."""
 
     verdict: str
+    fitness: float
     identity: str
 
 
@@ -98,15 +100,17 @@ class Judge:
             fingerprints={name: fingerprint(device, name) for name in device.toolchains()},
         )
 
-    def evaluate(self, orders: Sequence[Order], floor: float | None) -> Iterator[Answer | None]:
-        """The verdicts in turn; None for what was cancelled. `floor`: as the pipeline's. What it raises ends the lease."""
+    def evaluate(self, orders: Sequence[Order], best: float) -> Iterator[Answer | None]:
+        """The verdicts in turn; None for what was cancelled. `best`: as the pipeline's. What it raises ends the lease."""
         with self._turn:
             for order in orders:
-                yield self._evaluate(order, floor)
+                answer = self._evaluate(order, best)
+                best = max(best, answer.fitness if answer else 0.0)
+                yield answer
             with self._state:
                 self._cancelled.clear()
 
-    def _evaluate(self, order: Order, floor: float | None) -> Answer | None:
+    def _evaluate(self, order: Order, best: float) -> Answer | None:
         pipeline = self._ready()
         with self._state:
             if self._closing or order.number in self._cancelled:
@@ -119,14 +123,28 @@ class Judge:
                 raise RuntimeError(
                     "judges are on machines that need different artifacts: give Ray machines of one kind"
                 )
-            verdict = pipeline.evaluate(kernel, floor, compiled=order.compiled)
-            return Answer(verdict.model_dump_json(), self._identity)
+            verdict = pipeline.evaluate(kernel, best, compiled=order.compiled)
+            return Answer(verdict.model_dump_json(), verdict.fitness, self._identity)
         except InterruptedJobError:
             return None
         finally:
             with self._state:
                 self._running = None
                 pipeline.server.resume()
+
+    def compare(self, kernels: Sequence[str], with_compile: bool) -> Comparison:
+        """The last measurement, of these kernels as JSON. Raises UserError where the task is at fault."""
+        from evaluators.comparing import compare_finalists
+
+        with self._turn:
+            pipeline = self._ready()
+            with self._state:
+                if self._closing:
+                    raise InterruptedJobError
+                pipeline.server.resume()
+            return compare_finalists(
+                pipeline, [Kernel.model_validate_json(kernel) for kernel in kernels], with_compile=with_compile
+            )
 
     def cancel(self, number: int) -> None:
         """Nobody waits for this kernel of the lease any more: stop at once where it is under way, else do not begin."""

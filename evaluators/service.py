@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,13 @@ class EvaluationService:
             ray.cancel(answer)
             raise
         return Evaluation.model_validate_json(told)
+
+    def compare(self, kernels: Sequence[Kernel], *, with_compile: bool) -> Any:
+        """A reference to the last measurement: a `Comparison` of these kernels. What is under way is called off.
+
+        Getting it raises UserError where the task is at fault.
+        """
+        return self.hub.compare.remote([kernel.model_dump_json() for kernel in kernels], with_compile)
 
     def close(self) -> None:
         """End the judges and remove their folders."""

@@ -1,10 +1,16 @@
 """From times to a ratio with an interval.
 
 Where a process's memory lies makes it a few percent faster or slower for all of its life, so blocks of one process are no
-independent samples of an implementation. Rounds are grouped by the pair of processes that ran them. The interval has two parts:
-what the noise of single blocks leaves open (stratified bootstrap of the median), and what processes alike differ by (a component of
-variance, estimated from how far the groups' medians lie apart beyond that noise), which counts once more for an implementation
-of which fewer processes were measured. Degrees of freedom by Satterthwaite's formula, quantiles of Student's t.
+independent samples of an implementation: processes are. Rounds are grouped by the pair of processes that ran them.
+
+Where each process belongs to one pair, and there are several pairs, their medians are independent samples of the ratio, and the
+interval is Student's for their mean. It counts no less than the noise of single blocks leaves open (stratified bootstrap of the
+median): medians of few pairs agree by chance now and then.
+
+Where pairs are few, or share processes, what processes alike differ by is a variance of its own, which counts once for each process
+of either side, beside the noise. A sample that hardly tells it, or finds it small, is held to what is usual with the weight of some
+degrees of freedom (the posterior variance of Smyth, "Linear models and empirical Bayes methods", 2004). Degrees of freedom of the
+sum by Satterthwaite's formula.
 """
 
 from __future__ import annotations
@@ -22,9 +28,12 @@ _RESAMPLES = 1000
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """Two-sided 95% quantiles of Student's t for 1 degree of freedom, 2, ...; more are taken as the last."""
 _CONFIDENCE = 0.95
-_PLACEMENT = 0.02
-"""Standard deviation between processes alike, as a share of the time, that is assumed where too few were measured to tell it."""
+_USUAL = 0.02
+"""Standard deviation between processes alike, as a share of the time,"""
+_USUAL_FREEDOM = 4
+"""and how much that counts: as a sample of so many more."""
 _FEW = 3
+"""Pairs that are too few to tell it."""
 _BLOCK = 0.2
 """Standard deviation of a block that is assumed where there is one alone."""
 
@@ -39,14 +48,15 @@ def ratio_of(reference: Sequence[Taken], kernel: Sequence[Taken], seed: int) -> 
         groups = [np.concatenate(groups)]
     medians = np.array([np.median(logs) for logs in groups])
     noise = _noise(groups, seed)
-    noise_freedom = max(1, sum(map(len, groups)) - len(groups))
-    between, between_freedom = _between(medians, noise)
-    processes = len({a for a, _ in pairs}), len({b for _, b in pairs})
-    unseen = sum(1 / count for count in processes if count < len(groups) or count == 1)
-    placement = between / len(groups) + max(between, _PLACEMENT**2) * unseen
-    variance = noise + placement
-    doubt = noise**2 / noise_freedom + placement**2 / between_freedom
-    freedom = variance**2 / doubt if doubt else math.inf
+    counts = len({a for a, _ in pairs}), len({b for _, b in pairs})
+    if len(groups) >= _FEW and counts == (len(groups), len(groups)):
+        variance, freedom = max(noise, float(medians.var(ddof=1)) / len(groups)), len(groups) - 1.0
+    else:
+        between, between_freedom = _between(medians, noise, sum(count > 1 for count in counts))
+        placement = between * sum(1 / count for count in counts)
+        variance = noise + placement
+        noise_freedom = max(1, sum(map(len, groups)) - len(groups))
+        freedom = variance**2 / (noise**2 / noise_freedom + placement**2 / between_freedom)
     half = _student(freedom) * math.sqrt(variance)
     middle = float(medians.mean())
     return Ratio(
@@ -68,12 +78,14 @@ def _noise(groups: Sequence[np.ndarray], seed: int) -> float:
     return float(np.median(pooled[picks], axis=1).var()) * total / (total - len(groups))
 
 
-def _between(medians: np.ndarray, noise: float) -> tuple[float, float]:
-    """(variance between processes alike, its degrees of freedom); not below what is assumed where there are few."""
-    found = max(0.0, float(medians.var(ddof=1)) - noise * len(medians)) if len(medians) > 1 else 0.0
-    if len(medians) < _FEW and found < _PLACEMENT**2:
-        return _PLACEMENT**2, math.inf
-    return found, len(medians) - 1.0
+def _between(medians: np.ndarray, noise: float, sides: int) -> tuple[float, float]:
+    """(variance between processes alike, its degrees of freedom). `sides`: on how many the medians have several processes."""
+    freedom = len(medians) - 1.0
+    found = max(0.0, float(medians.var(ddof=1)) - noise * len(medians)) / max(1, sides) if freedom else 0.0
+    if len(medians) >= _FEW and found > _USUAL**2:
+        return found, freedom
+    total = _USUAL_FREEDOM + freedom
+    return (_USUAL_FREEDOM * _USUAL**2 + freedom * found) / total, total
 
 
 def _student(freedom: float) -> float:

@@ -11,7 +11,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import ray
 import yaml
@@ -21,6 +20,7 @@ from rich.console import Console
 from devices.base import Device
 from devices.registry import get_device
 from evaluators import landlock
+from evaluators.comparison import Comparison
 from evaluators.gate import Gate
 from evaluators.service import EvaluationService
 from evaluators.settings import EvaluationSettings
@@ -42,9 +42,6 @@ from kernelevolve.report.summary import Best, Summary, count_by_status, table
 from kernelevolve.store.actor import ask
 from kernelevolve.synthesis.base import Operator
 from kernelevolve.tasks.catalog import find_task
-
-if TYPE_CHECKING:
-    from evaluators.comparison import Comparison
 
 INTERRUPTED = 130
 _PACKAGES = ("torch", "ray", "numpy")
@@ -119,15 +116,6 @@ def _prepare(operator: Operator, task: Task, device: str) -> Operator:
     return operator.prepare(task, device)
 
 
-def _compare(
-    task: Task, kernels: Sequence[Kernel], device: str, settings: EvaluationSettings, with_compile: bool
-) -> Comparison:
-    # In the Ray worker: with it comes torch, a second and a half that the driver's start need not wait for.
-    from evaluators.comparison import compare_finalists
-
-    return compare_finalists(task, kernels, get_device(device), settings, with_compile=with_compile)
-
-
 @dataclass
 class _Run:
     """One session of a run."""
@@ -187,12 +175,12 @@ class _Run:
                     self.folder.create(config.dump(self.settings), self.task)
                 self.seconds["start"] = time.monotonic() - begin
                 interrupted, progress, finalists = self._search(view, device, operator, service)
-            comparison: Comparison | str = "the run was interrupted"
-            if not interrupted:
-                try:
-                    comparison = self._compare(view, device, finalists)
-                except KeyboardInterrupt:
-                    interrupted = True
+                comparison: Comparison | str = "the run was interrupted"
+                if not interrupted:
+                    try:
+                        comparison = self._compare(view, service, finalists)
+                    except KeyboardInterrupt:
+                        interrupted = True
             return self._write(device, progress, finalists, comparison, "interrupted" if interrupted else "done")
 
     def _search(
@@ -229,22 +217,18 @@ class _Run:
             finalists = archipelago.best(self.settings.final.candidates)
         return interrupted, progress, finalists
 
-    def _compare(self, view: LiveView, device: Device, finalists: list[tuple[Node, Kernel]]) -> Comparison | str:
+    def _compare(
+        self, view: LiveView, service: EvaluationService, finalists: list[tuple[Node, Kernel]]
+    ) -> Comparison | str:
         """What was measured, or why nothing was: what the search found is kept in any case."""
         if not finalists:
             return "no kernel was proven correct"
         view.stage(f"measuring the best {len(finalists)} against eager and torch.compile")
         begin = time.monotonic()
-        arguments = (
-            self.task,
-            [kernel for _, kernel in finalists],
-            device.name,
-            self.evaluation,
-            self.settings.final.compile,
-        )
         compared: Comparison | str
         try:
-            compared = ask(ray.remote(_compare).options(num_cpus=0, max_retries=1).remote(*arguments))
+            kernels = [kernel for _, kernel in finalists]
+            compared = ask(service.compare(kernels, with_compile=self.settings.final.compile))
         except (UserError, RayError) as error:
             compared = str(error).strip().splitlines()[-1]
         self.seconds["final"] = time.monotonic() - begin

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from devices.registry import get_device
 from evaluators.client import Player
-from evaluators.comparison import Comparison, compare_finalists
+from evaluators.comparing import compare_finalists
+from evaluators.comparison import Comparison
 from evaluators.gate import Gate
 from evaluators.landlock import version
+from evaluators.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings, TimingSettings
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import Kernel
@@ -51,14 +54,22 @@ def quick(settings: EvaluationSettings) -> EvaluationSettings:
     return settings.model_copy(update={"run_timeout": 2.0, "final": final, "compile_reference_timeout": 40.0})
 
 
-def compared(
-    kernels: list[Kernel], settings: EvaluationSettings, task: Task = TASK, compiled: bool = False
+@pytest.fixture(scope="module")
+def judge(quick: EvaluationSettings) -> Iterator[Pipeline]:
+    with closing(Pipeline(TASK, get_device("cpu"), quick)) as made:
+        yield made
+
+
+def compared_apart(
+    kernels: list[Kernel], settings: EvaluationSettings, task: Task, compiled: bool = False
 ) -> Comparison:
-    return compare_finalists(task, kernels, get_device("cpu"), settings, with_compile=compiled)
+    """By a pipeline of its own."""
+    with closing(Pipeline(task, get_device("cpu"), settings)) as made:
+        return compare_finalists(made, kernels, with_compile=compiled)
 
 
-def test_every_finalist_is_measured_against_both_and_the_best_in_its_variants(quick: EvaluationSettings) -> None:
-    found = compared([GOOD, OTHER], quick, compiled=True)
+def test_every_finalist_is_measured_against_both_and_the_best_in_its_variants(judge: Pipeline) -> None:
+    found = compare_finalists(judge, [GOOD, OTHER], with_compile=True)
     assert {f.kernel_id for f in found.finalists} == {GOOD.id, OTHER.id}
     assert found.failures == {}
     assert all(f.over_compile is not None for f in found.finalists)
@@ -69,7 +80,7 @@ def test_every_finalist_is_measured_against_both_and_the_best_in_its_variants(qu
     assert set(first.variants) == {"short"}
     short = first.variants["short"]
     assert short.speedup.low <= short.speedup.value <= short.speedup.high
-    assert short.rounds >= quick.final.min_rounds
+    assert short.rounds >= judge.settings.final.min_rounds
     assert short.reference_seconds < first.over_eager.reference_seconds, "three rows take less than 512"
 
 
@@ -85,9 +96,9 @@ SPOILERS = [
 ]
 
 
-def test_finalists_that_fail_are_dropped_and_no_other(quick: EvaluationSettings) -> None:
+def test_finalists_that_fail_are_dropped_and_no_other(judge: Pipeline) -> None:
     spoilers = [(python_kernel(body, "import time"), why) for body, why in SPOILERS]
-    found = compared([*(kernel for kernel, _ in spoilers), GOOD], quick)
+    found = compare_finalists(judge, [*(kernel for kernel, _ in spoilers), GOOD], with_compile=False)
     assert [f.kernel_id for f in found.finalists] == [GOOD.id]
     assert set(found.failures) == {kernel.id for kernel, _ in spoilers}
     for kernel, why in spoilers:
@@ -95,26 +106,26 @@ def test_finalists_that_fail_are_dropped_and_no_other(quick: EvaluationSettings)
     assert set(found.finalists[0].variants) == {"short"}
 
 
-def test_a_finalist_that_hangs_when_it_is_loaded_is_dropped_alone(quick: EvaluationSettings) -> None:
+def test_a_finalist_that_hangs_when_it_is_loaded_is_dropped_alone(judge: Pipeline) -> None:
     spoiler = python_kernel("time.sleep(99)", "import time")
-    found = compared([spoiler, GOOD], quick)
+    found = compare_finalists(judge, [spoiler, GOOD], with_compile=False)
     assert [f.kernel_id for f in found.finalists] == [GOOD.id]
     assert "not done after" in found.failures[spoiler.id]
 
 
-def test_a_finalist_that_fails_in_a_variant_gives_way_to_the_next(quick: EvaluationSettings) -> None:
+def test_a_finalist_that_fails_in_a_variant_gives_way_to_the_next(judge: Pipeline) -> None:
     count = "self.calls = getattr(self, 'calls', 0) + 1; assert len(x) > 3 or self.calls < 60, 'worn out'"
     spoiler = python_kernel(f"{count}\n        {RIGHT}")
     slower = python_kernel(f"[torch.sigmoid(x) for _ in range(20)]\n        {RIGHT}")
-    found = compared([spoiler, slower], quick)
+    found = compare_finalists(judge, [spoiler, slower], with_compile=False)
     assert [f.kernel_id for f in found.finalists] == [slower.id]
     assert "variant short" in found.failures[spoiler.id]
     assert "worn out" in found.failures[spoiler.id]
     assert set(found.finalists[0].variants) == {"short"}
 
 
-def test_nothing_is_left_where_every_finalist_fails(quick: EvaluationSettings) -> None:
-    found = compared([python_kernel("os._exit(3)"), python_kernel("return None.x")], quick)
+def test_nothing_is_left_where_every_finalist_fails(judge: Pipeline) -> None:
+    found = compare_finalists(judge, [python_kernel("os._exit(3)"), python_kernel("return None.x")], with_compile=False)
     assert found.finalists == ()
     assert len(found.failures) == 2
 
@@ -133,7 +144,7 @@ def test_where_torch_compile_fails_the_note_says_why(quick: EvaluationSettings, 
         source=TASK.source.replace(RIGHT, f"if torch.compiler.is_compiling():\n            {trap}\n        {RIGHT}"),
     )
     settings = quick.model_copy(update={"compile_reference_timeout": 4.0 if "4 s" in why else 40.0})
-    found = compared([GOOD], settings, trapped, compiled=True)
+    found = compared_apart([GOOD], settings, trapped, compiled=True)
     assert found.compile_note.startswith("torch.compile failed: ")
     assert why in found.compile_note
     assert found.compile_over_eager is None
@@ -145,7 +156,7 @@ def test_a_reference_that_cannot_be_timed_is_the_tasks_fault(quick: EvaluationSe
         RIGHT, f"self.n = getattr(self, 'n', 0) + 1; assert self.n < 20, 'worn'\n        {RIGHT}"
     )
     with pytest.raises(UserError, match=r"the reference cannot be timed: .*AssertionError: worn"):
-        compared([GOOD, OTHER], quick, Task(name="worn", source=worn))
+        compared_apart([GOOD, OTHER], quick, Task(name="worn", source=worn))
 
 
 def test_compiling_holds_no_lock_and_measuring_does(quick: EvaluationSettings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,6 +176,6 @@ def test_compiling_holds_no_lock_and_measuring_does(quick: EvaluationSettings, m
             waited.append(time.monotonic() - begin)
 
     monkeypatch.setattr(Player, "ask", watched)
-    compared([GOOD], quick, Task(name="slow", source=slow), compiled=True)
+    compared_apart([GOOD], quick, Task(name="slow", source=slow), compiled=True)
     assert waited
     assert waited[0] < 1.0

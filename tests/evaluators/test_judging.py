@@ -125,7 +125,7 @@ def test_the_ratio_is_found() -> None:
     assert ratio.high / ratio.low < 1.1
 
 
-@pytest.mark.parametrize("processes", [(4, 4), (4, 1), (5, 5)])
+@pytest.mark.parametrize("processes", [(4, 4), (6, 6), (4, 1), (5, 5)])
 def test_an_implementation_against_itself_has_one_in_its_interval(processes: tuple[int, int]) -> None:
     hits = 0
     for seed in range(200):
@@ -142,6 +142,17 @@ def test_the_interval_is_no_narrower_than_the_processes_lie_apart() -> None:
     apart = ratio_of(blocks(rng, 1e-4, [1.0, 1.1, 0.9, 1.05], 400), blocks(rng, 1e-4, [1.0] * 4, 400), 0)
     assert alike.high / alike.low < 1.03
     assert apart.high / apart.low > 1.15
+
+
+def test_two_processes_that_lie_apart_tell_what_is_usual_and_no_less_than_they_differ() -> None:
+    rng = random.Random(0)
+    alike = ratio_of(blocks(rng, 3e-4, [1.0, 1.0], 40), blocks(rng, 1e-4, [1.0], 40), 0)
+    apart = ratio_of(blocks(rng, 3e-4, [1.0, 2.0], 40), blocks(rng, 1e-4, [1.0], 40), 0)
+    assert 1.05 < alike.high / alike.low < 1.25
+    assert apart.value == pytest.approx(3.0 * 2**0.5, rel=0.05)
+    assert apart.low < 3.0
+    assert apart.high > 6.0
+    assert apart.high / apart.low < 20.0
 
 
 def test_measuring_stops_when_it_is_sure() -> None:
