@@ -170,6 +170,7 @@ class _Server:
         """Killed, with nobody waiting for it: buried once the order is answered."""
         self._cores = sorted(os.sched_getaffinity(0))
         self._held_bytes = private_bytes()
+        self._collapsing = hugepages.collapsing()
         # Where the players' main threads begin their blocks: the core is free when one says that it is done.
         os.sched_setaffinity(0, self._cores[:1])
 
@@ -193,8 +194,9 @@ class _Server:
                 for fd in fds:
                     os.close(fd)
                 self._worker.sendall(json.dumps(answer).encode() + b"\n")
-                while self._unburied:
+                if self._unburied:
                     self._bury(self._unburied.pop())
+                    next(self._collapsing, None)
         except (_WorkerGoneError, ConnectionError):
             return
         finally:
@@ -421,7 +423,6 @@ def main() -> None:
     _prctl(_PR_SET_TIMERSLACK, _NO_SLACK)
     gc.collect()
     gc.freeze()
-    hugepages.collapse()
     worker.sendall(b"{}\n")
     _Server(worker, interruption, home).serve()
 

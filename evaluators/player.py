@@ -22,7 +22,6 @@ import torch
 from torch import nn
 
 from evaluators import aten, tensors
-from evaluators.answers import compute_answers, compute_derived
 from evaluators.arena import Layout, views
 from evaluators.audit import audit
 from evaluators.drawing import Drawer
@@ -89,10 +88,14 @@ class _Player:
     def obey(self, order: Mapping[str, Any]) -> dict[str, Any] | None:
         match order["do"]:
             case "answers":
+                from evaluators.answers import compute_answers  # With torch.export, which a candidate does without.
+
                 return compute_answers(
                     Task.model_validate_json(order["task"]), Path(order["folder"]), order["settings"]
                 )
             case "derived":
+                from evaluators.answers import compute_derived
+
                 task = Task.model_validate_json(order["task"])
                 return compute_derived(task, Path(order["folder"]), order["settings"], order["main"])
             case "candidate":
