@@ -1,8 +1,8 @@
 """Memory of this process in huge pages, so that forking it copies few entries of page tables.
 
 A process with torch imported holds some fifty thousand pages that fork(2) maps once more and exit(2) takes apart again; in huge pages
-of 2 MiB that is a fifth of the time. Moving them all takes as long as some fifty forks, so it is done page by page. Needs Linux 6.1 (MADV_COLLAPSE,
-see madvise(2)); older ones are left as they are.
+of 2 MiB that is a fifth of the time. Moving them all takes as long as some fifty forks, so it is done page by page. Needs Linux 6.1
+(MADV_COLLAPSE, see madvise(2)); older ones are left as they are.
 """
 
 from __future__ import annotations
