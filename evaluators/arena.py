@@ -69,6 +69,20 @@ def views(memory: mmap.mmap, layout: Layout, slot: int) -> list[Any]:
     return found
 
 
+def rows(memory: mmap.mmap, layout: Layout) -> dict[int, torch.Tensor]:
+    """By position, the memory of each input that is a tensor and not empty: (slots, elements from its first to its last)."""
+    found = {}
+    for i, meta in enumerate(layout.inputs):
+        count = 0 if "value" in meta else span_of(meta["shape"], meta["stride"])
+        if count:
+            dtype = DTYPES[meta["dtype"]]
+            step = layout.slot_bytes // dtype.itemsize
+            total = (layout.slots - 1) * step + count
+            flat = torch.frombuffer(memory, dtype=dtype, count=total, offset=TABLE_BYTES + meta["offset"])
+            found[i] = flat.as_strided((layout.slots, count), (step, 1))
+    return found
+
+
 class Arena:
     """The judge's side of it."""
 

@@ -41,7 +41,6 @@ _PIPE_READS = 32
 _REPLY_BYTES = 4 << 20
 """The longest reply of a player; a longer one is cut, so that it is none."""
 _LAST_MILLISECONDS = 200
-_PAUSE_SECONDS = 2e-5
 _NO_SLACK, _USUAL_SLACK = 1, 50_000
 """Nanoseconds that a sleep may take longer."""
 _GLANCE_NANOSECONDS = 20_000_000
@@ -77,6 +76,7 @@ def _become_player(order: dict[str, Any], home: dict[str, str], output: int, cha
     os.chdir(folder)
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     high = [os.dup2(fd, 100 + i) for i, fd in enumerate((os.open(os.devnull, os.O_RDONLY), output, channel, arena))]
     for fd, number in zip((high[0], high[1], high[1], high[2], high[3]), (0, 1, 2, CHANNEL, ARENA), strict=True):
         os.dup2(fd, number)
@@ -153,9 +153,10 @@ class _Player:
         self.stopped = True
         deadline = _CLOCK() + 1_000_000_000
         while os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-            if _CLOCK() > deadline:
+            left = deadline - _CLOCK()
+            if left < 0:
                 return False
-            time.sleep(_PAUSE_SECONDS)  # It may need this core to come to a halt.
+            signal.sigtimedwait({signal.SIGCHLD}, left / 1e9)
         return True
 
 
@@ -290,21 +291,21 @@ class _Server:
     def _block(self, player: _Player, order: dict[str, Any]) -> dict[str, Any]:
         """Let a prepared player run its calls, on the clock."""
         threads = player.place(self._cores)
-        before = moment(player.pid, threads)
-        begin = _CLOCK()
-        player.go()
         try:
             player.channel.send(b"\n")
         except OSError:
             return {"ended": self._lost(player)}
+        before = moment(player.pid, threads)
+        begin = _CLOCK()
+        player.go()
         player.free(threads, self._cores)
         reply = self._reply(player, begin + int(order["limit"] * 1e9), _TIMED_GLANCE_NANOSECONDS)
         end = _CLOCK()
         if isinstance(reply, dict):
             return {"ended": reply}
+        after = moment(player.pid, threads)
         if not player.halt():
             return {"ended": self._end(player, timeout=True)}
-        after = moment(player.pid, threads)
         return {"reply": reply, "nanoseconds": end - begin, "lost_nanoseconds": lost(before, after, len(self._cores))}
 
     def _reply(self, player: _Player, deadline: int, glance: int = _GLANCE_NANOSECONDS) -> str | dict[str, Any]:
@@ -411,6 +412,7 @@ def main() -> None:
     worker, interruption = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     become_subreaper()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # It is waited for where it matters.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     home = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
     import evaluators.confinement

@@ -10,23 +10,30 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from evaluators.reference import Case
+from evaluators.seat import Seat
 from evaluators.tensors import same_bits, span_of
 
 _LEAST_SCALE = 0.8
 _LOOKED_AT = 1 << 16
 """Elements of an input, anywhere in it, that are looked at to see whether it was changed."""
+_SMALL_BYTES = 1 << 16
+"""Of an input that is written for all calls together."""
 
 
 @dataclass(frozen=True)
 class Values:
-    """The inputs of one call: a draw, and for each tensor how far on the way to the other draw it is (None: not mixed)."""
+    """The inputs of some calls: for each a draw and another, and how far on the way to the other each input is (inputs x calls)."""
 
-    draw: int
-    other: int
-    weights: tuple[float | None, ...]
+    draws: np.ndarray
+    others: np.ndarray
+    weights: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.draws)
 
 
 class FreshValues:
@@ -38,26 +45,61 @@ class FreshValues:
     def __init__(self, case: Case) -> None:
         self._draws = [case.load(draw) for draw in range(case.draws)]
         self._mixed = [_mixes(value) for value in self._draws[0]]
+        self._rooms = [torch.empty(0, dtype=torch.uint8), torch.empty(0, dtype=torch.uint8)]
+        self._stacks = [self._stack(i) for i in range(len(self._mixed))]
 
-    def choose(self, rng: random.Random) -> Values:
-        draw, other = rng.randrange(len(self._draws)), rng.randrange(len(self._draws))
-        weights = (rng.random() if mixed else None for mixed in self._mixed)
-        return Values(draw, other, tuple(weights))
+    def _stack(self, position: int) -> torch.Tensor | None:
+        """Of a small input: its memory in each draw, and zeros, a row each."""
+        first = self._draws[0][position]
+        if not isinstance(first, torch.Tensor) or not 0 < _span(first) * first.itemsize <= _SMALL_BYTES:
+            return None
+        rows = [_memory(draw[position]) for draw in self._draws]
+        return torch.stack([*rows, torch.zeros_like(rows[0])])
 
-    def write(self, values: Values, into: Sequence[object]) -> None:
-        for i, target in enumerate(into):
-            if isinstance(target, torch.Tensor):
-                self._mix(values, i, target)
+    def choose(self, rng: np.random.Generator, calls: int) -> Values:
+        """For so many calls."""
+        count = len(self._draws)
+        draws, others = rng.integers(count, size=(2, calls))
+        return Values(draws, others, rng.random((len(self._mixed), calls)))
 
-    def _mix(self, values: Values, position: int, target: torch.Tensor) -> None:
-        source, other = self._draws[values.draw][position], self._draws[values.other][position]
-        weight = values.weights[position]
-        if weight is None:
+    def write(self, values: Values, seat: Seat, start: int = 0) -> None:
+        """Into the slots of `seat` from `start` on."""
+        for i, stack in enumerate(self._stacks):
+            if stack is not None:
+                self._write_together(values, i, stack, seat.memory(i)[start : start + len(values)])
+                continue
+            for call in range(len(values)):
+                target = seat.inputs(start + call)[i]
+                if isinstance(target, torch.Tensor):
+                    self._mix(values, call, i, target)
+
+    def _write_together(self, values: Values, position: int, stack: torch.Tensor, targets: torch.Tensor) -> None:
+        sources = self._rows(stack, values.draws, 0)
+        if not self._mixed[position]:
+            targets.copy_(sources)
+            return
+        same = values.draws == values.others  # On the way to zero, which the last row is.
+        others = self._rows(stack, np.where(same, len(self._draws), values.others), 1)
+        weights = np.where(same, (1.0 - _LEAST_SCALE) * values.weights[position], values.weights[position])
+        torch.lerp(sources, others, torch.from_numpy(weights).to(stack.dtype)[:, None], out=targets)
+
+    def _rows(self, stack: torch.Tensor, numbers: np.ndarray, place: int) -> torch.Tensor:
+        """Copies of rows of a stack, in memory that is taken from the system once."""
+        size = len(numbers) * stack.shape[1] * stack.itemsize
+        if self._rooms[place].numel() < size:
+            self._rooms[place] = torch.empty(size, dtype=torch.uint8)
+        room = self._rooms[place][:size].view(stack.dtype).view(len(numbers), stack.shape[1])
+        return torch.index_select(stack, 0, torch.from_numpy(numbers), out=room)
+
+    def _mix(self, values: Values, call: int, position: int, target: torch.Tensor) -> None:
+        draw, other, weight = int(values.draws[call]), int(values.others[call]), float(values.weights[position, call])
+        source = self._draws[draw][position]
+        if not self._mixed[position]:
             target.copy_(source)
-        elif values.draw == values.other:
+        elif draw == other:
             torch.mul(source, 1.0 - (1.0 - _LEAST_SCALE) * weight, out=target)
         else:
-            torch.lerp(source, other, weight, out=target)
+            torch.lerp(source, self._draws[other][position], weight, out=target)
 
 
 class Watch:
@@ -67,7 +109,7 @@ class Watch:
         self._pieces: list[tuple[int, torch.Tensor, torch.Tensor]] = []
         for i, tensor in enumerate(inputs):
             if isinstance(tensor, torch.Tensor):
-                flat = tensor.as_strided((span_of(tensor.shape, tensor.stride()),), (1,))
+                flat = _memory(tensor)
                 start = rng.randrange(max(1, flat.numel() - _LOOKED_AT + 1))
                 piece = flat[start : start + _LOOKED_AT]
                 self._pieces.append((i, piece, piece.clone()))
@@ -75,6 +117,15 @@ class Watch:
     def changed(self) -> int | None:
         """The position of an input that is not as it was."""
         return next((i for i, now, before in self._pieces if not same_bits(now, before)), None)
+
+
+def _span(tensor: torch.Tensor) -> int:
+    return span_of(tensor.shape, tensor.stride())
+
+
+def _memory(tensor: torch.Tensor) -> torch.Tensor:
+    """The elements from its first to its last, as they lie."""
+    return tensor.as_strided((_span(tensor),), (1,))
 
 
 def _mixes(value: object) -> bool:

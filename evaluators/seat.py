@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from pydantic import ConfigDict, ValidationError
 
-from evaluators.arena import Layout, layout_of, views
+from evaluators.arena import Layout, layout_of, rows, views
 from evaluators.client import NonsenseError, Player, PlayerEndedError
 from evaluators.elements import Elements, Held, Remote
 from evaluators.memory import UnreadableError, read_tensor
@@ -89,11 +89,14 @@ class Seat:
         """That have been written to and called with, in this layout."""
         self.returned: Returned | None = None
         """What a call looks like, in this layout."""
+        self.overhead_seconds: float | None = None
+        """From here to the player and back."""
         self.call_seconds: float | None = None
         """About what a call takes, in this layout."""
         self._left = 0.0
         self._given = 0.0
         self._views: list[list[Any]] = []
+        self._memory: dict[int, torch.Tensor] = {}
 
     def allow(self, seconds: float) -> None:
         """For everything that it is asked from now on."""
@@ -141,11 +144,16 @@ class Seat:
         self.layout, self.warm_slots = layout, 0
         self.returned, self.call_seconds = None, None
         self._views = [views(self.player.arena.memory, self.layout, slot) for slot in range(slots)]
+        self._memory = rows(self.player.arena.memory, self.layout)
         self.order(do="inputs", layout=self.layout.model_dump())
 
     def inputs(self, slot: int) -> list[Any]:
         """The arguments of a call; what is written to the tensors is what the player finds."""
         return self._views[slot]
+
+    def memory(self, position: int) -> torch.Tensor:
+        """That an input, a tensor that is not empty, lies in: a row for each slot."""
+        return self._memory[position]
 
     def write(self, slot: int, values: Sequence[Any]) -> None:
         """Put values there."""

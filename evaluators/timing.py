@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from evaluators.arena import TABLE_BYTES, layout_of
@@ -35,8 +36,7 @@ Enough = Callable[[Times, float], bool]
 
 _CHECKED_ELEMENTS = 1 << 16
 """Of an output, anywhere in it, that are looked at after a block."""
-_ESTIMATES = 2
-_WARM_BLOCKS = 3
+_WARM_BLOCKS = 2
 _PADDING_BYTES = 1 << 21
 """Most that is allocated before a block, so that results lie elsewhere in each."""
 _OVERHEADS = 5
@@ -102,6 +102,7 @@ class Stopwatch:
     ) -> None:
         """`values`, `bounds`: of the case's inputs and outputs. `seed`: of what nobody must foresee."""
         self._rng = random.Random(seed)
+        self._numbers = np.random.default_rng(seed)
         self._settings = settings
         self._bounds = bounds
         self._values = values
@@ -128,7 +129,7 @@ class Stopwatch:
         self._each(self._warm_up)
         number = 0
         while len(self._alive()) > 1:
-            values = [self._values.choose(self._rng) for _ in range(self._calls)]
+            values = self._values.choose(self._numbers, self._calls)
             order = list(self._alive())
             self._rng.shuffle(order)
             taken = self._each(partial(self._block, number, values), order)
@@ -175,8 +176,9 @@ class Stopwatch:
                 for _ in range(self._settings.warmup_calls):
                     seat.returned = self._as_expected(seat, seat.call([0])[0])
 
-    def _write(self, seat: Seat, slot: int) -> None:
-        self._values.write(self._values.choose(self._rng), seat.inputs(slot))
+    def _write(self, seat: Seat, slot: int, count: int = 1) -> None:
+        """So many slots from that on."""
+        self._values.write(self._values.choose(self._numbers, count), seat, slot)
 
     def _as_expected(self, seat: Seat, returned: Returned) -> Returned:
         answers = self._case.answers
@@ -188,41 +190,39 @@ class Stopwatch:
     def _measure_overhead(self) -> float:
         """Seconds from here to a player and back."""
         seat = self._all[REFERENCE].seats[0]
-        found = []
-        for _ in range(_OVERHEADS):
-            seat.prepare(0, self._outputs, [])
-            found.append(seat.block())
-        return min(found)
+        if seat.overhead_seconds is None:
+            found = []
+            for _ in range(_OVERHEADS):
+                seat.prepare(0, self._outputs, [])
+                found.append(seat.block())
+            seat.overhead_seconds = min(found)
+        return seat.overhead_seconds
 
     def _wanted_calls(self, name: str) -> int:
         """That make a block of this contestant long enough. All get as many as the fastest wants, since the first call of a block
         is slower than the others."""
         seat = self._all[name].seats[0]
         if seat.call_seconds is None:
-            found = []
-            for _ in range(_ESTIMATES):
-                seat.prepare(1, self._outputs, [0])
-                found.append(seat.block() - self._overhead)
-            seat.call_seconds = max(min(found), 1e-7)
+            seat.prepare(1, self._outputs, [0])
+            seat.call_seconds = max(seat.block() - self._overhead, 1e-7)
         return max(1, min(self._slots, round(self._settings.block_seconds / seat.call_seconds)))
 
     def _warm_up(self, name: str) -> None:
         """Have memory that inputs and results lie in taken from the system here, not on the clock."""
         for seat in self._all[name].seats:
-            for slot in range(seat.warm_slots, self._calls):
-                self._write(seat, slot)
+            if seat.warm_slots < self._calls:
+                self._write(seat, seat.warm_slots, self._calls - seat.warm_slots)
             for _ in range(_WARM_BLOCKS if seat.warm_slots < self._calls else 0):
                 seat.prepare(self._calls, self._outputs, [0], _PADDING_BYTES)
                 seat.block()
             seat.warm_slots = max(seat.warm_slots, self._calls)
 
-    def _block(self, number: int, values: Sequence[Values], name: str) -> Taken:
+    def _block(self, number: int, values: Values, name: str) -> Taken:
         """One for the round of that number."""
         contestant = self._all[name]
         seat = contestant.seat(number)
         seat.prepare(self._calls, self._outputs, [0], 64 * self._rng.randrange(_PADDING_BYTES // 64))
-        for slot, chosen in enumerate(values):
-            self._values.write(chosen, seat.inputs(slot))
+        self._values.write(values, seat)
         watch = Watch(seat.inputs(self._rng.randrange(len(values))), self._rng) if contestant.checked else None
         seconds = seat.block()
         changed = watch.changed() if watch is not None else None

@@ -4,9 +4,9 @@
 
 A trivial kernel in C++ goes the whole way, with the settings of a search: source, compiled already, correctness on all cases, timing.
 Overhead is the wall time of an evaluation less that of the timed blocks on the fork server's clock. The peer is an interpreter for each
-kernel that imports torch, loads the compiled kernel, compares one result and times ten calls of each side; as many of them side by side
-as there are judges. Bars: the median overhead is at most 80 ms, and judges do at least 20 times as many evaluations per second. Ends with
-1 where one is missed.
+kernel that imports torch, loads the compiled kernel, compares one result and times ten calls of each side. Bars: the median overhead is
+at most 80 ms, and a judge does at least 20 times as many evaluations per second. Both work alone for it: an interpreter whose neighbour
+imports torch measures nothing. What several do side by side is told as well. Ends with 1 where a bar is missed.
 """
 
 from __future__ import annotations
@@ -219,7 +219,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="kernelevolve-build-") as builds:
         alone, rate_alone = judged(1, options.count, Path(builds))
         together, rate = judged(options.side_by_side, options.count, Path(builds))
-        seconds, peer = fresh(options.fresh, options.side_by_side, Path(builds))
+        seconds, peer_alone = fresh(options.fresh, 1, Path(builds))
+        _, peer = fresh(options.fresh, options.side_by_side, Path(builds))
     overhead = statistics.median(one.overhead for one in alone)
     print(f"one judge, {options.count} evaluations, median ms")
     for stage in alone[0].stages:
@@ -231,10 +232,11 @@ def main() -> int:
         f"  overhead side by side, waiting for each other included: {statistics.median(o.overhead for o in together) * 1e3:.1f} ms"
     )
     print(
-        f"fresh interpreters per second: {peer:.2f}, {options.side_by_side} side by side, each {statistics.median(seconds):.2f} s"
+        f"fresh interpreters per second: {peer_alone:.2f} alone, each {statistics.median(seconds):.2f} s, "
+        f"{peer:.2f} by {options.side_by_side} side by side"
     )
-    ratio = max(rate, rate_alone) / peer
-    print(f"ratio {ratio:.1f}, at least {_LEAST_RATIO:.0f}")
+    ratio = rate_alone / peer_alone
+    print(f"ratio {ratio:.1f}, at least {_LEAST_RATIO:.0f}; side by side {rate / peer:.1f}")
     missed = [overhead > _MOST_SECONDS, ratio < _LEAST_RATIO]
     print(f"{sum(missed)} bars missed" if any(missed) else "all bars met")
     return 1 if any(missed) else 0
