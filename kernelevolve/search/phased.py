@@ -73,6 +73,12 @@ def at_least(name: str, value: int, least: int) -> None:
         raise UserError(f"search.{name}={value}: must be at least {least}")
 
 
+def above(name: str, value: float, limit: float) -> None:
+    """Raises `UserError` for a setting that is not above its limit."""
+    if not value > limit:
+        raise UserError(f"search.{name}={value:g}: must be above {limit:g}")
+
+
 def share(name: str, value: float) -> None:
     """Raises `UserError` for a share outside of 0 to 1."""
     if not 0 <= value <= 1:
