@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 
 from evaluators.base import Evaluator
 from islands.memory import History, Library
-from islands.migration import Emigrants, ring
+from islands.migration import Migration
 from islands.settings import IslandSettings
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.graph import Expansion, Node
@@ -67,8 +67,16 @@ class Island:
         self._settings = settings
         self._store = store
         self._strategy: Strategy = instantiate(dict(strategy), seed=derive_seed(plan.seed, "island", index))
-        self._neighbours = ring(index, settings.count) if settings.migrants else ()
-        self._emigrants = Emigrants(settings.migrants)
+        self._migration = Migration(
+            island=index,
+            count=settings.count,
+            topology=settings.topology,
+            interval=settings.migration_interval,
+            rate=settings.migration_rate,
+            migrants=settings.migrants,
+            choice=settings.choice,
+            seed=derive_seed(plan.seed, "migration"),
+        )
         self._history = History(settings.history)
         self._library = Library(store)
         self._told: set[str] = set()
@@ -218,16 +226,10 @@ class Island:
                 self._tell(entry.node)
                 if not entry.told.cancelled():
                     entry.told.set_result(None)
-                if self._own_nodes % self._settings.migration_interval == 0:
-                    await self._emigrate()
+                for neighbour, node_ids in self._migration.due(self._own_nodes).items():
+                    await self._store.send(neighbour, node_ids)
             if receipt.mail:
                 await self._immigrate(receipt.mail)
-
-    async def _emigrate(self) -> None:
-        chosen = self._emigrants.take() if self._neighbours else ()
-        if chosen:
-            for neighbour in self._neighbours:
-                await self._store.send(neighbour, chosen)
 
     async def _immigrate(self, node_ids: tuple[str, ...]) -> None:
         """Take in nodes whose kernels are new here, at the end of the log."""
@@ -248,7 +250,7 @@ class Island:
         if node.kernel_id not in self._told:
             self._told.add(node.kernel_id)
             self._judged.add(node.kernel_id)
-            self._emigrants.tell(node)
+            self._migration.tell(node)
         if node.island == self._index:
             self._own_nodes += 1
             self._in_flight.pop(node.step, None)

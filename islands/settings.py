@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from islands.migration import Choice, Topology
 from kernelevolve.core.record import Record
 
 
@@ -13,10 +14,16 @@ class IslandSettings(Record):
     count: int = Field(ge=1)
     in_flight: int = Field(ge=1)
     """Candidates that an island works on at a time."""
+    topology: Topology
+    """Which islands an island sends to."""
     migration_interval: int = Field(ge=1)
     """Own nodes between two migrations."""
+    migration_rate: float = Field(ge=0, le=1)
+    """Share of the ways to a neighbour that a migration takes."""
     migrants: int = Field(ge=0)
     """Nodes that a migration sends; 0: islands keep to themselves."""
+    choice: Choice
+    """Which nodes it sends."""
     history: int = Field(ge=0)
     """Further nodes that an operator is shown at most."""
     reproposals: int = Field(ge=0)

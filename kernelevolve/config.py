@@ -93,11 +93,18 @@ class RunConfig(Record):
     run: RunSettings
     final: FinalSettings
     search: Target
+    strategies: tuple[Target, ...]
+    """Of the islands, in turn; none: all search by `search`."""
     islands: IslandSettings
     operator: Target
     evaluation: EvaluationSettings
     budget: Budget
     cluster: ClusterSettings
+
+    def island_strategies(self) -> list[Target]:
+        """One for each island."""
+        chosen = self.strategies or (self.search,)
+        return [chosen[island % len(chosen)] for island in range(self.islands.count)]
 
 
 def config_dir() -> Path:
@@ -156,7 +163,8 @@ def check(composed: Mapping[str, Any]) -> RunConfig:
         config = RunConfig.model_validate(composed)
     except ValidationError as error:
         raise _refusal(error, "", composed) from error
-    config.search.resolve("search")
+    for strategy in config.island_strategies():
+        strategy.resolve("search")
     config.operator.resolve("operator")
     return config
 
@@ -221,6 +229,7 @@ def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[st
     from omegaconf.errors import OmegaConfBaseException
 
     groups = loader.list_groups("")
+    overrides, mixed = _mixed(loader, overrides)
     chosen, rest = [], []
     for override in overrides:
         if override.key_or_group not in groups:
@@ -246,7 +255,25 @@ def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[st
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(" ".join(str(error).split())) from error
     assert isinstance(plain, dict)
-    return {str(name): value for name, value in plain.items()}
+    found = {str(name): value for name, value in plain.items()}
+    if mixed:
+        found["strategies"] = [_compose(loader, _parse(loader, [f"search={name}"]))["search"] for name in mixed]
+        if not any(override.key_or_group == "islands.count" for override in overrides):
+            found["islands"]["count"] = len(mixed)
+    return found
+
+
+def _mixed(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> tuple[list[Override], list[str]]:
+    """`islands=[mcts,evolutionary]` names no option of a group, but the strategy of each island: the other overrides, and these names."""
+    lists = [o for o in overrides if o.key_or_group == "islands" and isinstance(o.value(), list)]
+    names = [str(name) for o in lists[-1:] for name in o.value()]
+    options = loader.get_group_options("search")
+    for name in names:
+        if name not in options:
+            raise UserError(f"islands: there is no strategy {name}; they are {', '.join(options)}")
+    if lists and not names:
+        raise UserError("islands=[]: name the strategy of each island, as in islands=[mcts,evolutionary]")
+    return [o for o in overrides if o not in lists], names
 
 
 def _nearest(key: str, known: Sequence[str]) -> str:

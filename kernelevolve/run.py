@@ -136,7 +136,8 @@ class _Run:
         _check_capabilities(device)
         operator = self.settings.operator.build("operator")
         # Islands build their own; built here once, an illegal value is found before anything is written.
-        self.settings.search.build("search", seed=0)
+        for strategy in self.settings.island_strategies():
+            strategy.build("search", seed=0)
         console = Console()
         if self.evaluation.sandbox and operator.trusted and not landlock.version():
             self.evaluation = self.evaluation.model_copy(update={"sandbox": False})
@@ -197,11 +198,11 @@ class _Run:
             settings=self.settings.islands,
             seed=self.settings.seed,
         )
-        strategy = {"_target_": self.settings.search.target, **self.settings.search.arguments}
+        strategies = [{"_target_": s.target, **s.arguments} for s in self.settings.island_strategies()]
         interrupted = False
         gate = Gate()
         with Archipelago(
-            folder=self.folder.path, budget=self.settings.budget, plan=plan, strategies=[strategy]
+            folder=self.folder.path, budget=self.settings.budget, plan=plan, strategies=strategies
         ) as archipelago:
             try:
                 for progress in archipelago.watch():

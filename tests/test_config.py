@@ -68,6 +68,23 @@ def test_settings_survive_a_file() -> None:
     assert config.check(yaml.safe_load(yaml.safe_dump(config.dump(settings)))) == settings
 
 
+def test_islands_may_hold_different_strategies() -> None:
+    mixed = config.load(["task=x", "islands=[mcts,greedy]", "islands.topology=star"])
+    assert [s.target.rpartition(".")[2] for s in mixed.island_strategies()] == ["Mcts", "Greedy"]
+    assert mixed.islands.topology == "star"
+    more = config.load(["task=x", "islands=[mcts,greedy]", "islands.count=3"])
+    assert [s.target.rpartition(".")[2] for s in more.island_strategies()] == ["Mcts", "Greedy", "Mcts"]
+    assert config.check(config.dump(more)) == more
+    same = config.load(["task=x", "search=linear"])
+    assert {s.target.rpartition(".")[2] for s in same.island_strategies()} == {"Linear"}
+
+
+@pytest.mark.parametrize(("value", "said"), [("[mcst]", "there is no strategy mcst"), ("[]", "name the strategy")])
+def test_a_strategy_of_an_island_that_is_not_there(value: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        config.load(["task=x", f"islands={value}"])
+
+
 def test_a_value_that_the_strategy_refuses_is_the_users_mistake() -> None:
     settings = config.load(["task=x", "search.drafts=0"])
     with pytest.raises(UserError, match=r"search\.drafts=0"):

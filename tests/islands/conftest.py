@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from tests.islands.doubles import DoubleEvaluator, DoubleOperator
 CONF = Path(__file__).parents[2] / "conf"
 
 
-def build(folder: Path, budget: Budget, operator: Any, evaluator: Any, search: str, **settings: Any) -> Archipelago:
-    """An archipelago with the shipped settings but those named."""
-    shipped: dict[str, Any] = dict(OmegaConf.load(CONF / "islands" / "default.yaml"))  # type: ignore[arg-type]
+def build(
+    folder: Path, budget: Budget, operator: Any, evaluator: Any, search: str | Sequence[str], **settings: Any
+) -> Archipelago:
+    """An archipelago with the shipped settings but those named. `search`: one for all islands, or one for each."""
     plan = Plan(
         run="run",
         task=Task(name="double", source=""),
@@ -29,11 +30,22 @@ def build(folder: Path, budget: Budget, operator: Any, evaluator: Any, search: s
         facts={},
         operator=operator,
         evaluator=evaluator,
-        settings=IslandSettings(**shipped | {"migration_interval": 5} | settings),
+        settings=shipped_settings(**{"migration_interval": 5} | settings),
         seed=3,
     )
-    strategy: Any = OmegaConf.to_container(OmegaConf.load(CONF / "search" / f"{search}.yaml"))
-    return Archipelago(folder=folder, budget=budget, plan=plan, strategies=[strategy])
+    names = [search] if isinstance(search, str) else search
+    strategies: Any = [OmegaConf.to_container(OmegaConf.load(CONF / "search" / f"{name}.yaml")) for name in names]
+    return Archipelago(folder=folder, budget=budget, plan=plan, strategies=strategies)
+
+
+def shipped_settings(**changes: Any) -> IslandSettings:
+    shipped: dict[str, Any] = dict(OmegaConf.load(CONF / "islands" / "default.yaml"))  # type: ignore[arg-type]
+    return IslandSettings(**shipped | changes)
+
+
+@pytest.fixture
+def island_settings() -> IslandSettings:
+    return shipped_settings()
 
 
 Make = Callable[..., Archipelago]
@@ -51,7 +63,11 @@ def make(ray_cluster: None, tmp_path: Path, marks: Path) -> Make:
     del ray_cluster
 
     def make(
-        budget: Budget, operator: Any = None, evaluator: Any = None, search: str = "evolutionary", **settings: Any
+        budget: Budget,
+        operator: Any = None,
+        evaluator: Any = None,
+        search: str | Sequence[str] = "evolutionary",
+        **settings: Any,
     ) -> Archipelago:
         evaluator = evaluator or DoubleEvaluator(marks)
         return build(tmp_path / "run", budget, operator or DoubleOperator(), evaluator, search, **settings)

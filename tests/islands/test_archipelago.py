@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from islands.archipelago import Archipelago, Progress
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.errors import UserError
+from kernelevolve.core.graph import Phase
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.search.base import View
 from kernelevolve.store.sqlite import SqliteStore
@@ -25,7 +26,7 @@ def finish(archipelago: Archipelago) -> Progress:
     return last
 
 
-@pytest.mark.parametrize("search", ["greedy", "evolutionary"])
+@pytest.mark.parametrize("search", ["greedy", "evolutionary", "mcts"])
 def test_the_budget_is_met_exactly_and_migrants_arrive(make: Make, tmp_path: Path, marks: Path, search: str) -> None:
     evaluator = DoubleEvaluator(marks, seconds=0.1)
     with make(Budget(evaluations=180), evaluator=evaluator, search=search, count=3, in_flight=4) as archipelago:
@@ -59,6 +60,20 @@ def test_the_log_replays_the_strategy_that_the_island_ran(make: Make, tmp_path: 
     for node in log:
         assert strategy.ask(View(step=node.step)).parents == node.parents
         strategy.tell(node)
+
+
+def test_islands_may_search_each_in_its_own_way(make: Make, tmp_path: Path) -> None:
+    searches = ["one_shot", "mcts", "linear"]
+    finish(make(Budget(evaluations=150), search=searches, count=3, topology="complete"))
+    store = SqliteStore(tmp_path / "run")
+    logs = [[node for node in store.log(island) if node.island == island] for island in range(3)]
+    foreign = [
+        {parent.split(".")[1] for node in log for parent in node.parents} - {str(i)} for i, log in enumerate(logs)
+    ]
+    store.close()
+    assert {node.phase for node in logs[0]} == {Phase.DRAFT}
+    assert all(any(node.phase is Phase.EXPAND for node in log) for log in logs[1:])
+    assert foreign[1] | foreign[2], "migrants are built upon"
 
 
 def test_a_known_kernel_costs_no_evaluation_and_nothing_new_ends_the_run(
