@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import platform
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,6 +32,7 @@ from kernelevolve.core.evaluation import Measurement
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
+from kernelevolve.interrupts import Interrupts
 from kernelevolve.report.best import write_best
 from kernelevolve.report.files import write_json
 from kernelevolve.report.folder import RunFolder, default_folder
@@ -44,6 +43,8 @@ from kernelevolve.synthesis.base import Operator
 from kernelevolve.tasks.catalog import find_task
 
 INTERRUPTED = 130
+_GLANCE_SECONDS = 0.5
+"""Between two looks for an interrupt while Ray is waited for."""
 _PACKAGES = ("torch", "ray", "numpy")
 
 
@@ -93,19 +94,6 @@ def _check_capabilities(device: Device) -> None:
             raise UserError(f"toolchain {have.name} is missing: {have.detail}")
 
 
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, which schedulers send, ends a run as Ctrl-C does. Entered after Ray's start: Ray sets a handler too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _held_up(gate: Gate) -> str:
     """Why nothing is measured, where a stopped process is to blame."""
     pid = gate.stopped_holder()
@@ -126,6 +114,7 @@ class _Run:
     quiet: bool
     seconds: dict[str, float] = field(default_factory=dict)
     evaluation: EvaluationSettings = field(init=False)
+    _interrupts: Interrupts = field(default_factory=Interrupts, init=False)
 
     def __post_init__(self) -> None:
         self.evaluation = self.settings.evaluation
@@ -162,7 +151,7 @@ class _Run:
         with (
             LiveView(console, self.task.name, self.settings.budget, self.quiet) as view,
             ray_session(self.settings.cluster),
-            _terminated_as_interrupted(),
+            self._interrupts.listen(),
         ):
             view.stage("starting")
             service = EvaluationService.start(self.task, device.name, self.evaluation)
@@ -172,6 +161,7 @@ class _Run:
                 if slow and not self.quiet:
                     console.print(slow, soft_wrap=True)
                 operator = ask(prepared)
+                self._interrupts.check()
                 if new:
                     self.folder.create(config.dump(self.settings), self.task)
                 self.seconds["start"] = time.monotonic() - begin
@@ -206,6 +196,7 @@ class _Run:
         ) as archipelago:
             try:
                 for progress in archipelago.watch():
+                    self._interrupts.check()
                     if progress.best is not None:
                         self.seconds.setdefault(
                             "first_correct", progress.improvements[0].seconds if progress.improvements else 0.0
@@ -229,7 +220,10 @@ class _Run:
         compared: Comparison | str
         try:
             kernels = [kernel for _, kernel in finalists]
-            compared = ask(service.compare(kernels, with_compile=self.settings.final.compile))
+            reference = service.compare(kernels, with_compile=self.settings.final.compile)
+            while not ray.wait([reference], timeout=_GLANCE_SECONDS)[0]:
+                self._interrupts.check()
+            compared = ask(reference)
         except (UserError, RayError) as error:
             compared = str(error).strip().splitlines()[-1]
         self.seconds["final"] = time.monotonic() - begin
