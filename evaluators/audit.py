@@ -24,6 +24,11 @@ class _Stopwatch(TorchDispatchMode):  # type: ignore[misc]
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._counted: dict[Any, bool] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Else its first use imports torch._dynamo, more than a second in each process.
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

@@ -40,6 +40,7 @@ from kernelevolve.report.live import LiveView
 from kernelevolve.report.summary import Best, Summary, count_by_status, table
 from kernelevolve.store.actor import ask
 from kernelevolve.synthesis.base import Operator
+from kernelevolve.synthesis.preparing import Preparing
 from kernelevolve.tasks.catalog import find_task
 
 INTERRUPTED = 130
@@ -100,10 +101,6 @@ def _held_up(gate: Gate) -> str:
     return f"process {pid} measures and is stopped: go on with it (kill -CONT {pid}) or end it" if pid else ""
 
 
-def _prepare(operator: Operator, task: Task, device: str) -> Operator:
-    return operator.prepare(task, device)
-
-
 @dataclass
 class _Run:
     """One session of a run."""
@@ -150,18 +147,17 @@ class _Run:
         begin = time.monotonic()
         with (
             LiveView(console, self.task.name, self.settings.budget, self.quiet) as view,
+            Preparing(operator, self.task, device.name) as preparing,
             ray_session(self.settings.cluster),
             self._interrupts.listen(),
         ):
             view.stage("starting")
             service = EvaluationService.start(self.task, device.name, self.evaluation)
             with closing(service):
-                prepared = ray.remote(_prepare).options(num_cpus=0).remote(operator, self.task, device.name)
                 slow = str(ask(service.warm()))
                 if slow and not self.quiet:
                     console.print(slow, soft_wrap=True)
-                operator = ask(prepared)
-                self._interrupts.check()
+                operator = preparing.result(self._interrupts.check)
                 if new:
                     self.folder.create(config.dump(self.settings), self.task)
                 self.seconds["start"] = time.monotonic() - begin

@@ -14,7 +14,6 @@ from kernelevolve.core.kernel import Kernel, KnobValue
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.base import Context, Operator, Parent
 from kernelevolve.synthesis.builtin.cpp.writer import write
-from kernelevolve.synthesis.builtin.kernel_file import kernel_file
 from kernelevolve.synthesis.builtin.knobs import Choices, Knob, moved
 from kernelevolve.synthesis.builtin.source_knobs import mutate
 from kernelevolve.synthesis.builtin.target import Target
@@ -156,6 +155,9 @@ def render(
     program: Program, target: Target, task: Task, knobs: tuple[tuple[str, KnobValue], ...]
 ) -> tuple[Kernel, Mapping[str, Knob]]:
     """The kernel at a point of the program's space, and the space around it."""
+    # In the island: with it comes libcst, most of a second that the driver's start need not wait for.
+    from kernelevolve.synthesis.builtin.kernel_file import kernel_file
+
     choices = Choices(dict(knobs))
     source = write(program, choices, target)
     return kernel_file(task, source, choices), dict(choices.space)

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
-from kernelevolve.synthesis.builtin.aten_seed import aten_kernel
 from kernelevolve.synthesis.builtin.cpp.writer import write
-from kernelevolve.synthesis.builtin.inductor.isolated import inductor_seed
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.traced.builder import UnsupportedError
@@ -44,6 +42,10 @@ def trace_task(task: Task) -> Program | Seed:
 
 
 def _seed(task: Task, lacking: str) -> Seed:
+    # Here, since few tasks need them: with them comes libcst, most of a second.
+    from kernelevolve.synthesis.builtin.aten_seed import aten_kernel
+    from kernelevolve.synthesis.builtin.inductor.isolated import inductor_seed
+
     lacks = f"the traced form lacks {lacking}"
     try:
         kernel, remark = inductor_seed(task)

@@ -1,0 +1,98 @@
+"""An operator is prepared in a process of its own, which leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.graph import Draft, Expansion
+from kernelevolve.core.task import Task
+from kernelevolve.synthesis.base import Context, Operator
+from kernelevolve.synthesis.preparing import Preparing
+
+TASK = Task(name="task", source="x = 1\n")
+
+
+@dataclass(frozen=True)
+class Prepared(Operator):
+    """Does to the task what its source says."""
+
+    pid: int = 0
+
+    def prepare(self, task: Task, device: str) -> Prepared:
+        os.write(1, b"said on the way")
+        exec(task.source, {"device": device})
+        return Prepared(os.getpid())
+
+    async def propose(self, expansion: Expansion, context: Context) -> Draft:
+        raise NotImplementedError
+
+
+class Plain(Operator):
+    async def propose(self, expansion: Expansion, context: Context) -> Draft:
+        raise NotImplementedError
+
+
+def gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+def of(source: str) -> Preparing:
+    return Preparing(Prepared(), Task(name="task", source=source), "cpu")
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other process imports this file as the test runner named it."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+
+
+def test_what_was_prepared_elsewhere_comes_back() -> None:
+    with of("assert device == 'cpu'\nimport os\nos.write(1, b'noise')") as preparing:
+        found = preparing.result(lambda: None)
+    assert isinstance(found, Prepared)
+    assert found.pid not in (0, os.getpid())
+    assert gone(found.pid)
+
+
+def test_an_operator_that_prepares_nothing_costs_no_process() -> None:
+    plain = Plain()
+    with Preparing(plain, TASK, "cpu") as preparing:
+        assert preparing._process is None
+        assert preparing.result(lambda: None) is plain
+
+
+def test_a_task_at_fault_is_the_users_mistake() -> None:
+    source = "from kernelevolve.core.errors import UserError\nraise UserError('simplify the reference')"
+    with of(source) as preparing, pytest.raises(UserError, match="simplify the reference"):
+        preparing.result(lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"), [("1 / 0", "ZeroDivisionError"), ("import os; os._exit(3)", "exit code 3")]
+)
+def test_a_failure_says_what_it_was(source: str, said: str) -> None:
+    with of(source) as preparing, pytest.raises(RuntimeError, match=said):
+        preparing.result(lambda: None)
+
+
+def test_an_interrupt_ends_it() -> None:
+    looks = 0
+
+    def check() -> None:
+        nonlocal looks
+        looks += 1
+        if looks > 2:
+            raise KeyboardInterrupt
+
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), of("while True: pass") as preparing:
+        preparing.result(check)
+    assert preparing._process is not None
+    assert gone(preparing._process.pid)
+    assert time.monotonic() - begin < 10
