@@ -18,6 +18,7 @@ from kernelevolve.core.errors import UserError
 COMMANDS = {
     "run": "evolve a task's operator into a faster kernel",
     "resume": "go on with a run that was interrupted",
+    "graph": "look into a run: the best, and where a kernel comes from",
     "evaluate": "judge kernel files",
     "tasks": "list the shipped tasks, or show one",
     "doctor": "what this machine has, and what to install for the rest",

@@ -49,6 +49,10 @@ class GraphStore(ABC):
         """The fittest correct nodes with different kernels, best first."""
 
     @abstractmethod
+    def children(self, node_id: str, count: int = 100) -> list[Node]:
+        """The first nodes that name this one as a parent, in the order in which they were inserted."""
+
+    @abstractmethod
     def statistics(self) -> Mapping[str, float]:
         """`nodes`, `kernels` (distinct), `best_fitness`, `seconds` (of the last node), `since_improvement`, and per
         status `status.<status>` over distinct kernels. Constant time."""

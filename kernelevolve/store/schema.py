@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kernelevolve.core.errors import UserError
 
-FORMAT = "1"
+FORMAT = "2"
 """Raised whenever a store written before could not be read as it is."""
 
 _TABLES = """
@@ -34,6 +34,7 @@ CREATE TABLE nodes (
     evaluation TEXT
 );
 CREATE INDEX nodes_by_step ON nodes (island, step);
+CREATE TABLE edges (parent TEXT NOT NULL, child INTEGER NOT NULL, PRIMARY KEY (parent, child)) WITHOUT ROWID;
 CREATE TABLE log (
     island INTEGER NOT NULL,
     position INTEGER NOT NULL,
@@ -56,17 +57,36 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
             connection.executescript(f"BEGIN; {_TABLES} INSERT INTO meta VALUES ('format', '{FORMAT}'); COMMIT;")
-        row = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-    except sqlite3.DatabaseError as error:
+        _check_format(connection, path)
+    except BaseException as error:
         connection.close()
-        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+        if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
             raise UserError(f"{path} is not a run's graph: choose another run.dir") from error
         raise
-    if row is None or row[0] != FORMAT:
+    return connection
+
+
+def connect_reading(path: Path) -> sqlite3.Connection:
+    """Open a `graph.sqlite` that is there, to look at it while it may be written. Raises `UserError` where it is none."""
+    if not path.is_file():
+        raise UserError(f"{path.parent} holds no run's graph")
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        _check_format(connection, path)
+    except sqlite3.DatabaseError as error:
         connection.close()
+        raise UserError(f"{path} is not a run's graph: {error}") from error
+    except UserError:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+    row = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+    if row is None or row[0] != FORMAT:
         found = row[0] if row else "unknown"
         raise UserError(
             f"{path} has format {found}, this version reads format {FORMAT}:"
             " use the version that wrote it, or another run.dir"
         )
-    return connection

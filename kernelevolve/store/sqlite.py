@@ -9,19 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from kernelevolve.core.evaluation import Evaluation, Status
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.store.base import GraphStore
 from kernelevolve.store.lock import FolderLock
 from kernelevolve.store.objects import ObjectStore, disk_errors, full_disk
+from kernelevolve.store.reader import GraphReading, joined
 from kernelevolve.store.schema import connect
 
 _PAGE = 1000
 _INDEX_BYTES = 1 << 16
 
 
-class SqliteStore(GraphStore):
+class SqliteStore(GraphReading, GraphStore):
     """One folder, one process at a time, any number of nodes.
 
     Sources are on disk before the row that names them; a row and its place in the log are one transaction. An
@@ -43,7 +43,7 @@ class SqliteStore(GraphStore):
         except BaseException:
             self._lock.release()
             raise
-        self._counters: dict[str, float] = dict(self._db.execute("SELECT name, value FROM counters"))
+        self._counters = dict(super().statistics())
         self._number = self._scalar("SELECT coalesce(max(number), 0) FROM nodes")
         self._positions: dict[int, int] = dict(
             self._db.execute("SELECT island, max(position) + 1 FROM log GROUP BY island")
@@ -83,7 +83,7 @@ class SqliteStore(GraphStore):
             " WHERE log.island = ? AND log.position >= ? AND log.position < ? ORDER BY log.position",
             (island, start, start + count),
         )
-        return [_json(record, evaluation) for record, evaluation in rows]
+        return [joined(record, evaluation) for record, evaluation in rows]
 
     def tallies(self) -> Iterator[tuple[int, str, int, float]]:
         """Per island and status: the number of nodes whose evaluation was not taken from another, and the best fitness.
@@ -97,35 +97,8 @@ class SqliteStore(GraphStore):
         """The step after the last one that the island has a node of."""
         return self._scalar("SELECT coalesce(max(step) + 1, 0) FROM nodes WHERE island = ?", island)
 
-    def node(self, node_id: str) -> Node:
-        row = self._row(
-            "SELECT nodes.record, coalesce(nodes.evaluation, kernels.evaluation) FROM nodes"
-            " JOIN kernels ON kernels.id = nodes.kernel WHERE nodes.id = ?",
-            node_id,
-        )
-        if row is None:
-            raise KeyError(node_id)
-        return Node.model_validate_json(_json(*row))
-
-    def kernel(self, kernel_id: str) -> Kernel:
-        row = self._row("SELECT language, knobs FROM kernels WHERE id = ?", kernel_id)
-        if row is None:
-            raise KeyError(kernel_id)
-        return Kernel(source=self._objects.get(kernel_id), language=row[0], knobs=json.loads(row[1]))
-
-    def evaluation(self, kernel_id: str) -> Evaluation | None:
-        row = self._row("SELECT evaluation FROM kernels WHERE id = ?", kernel_id)
-        return None if row is None else Evaluation.model_validate_json(row[0])
-
-    def best(self, count: int = 1) -> list[Node]:
-        rows = self._db.execute(
-            "SELECT node FROM kernels WHERE status = 'ok' ORDER BY fitness DESC, number LIMIT ?", (count,)
-        ).fetchall()
-        return [self.node(row[0]) for row in rows]
-
     def statistics(self) -> Mapping[str, float]:
-        plain = {"nodes": 0.0, "kernels": 0.0, "best_fitness": 0.0, "seconds": 0.0, "since_improvement": 0.0}
-        return plain | {f"status.{status}": 0.0 for status in Status} | self._counters
+        return dict(self._counters)
 
     def close(self) -> None:
         self._db.close()
@@ -174,6 +147,7 @@ class SqliteStore(GraphStore):
             "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (self._number, node.id, node.island, node.step, node.kernel_id, node.cached, record, own),
         )
+        self._db.executemany("INSERT INTO edges VALUES (?, ?)", [(parent, self._number) for parent in node.parents])
         self._append(node.island, node.id)
         self._count(node, is_new_kernel=row is None)
 
@@ -199,10 +173,6 @@ class SqliteStore(GraphStore):
 
     def _in_log(self, island: int, node_id: str) -> bool:
         return self._row("SELECT 1 FROM log WHERE island = ? AND node = ?", island, node_id) is not None
-
-    def _row(self, query: str, *values: object) -> tuple[str, ...] | None:
-        row: tuple[str, ...] | None = self._db.execute(query, values).fetchone()
-        return row
 
     def _scalar(self, query: str, *values: object) -> int:
         return int(self._db.execute(query, values).fetchone()[0])
@@ -233,7 +203,3 @@ class SqliteStore(GraphStore):
             if code == sqlite3.SQLITE_FULL or starved:
                 raise full_disk(self._folder, str(error)) from error
             raise
-
-
-def _json(record: str, evaluation: str) -> str:
-    return f'{record[:-1]},"evaluation":{evaluation}}}'

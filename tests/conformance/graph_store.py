@@ -80,6 +80,18 @@ class GraphStoreConformance(ABC):
         assert [node.id for node in store.best()] == ["run.0.2"]
         store.close()
 
+    def test_children_are_found_under_each_of_their_parents(self, tmp_path: Path) -> None:
+        store = self.open(tmp_path)
+        store.insert([make_entry(0), make_entry(1), make_entry(2, parents=("run.0.1", "run.0.0"))])
+        store.insert([make_entry(3, parents=("run.0.0",))])
+        store.close()
+        store = self.open(tmp_path)
+        assert [node.id for node in store.children("run.0.0")] == ["run.0.2", "run.0.3"]
+        assert [node.id for node in store.children("run.0.0", 1)] == ["run.0.2"]
+        assert [node.id for node in store.children("run.0.1")] == ["run.0.2"]
+        assert store.children("run.0.3") == []
+        store.close()
+
     def test_statistics_count_distinct_kernels(self, tmp_path: Path) -> None:
         store = self.open(tmp_path)
         store.insert([make_entry(0, 1.0), make_entry(1, 2.0), make_entry(2, 0.0), make_entry(3, 1.5)])

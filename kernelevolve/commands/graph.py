@@ -1,0 +1,48 @@
+"""`kernelevolve graph`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from kernelevolve.commands.arguments import parser
+
+NOTE = "Also while the run goes on. NODE: its id, its island and step as 0.12, or best."
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Show what a run's graph holds, or the neighbourhood of one node."""
+    line = parser("graph", "Look into a run's graph: statistics and the best, or one node with its relatives.", NOTE)
+    line.add_argument("folder", type=Path, metavar="RUN", help="the folder of the run")
+    line.add_argument("node", nargs="?", metavar="NODE", help="whose lineage, siblings and children are shown")
+    line.add_argument("-n", "--count", type=int, default=10, help="of the best nodes; 10 where nothing is said")
+    line.add_argument("--source", action="store_true", help="print the node's kernel, nothing else")
+    line.add_argument("--json", action="store_true", help="one JSON object")
+    options = line.read(arguments)
+    if options.source and options.node is None:
+        line.error("--source needs a NODE")
+    if options.count < 1:
+        line.error("--count must be at least 1")
+
+    from rich.console import Console
+
+    from kernelevolve.report import graph
+    from kernelevolve.store.reader import GraphReader
+
+    with closing(GraphReader(options.folder)) as reader:
+        if options.source:
+            node = graph.find(reader, options.node)
+            print(reader.kernel(node.kernel_id).source, end="")
+            return 0
+        found: graph.Overview | graph.Neighbourhood
+        if options.node is None:
+            found = graph.overview(reader, options.count)
+        else:
+            found = graph.neighbourhood(reader, graph.find(reader, options.node))
+    if options.json:
+        print(json.dumps(graph.to_json(found), indent=2))
+    else:
+        Console().print(graph.view(found))
+    return 0
