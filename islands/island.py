@@ -134,7 +134,12 @@ class Island:
             step = self._next_step
             self._next_step += 1
             expansion = self._strategy.ask(
-                View(step=step, in_flight=tuple(self._in_flight.values()), fraction=self._fraction)
+                View(
+                    step=step,
+                    island=self._index,
+                    in_flight=tuple(self._in_flight.values()),
+                    fraction=self._fraction,
+                )
             )
             self._in_flight[step] = expansion
             try:
@@ -179,6 +184,7 @@ class Island:
                 operator=draft.operator,
                 note=draft.note,
                 kernel_id=kernel.id,
+                traits=draft.traits,
                 evaluation=evaluation,
                 cached=answer.claim is Claim.KNOWN,
                 seconds=max(0.0, self._clock + time.monotonic()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Self
 
@@ -57,6 +58,8 @@ class Draft(Record):
     """Who made it and how, as `operator/move`: `builtin/draft`, `builtin/mutate`, `builtin/crossover`, ..."""
     note: str = ""
     """What was changed, in a line for a person."""
+    traits: Mapping[str, float] = {}
+    """What tells kernels apart besides their speed, by name, all positive; where the operator knows it."""
 
 
 class Node(Record):
@@ -74,6 +77,8 @@ class Node(Record):
     note: str = ""
     kernel_id: str
     evaluation: Evaluation
+    traits: Mapping[str, float] = {}
+    """As its draft's."""
     cached: bool = False
     """The evaluation was taken from an earlier node with the same kernel."""
     seconds: float = Field(default=0.0, ge=0)

@@ -15,6 +15,8 @@ class View(Record):
 
     step: int = Field(ge=0)
     """The logical step of this ask; the expansion carries it."""
+    island: int = Field(default=0, ge=0)
+    """That asks."""
     in_flight: tuple[Expansion, ...] = ()
     """Asked for and not told yet."""
     fraction: float = Field(default=0.0, ge=0, le=1)

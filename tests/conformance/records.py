@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kernelevolve.core.evaluation import Diagnosis, Evaluation, Measurement, Ratio, Status
 from kernelevolve.core.graph import Node, Phase
 from kernelevolve.core.kernel import Kernel
@@ -38,6 +40,7 @@ def make_entry(
     parents: tuple[str, ...] = (),
     island: int = 0,
     cached: bool = False,
+    traits: Mapping[str, float] | None = None,
 ) -> tuple[Node, Kernel]:
     """A node with its kernel. `kernel` is the kernel's number, by default one of its own."""
     text = make_kernel(1000 * island + step if kernel is None else kernel)
@@ -52,6 +55,7 @@ def make_entry(
         kernel_id=text.id,
         evaluation=make_evaluation(text, fitness),
         cached=cached,
+        traits=traits or {},
         seconds=float(step),
     )
     return node, text

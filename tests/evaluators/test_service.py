@@ -202,7 +202,7 @@ def test_a_cancelled_evaluation_ends_its_compiler(tight: EvaluationService) -> N
         while not (found := [c for p in processes("ray::compile_apart") for c in p.children(recursive=True)]):
             await asyncio.sleep(0.02)
         asked.cancel()
-        gone, left = await asyncio.to_thread(psutil.wait_procs, found, 5.0)
+        gone, left = await asyncio.to_thread(psutil.wait_procs, found, 20.0)
         assert gone
         assert not left
 

@@ -74,9 +74,11 @@ class BuiltinOperator(Operator):
         if self.seed is not None:
             seed = Draft(kernel=self.seed, operator="builtin/seed", note=self.seed_note)
             return self._textual(self.seed, context.task, rng) if self.seed.id in context.known else seed
-        plain, space = render(self._program(), self.target, context.task, ())
+        default = written(self._program(), self.target, context.task, ())
+        plain, space = default.kernel, default.space
         if plain.id not in context.known and step == 0:
-            return Draft(kernel=plain, operator="builtin/draft", note="the default schedule")
+            note = "the default schedule"
+            return Draft(kernel=plain, operator="builtin/draft", note=note, traits=default.traits)
         moves = rng.randint(1, max(1, self.draft_moves))
         return self._moved(plain.knobs, space, context.task, rng, moves, "draft")
 
@@ -147,17 +149,33 @@ class BuiltinOperator(Operator):
         return self._written(chosen, context.task, "crossover", note)
 
     def _written(self, chosen: Mapping[str, KnobValue], task: Task, move: str, note: str) -> Draft:
-        kernel, _ = render(self._program(), self.target, task, tuple(sorted(chosen.items())))
-        return Draft(kernel=kernel, operator=f"builtin/{move}", note=note)
+        made = written(self._program(), self.target, task, tuple(sorted(chosen.items())))
+        return Draft(kernel=made.kernel, operator=f"builtin/{move}", note=note, traits=made.traits)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The kernel at a point of a program's space."""
+
+    kernel: Kernel
+    space: Mapping[str, Knob]
+    """Around it."""
+    traits: Mapping[str, float]
+
+
+def written(program: Program, target: Target, task: Task, knobs: tuple[tuple[str, KnobValue], ...]) -> Written:
+    """With these knobs, and the default of any other."""
+    # In the island: with it comes libcst, most of a second that the driver's start need not wait for.
+    from kernelevolve.synthesis.builtin.kernel_file import kernel_file
+
+    choices = Choices(dict(knobs))
+    source = write(program, choices, target)
+    return Written(kernel_file(task, source, choices), dict(choices.space), source.traits)
 
 
 def render(
     program: Program, target: Target, task: Task, knobs: tuple[tuple[str, KnobValue], ...]
 ) -> tuple[Kernel, Mapping[str, Knob]]:
     """The kernel at a point of the program's space, and the space around it."""
-    # In the island: with it comes libcst, most of a second that the driver's start need not wait for.
-    from kernelevolve.synthesis.builtin.kernel_file import kernel_file
-
-    choices = Choices(dict(knobs))
-    source = write(program, choices, target)
-    return kernel_file(task, source, choices), dict(choices.space)
+    made = written(program, target, task, knobs)
+    return made.kernel, made.space

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
 
 import sympy
@@ -17,6 +18,7 @@ from kernelevolve.synthesis.builtin.cpp.statement import StatementWriter
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.schedule import Group, group
 from kernelevolve.synthesis.builtin.target import Target
+from kernelevolve.synthesis.builtin.traits import traits_of
 from kernelevolve.synthesis.builtin.transform import (
     collapse_reductions,
     extent_hint,
@@ -57,6 +59,8 @@ class Source:
     program: Program
     advised: tuple[str, ...] = ()
     """Parameters that `advise` is to be told of, once for each place they lie at."""
+    traits: Mapping[str, float] = field(default_factory=dict)
+    """See `traits.py`."""
 
 
 def write(program: Program, choices: Choices, target: Target) -> Source:
@@ -76,10 +80,11 @@ def write(program: Program, choices: Choices, target: Target) -> Source:
     if fixed.values and not choices.flag("fixed_sizes", True):
         fixed = Fixed()
     texts, calls = [], []
+    block_rows: dict[int, int] = {}
     results = {o.buffer for o in program.outputs}
     for i, g in enumerate(groups):
         outside = read_elsewhere(groups, i) | results
-        text, call = _group(g, i, program, choices, target, fixed, outside, used)
+        text, call, block_rows[i] = _group(g, i, program, choices, target, fixed, outside, used)
         texts.append(text)
         calls.append(call)
     vector = choices.number("vector_bytes", target.vector_bytes, 16, 32, 64)
@@ -126,6 +131,7 @@ def write(program: Program, choices: Choices, target: Target) -> Source:
         prepare_arguments,
         program,
         advised,
+        traits_of(program, groups, external, block_rows),
     )
 
 
@@ -211,10 +217,11 @@ def _group(
     fixed: Fixed,
     outside: set[str],
     used: set[str],
-) -> tuple[str, str]:
+) -> tuple[str, str, int]:
+    """(its function, the call of it, rows of a block)"""
     name = f"g{number}"
     if _is_total(g):
-        return _total(g, number, program, choices, target, fixed, used)
+        return *_total(g, number, program, choices, target, fixed, used), 1
     rows = _rows(g, name, program, choices, target, outside) if g.shared else 1
     layouts = scratch_layouts(g, rows, program, outside)
     addresses = Addresses(program, layouts)
@@ -236,7 +243,7 @@ def _group(
     silence = ["(void)lo;", "(void)hi;"]
     body_text = "\n".join("  " + x for x in (*unpack, *silence, *lines))
     text = f"{fixed.head}static void group{number}(const Arguments& a{arguments}, int64_t lo, int64_t hi) {{\n{body_text}\n}}\n"
-    return text, _call(g, number, rows, choices, fixed)
+    return text, _call(g, number, rows, choices, fixed), rows
 
 
 def _rows(g: Group, name: str, program: Program, choices: Choices, target: Target, outside: set[str]) -> int:

@@ -1,0 +1,44 @@
+"""What tells schedules apart, in numbers: how often memory is passed, how much, in what portions, and how deeply work is fused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+from kernelevolve.synthesis.builtin.cpp.scalar import ITEM_BYTES
+from kernelevolve.synthesis.builtin.schedule import Group
+from kernelevolve.synthesis.builtin.transform import extent_hint
+from kernelevolve.synthesis.traced.program import Program, reads
+
+PASSES, TRAFFIC, PORTION, FUSION = "passes", "traffic_bytes", "portion_bytes", "fusion"
+
+
+def traits_of(
+    program: Program, groups: Sequence[Group], external: Mapping[str, object], rows: Mapping[int, int]
+) -> dict[str, float]:
+    """For the main inputs.
+
+    `passes`: loop nests. `traffic_bytes`: of what each of them reads and writes, in memory that lives longer than a block.
+    `portion_bytes`: that share of a block, in the nest where it is largest. `fusion`: statements of the longest nest.
+
+    `external`: buffers that live longer than a block; `rows`: of a block, by the number of its group.
+    """
+    traffic, portions = 0, [1.0]
+    for number, group in enumerate(groups):
+        touched = {name for s in group.statements for name in (*reads(s), s.buffer) if name in external}
+        size = sum(_bytes(name, program) for name in touched)
+        traffic += size
+        extents = [max(1, extent_hint(extent, program.hints)) for extent in group.extents]
+        blocks = prod(extents[:-1]) * -(-extents[-1] // rows.get(number, 1)) if extents else 1
+        portions.append(size / blocks)
+    return {
+        PASSES: float(len(groups)),
+        TRAFFIC: float(max(traffic, 1)),
+        PORTION: max(portions),
+        FUSION: float(max((len(group.statements) for group in groups), default=1)),
+    }
+
+
+def _bytes(name: str, program: Program) -> int:
+    buffer = program.buffers[name]
+    return prod(extent_hint(extent, program.hints) for extent in buffer.extents) * ITEM_BYTES[buffer.dtype]

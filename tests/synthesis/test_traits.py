@@ -1,0 +1,57 @@
+"""Traits of a schedule follow what it does."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from kernelevolve.core.task import Task
+from kernelevolve.synthesis.builtin.operator import written
+from kernelevolve.synthesis.builtin.target import Target
+from kernelevolve.synthesis.traced.trace import trace
+
+ROWS, COLUMNS = 64, 256
+TASK = Task(
+    name="task",
+    source=f"""import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def forward(self, x):
+        return torch.softmax(torch.nn.functional.gelu(x), -1)
+
+
+def get_inputs():
+    return [torch.randn({ROWS}, {COLUMNS})]
+
+
+def get_init_inputs():
+    return []
+""",
+)
+
+
+class _Model(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(torch.nn.functional.gelu(x), -1)
+
+
+def test_a_fused_row_reduction_passes_memory_once() -> None:
+    program = trace(_Model(), [torch.randn(ROWS, COLUMNS)])
+    default = written(program, Target.of({}), TASK, ())
+    size = ROWS * COLUMNS * 4
+    assert default.traits["passes"] == 1
+    assert default.traits["traffic_bytes"] == 2 * size, "the input once, the result once"
+    assert default.traits["fusion"] >= 2
+    [rows] = [name for name in default.space if name.endswith(".rows")]
+    single = written(program, Target.of({}), TASK, ((rows, 1),))
+    assert single.kernel.id != default.kernel.id
+    assert single.traits["portion_bytes"] == 2 * size / ROWS
+    larger = written(program, Target.of({}), TASK, ((rows, 16),))
+    assert larger.traits["portion_bytes"] == 16 * single.traits["portion_bytes"]
+    split = [name for name, knob in default.space.items() if name.startswith("fuse") and len(knob.domain) > 1]
+    for name in split:
+        [other] = [value for value in default.space[name].domain if value != default.kernel.knobs[name]][:1]
+        apart = written(program, Target.of({}), TASK, ((name, other),))
+        assert apart.traits["traffic_bytes"] >= default.traits["traffic_bytes"]
