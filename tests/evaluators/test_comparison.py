@@ -27,7 +27,7 @@ from .conftest import TASK, python_kernel
 RIGHT = "return torch.nn.functional.silu(x) * y * self.scale"
 GOOD = python_kernel(RIGHT)
 OTHER = python_kernel("return x * torch.sigmoid(x) * y * self.scale")
-TIMED = "self.calls = getattr(self, 'calls', 0) + 1\n        if self.calls > 60: "
+TIMED = "self.calls = getattr(self, 'calls', 0) + 1\n        if self.calls > 40: "
 """The body of forward goes on when the kernel is timed: fewer calls prove it correct."""
 
 

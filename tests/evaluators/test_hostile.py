@@ -86,7 +86,7 @@ def early():
 def test_who_says_done_too_early_is_found_out(pipeline: Pipeline) -> None:
     body = (
         "global _calls; _calls += 1\n"
-        "        if _calls > 60 and sys._getframe(3).f_code.co_name == '_prepare': threading.Thread(target=early).start()\n"
+        "        if _calls > 30 and sys._getframe(3).f_code.co_name == '_prepare': threading.Thread(target=early).start()\n"
         f"        time.sleep(0.001); return {RIGHT}"
     )
     verdict = pipeline.evaluate(python_kernel(body, EARLY))
@@ -109,7 +109,7 @@ def test_results_kept_for_an_address_are_wrong_in_a_timed_call(pipeline: Pipelin
 
 
 def test_inputs_changed_in_timed_calls_only_are_found(pipeline: Pipeline) -> None:
-    body = f"self.n = getattr(self, 'n', 0) + 1; r = {RIGHT}; self.n > 60 and x.zero_(); return r"
+    body = f"self.n = getattr(self, 'n', 0) + 1; r = {RIGHT}; self.n > 40 and x.zero_(); return r"
     verdict = pipeline.evaluate(python_kernel(body))
     assert verdict.status is Status.WRONG_RESULT
     assert verdict.diagnosis is not None
