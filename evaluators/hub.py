@@ -69,7 +69,11 @@ class Hub:
         self._judges: list[Any] = [self._hire()]
 
     def _hire(self) -> Any:
-        judge = ray.remote(Judge).options(num_cpus=0, max_restarts=0, max_concurrency=THREADS)
+        # Each measures alone on its machine: where there are several machines, on several.
+        where = "SPREAD" if self._settings.workers > 1 else "DEFAULT"
+        judge = ray.remote(Judge).options(
+            num_cpus=0, max_restarts=0, max_concurrency=THREADS, scheduling_strategy=where
+        )
         return judge.remote(*self._arguments)
 
     def _replace(self, place: int, dead: Any) -> None:

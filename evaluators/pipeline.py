@@ -72,9 +72,10 @@ class Pipeline:
         *,
         careful: bool = False,
         notify: Callable[[str], None] = lambda _: None,
+        server: type[ForkServer] = ForkServer,
     ) -> None:
         """`careful`: measure as finalists are measured, and the task's further inputs too. `notify`: is told, in one line and before
-        it happens, that judging will take long.
+        it happens, that judging will take long. `server`: the class of its fork server.
         """
         self.task = task
         self.note = ""
@@ -88,7 +89,7 @@ class Pipeline:
         self.threads = settings.threads or usable_cores()
         # The judge's own threads would spin on the cores that it measures on.
         torch.set_num_threads(1)
-        self.server = ForkServer(threads=self.threads, confined=settings.sandbox, readable=settings.readable)
+        self.server = server(threads=self.threads, confined=settings.sandbox, readable=settings.readable)
         self.gate = Gate(interruption=self.server.interruption)
         self._kernelbench = KernelBench(task, settings, self.server, self.gate, self.threads, self._say_if_slow)
         with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):

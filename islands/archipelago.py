@@ -17,7 +17,7 @@ from kernelevolve.core.budget import Budget
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
-from kernelevolve.store.actor import StoreClient, ask, start_store
+from kernelevolve.store.client import StoreClient, ask, start_store
 from kernelevolve.store.snapshot import Snapshot
 
 _LOCK_PATIENCE_SECONDS = 15.0

@@ -21,7 +21,8 @@ from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import Task
 from kernelevolve.search.base import Strategy, View
-from kernelevolve.store.actor import Member, StoreClient
+from kernelevolve.store.actor import Member
+from kernelevolve.store.client import StoreClient
 from kernelevolve.store.ledger import Claim
 from kernelevolve.synthesis.base import Context, Operator
 

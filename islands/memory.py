@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from kernelevolve.core.graph import Expansion, Memory, Node
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.search.frontier import Ranked
-from kernelevolve.store.actor import Entry, StoreClient
+from kernelevolve.store.actor import Entry
+from kernelevolve.store.client import StoreClient
 from kernelevolve.synthesis.base import Parent
 
 _CACHED = 512

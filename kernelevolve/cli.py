@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "evolve a task's operator into a faster kernel",
     "resume": "go on with a run that was interrupted",
     "graph": "look into a run: the best, and where a kernel comes from",
+    "compare": "which search is better: curves and tables over many runs",
     "evaluate": "judge kernel files",
     "tasks": "list the shipped tasks, or show one",
     "doctor": "what this machine has, and what to install for the rest",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,7 +38,7 @@ from kernelevolve.report.files import write_json
 from kernelevolve.report.folder import RunFolder, default_folder
 from kernelevolve.report.live import LiveView
 from kernelevolve.report.summary import Best, Summary, count_by_status, table
-from kernelevolve.store.actor import ask
+from kernelevolve.store.client import ask
 from kernelevolve.synthesis.base import Operator
 from kernelevolve.synthesis.preparing import Preparing
 from kernelevolve.tasks.catalog import find_task
@@ -58,16 +58,20 @@ def start(settings: RunConfig, *, quiet: bool = False) -> int:
 
 
 def start_many(jobs: Sequence[RunConfig], *, quiet: bool = False) -> int:
-    """One run after the other, in folders of their own."""
-    code = 0
-    for number, job in enumerate(jobs):
-        named = job
-        if job.run.dir is not None and len(jobs) > 1:
-            named = job.model_copy(update={"run": job.run.model_copy(update={"dir": f"{job.run.dir}/{number}"})})
-        code = start(named, quiet=quiet)
-        if code:
-            return code
-    return code
+    """One run after the other, in folders of their own, on one Ray where they ask for the same."""
+    for job in jobs:
+        find_task(job.task)  # A mistake is told before anything starts.
+    with ExitStack() as stack:
+        if len(jobs) > 1 and all(job.cluster == jobs[0].cluster for job in jobs):
+            stack.enter_context(ray_session(jobs[0].cluster))
+        for number, job in enumerate(jobs):
+            named = job
+            if job.run.dir is not None and len(jobs) > 1:
+                named = job.model_copy(update={"run": job.run.model_copy(update={"dir": f"{job.run.dir}/{number}"})})
+            code = start(named, quiet=quiet)
+            if code:
+                return code
+    return 0
 
 
 def resume(path: Path, overrides: Sequence[str], *, quiet: bool = False) -> int:

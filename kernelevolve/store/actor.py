@@ -1,18 +1,13 @@
-"""The one process that owns a run's folder, and what islands call it through."""
+"""The one process that owns a run's folder."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
-from typing import Any, TypeVar
-
-import ray
-from ray.exceptions import RayTaskError
 
 from kernelevolve.core.budget import Budget, Spent
 from kernelevolve.core.errors import UserError
@@ -27,7 +22,6 @@ _PAGE = 2000
 _MAIL = 64
 _IMPROVEMENTS = 50
 
-T = TypeVar("T")
 Entry = tuple[Node, Kernel]
 
 
@@ -108,18 +102,22 @@ class StoreActor:
 
     async def claim(self, member: Member, kernel_id: str, patient: bool) -> Answer:
         """Ask whether a kernel may be evaluated; a patient caller waits while another evaluates it."""
-        owner = (member.island, member.epoch)
         async with self._changed:
-            while True:
-                self._check(member)
-                evaluation = self._store.evaluation(kernel_id)
-                if evaluation is not None:
-                    claim = Claim.OVER if self._ended() else Claim.KNOWN
-                    return Answer(claim, evaluation)
-                claim = self._ledger.claim(kernel_id, owner, self._spent())
-                if claim is not Claim.WAIT and not (claim is Claim.BUSY and patient):
-                    return Answer(claim)
+            while (answer := self._claimed(member, kernel_id, patient)) is None:
                 await self._changed.wait()
+            return answer
+
+    async def claim_now(self, member: Member, wanted: Sequence[tuple[str, bool]]) -> list[Answer | None]:
+        """The answers to several claims, (kernel, patient) each; None for those that would have to wait."""
+        return [self._claimed(member, kernel_id, patient) for kernel_id, patient in wanted]
+
+    def _claimed(self, member: Member, kernel_id: str, patient: bool) -> Answer | None:
+        self._check(member)
+        evaluation = self._store.evaluation(kernel_id)
+        if evaluation is not None:
+            return Answer(Claim.OVER if self._ended() else Claim.KNOWN, evaluation)
+        claim = self._ledger.claim(kernel_id, (member.island, member.epoch), self._spent())
+        return None if claim is Claim.WAIT or (claim is Claim.BUSY and patient) else Answer(claim)
 
     async def release(self, member: Member, kernel_id: str) -> None:
         """The caller will not evaluate the kernel that it claimed."""
@@ -264,72 +262,3 @@ class StoreActor:
             best_fitness=statistics["best_fitness"],
             since_improvement=int(statistics["since_improvement"]),
         )
-
-
-class StoreClient:
-    """The store actor's methods as plain coroutines, for islands. Errors of users arrive as `UserError`."""
-
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
-
-    async def enlist(self, island: int) -> Member:
-        return await _answer(self._actor.enlist.remote(island), Member)
-
-    async def log(self, island: int) -> AsyncIterator[Node]:
-        """What the island's strategy was told, in order."""
-        start = 0
-        while page := await _answer(self._actor.log_page.remote(island, start), list[str]):
-            for text in page:
-                yield Node.model_validate_json(text)
-            start += len(page)
-
-    async def fetch(self, node_ids: Sequence[str]) -> list[Entry]:
-        """Raises KeyError for an unknown node."""
-        return await _answer(self._actor.fetch.remote(node_ids), list[Entry])
-
-    async def claim(self, member: Member, kernel_id: str, *, patient: bool) -> Answer:
-        return await _answer(self._actor.claim.remote(member, kernel_id, patient), Answer)
-
-    def release(self, member: Member, kernel_id: str) -> None:
-        """Does not wait: the caller may be in the middle of being cancelled."""
-        self._actor.release.remote(member, kernel_id)
-
-    async def insert(self, member: Member, entries: list[Entry]) -> Receipt:
-        return await _answer(self._actor.insert.remote(member, entries), Receipt)
-
-    async def receive(self, member: Member, node_ids: Sequence[str]) -> None:
-        await _answer(self._actor.receive.remote(member, node_ids), NoneType)
-
-    async def send(self, island: int, node_ids: Sequence[str]) -> None:
-        await _answer(self._actor.send.remote(island, node_ids), NoneType)
-
-
-def start_store(folder: Path, budget: Budget, *, max_repeats: int, patience: float) -> Any:
-    """Start the actor and open the folder. Raises `UserError` as `SqliteStore` does. Returns the actor's handle."""
-    actor = (
-        ray.remote(StoreActor).options(num_cpus=0, max_concurrency=10_000).remote(folder, budget, max_repeats, patience)
-    )
-    ask(actor.open.remote())
-    return actor
-
-
-def ask(reference: Any) -> Any:
-    """`ray.get`, with errors of users as they were raised."""
-    try:
-        return ray.get(reference)
-    except RayTaskError as error:
-        raise _plain(error) from None
-
-
-async def _answer(reference: Awaitable[Any], kind: type[T]) -> T:
-    """Await an actor's answer, which is of the given kind."""
-    del kind
-    try:
-        answer: T = await reference
-        return answer
-    except RayTaskError as error:
-        raise _plain(error) from None
-
-
-def _plain(error: RayTaskError) -> BaseException:
-    return UserError(str(error.cause)) if isinstance(error.cause, UserError) else error

@@ -85,6 +85,14 @@ class GraphReading:
         )
         return [Origin(*row) for row in rows]
 
+    def progress(self) -> list[tuple[float, float]]:
+        """(seconds since the run's start, fitness) of each distinct kernel, in the order in which they were inserted."""
+        rows = self._db.execute(
+            "SELECT json_extract(nodes.record, '$.seconds'), kernels.fitness FROM nodes"
+            " JOIN kernels ON kernels.node = nodes.id ORDER BY nodes.number"
+        )
+        return [(float(seconds or 0.0), float(fitness)) for seconds, fitness in rows]
+
     def _row(self, query: str, *values: object) -> tuple[str, ...] | None:
         row: tuple[str, ...] | None = self._db.execute(query, values).fetchone()
         return row

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
 from random import Random
 
 from kernelevolve.core.evaluation import Evaluation, Measurement, Ratio, Status
@@ -33,3 +35,14 @@ class InstantEvaluator:
             status=Status.OK,
             measurement=Measurement(speedup=ratio, reference_seconds=value, kernel_seconds=1.0, rounds=10),
         )
+
+
+@dataclass
+class SleepingEvaluator(InstantEvaluator):
+    """The same verdicts, each after so many seconds."""
+
+    seconds: float
+
+    async def evaluate(self, kernel: Kernel) -> Evaluation:
+        await asyncio.sleep(self.seconds)
+        return await super().evaluate(kernel)

@@ -33,7 +33,6 @@ from omegaconf import OmegaConf
 from devices.registry import get_device
 from devices.toolchains.loader import LOADER
 from evaluators.client import ForkServer
-from evaluators.eager import EagerSeats
 from evaluators.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.kernel import Kernel
@@ -138,8 +137,10 @@ def settings() -> EvaluationSettings:
     )
 
 
-def evaluated(pipeline: Pipeline, server: _Timed, number: int) -> Spent:
+def evaluated(pipeline: Pipeline, number: int) -> Spent:
     """One more kernel, never seen before, whose library is there already."""
+    server = pipeline.server
+    assert isinstance(server, _Timed)
     kernel = Kernel(source=f"{KERNEL}\n# {number}\n", language="cpp")
     server.seconds.clear()
     begin = time.perf_counter()
@@ -161,17 +162,13 @@ def evaluated(pipeline: Pipeline, server: _Timed, number: int) -> Spent:
 
 def judge(place: int, count: int, builds: Path, start: Barrier, pipe: Any) -> None:
     """In a process of its own: judge so many kernels once all judges are warm; send what they took, and when they began and ended."""
-    wanted = settings()
-    with closing(Pipeline(TASK, get_device("cpu"), wanted, builds)) as pipeline:
-        pipeline.server.close()
-        server = _Timed(threads=pipeline.threads, confined=wanted.sandbox)
-        pipeline.server, pipeline.eager = server, EagerSeats(TASK, wanted, server)
+    with closing(Pipeline(TASK, get_device("cpu"), settings(), builds, server=_Timed)) as pipeline:
         pipeline.warm()
         for number in range(_WARM_UP):
-            evaluated(pipeline, server, -1 - number)
+            evaluated(pipeline, -1 - number)
         start.wait()
         begin = time.monotonic()
-        spent = [evaluated(pipeline, server, place * count + i) for i in range(count)]
+        spent = [evaluated(pipeline, place * count + i) for i in range(count)]
         pipe.send((spent, begin, time.monotonic()))
 
 

@@ -103,10 +103,9 @@ def judge(work: Sequence[tuple[int, Kind]], limit: float, builds: Path, pipe: Co
     """Judge all, in this process; send (number done) now and then, and the findings at the end."""
     settings = light(limit)
     found = Findings()
-    with closing(Pipeline(TASK, get_device("cpu"), settings, builds)) as pipeline:
-        pipeline.server.close()
-        server = _Timed(threads=pipeline.threads, confined=settings.sandbox)
-        pipeline.server = server
+    with closing(Pipeline(TASK, get_device("cpu"), settings, builds, server=_Timed)) as pipeline:
+        server = pipeline.server
+        assert isinstance(server, _Timed)
         pipeline.warm()
         for number, kind in enumerate((*HONEST, *HOSTILE) * _WARM_UP):
             pipeline.evaluate(kind.kernel(-1 - number))

@@ -6,6 +6,7 @@ import os
 import random
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,18 @@ def test_the_interval_is_no_narrower_than_the_processes_lie_apart() -> None:
     apart = ratio_of(blocks(rng, 1e-4, [1.0, 1.1, 0.9, 1.05], 400), blocks(rng, 1e-4, [1.0] * 4, 400), 0)
     assert alike.high / alike.low < 1.03
     assert apart.high / apart.low > 1.15
+
+
+def test_blocks_that_something_slowed_down_move_the_ratio_little() -> None:
+    off = []
+    for seed in range(40):
+        rng = random.Random(seed)
+        first, second = blocks(rng, 3e-4, [1.0] * 6, 60), blocks(rng, 1e-4, [1.0] * 6, 60)
+        spoilt = [replace(t, seconds=t.seconds * 2.5) if rng.random() < 0.1 else t for t in second]
+        ratio = ratio_of(first, spoilt, seed)
+        off.append(abs(ratio.value / 3.0 - 1))
+    assert sorted(off)[20] < 0.02, "their mean is off by a tenth"
+    assert max(off) < 0.06
 
 
 def test_two_processes_that_lie_apart_tell_what_is_usual_and_no_less_than_they_differ() -> None:

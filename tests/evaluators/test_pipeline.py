@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import psutil
 import pytest
@@ -13,9 +15,10 @@ from devices.registry import get_device
 from devices.toolchains.loader import LOADER
 from evaluators.local import validate_task
 from evaluators.pipeline import Pipeline
+from evaluators.seat import Seat
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
-from kernelevolve.core.evaluation import Evaluation, Status
+from kernelevolve.core.evaluation import Evaluation, Measurement, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
 
@@ -243,3 +246,27 @@ def test_tasks_at_fault(settings: EvaluationSettings, change: tuple[str, str], w
     broken = Task(name="broken", source=TASK.source.replace(*change))
     with pytest.raises(UserError, match=words):
         validate_task(broken, get_device("cpu"), settings)
+
+
+def test_what_seems_better_than_the_best_is_measured_again_in_other_processes(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = python_kernel(f"{RIGHT}  # new")
+    measured: list[tuple[set[int], Measurement]] = []
+    time_it = Pipeline.time
+
+    def watched(self: Pipeline, kernel: Kernel, seats: Sequence[Seat], *rest: Any) -> Measurement:
+        found = time_it(self, kernel, seats, *rest)
+        everyone = {seat.player.pid for seat in (*seats, *self.eager.seats)}
+        measured.append((everyone, found))
+        return found
+
+    monkeypatch.setattr(Pipeline, "time", watched)
+    told = pipeline.evaluate(kernel, best=0.0)
+    [(before, first), (after, second)] = measured
+    assert not before & after
+    assert told.measurement == second != first
+    measured.clear()
+    assert pipeline.evaluate(kernel, best=1000.0).status is Status.OK
+    assert pipeline.evaluate(kernel).status is Status.OK
+    assert len(measured) == 2, "nobody compares, or it is far behind"

@@ -14,6 +14,7 @@ from ray.exceptions import RayError
 from devices.cpu import usable_cores
 from devices.toolchains.loader import LOADER
 from evaluators.base import Evaluator
+from evaluators.comparison import Comparison
 from evaluators.service import EvaluationService
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.evaluation import Evaluation, Status
@@ -220,6 +221,37 @@ def test_a_judge_that_dies_is_replaced(tight: EvaluationService) -> None:
     hanging, other = asyncio.run(killed())
     assert hanging.status is Status.TIMEOUT
     assert other.status is Status.WRONG_RESULT
+
+
+def test_the_last_measurement_is_the_judges_and_calls_off_what_is_under_way(tight: EvaluationService) -> None:
+    right, wrong = python_kernel(f"{RIGHT}  # right"), python_kernel("return x * 1.8")
+
+    async def beside_one_that_hangs() -> Comparison:
+        hanging = asyncio.create_task(tight.evaluate(python_kernel(f"n = 99\n        {ENDLESS}")))
+        await asyncio.sleep(1.0)
+        found: Comparison = await tight.compare([right, wrong], with_compile=False)
+        with pytest.raises(RayError):
+            await hanging
+        return found
+
+    found = asyncio.run(beside_one_that_hangs())
+    assert [finalist.kernel_id for finalist in found.finalists] == [right.id]
+    assert set(found.failures) == {wrong.id}
+    assert found.compile_note == "not asked for"
+    assert asyncio.run(tight.evaluate(python_kernel("return x * 1.9"))).status is Status.WRONG_RESULT
+
+
+def test_the_last_measurement_survives_its_judge(tight: EvaluationService) -> None:
+    right = python_kernel(f"{RIGHT}  # again")
+
+    async def killed() -> Comparison:
+        asked = asyncio.ensure_future(tight.compare([right], with_compile=False))
+        await asyncio.sleep(0.5)
+        await kill("ray::Judge")
+        found: Comparison = await asked
+        return found
+
+    assert [finalist.kernel_id for finalist in asyncio.run(killed()).finalists] == [right.id]
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -26,7 +26,7 @@ def finish(archipelago: Archipelago) -> Progress:
     return last
 
 
-@pytest.mark.parametrize("search", ["greedy", "evolutionary", "mcts"])
+@pytest.mark.parametrize("search", ["greedy", "evolutionary"])
 def test_the_budget_is_met_exactly_and_migrants_arrive(make: Make, tmp_path: Path, marks: Path, search: str) -> None:
     evaluator = DoubleEvaluator(marks, seconds=0.1)
     with make(Budget(evaluations=180), evaluator=evaluator, search=search, count=3, in_flight=4) as archipelago:

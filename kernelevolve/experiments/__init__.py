@@ -1,0 +1,1 @@
+"""Comparing runs: curves, their statistics, tables and plots."""

@@ -1,0 +1,188 @@
+"""From curves of several runs to what can be said of the settings that they differ in.
+
+Every interval is a percentile bootstrap over runs (Efron 1979) at 95%, with a seed. Differences are told as Agarwal et al. 2021, "Deep
+Reinforcement Learning at the Edge of the Statistical Precipice", propose: the probability that a run of one kind is better than a run of
+the other, beside the rank test of Mann and Whitney.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from kernelevolve.core.errors import UserError
+from kernelevolve.experiments.curves import Curve
+
+_RESAMPLES = 2000
+_LOW, _HIGH = 2.5, 97.5
+_POINTS = 200
+"""Of a curve against time."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """The mean of some runs along an axis, with its interval at each point."""
+
+    at: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How soon a speedup was reached."""
+
+    share: float
+    """Of the runs that did, within the horizon."""
+    evaluations: float | None
+    """The median over all runs; None where fewer than half of them did."""
+    seconds: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs of one label."""
+
+    label: str
+    runs: int
+    final: Interval
+    """Mean of the best speedup at the horizon."""
+    area: Interval
+    """Mean of the area under the curve against evaluations, divided by the horizon: the average best speedup on the way."""
+    reached: Mapping[float, Reached]
+    by_evaluations: Band
+    by_seconds: Band
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Two groups: a run of the first against a run of the second, by the best at the horizon."""
+
+    first: str
+    second: str
+    better: Interval
+    """Probability that the first's is better, ties half."""
+    p_value: float | None
+    """Of Mann and Whitney's test, two-sided; None where a group has one run."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """All of it. The horizon is what the shortest run did: nothing is said of what only some runs came to."""
+
+    task: str
+    horizon: int
+    """Evaluations."""
+    seconds: float
+    groups: tuple[Group, ...]
+    """The best first, by `area`."""
+    duels: tuple[Duel, ...]
+
+
+def compared(curves: Sequence[Curve], speedups: Sequence[float], seed: int = 0) -> Comparison:
+    """`speedups`: those whose time to reach is told. Raises UserError where there is nothing to compare."""
+    if not curves:
+        raise UserError("name the folders of some runs")
+    horizon = min(map(len, curves))
+    seconds = min(float(curve.seconds[-1]) for curve in curves)
+    by_label: dict[str, list[Curve]] = {}
+    for curve in curves:
+        by_label.setdefault(curve.label, []).append(curve)
+    groups = [_group(label, of, horizon, seconds, speedups, seed) for label, of in by_label.items()]
+    groups.sort(key=lambda group: -group.area.value)
+    duels = [
+        _duel(a.label, b.label, _finals(by_label[a.label], horizon), _finals(by_label[b.label], horizon), seed)
+        for a, b in combinations(groups, 2)
+    ]
+    return Comparison(curves[0].task, horizon, seconds, tuple(groups), tuple(duels))
+
+
+def _finals(curves: Sequence[Curve], horizon: int) -> np.ndarray:
+    return np.array([curve.best[horizon - 1] for curve in curves])
+
+
+def _group(
+    label: str, curves: Sequence[Curve], horizon: int, seconds: float, speedups: Sequence[float], seed: int
+) -> Group:
+    best = np.stack([curve.best[:horizon] for curve in curves])
+    times = np.linspace(0.0, seconds, _POINTS)
+    return Group(
+        label=label,
+        runs=len(curves),
+        final=mean_interval(best[:, -1], seed),
+        area=mean_interval(best.mean(axis=1), seed),
+        reached={speedup: _reached(curves, speedup, horizon) for speedup in speedups},
+        by_evaluations=_band(np.arange(1, horizon + 1), best, seed),
+        by_seconds=_band(times, np.stack([curve.at_seconds(times) for curve in curves]), seed),
+    )
+
+
+def _reached(curves: Sequence[Curve], speedup: float, horizon: int) -> Reached:
+    found = [at for curve in curves if (at := curve.reached(speedup)) is not None and at[0] <= horizon]
+    share = len(found) / len(curves)
+    never = [(np.inf, np.inf)] * (len(curves) - len(found))
+    evaluations, seconds = (float(np.median(column)) for column in zip(*found, *never, strict=True))
+    told = np.isfinite(evaluations)
+    return Reached(share, evaluations if told else None, seconds if told else None)
+
+
+def mean_interval(values: np.ndarray, seed: int) -> Interval:
+    """Of one value for each run."""
+    low, high = _bootstrap([values], lambda samples: samples[0].mean(axis=1), seed)
+    return Interval(float(values.mean()), low, high)
+
+
+def _band(at: np.ndarray, values: np.ndarray, seed: int) -> Band:
+    """`values`: (runs, points)"""
+    picks = np.random.default_rng(seed).integers(0, len(values), size=(_RESAMPLES, len(values)))
+    weights = np.apply_along_axis(np.bincount, 1, picks, minlength=len(values)) / len(values)
+    low, high = np.percentile(weights @ values, (_LOW, _HIGH), axis=0)
+    return Band(at, values.mean(axis=0), low, high)
+
+
+def _duel(first: str, second: str, a: np.ndarray, b: np.ndarray, seed: int) -> Duel:
+    low, high = _bootstrap([a, b], lambda samples: _better(samples[0], samples[1]), seed)
+    value = float(_better(a[None, :], b[None, :])[0])
+    return Duel(first, second, Interval(value, low, high), _p_value(a, b))
+
+
+def _better(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(samples,) out of (samples, runs) each"""
+    difference = a[:, :, None] - b[:, None, :]
+    share: np.ndarray = ((difference > 0) + 0.5 * (difference == 0)).mean(axis=(1, 2))
+    return share
+
+
+def _p_value(a: np.ndarray, b: np.ndarray) -> float | None:
+    if min(len(a), len(b)) < 2:
+        return None
+    try:
+        from scipy.stats import mannwhitneyu
+    except ImportError as error:
+        raise UserError("comparing needs scipy: pip install 'kernelevolve[experiments]'") from error
+    if np.ptp(np.concatenate([a, b])) == 0:
+        return 1.0
+    return float(mannwhitneyu(a, b, alternative="two-sided").pvalue)
+
+
+def _bootstrap(
+    groups: Sequence[np.ndarray], statistic: Callable[[list[np.ndarray]], np.ndarray], seed: int
+) -> tuple[float, float]:
+    """The interval of a statistic of independent groups, each resampled by itself."""
+    rng = np.random.default_rng(seed)
+    samples = [values[rng.integers(0, len(values), size=(_RESAMPLES, len(values)))] for values in groups]
+    low, high = np.percentile(statistic(samples), (_LOW, _HIGH))
+    return float(low), float(high)
