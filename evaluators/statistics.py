@@ -69,7 +69,7 @@ def _of_clusters(groups: Sequence[np.ndarray]) -> tuple[float, float]:
     """(middle, half-width of the interval) where each group is an independent sample."""
     values = np.concatenate(groups)
     middle, scale = _huber(values)
-    curvature = int((np.abs(values - middle) <= _CORNER * scale).sum())
+    curvature = max(1, int((np.abs(values - middle) <= _CORNER * scale).sum()))
     scores = [np.clip(logs - middle, -_CORNER * scale, _CORNER * scale) for logs in groups]
     # Scores of few clusters at an estimate that they have made themselves are too small (MacKinnon and White 1985, HC3).
     between = sum(float(score.sum()) ** 2 for score in scores) * (len(groups) / (len(groups) - 1)) ** 2

@@ -51,7 +51,7 @@ def test_another_format_is_refused_and_named(tmp_path: Path) -> None:
         folder.load()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": 1, "task": {"name": ""}}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', '{"format": 2, "task": {"name": ""}}'])
 def test_damage_is_one_line(tmp_path: Path, text: str) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.create({}, TASK)

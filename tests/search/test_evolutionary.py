@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from kernelevolve.core.errors import UserError
 from kernelevolve.search.base import Strategy, View
 from kernelevolve.search.evolutionary import Evolutionary
 from tests.conformance.records import make_entry
 from tests.conformance.strategy import StrategyConformance
-
-CONF = Path(__file__).parents[2] / "conf" / "search" / "evolutionary.yaml"
+from tests.search.shipped import shipped
 
 
 def evolutionary(**changes: Any) -> Evolutionary:
@@ -27,8 +23,7 @@ def parents(strategy: Strategy) -> set[str]:
 
 class TestEvolutionaryConformance(StrategyConformance):
     def make(self, seed: int) -> Strategy:
-        strategy: Strategy = instantiate(OmegaConf.load(CONF), seed=seed)
-        return strategy
+        return shipped("evolutionary", seed)
 
 
 def test_the_elite_stays_and_the_oldest_others_go() -> None:

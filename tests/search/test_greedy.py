@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Expansion, Memory, Phase
@@ -12,8 +8,7 @@ from kernelevolve.search.base import Strategy, View
 from kernelevolve.search.greedy import Greedy
 from tests.conformance.records import make_entry
 from tests.conformance.strategy import StrategyConformance
-
-CONF = Path(__file__).parents[2] / "conf" / "search" / "greedy.yaml"
+from tests.search.shipped import shipped
 
 
 def greedy(**changes: float) -> Greedy:
@@ -23,8 +18,7 @@ def greedy(**changes: float) -> Greedy:
 
 class TestGreedyConformance(StrategyConformance):
     def make(self, seed: int) -> Strategy:
-        strategy: Strategy = instantiate(OmegaConf.load(CONF), seed=seed)
-        return strategy
+        return shipped("greedy", seed)
 
 
 def test_the_best_is_expanded_until_it_has_its_children() -> None:

@@ -50,8 +50,10 @@ def test_a_fused_row_reduction_passes_memory_once() -> None:
     assert single.traits["portion_bytes"] == 2 * size / ROWS
     larger = written(program, Target.of({}), TASK, ((rows, 16),))
     assert larger.traits["portion_bytes"] == 16 * single.traits["portion_bytes"]
-    split = [name for name, knob in default.space.items() if name.startswith("fuse") and len(knob.domain) > 1]
-    for name in split:
-        [other] = [value for value in default.space[name].domain if value != default.kernel.knobs[name]][:1]
-        apart = written(program, Target.of({}), TASK, ((name, other),))
-        assert apart.traits["traffic_bytes"] >= default.traits["traffic_bytes"]
+    splits = [name for name in default.space if name.startswith("split.")]
+    assert splits
+    for name in splits:
+        apart = written(program, Target.of({}), TASK, ((name, True),))
+        assert apart.traits["passes"] == 2
+        assert apart.traits["traffic_bytes"] >= 4 * size, "what lies between is written and read again"
+        assert apart.traits["fusion"] < default.traits["fusion"]
