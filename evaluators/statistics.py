@@ -9,10 +9,11 @@ move little; its variance is that of the pairs' sums of scores (a sandwich over 
 analysis using generalized linear models"), and the interval is Student's for so many pairs. It counts no less than the noise of single
 blocks leaves open: few pairs agree by chance now and then.
 
-Where pairs are few, or share processes, the value is the mean of their medians, whose noise a stratified bootstrap tells. What processes
-alike differ by is a variance of its own, which counts once for each process of either side, beside the noise. A sample that hardly
-tells it, or finds it small, is held to what is usual with the weight of some degrees of freedom (the posterior variance of Smyth,
-"Linear models and empirical Bayes methods", 2004). Degrees of freedom of the sum by Satterthwaite's formula.
+Where pairs are few, or share processes, the value is the mean of their places, each the mean of its blocks with Huber's weights, whose
+noise a stratified bootstrap tells. What processes alike differ by is a variance of its own, which counts once for each process of
+either side, beside the noise. A sample that hardly tells it, or finds it small, is held to what is usual with the weight of some
+degrees of freedom (the posterior variance of Smyth, "Linear models and empirical Bayes methods", 2004). Degrees of freedom of the sum
+by Satterthwaite's formula.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ _FEW = 3
 """Pairs that are too few to tell it."""
 _CORNER = 1.345
 """Standard deviations from which on a block counts no more: 95% efficiency where all is normal."""
+_ENOUGH = 12
+"""Rounds that tell a ratio without those that others disturbed."""
 _LEAST_SCALE = 1e-9
 _STEPS = 50
 _BLOCK = 0.2
@@ -45,12 +48,16 @@ _BLOCK = 0.2
 
 
 def ratio_of(reference: Sequence[Taken], kernel: Sequence[Taken], seed: int) -> Ratio:
-    """Seconds of the reference / seconds of the kernel, round by round. `seed`: of the bootstrap."""
+    """Seconds of the reference / seconds of the kernel, round by round. `seed`: of the bootstrap.
+
+    Rounds in which others disturbed one of the two count only where there are hardly any others.
+    """
     pairs: dict[tuple[int, int], list[float]] = defaultdict(list)
-    for a, b in zip(reference, kernel, strict=True):
+    rounds = _undisturbed(reference, kernel)
+    for a, b in rounds:
         pairs[a.process, b.process].append(math.log(a.seconds / b.seconds))
     groups = [np.array(logs) for logs in pairs.values()]
-    if len(kernel) < 2 * len(groups):
+    if len(rounds) < 2 * len(groups):
         groups = [np.concatenate(groups)]
     counts = len({a for a, _ in pairs}), len({b for _, b in pairs})
     if len(groups) >= _FEW and counts == (len(groups), len(groups)):
@@ -92,32 +99,44 @@ def _huber(values: np.ndarray) -> tuple[float, float]:
 
 def _of_few(groups: Sequence[np.ndarray], counts: tuple[int, int], seed: int) -> tuple[float, float]:
     """(middle, half-width of the interval) of few groups, or of groups that share processes. `counts`: processes of both sides."""
-    medians = np.array([np.median(logs) for logs in groups])
-    noise = _noise(groups, seed)
-    between, between_freedom = _between(medians, noise, sum(count > 1 for count in counts))
+    weights = _weights(groups)
+    places = np.array([np.average(logs, weights=weight) for logs, weight in zip(groups, weights, strict=True)])
+    noise = _noise(groups, weights, places, seed)
+    between, between_freedom = _between(places, noise, sum(count > 1 for count in counts))
     placement = between * sum(1 / count for count in counts)
     variance = noise + placement
     noise_freedom = max(1, sum(map(len, groups)) - len(groups))
     freedom = variance**2 / (noise**2 / noise_freedom + placement**2 / between_freedom)
-    return float(medians.mean()), _student(freedom) * math.sqrt(variance)
+    return float(places.mean()), _student(freedom) * math.sqrt(variance)
 
 
-def _noise(groups: Sequence[np.ndarray], seed: int) -> float:
-    """Variance of the mean of the groups' medians that comes from the scatter within groups."""
+def _weights(groups: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What each block counts, at most 1: Huber's weights at the location of all blocks together.
+
+    A group of two or three blocks cannot tell which of them was slowed down; all of them can.
+    """
+    middle, scale = _huber(np.concatenate(groups))
+    return [np.minimum(1.0, _CORNER * scale / np.maximum(np.abs(logs - middle), 1e-300)) for logs in groups]
+
+
+def _noise(groups: Sequence[np.ndarray], weights: Sequence[np.ndarray], places: np.ndarray, seed: int) -> float:
+    """Variance of the mean of the groups' places that comes from the scatter within groups."""
     total = sum(map(len, groups))
     if total == 1:
         return _BLOCK**2
-    pooled = np.concatenate([logs - np.median(logs) for logs in groups])
+    weight = np.concatenate(weights)
+    scores = np.concatenate([w * (logs - place) for logs, w, place in zip(groups, weights, places, strict=True)])
     picks = np.random.default_rng(seed).integers(0, total, size=(_RESAMPLES, total))
-    # Each group's median was taken from its own values, which makes what is left too small.
-    return float(np.median(pooled[picks], axis=1).var()) * total / (total - len(groups))
+    means = scores[picks].sum(axis=1) / weight[picks].sum(axis=1)
+    # Each group's place was taken from its own values, which makes what is left too small.
+    return float(means.var()) * total / (total - len(groups))
 
 
-def _between(medians: np.ndarray, noise: float, sides: int) -> tuple[float, float]:
-    """(variance between processes alike, its degrees of freedom). `sides`: on how many the medians have several processes."""
-    freedom = len(medians) - 1.0
-    found = max(0.0, float(medians.var(ddof=1)) - noise * len(medians)) / max(1, sides) if freedom else 0.0
-    if len(medians) >= _FEW and found > _USUAL**2:
+def _between(places: np.ndarray, noise: float, sides: int) -> tuple[float, float]:
+    """(variance between processes alike, its degrees of freedom). `sides`: on how many the places have several processes."""
+    freedom = len(places) - 1.0
+    found = max(0.0, float(places.var(ddof=1)) - noise * len(places)) / max(1, sides) if freedom else 0.0
+    if len(places) >= _FEW and found > _USUAL**2:
         return found, freedom
     total = _USUAL_FREEDOM + freedom
     return (_USUAL_FREEDOM * _USUAL**2 + freedom * found) / total, total
@@ -135,16 +154,24 @@ def _student(freedom: float) -> float:
 
 
 def measurement(reference: Sequence[Taken], kernel: Sequence[Taken], seed: int, *, cautious: bool) -> Measurement:
-    """Of the rounds that there are. `cautious`: where others disturbed some of them, it claims no more than is sure."""
-    disturbed = sum(a.disturbed or b.disturbed for a, b in zip(reference, kernel, strict=True))
+    """Of the rounds that there are. `cautious`: where it has to count rounds that others disturbed, it claims no more than is sure."""
+    rounds = _undisturbed(reference, kernel)
+    disturbed = sum(a.disturbed or b.disturbed for a, b in rounds)
     ratio = ratio_of(reference, kernel, seed)
     return Measurement(
         speedup=_cautious(ratio) if disturbed and cautious else ratio,
-        reference_seconds=float(np.median([t.seconds for t in reference])),
-        kernel_seconds=float(np.median([t.seconds for t in kernel])),
-        rounds=len(kernel),
+        reference_seconds=float(np.median([a.seconds for a, _ in rounds])),
+        kernel_seconds=float(np.median([b.seconds for _, b in rounds])),
+        rounds=len(rounds),
         disturbed_rounds=disturbed,
     )
+
+
+def _undisturbed(reference: Sequence[Taken], kernel: Sequence[Taken]) -> list[tuple[Taken, Taken]]:
+    """The rounds in which nobody disturbed either; all of them where these are too few."""
+    rounds = list(zip(reference, kernel, strict=True))
+    left = [(a, b) for a, b in rounds if not (a.disturbed or b.disturbed)]
+    return left if len(left) >= _ENOUGH else rounds
 
 
 def _cautious(ratio: Ratio) -> Ratio:

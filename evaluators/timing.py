@@ -142,9 +142,11 @@ class Stopwatch:
             seconds = time.monotonic() - begin
             if enough({name: times[name] for name in self._alive()}, seconds) or self._gives_up(number, seconds):
                 break
-        # Where the machine was hardly ever left alone, what was measured is better than nothing, and says what it is.
-        while spoilt and len(times[REFERENCE]) < self._settings.min_rounds:
-            _append(times, spoilt.pop())
+        # Where the machine was hardly ever left alone, what was measured is better than nothing, and says what it is: of many that
+        # are timed most may have been left alone in a round.
+        if len(times[REFERENCE]) < self._settings.min_rounds:
+            for taken in spoilt:
+                _append(times, taken)
         return {name: tuple(times[name]) for name in self._alive()}
 
     def _gives_up(self, rounds: int, seconds: float) -> bool:

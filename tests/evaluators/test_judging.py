@@ -157,6 +157,20 @@ def test_blocks_that_something_slowed_down_move_the_ratio_little() -> None:
     assert max(off) < 0.06
 
 
+def test_of_six_blocks_one_that_something_slowed_down_counts_little() -> None:
+    off, widths = [], []
+    for seed in range(40):
+        rng = random.Random(seed)
+        first, second = blocks(rng, 3e-4, [1.0, 1.0], 6), blocks(rng, 1e-4, [1.0], 6)
+        slow = rng.randrange(6)
+        spoilt = [replace(t, seconds=t.seconds * 2.5) if i == slow else t for i, t in enumerate(first)]
+        ratio = ratio_of(spoilt, second, seed)
+        off.append(abs(ratio.value / 3.0 - 1))
+        widths.append(ratio.high / ratio.low)
+    assert sorted(off)[20] < 0.04, "their mean is off by a sixth"
+    assert sorted(widths)[20] < 1.6, "twice the scatter of the others, not of the slow one"
+
+
 def test_two_processes_that_lie_apart_tell_what_is_usual_and_no_less_than_they_differ() -> None:
     rng = random.Random(0)
     alike = ratio_of(blocks(rng, 3e-4, [1.0, 1.0], 40), blocks(rng, 1e-4, [1.0], 40), 0)

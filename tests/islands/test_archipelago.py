@@ -136,20 +136,21 @@ def test_failures_that_stay_reach_the_driver(make: Make, marks: Path, what: str)
 
 
 def test_an_island_that_dies_is_started_again(make: Make, tmp_path: Path, marks: Path) -> None:
-    killed = False
-    with make(Budget(evaluations=150), evaluator=DoubleEvaluator(marks, seconds=0.02)) as archipelago:
+    until_then: int | None = None
+    with make(Budget(evaluations=200), evaluator=DoubleEvaluator(marks, seconds=0.02)) as archipelago:
         for progress in archipelago.watch(0.05):
-            if progress.nodes > 30 and not killed:
+            if progress.nodes > 30 and until_then is None:
                 ray.kill(archipelago._islands[0])
-                killed = True
-    assert killed
+                until_then = progress.islands[0].nodes
+    assert until_then is not None
     assert progress.restarts == 1
-    assert progress.spent.evaluations == 150
+    assert progress.spent.evaluations == 200
     # What the island had in flight when it died is all that may have been evaluated again.
-    assert len(evaluated(marks)) - 150 <= 2
+    assert len(evaluated(marks)) - 200 <= 2
     store = SqliteStore(tmp_path / "run")
     own = [node.step for node in store.log(0) if node.island == 0]
-    assert len(own) == len(set(own)) > 40
+    # It goes on after it was started again: the two that were in flight are not all that came.
+    assert len(own) == len(set(own)) > until_then + 2
     store.close()
 
 
