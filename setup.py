@@ -12,5 +12,9 @@ setup(
         "kernelevolve.conf",
     ],
     package_dir={"kernelevolve.conf": "conf"},
-    package_data={"kernelevolve.conf": ["*.yaml", "*/*.yaml"], "kernelevolve.tasks": ["**/*.py"]},
+    package_data={
+        "kernelevolve.conf": ["*.yaml", "*/*.yaml"],
+        "kernelevolve.tasks": ["**/*.py"],
+        "kernelevolve.experiments.tabular": ["tables/*.npz"],
+    },
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from evaluators.cache import cache_base
 from evaluators.hub import Hub
@@ -29,8 +30,12 @@ class EvaluationService:
 
     @classmethod
     def start(cls, task: Task, device: str, settings: EvaluationSettings) -> EvaluationService:
-        """Start hub and judges; returns at once, they come up beside. Raises UserError where there is no place for the cache."""
-        hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=_CALLS)
+        """Start the hub, on the caller's machine, and judges; returns at once, they come up beside.
+
+        Raises UserError where there is no place for the cache.
+        """
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=_CALLS, scheduling_strategy=here)
         base = str(cache_base()) if settings.cache else None
         return cls(hub.remote(task.model_dump_json(), device, settings.model_dump_json(), base))
 

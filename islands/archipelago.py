@@ -119,7 +119,7 @@ class Archipelago:
         return best
 
     def _start(self, index: int) -> None:
-        actor = ray.remote(Island).options(num_cpus=0, max_concurrency=100)
+        actor = ray.remote(Island).options(num_cpus=0, max_concurrency=100, scheduling_strategy="SPREAD")
         self._islands[index] = actor.remote(index, self._shared_plan, self._strategies[index], StoreClient(self._store))
         self._runs[self._islands[index].run.remote()] = index
 

@@ -20,6 +20,7 @@ from kernelevolve.core.graph import Expansion, Node
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import Task
+from kernelevolve.core.usage import Usage
 from kernelevolve.search.base import Strategy, View
 from kernelevolve.store.actor import Member
 from kernelevolve.store.client import StoreClient
@@ -160,12 +161,13 @@ class Island:
             history=await self._library.get(self._history.choose(expansion)),
             known=self._judged,
         )
+        usage = Usage()
         for attempt in range(self._settings.reproposals + 1):
             is_last = attempt == self._settings.reproposals
             seed = derive_seed(expansion.seed, "again", attempt) if attempt else expansion.seed
             proposal = expansion.model_copy(update={"seed": seed})
             draft = await self._retried(plan.operator.propose, proposal, context)
-            kernel = draft.kernel
+            kernel, usage = draft.kernel, usage + draft.usage
             if kernel.id in self._judged and not is_last:
                 continue
             answer = await self._store.claim(self._member, kernel.id, patient=is_last)
@@ -186,6 +188,7 @@ class Island:
                 note=draft.note,
                 kernel_id=kernel.id,
                 traits=draft.traits,
+                usage=usage,
                 evaluation=evaluation,
                 cached=answer.claim is Claim.KNOWN,
                 seconds=max(0.0, self._clock + time.monotonic()),

@@ -20,6 +20,8 @@ COMMANDS = {
     "resume": "go on with a run that was interrupted",
     "graph": "look into a run: the best, and where a kernel comes from",
     "compare": "which search is better: curves and tables over many runs",
+    "tabulate": "measure a whole space of kernels once",
+    "replay": "compare searches on such a table, thousands of kernels a second",
     "evaluate": "judge kernel files",
     "tasks": "list the shipped tasks, or show one",
     "doctor": "what this machine has, and what to install for the rest",

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.record import Record
+from kernelevolve.core.usage import Usage
 
 
 class Phase(StrEnum):
@@ -60,6 +61,8 @@ class Draft(Record):
     """What was changed, in a line for a person."""
     traits: Mapping[str, float] = {}
     """What tells kernels apart besides their speed, by name, all positive; where the operator knows it."""
+    usage: Usage = Usage()
+    """That making it took."""
 
 
 class Node(Record):
@@ -79,6 +82,8 @@ class Node(Record):
     evaluation: Evaluation
     traits: Mapping[str, float] = {}
     """As its draft's."""
+    usage: Usage = Usage()
+    """Of its draft, and of those before it that were known kernels."""
     cached: bool = False
     """The evaluation was taken from an earlier node with the same kernel."""
     seconds: float = Field(default=0.0, ge=0)

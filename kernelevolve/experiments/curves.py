@@ -29,7 +29,7 @@ class Curve:
     seconds: np.ndarray
     """(evaluations,) since the run's start, not falling."""
     best: np.ndarray
-    """(evaluations,) not falling; 0 while nothing is correct."""
+    """(evaluations,) 0 while nothing is correct. Not falling, unless it is known what was measured too high, as in a replay."""
 
     def __len__(self) -> int:
         return len(self.best)

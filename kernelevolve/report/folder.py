@@ -16,7 +16,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import Task
 from kernelevolve.report.files import write_json, write_text
 
-FORMAT = 2
+FORMAT = 3
 
 
 class RunFolder:

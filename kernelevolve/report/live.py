@@ -135,6 +135,10 @@ def left(budget: Budget, progress: Progress) -> str:
         parts.append(f"{max(0.0, budget.seconds - progress.spent.seconds):.0f} s")
     if budget.evaluations is not None:
         parts.append(f"{max(0, budget.evaluations - progress.spent.evaluations)} evaluations")
+    if budget.tokens is not None:
+        parts.append(f"{max(0, budget.tokens - progress.spent.usage.tokens)} tokens")
+    if budget.cost is not None:
+        parts.append(f"${max(0.0, budget.cost - progress.spent.usage.cost):.2f}")
     return ", ".join(parts) or "no limit"
 
 

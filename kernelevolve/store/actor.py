@@ -14,6 +14,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation, Status
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.usage import Usage
 from kernelevolve.store.ledger import Claim, Ledger
 from kernelevolve.store.snapshot import Improvement, IslandTally, Snapshot
 from kernelevolve.store.sqlite import SqliteStore
@@ -261,4 +262,5 @@ class StoreActor:
             evaluations=int(statistics["kernels"]),
             best_fitness=statistics["best_fitness"],
             since_improvement=int(statistics["since_improvement"]),
+            usage=Usage(tokens=int(statistics["tokens"]), cost=statistics["cost"]),
         )

@@ -54,8 +54,8 @@ class GraphStore(ABC):
 
     @abstractmethod
     def statistics(self) -> Mapping[str, float]:
-        """`nodes`, `kernels` (distinct), `best_fitness`, `seconds` (of the last node), `since_improvement`, and per
-        status `status.<status>` over distinct kernels. Constant time."""
+        """`nodes`, `kernels` (distinct), `best_fitness`, `seconds` (of the last node), `since_improvement`, `tokens` and
+        `cost` (over all nodes), and per status `status.<status>` over distinct kernels. Constant time."""
 
     @abstractmethod
     def close(self) -> None: ...

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.errors import UserError
@@ -114,10 +115,10 @@ class StoreClient:
 
 
 def start_store(folder: Path, budget: Budget, *, max_repeats: int, patience: float) -> Any:
-    """Start the actor and open the folder. Raises `UserError` as `SqliteStore` does. Returns the actor's handle."""
-    actor = (
-        ray.remote(StoreActor).options(num_cpus=0, max_concurrency=10_000).remote(folder, budget, max_repeats, patience)
-    )
+    """Start the actor, on the caller's machine, and open the folder. Raises `UserError` as `SqliteStore` does. Returns its handle."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    store = ray.remote(StoreActor).options(num_cpus=0, max_concurrency=10_000, scheduling_strategy=here)
+    actor = store.remote(folder, budget, max_repeats, patience)
     ask(actor.open.remote())
     return actor
 

@@ -15,6 +15,7 @@ from kernelevolve.store.objects import ObjectStore
 from kernelevolve.store.schema import connect_reading
 
 _RECORD = "nodes.record, coalesce(nodes.evaluation, kernels.evaluation)"
+_COUNTED = ("nodes", "kernels", "best_fitness", "seconds", "since_improvement", "tokens", "cost")
 _JOINED = "nodes JOIN kernels ON kernels.id = nodes.kernel"
 
 
@@ -73,7 +74,7 @@ class GraphReading:
     def statistics(self) -> Mapping[str, float]:
         """As the store's."""
         found = dict(self._db.execute("SELECT name, value FROM counters"))
-        plain = {"nodes": 0.0, "kernels": 0.0, "best_fitness": 0.0, "seconds": 0.0, "since_improvement": 0.0}
+        plain = dict.fromkeys(_COUNTED, 0.0)
         return plain | {f"status.{status}": 0.0 for status in Status} | found
 
     def origins(self) -> list[Origin]:

@@ -158,7 +158,12 @@ class SqliteStore(GraphReading, GraphStore):
 
     def _count(self, node: Node, is_new_kernel: bool) -> None:
         now = self.statistics()
-        changed = {"nodes": now["nodes"] + 1, "seconds": max(now["seconds"], node.seconds)}
+        changed = {
+            "nodes": now["nodes"] + 1,
+            "seconds": max(now["seconds"], node.seconds),
+            "tokens": now["tokens"] + node.usage.tokens,
+            "cost": now["cost"] + node.usage.cost,
+        }
         if is_new_kernel:
             status = f"status.{node.evaluation.status}"
             better = node.fitness > now["best_fitness"]

@@ -11,6 +11,7 @@ from random import Random
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.graph import Draft, Expansion
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.usage import Usage
 from kernelevolve.synthesis.base import Context, Operator
 from tests.conformance.records import make_evaluation
 
@@ -22,6 +23,8 @@ class DoubleOperator(Operator):
     kernels: int = 10**9
     failures: int = 0
     """Proposals that raise, at first."""
+    usage: Usage = field(default_factory=Usage)
+    """Of each proposal."""
     asked: int = field(default=0, init=False)
 
     async def propose(self, expansion: Expansion, context: Context) -> Draft:
@@ -32,7 +35,8 @@ class DoubleOperator(Operator):
         assert all(parent.kernel.id == parent.node.kernel_id for parent in context.parents + context.history)
         number = Random(expansion.seed).randrange(self.kernels)
         move = ("draft", "mutate", "crossover")[len(context.parents)]
-        return Draft(kernel=Kernel(source=f"# {number}\n", language="python"), operator=f"double/{move}")
+        kernel = Kernel(source=f"# {number}\n", language="python")
+        return Draft(kernel=kernel, operator=f"double/{move}", usage=self.usage)
 
 
 @dataclass

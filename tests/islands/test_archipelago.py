@@ -13,6 +13,7 @@ from kernelevolve.core.budget import Budget
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Phase
 from kernelevolve.core.seeds import derive_seed
+from kernelevolve.core.usage import Usage
 from kernelevolve.search.base import View
 from kernelevolve.store.sqlite import SqliteStore
 from tests.islands.conftest import CONF, Make
@@ -133,6 +134,30 @@ def test_failures_that_stay_reach_the_driver(make: Make, marks: Path, what: str)
     evaluator = DoubleEvaluator(marks, failures=1000 * (what == "evaluator"))
     with pytest.raises(OSError, match=f"the double {what} is out of order"):
         finish(make(Budget(evaluations=20), operator, evaluator, retries=1))
+
+
+@pytest.mark.parametrize(
+    ("budget", "reason"),
+    [(Budget(tokens=2000), "2000 tokens are used"), (Budget(cost=0.5), "0.5 dollars are spent")],
+)
+def test_what_models_take_ends_a_run(make: Make, tmp_path: Path, budget: Budget, reason: str) -> None:
+    operator = DoubleOperator(usage=Usage(tokens=100, cost=0.025))
+    with make(budget, operator) as archipelago:
+        *_, last = archipelago.watch(0.02)
+    assert last.reason == reason
+    assert last.spent.usage.tokens == 100 * last.nodes
+    in_flight = 2 * 2
+    assert 20 <= last.nodes <= 20 + in_flight
+    store = SqliteStore(tmp_path / "run")
+    assert store.statistics()["tokens"] == last.spent.usage.tokens
+    store.close()
+
+
+def test_what_models_took_for_known_kernels_counts(make: Make) -> None:
+    operator = DoubleOperator(kernels=5, usage=Usage(tokens=10))
+    with make(Budget(evaluations=5), operator) as archipelago:
+        *_, last = archipelago.watch(0.02)
+    assert last.spent.usage.tokens > 10 * last.nodes
 
 
 def test_an_island_that_dies_is_started_again(make: Make, tmp_path: Path, marks: Path) -> None:

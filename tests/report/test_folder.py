@@ -11,7 +11,7 @@ import pytest
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import Task
 from kernelevolve.report.files import write_text
-from kernelevolve.report.folder import RunFolder, default_folder
+from kernelevolve.report.folder import FORMAT, RunFolder, default_folder
 
 TASK = Task(name="suite/thing", source="class Model: ...\n", seed=3)
 
@@ -51,7 +51,9 @@ def test_another_format_is_refused_and_named(tmp_path: Path) -> None:
         folder.load()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', '{"format": 2, "task": {"name": ""}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", f'{{"format": {FORMAT}}}', f'{{"format": {FORMAT}, "task": {{"name": ""}}}}']
+)
 def test_damage_is_one_line(tmp_path: Path, text: str) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.create({}, TASK)

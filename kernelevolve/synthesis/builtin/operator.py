@@ -14,7 +14,8 @@ from kernelevolve.core.kernel import Kernel, KnobValue
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.base import Context, Operator, Parent
 from kernelevolve.synthesis.builtin.cpp.writer import write
-from kernelevolve.synthesis.builtin.knobs import Choices, Knob, moved
+from kernelevolve.synthesis.builtin.knobs import Choices, Knob
+from kernelevolve.synthesis.builtin.moves import Move, changed, crossed, drafted, mutated
 from kernelevolve.synthesis.builtin.source_knobs import mutate
 from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.traced.program import Program
@@ -79,8 +80,7 @@ class BuiltinOperator(Operator):
         if plain.id not in context.known and step == 0:
             note = "the default schedule"
             return Draft(kernel=plain, operator="builtin/draft", note=note, traits=default.traits)
-        moves = rng.randint(1, max(1, self.draft_moves))
-        return self._moved(plain.knobs, space, context.task, rng, moves, "draft")
+        return self._written(drafted(plain.knobs, space, self.draft_moves, rng), context.task, "draft")
 
     def _program(self) -> Program:
         if self.program is None:
@@ -98,37 +98,18 @@ class BuiltinOperator(Operator):
         space = self._own(parent, task)
         if space is None:
             return self._textual(parent.kernel, task, rng)
-        moves = 1 if rng.random() < 0.5 else rng.randint(1, max(1, self.mutation_moves))
-        return self._moved(parent.kernel.knobs, space, task, rng, moves, "mutate")
+        return self._written(mutated(parent.kernel.knobs, space, self.mutation_moves, rng), task, "mutate")
 
     def _textual(self, kernel: Kernel, task: Task, rng: random.Random) -> Draft:
         """A change of the knobs that the text of a kernel shows; a draft of our own where it shows none."""
-        changed = mutate(kernel.source, kernel.language, rng)
-        if changed is None and self.seed is not None:
+        retuned = mutate(kernel.source, kernel.language, rng)
+        if retuned is None and self.seed is not None:
             return Draft(kernel=self.seed, operator="builtin/seed", note=self.seed_note)
-        if changed is None:
+        if retuned is None:
             plain, space = render(self._program(), self.target, task, ())
-            return self._moved(plain.knobs, space, task, rng, self.draft_moves, "draft")
-        source, note = changed
+            return self._written(changed(plain.knobs, space, self.draft_moves, rng), task, "draft")
+        source, note = retuned
         return Draft(kernel=Kernel(source=source, language=kernel.language), operator="builtin/retune", note=note)
-
-    def _moved(
-        self,
-        knobs: Mapping[str, KnobValue],
-        space: Mapping[str, Knob],
-        task: Task,
-        rng: random.Random,
-        moves: int,
-        move: str,
-    ) -> Draft:
-        chosen = dict(knobs)
-        names = [n for n in sorted(space) if len(space[n].domain) > 1]
-        notes = []
-        for name in rng.sample(names, min(moves, len(names))):
-            value = moved(space[name], chosen[name], rng)
-            notes.append(f"{name} {chosen[name]} -> {value}")
-            chosen[name] = value
-        return self._written(chosen, task, move, ", ".join(notes))
 
     def _crossover(self, context: Context, rng: random.Random) -> Draft:
         first, second = context.parents[:2]
@@ -136,21 +117,12 @@ class BuiltinOperator(Operator):
         if space is None or self._own(second, context.task) is None:
             own = first if space is not None else second
             return self._mutate(own, context.task, rng)
-        chosen = dict(first.kernel.knobs)
-        differing = sorted(n for n, v in second.kernel.knobs.items() if chosen.get(n) != v)
-        taken = [n for n in differing if rng.random() < 0.5]
-        chosen.update({n: second.kernel.knobs[n] for n in taken})
-        note = f"{len(taken)} of {len(differing)} differing knobs from the second parent"
-        if not taken or rng.random() < self.crossover_mutation:
-            name = rng.choice([n for n in sorted(space) if len(space[n].domain) > 1])
-            value = moved(space[name], chosen[name], rng)
-            note += f", {name} {chosen[name]} -> {value}"
-            chosen[name] = value
-        return self._written(chosen, context.task, "crossover", note)
+        move = crossed(first.kernel.knobs, second.kernel.knobs, space, self.crossover_mutation, rng)
+        return self._written(move, context.task, "crossover")
 
-    def _written(self, chosen: Mapping[str, KnobValue], task: Task, move: str, note: str) -> Draft:
-        made = written(self._program(), self.target, task, tuple(sorted(chosen.items())))
-        return Draft(kernel=made.kernel, operator=f"builtin/{move}", note=note, traits=made.traits)
+    def _written(self, move: Move, task: Task, name: str) -> Draft:
+        made = written(self._program(), self.target, task, tuple(sorted(move.point.items())))
+        return Draft(kernel=made.kernel, operator=f"builtin/{name}", note=move.note, traits=made.traits)
 
 
 @dataclass(frozen=True)

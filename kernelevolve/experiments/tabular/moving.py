@@ -1,0 +1,58 @@
+"""The built-in operator on a table: the same moves, and a row where it would write a kernel."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Container, Sequence
+
+from pydantic import Field
+
+from kernelevolve.core.graph import Expansion, Phase
+from kernelevolve.core.record import Record
+from kernelevolve.experiments.tabular.table import Table
+from kernelevolve.synthesis.builtin import moves
+
+
+class MoveSettings(Record):
+    """As the built-in operator's."""
+
+    attempts: int = Field(ge=1)
+    draft_moves: int = Field(ge=0)
+    mutation_moves: int = Field(ge=0)
+    crossover_mutation: float = Field(ge=0, le=1)
+
+
+class TableOperator:
+    """Proposes rows of a table."""
+
+    def __init__(self, table: Table, settings: MoveSettings) -> None:
+        self._table = table
+        self._settings = settings
+        self._default = table.default_point
+        self._around = table.space(table.row(self._default))
+
+    def propose(self, expansion: Expansion, parents: Sequence[int], known: Container[int]) -> tuple[int, str]:
+        """(row, what made it). The same seed, expansion, parents and known rows give the same."""
+        rng = random.Random(expansion.seed)
+        row, move = self._propose(expansion, parents, known, rng)
+        for _ in range(self._settings.attempts - 1):
+            if row not in known:
+                break
+            row, move = self._propose(expansion, parents, known, rng)
+        return row, move
+
+    def _propose(
+        self, expansion: Expansion, parents: Sequence[int], known: Container[int], rng: random.Random
+    ) -> tuple[int, str]:
+        table, settings = self._table, self._settings
+        if expansion.phase is Phase.DRAFT:
+            plain = table.row(self._default)
+            if expansion.step == 0 and plain not in known:
+                return plain, "draft"
+            move = moves.drafted(self._default, self._around, settings.draft_moves, rng)
+            return table.row(move.point), "draft"
+        point, space = table.point(parents[0]), table.space(parents[0])
+        if len(parents) > 1:
+            other = table.point(parents[1])
+            return table.row(moves.crossed(point, other, space, settings.crossover_mutation, rng).point), "crossover"
+        return table.row(moves.mutated(point, space, settings.mutation_moves, rng).point), "mutate"

@@ -1,0 +1,225 @@
+"""A search on a table: islands, strategies and migration as they are, judging replaced by looking up, the clock by a counted one.
+
+One judge takes the kernels in the order in which they were asked for, each for as long as it took when the table was made. A measurement
+is the table's, with the scatter of one more of its kind; one that seems to be a new best is taken anew, as the evaluator does.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from bisect import insort
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from islands.migration import Migration
+from islands.settings import IslandSettings
+from kernelevolve.core.evaluation import Diagnosis, Evaluation, Measurement, Ratio, Status
+from kernelevolve.core.graph import Expansion, Node
+from kernelevolve.core.seeds import derive_seed
+from kernelevolve.experiments.curves import Curve
+from kernelevolve.experiments.tabular.moving import TableOperator
+from kernelevolve.experiments.tabular.table import Table
+from kernelevolve.search.base import Strategy, View
+
+_RUN = "replay"
+BuildStrategy = Callable[[int, int], Strategy]
+"""(island, its seed) -> its strategy."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a replay is of, but for its seed."""
+
+    table: Table
+    operator: TableOperator
+    strategy: BuildStrategy
+    islands: IslandSettings
+    evaluations: int
+    finalists: int
+    """That are measured precisely in the end: of so many that seemed best, the one that is."""
+
+
+def replay(plan: Plan, label: str, seed: int) -> Curve:
+    """One run. Its curve tells, after each evaluation, the true speedup of what the run would have ended with."""
+    return _Run(plan, seed).curve(label)
+
+
+@dataclass(frozen=True, order=True)
+class _Event:
+    seconds: float
+    number: int
+    """Of equal times the one that was begun first comes first."""
+    island: int = field(compare=False)
+    expansion: Expansion = field(compare=False)
+    row: int = field(compare=False)
+    move: str = field(compare=False)
+    is_new: bool = field(compare=False)
+
+
+class _Island:
+    def __init__(self, index: int, plan: Plan, seed: int) -> None:
+        settings = plan.islands
+        self.strategy = plan.strategy(index, derive_seed(seed, "island", index))
+        self.migration = Migration(
+            island=index,
+            count=settings.count,
+            topology=settings.topology,
+            interval=settings.migration_interval,
+            rate=settings.migration_rate,
+            migrants=settings.migrants,
+            choice=settings.choice,
+            seed=derive_seed(seed, "migration"),
+        )
+        self.in_flight: dict[int, Expansion] = {}
+        self.told: set[int] = set()
+        self.judged: set[int] = set()
+        self.mail: deque[Node] = deque()
+        self.next_step = 0
+        self.own_nodes = 0
+
+
+class _Run:
+    def __init__(self, plan: Plan, seed: int) -> None:
+        self._plan = plan
+        self._seed = seed
+        self._noise = np.random.default_rng(derive_seed(seed, "noise"))
+        self._islands = [_Island(index, plan, seed) for index in range(plan.islands.count)]
+        self._events: list[_Event] = []
+        self._begun = 0
+        self._free = 0.0
+        """When the judge is."""
+        self._claimed: dict[int, float] = {}
+        """When the verdict on a row is there."""
+        self._verdicts: dict[int, Evaluation] = {}
+        self._nodes: dict[str, tuple[Node, int]] = {}
+        self._repeats = 0
+        self._best = 0.0
+        self._leaders: list[tuple[float, int]] = []
+        """(-what was measured, row) of the finalists, if the run ended now."""
+        self._curve: list[tuple[float, float]] = []
+
+    def curve(self, label: str) -> Curve:
+        for island in range(self._plan.islands.count):
+            for _ in range(self._plan.islands.in_flight):
+                self._begin(island, 0.0)
+        while self._events and not self._over():
+            event = heapq.heappop(self._events)
+            self._finish(event)
+            self._begin(event.island, event.seconds)
+        seconds, best = (np.array(column, dtype=float) for column in zip(*self._curve, strict=True))
+        return Curve(label, f"seed {self._seed}", self._plan.table.task, seconds, best)
+
+    def _over(self) -> bool:
+        return len(self._curve) >= self._plan.evaluations or self._repeats >= self._plan.islands.max_repeats
+
+    def _begin(self, index: int, now: float) -> None:
+        plan, island = self._plan, self._islands[index]
+        step = island.next_step
+        island.next_step += 1
+        fraction = min(1.0, len(self._curve) / plan.evaluations)
+        view = View(step=step, island=index, in_flight=tuple(island.in_flight.values()), fraction=fraction)
+        expansion = island.strategy.ask(view)
+        island.in_flight[step] = expansion
+        parents = [self._nodes[parent][1] for parent in expansion.parents]
+        row, move = self._propose(island, expansion, parents)
+        is_new = row not in self._claimed
+        if is_new:
+            self._free = max(self._free, now) + float(plan.table.seconds[row])
+            self._claimed[row] = self._free
+        at = max(now, self._claimed[row])
+        heapq.heappush(self._events, _Event(at, self._begun, index, expansion, row, move, is_new))
+        self._begun += 1
+
+    def _propose(self, island: _Island, expansion: Expansion, parents: Sequence[int]) -> tuple[int, str]:
+        for attempt in range(self._plan.islands.reproposals + 1):
+            seed = derive_seed(expansion.seed, "again", attempt) if attempt else expansion.seed
+            proposal = expansion.model_copy(update={"seed": seed})
+            row, move = self._plan.operator.propose(proposal, parents, island.judged)
+            if row not in island.judged:
+                if row not in self._claimed:
+                    break
+                island.judged.add(row)
+        return row, move
+
+    def _finish(self, event: _Event) -> None:
+        island, expansion = self._islands[event.island], event.expansion
+        verdict = self._judge(event.row) if event.is_new else self._verdicts[event.row]
+        node = Node(
+            id=f"{_RUN}.{event.island}.{expansion.step}",
+            run=_RUN,
+            island=event.island,
+            step=expansion.step,
+            phase=expansion.phase,
+            parents=expansion.parents,
+            operator=f"builtin/{event.move}",
+            kernel_id=verdict.kernel_id,
+            traits={name: float(values[event.row]) for name, values in self._plan.table.traits.items()},
+            evaluation=verdict,
+            cached=not event.is_new,
+            seconds=event.seconds,
+        )
+        self._nodes[node.id] = node, event.row
+        if event.is_new:
+            self._repeats = 0
+            self._note(event, verdict)
+        else:
+            self._repeats += 1
+        island.in_flight.pop(expansion.step)
+        self._tell(island, node)
+        island.own_nodes += 1
+        for neighbour, node_ids in island.migration.due(island.own_nodes).items():
+            self._islands[neighbour].mail.extend(self._nodes[node_id][0] for node_id in node_ids)
+        while island.mail:
+            migrant = island.mail.popleft()
+            if migrant.island != event.island and self._nodes[migrant.id][1] not in island.told:
+                self._tell(island, migrant)
+
+    def _tell(self, island: _Island, node: Node) -> None:
+        row = self._nodes[node.id][1]
+        island.strategy.tell(node)
+        if row not in island.told:
+            island.told.add(row)
+            island.judged.add(row)
+            island.migration.tell(node)
+
+    def _note(self, event: _Event, verdict: Evaluation) -> None:
+        """A point of the curve."""
+        if verdict.fitness > 0:
+            insort(self._leaders, (-verdict.fitness, event.row))
+            del self._leaders[self._plan.finalists :]
+        found = max((float(self._plan.table.speedup[row]) for _, row in self._leaders), default=0.0)
+        self._curve.append((event.seconds, found))
+
+    def _judge(self, row: int) -> Evaluation:
+        table = self._plan.table
+        status = table.verdict(row)
+        measured = None
+        if status is Status.OK:
+            measured = self._measured(row)
+            if measured > self._best:
+                measured = self._measured(row)
+            self._best = max(self._best, measured)
+        self._verdicts[row] = found = _verdict(table, row, status, measured)
+        return found
+
+    def _measured(self, row: int) -> float:
+        table = self._plan.table
+        return float(table.speedup[row]) * math.exp(float(table.deviation[row]) * self._noise.standard_normal())
+
+
+def _verdict(table: Table, row: int, status: Status, measured: float | None) -> Evaluation:
+    """`measured`: where it is correct."""
+    if measured is None:
+        diagnosis = Diagnosis(stage="table", summary="what the table says")
+        return Evaluation(
+            kernel_id=str(row), task_id=table.task, device=table.device, status=status, diagnosis=diagnosis
+        )
+    ratio = Ratio(value=measured, low=measured, high=measured)
+    measurement = Measurement(speedup=ratio, reference_seconds=measured, kernel_seconds=1.0, rounds=1)
+    return Evaluation(
+        kernel_id=str(row), task_id=table.task, device=table.device, status=status, measurement=measurement
+    )
