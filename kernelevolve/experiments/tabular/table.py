@@ -79,7 +79,7 @@ class Table:
     @cached_property
     def _around(self) -> list[tuple[Mapping[str, KnobValue], Space]]:
         """Of each row."""
-        found = []
+        found: list[tuple[Mapping[str, KnobValue], Space]] = []
         for places in self.place.tolist():
             has = [(knob, at) for knob, at in zip(self.knobs, places, strict=True) if at >= 0]
             found.append(({knob.name: knob.domain[at] for knob, at in has}, {knob.name: knob for knob, _ in has}))
