@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
 DEMO_TASK ?= dlrm/rmsnorm_residual_silu
 DEMO_SECONDS ?= 115
 # Set to anything: the tests tell what they covered, and take longer.
@@ -13,17 +14,17 @@ demo: $(STAMP)
 	@$(BIN)/kernelevolve run task=$(DEMO_TASK) budget.seconds=$(DEMO_SECONDS) evaluation.cache=off
 
 # What measures comes last, with nothing beside it but its like: all of this user's measuring waits at one gate.
-test: $(STAMP)
+test: $(DEV_STAMP)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu and not alone" $(if $(COVERAGE),--cov --cov-report=)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and alone" $(if $(COVERAGE),--cov --cov-append --cov-report=term:skip-covered)
 
-lint: $(STAMP)
+lint: $(DEV_STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-format: $(STAMP)
+format: $(DEV_STAMP)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
@@ -37,5 +38,9 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 		|| { echo "$(PYTHON) cannot make virtual environments: sudo apt install python3-venv" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (the first time this takes a few minutes)"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(DEV_STAMP): $(STAMP)
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@

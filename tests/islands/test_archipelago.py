@@ -154,8 +154,8 @@ def test_what_models_take_ends_a_run(make: Make, tmp_path: Path, budget: Budget,
 
 
 def test_what_models_took_for_known_kernels_counts(make: Make) -> None:
-    operator = DoubleOperator(kernels=5, usage=Usage(tokens=10))
-    with make(Budget(evaluations=5), operator) as archipelago:
+    operator = DoubleOperator(kernels=25, usage=Usage(tokens=10))
+    with make(Budget(evaluations=25), operator) as archipelago:
         *_, last = archipelago.watch(0.02)
     assert last.spent.usage.tokens > 10 * last.nodes
 

@@ -1,0 +1,148 @@
+"""`ray job submit` to a real cluster whose second machine joins and leaves while the job runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from kernelevolve.core.errors import UserError
+from kernelevolve.store.reader import GraphReader
+
+ROOT = Path(__file__).parents[2]
+RAY = Path(sys.executable).parent / "ray"
+PACKAGES = ("kernelevolve", "islands", "evaluators", "devices", "conf")
+ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"},
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
+TASK = """import torch
+
+
+class Model(torch.nn.Module):
+    def forward(self, x):
+        return torch.nn.functional.gelu(x) * 2.0
+
+
+def get_inputs():
+    return [torch.randn(64, 512)]
+"""
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(what: str, is_there: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not is_there():
+        assert time.monotonic() < end, f"{what} in {seconds} s"
+        time.sleep(0.2)
+
+
+@contextmanager
+def ray_process(log: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`ray start --block ...` with a temporary folder of its own, as machines have; it and what it started are gone afterwards."""
+    temporary = Path(tempfile.mkdtemp(prefix="ke-", dir="/tmp"))  # Short: sockets lie in it.
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [str(RAY), "start", "--block", "--disable-usage-stats", "--temp-dir", str(temporary), *words],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**ENVIRONMENT, "RAY_worker_niceness": "0"},
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        leave(process)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def leave(process: subprocess.Popen[bytes]) -> None:
+    """As a machine that is taken back: it is told to end, and has a moment for it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def judged(run: Path) -> int:
+    """Kernels in a run's folder."""
+    try:
+        with closing(GraphReader(run)) as reader:
+            return len(reader.progress())
+    except UserError:
+        return 0
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as reply:
+            return bool(reply.status == 200)
+    except urllib.error.HTTPError:
+        return True  # It wants a token.
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(420)
+def test_a_submitted_job_goes_on_while_machines_come_and_go(tmp_path: Path) -> None:
+    checkout, run, task = tmp_path / "checkout", tmp_path / "run", tmp_path / "task.py"
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    task.write_text(TASK)
+    port, dashboard = free_port(), free_port()
+    address = f"http://127.0.0.1:{dashboard}"
+    join = ("--address", f"127.0.0.1:{port}", "--num-cpus", "1")
+    with ExitStack() as stack:
+        start = ("--head", "--port", str(port), "--dashboard-port", str(dashboard), "--num-cpus", "1")
+        stack.enter_context(ray_process(tmp_path / "head.log", *start, "--include-dashboard", "true"))
+        wait_for("the head answers", lambda: answers(f"{address}/api/version"), 90)
+        first = stack.enter_context(ray_process(tmp_path / "first.log", *join))
+        submit = [str(RAY), "job", "submit", "--address", address, "--working-dir", str(checkout), "--"]
+        settings = [f"task={task}", f"run.dir={run}", "budget.evaluations=24", "budget.seconds=240"]
+        further = ["islands.count=4", "evaluation.workers=2", "evaluation.cache=off", "final.compile=false"]
+        log = stack.enter_context((tmp_path / "job.log").open("wb"))
+        job = subprocess.Popen(
+            [*submit, sys.executable, "-m", "kernelevolve", "run", *settings, *further],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=ENVIRONMENT,
+        )
+        try:
+            wait_for("the first kernels are judged", lambda: judged(run) >= 4 or job.poll() is not None, 150)
+            leave(first)
+            stack.enter_context(ray_process(tmp_path / "second.log", *join))
+            assert job.wait(300) == 0, (tmp_path / "job.log").read_text(errors="replace")[-3000:]
+        finally:
+            job.kill()
+            job.wait()
+    told = json.loads((run / "run.json").read_text())
+    assert sum(told["evaluations"].values()) == 24
+    assert told["stop"] == "24 evaluations are done"
+    assert told["best"]["speedup"] > 0
+    assert judged(run) == 24
+    assert (run / "best" / "kernel.py").exists()
