@@ -31,16 +31,21 @@ format: $(DEV_STAMP)
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 
-$(STAMP): pyproject.toml setup.py constraints.txt
+# install(EXTRAS): the virtual environment, with this package in it
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo "$(PYTHON) cannot make virtual environments: sudo apt install python3-venv" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (the first time this takes a few minutes)"
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.$(1)'
+endef
+
+$(STAMP): pyproject.toml setup.py constraints.txt
+	$(call install,)
 	@touch $@
 
-$(DEV_STAMP): $(STAMP)
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
-	@touch $@
+$(DEV_STAMP): pyproject.toml setup.py constraints.txt
+	$(call install,[dev])
+	@touch $@ $(STAMP)

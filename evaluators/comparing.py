@@ -105,7 +105,11 @@ class _Comparing:
         return Finalist(
             kernel_id=name,
             over_eager=measurement(
-                times[REFERENCE], times[name], seed, cautious=self._pipeline.settings.final.cautious
+                times[REFERENCE],
+                times[name],
+                seed,
+                cautious=self._pipeline.settings.final.cautious,
+                loud=self._pipeline.machine[-1].disturbed,
             ),
             over_compile=over_compile,
         )

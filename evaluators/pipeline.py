@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import tempfile
 import time
@@ -43,6 +44,8 @@ from kernelevolve.core.task import AllowAten, Task
 _T = TypeVar("_T")
 _REPLICATED_BYTES = 256 << 20
 """Most that the inputs of all processes alike take."""
+_DECIDED = 4 / 3
+"""Times `max_seconds`, for each kernel, after which no measurement is repeated: rounds that others disturb are, all the while."""
 _PATIENCE = 4
 """Times `max_seconds` that a measurement may take: kernels may be slow."""
 
@@ -245,7 +248,10 @@ class Pipeline:
         artifact = compiled.unpack(self.build_dir) if compiled else self._compiled(kernel, clock)
         if self.settings.protocol is Protocol.KERNELBENCH:
             judged = self._kernelbench.judge(
-                kernel, artifact.environment, clock.lap, lambda measure: self.undisturbed(measure, timing.repeats)
+                kernel,
+                artifact.environment,
+                clock.lap,
+                lambda measure: self.undisturbed(measure, timing.repeats, math.inf),
             )
             return {None: judged}, None
         reference = self.reference()
@@ -369,7 +375,8 @@ class Pipeline:
         if kernel.id in failures:
             raise FailedError(failures[kernel.id])
         seed = derive_seed(self.settings.seed, "bootstrap", kernel.id, case.name)
-        return measurement(times[REFERENCE], times[kernel.id], seed, cautious=timing.cautious)
+        loud = self.machine[-1].disturbed
+        return measurement(times[REFERENCE], times[kernel.id], seed, cautious=timing.cautious, loud=loud)
 
     def contest(
         self, others: Mapping[str, Contestant], case: Case, timing: TimingSettings, enough: Enough
@@ -393,7 +400,7 @@ class Pipeline:
                 raise self.eager.untimeable(error.failure) from error
 
         with self.gate.exclusive():
-            stopwatch, times = self.undisturbed(measure, timing.repeats)
+            stopwatch, times = self.undisturbed(measure, timing.repeats, _DECIDED * timing.max_seconds * len(others))
         failures = dict(stopwatch.failures)
         for name, contestant in others.items():
             try:
@@ -408,17 +415,20 @@ class Pipeline:
         size = arena_bytes(self.reference(), self.settings)
         return self.eager.get(self._at_most(timing.reference_processes), size)
 
-    def undisturbed(self, measure: Callable[[int], _T], repeats: int) -> _T:
-        """What `measure`, which is told how often it was called before, gives while nobody disturbs it.
+    def undisturbed(self, measure: Callable[[int], _T], repeats: int, within: float) -> _T:
+        """What `measure`, which is told how often it was called before, gives while nobody disturbs it. It is called again where all of
+        it would take less than `within` seconds.
 
         Where it is disturbed each time, the result of the quietest, and `machine` says so.
         """
         found: list[_T] = []
         states: list[MachineState] = []
-        while len(found) <= repeats and not (states and not states[-1].disturbed):
+        seconds = 0.0
+        while not states or (states[-1].disturbed and len(found) <= repeats and seconds + states[-1].seconds <= within):
             before = snapshot()
             found.append(measure(len(found)))
             states.append(between(before, snapshot(), self.settings.disturbed_above))
+            seconds += states[-1].seconds
         kept = quietest(states)
         self.machine.append(states[kept].model_copy(update={"repeats": len(states) - 1}))
         return found[kept]

@@ -1,9 +1,17 @@
-"""The jobs of a sweep share one Ray where they ask for the same. Runs and Ray are stand-ins here: what is looked at is who starts what."""
+"""The jobs of a sweep share one Ray where they ask for the same.
+
+Runs and Ray are stand-ins where what is looked at is who starts what in turn; runs side by side are real.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +65,53 @@ def test_a_task_that_is_not_there_is_told_before_anything_starts(log: list[str])
     with pytest.raises(UserError, match="no task"):
         run.start_many([*jobs("seed=1,2"), config.load(["task=dlrm/nope"])])
     assert log == []
+
+
+ROOT = Path(__file__).parents[1]
+TASK = """import torch
+
+
+class Model(torch.nn.Module):
+    def forward(self, x):
+        return torch.nn.functional.gelu(x) * 2.0
+
+
+def get_inputs():
+    return [torch.randn(64, 512)]
+"""
+
+
+def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    settings = ["budget.evaluations=3", "budget.seconds=100", "final.compile=false", "evaluation.cache=off"]
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    return subprocess.run(
+        [sys.executable, "-m", "kernelevolve", "run", "-m", *words, *settings],
+        cwd=folder,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_runs_side_by_side_share_a_ray_and_say_which_is_which(tmp_path: Path) -> None:
+    (tmp_path / "task.py").write_text(TASK)
+    done = sweep(tmp_path, "-j", "2", "task=task.py", "seed=4,5", "run.dir=out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for number in (0, 1):
+        told = json.loads((tmp_path / "out" / str(number) / "run.json").read_text())
+        assert told["seed"] == 4 + number
+        assert sum(told["evaluations"].values()) == 3
+        assert any(line.startswith(f"[{number}] task: starting") for line in done.stdout.splitlines())
+    again = sweep(tmp_path, "-j", "2", "task=task.py", "seed=4,5", "run.dir=out")
+    assert again.returncode == 2
+    assert "out exists" in again.stderr
+
+
+def test_runs_side_by_side_need_one_cluster(tmp_path: Path) -> None:
+    done = sweep(tmp_path, "-j", "2", "task=dlrm/pffn", "cluster.cpus=1,2", "run.dir=out")
+    assert done.returncode == 2
+    assert "same cluster" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from kernelevolve.commands.arguments import parser
 
 EXAMPLES = """Settings that scripts rely on: task= run.dir= budget.seconds= budget.evaluations= seed= islands.count= search= operator=
-device=. `--cfg job` prints all of them. With -m, `seed=0,1` or `seed=range(0,5)` runs every combination, each in its own folder."""
+device=. `--cfg job` prints all of them. With -m, `seed=0,1` or `seed=range(0,5)` runs every combination, each in its own folder; with -j N
+so many of them side by side."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -15,9 +16,12 @@ def main(arguments: Sequence[str]) -> int:
     line = parser("run", "Evolve a task's operator into a faster kernel.", EXAMPLES)
     line.add_argument("overrides", nargs="*", metavar="key=value", help="a setting")
     line.add_argument("-m", "--multirun", action="store_true", help="run every combination of listed values")
+    line.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="with -m: so many runs side by side")
     line.add_argument("--cfg", choices=["job"], help="print the settings and do nothing")
     line.add_argument("-q", "--quiet", action="store_true", help="no progress, only the result")
     options = line.read(arguments)
+    if options.jobs < 1:
+        line.error("--jobs must be at least 1")
 
     from kernelevolve import config
     from kernelevolve.tasks.catalog import find_task
@@ -35,6 +39,10 @@ def main(arguments: Sequence[str]) -> int:
         find_task(job.task)
 
     # Imports torch and Ray: only once it is certain that there is something to run.
+    if len(jobs) > 1 and options.jobs > 1:
+        from kernelevolve.sweeping import run_side_by_side
+
+        return run_side_by_side(list(zip(combinations, jobs, strict=True)), options.jobs, quiet=options.quiet)
     from kernelevolve import run
 
     return run.start_many(jobs, quiet=options.quiet)

@@ -63,8 +63,8 @@ class Measurement(Record):
     rounds: int = Field(gt=0)
     """Interleaved pairs that the interval rests on."""
     disturbed_rounds: int = Field(default=0, ge=0)
-    """Of these, those in which other processes took the cores, since the machine gave too few others. Then `speedup.value` is no best
-    estimate but the value of the interval that is nearest to 1."""
+    """Of these, those in which other processes took the cores, since the machine gave too few others. Then, and where the machine was
+    disturbed as a whole, `speedup.value` is no best estimate but the value of the interval that is nearest to 1, if that is asked for."""
 
 
 class AtenShare(Record):

@@ -92,6 +92,15 @@ def test_rounds_that_nobody_disturbed_count_alone_where_they_are_enough() -> Non
     assert found.speedup == ratio_of(reference, kernel, 0)
 
 
+def test_on_a_machine_that_is_never_left_alone_nothing_unsure_is_claimed() -> None:
+    rng = random.Random(0)
+    reference = [Taken(i % 6, 1.1 * rng.lognormvariate(0, 0.3)) for i in range(40)]
+    kernel = [Taken(i % 6, rng.lognormvariate(0, 0.3)) for i in range(40)]
+    assert measurement(reference, kernel, 0, cautious=True).speedup.value != 1.0
+    assert measurement(reference, kernel, 0, cautious=True, loud=True).speedup.value == 1.0
+    assert measurement(reference, kernel, 0, cautious=False, loud=True).speedup.value != 1.0
+
+
 RIGHT = "return torch.nn.functional.silu(x) * y * self.scale"
 
 

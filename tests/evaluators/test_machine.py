@@ -124,15 +124,12 @@ def test_own_work_is_not_foreign_and_others_is() -> None:
     assert state.load >= 0
 
 
-def test_a_disturbed_measurement_is_repeated_and_the_record_says_so(pipeline: Pipeline) -> None:
+def test_the_record_says_that_a_measurement_was_disturbed(pipeline: Pipeline) -> None:
     with spinning(len(os.sched_getaffinity(0))):
-        verdict = pipeline.evaluate(
-            python_kernel(RIGHT), timing=pipeline.settings.timing.model_copy(update={"repeats": 1})
-        )
+        verdict = pipeline.evaluate(python_kernel(RIGHT))
     assert verdict.status is Status.OK, verdict.diagnosis
     assert verdict.machine is not None
     assert verdict.machine.disturbed
-    assert verdict.machine.repeats == 1
     assert verdict.machine.foreign_share is not None
     assert verdict.machine.foreign_share > 0.10
 
@@ -147,10 +144,22 @@ def test_only_disturbed_measurements_are_repeated(pipeline: Pipeline, monkeypatc
         taken.append(attempt)
         return attempt
 
-    assert pipeline.undisturbed(measure, 2) == 1
+    assert pipeline.undisturbed(measure, 2, 100.0) == 1
     assert taken == [0, 1]
-    assert pipeline.undisturbed(measure, 2) == 0
+    assert pipeline.undisturbed(measure, 2, 100.0) == 0
     assert [(state.disturbed, state.repeats) for state in pipeline.machine] == [(False, 1), (False, 0)]
+
+
+def test_what_would_take_too_long_is_not_repeated(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    loud = replace(QUIET, busy=109.0)
+    states = iter([BEFORE, loud, BEFORE, loud])
+    monkeypatch.setattr("evaluators.pipeline.snapshot", lambda: next(states))
+    pipeline.machine.clear()
+    seconds = QUIET.at - BEFORE.at
+    pipeline.undisturbed(taken.append, 5, 2.5 * seconds)
+    assert taken == [0, 1]
+    assert [(state.disturbed, state.repeats) for state in pipeline.machine] == [(True, 1)]
 
 
 def test_nothing_measured_is_nothing_seen(pipeline: Pipeline) -> None:

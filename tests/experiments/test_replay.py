@@ -173,12 +173,12 @@ def test_mistakes_in_tabulating_are_told_in_one_line(
 
 def test_tabulating_and_replaying_for_real(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "t.npz"
-    words = ["dlrm/swish_layernorm", "threads=all", "fast_math=all", "evaluation.timing.max_seconds=0.05"]
+    words = ["dlrm/swish_layernorm", "threads=all,one", "evaluation.timing.max_seconds=0.05"]
     assert cli.main(["tabulate", "dlrm/swish_layernorm"]) == 0
     assert "threads=" in capsys.readouterr().out
     assert cli.main(["tabulate", *words, "--out", str(out)]) == 0
     table = Table.load(out)
     assert table.best > 0
     assert not list(tmp_path.glob("*.journal"))
-    assert cli.main(["replay", str(out), "--runs", "2", "--evaluations", "3", "--json"]) == 0
+    assert cli.main(["replay", str(out), "--runs", "2", "--evaluations", "2", "--json"]) == 0
     assert cli.main(["tabulate", *words, "--out", str(out)]) == 2
