@@ -28,9 +28,13 @@ from evaluators.stopping import Taken
 from kernelevolve.core.evaluation import Measurement, Ratio
 
 _RESAMPLES = 1000
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""Two-sided 95% quantiles of Student's t for 1 degree of freedom, 2, ...; more are taken as the last."""
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 1.960)
+"""Two-sided 95% quantiles of Student's t for 1 degree of freedom, 2, ..., and without end."""
 _CONFIDENCE = 0.95
+_SURE = (318.31, 22.327, 10.215, 7.173, 5.893, 5.208, 4.785, 4.501, 4.297, 4.144, 3.090)
+"""The same at 99.8%:"""
+_SURE_CONFIDENCE = 0.998
+"""of what a machine that is never left alone tells, one interval in twenty is too many to be wrong."""
 _USUAL = 0.02
 """Standard deviation between processes alike, as a share of the time,"""
 _USUAL_FREEDOM = 4
@@ -47,8 +51,8 @@ _BLOCK = 0.2
 """Standard deviation of a block that is assumed where there is one alone."""
 
 
-def ratio_of(reference: Sequence[Taken], kernel: Sequence[Taken], seed: int) -> Ratio:
-    """Seconds of the reference / seconds of the kernel, round by round. `seed`: of the bootstrap.
+def ratio_of(reference: Sequence[Taken], kernel: Sequence[Taken], seed: int, *, sure: bool = False) -> Ratio:
+    """Seconds of the reference / seconds of the kernel, round by round. `seed`: of the bootstrap; `sure`: at 99.8% instead of 95%.
 
     Rounds in which others disturbed one of the two count only where there are hardly any others.
     """
@@ -61,19 +65,20 @@ def ratio_of(reference: Sequence[Taken], kernel: Sequence[Taken], seed: int) -> 
         groups = [np.concatenate(groups)]
     counts = len({a for a, _ in pairs}), len({b for _, b in pairs})
     if len(groups) >= _FEW and counts == (len(groups), len(groups)):
-        middle, half = _of_clusters(groups)
+        middle, deviation, freedom = _of_clusters(groups)
     else:
-        middle, half = _of_few(groups, counts, seed)
+        middle, deviation, freedom = _of_few(groups, counts, seed)
+    half = deviation * _student(freedom, _SURE if sure else _STUDENT)
     return Ratio(
         value=math.exp(middle),
         low=math.exp(middle - half),
         high=math.exp(middle + half),
-        confidence=_CONFIDENCE,
+        confidence=_SURE_CONFIDENCE if sure else _CONFIDENCE,
     )
 
 
-def _of_clusters(groups: Sequence[np.ndarray]) -> tuple[float, float]:
-    """(middle, half-width of the interval) where each group is an independent sample."""
+def _of_clusters(groups: Sequence[np.ndarray]) -> tuple[float, float, float]:
+    """(middle, its standard deviation, degrees of freedom) where each group is an independent sample."""
     values = np.concatenate(groups)
     middle, scale = _huber(values)
     curvature = max(1, int((np.abs(values - middle) <= _CORNER * scale).sum()))
@@ -81,7 +86,7 @@ def _of_clusters(groups: Sequence[np.ndarray]) -> tuple[float, float]:
     # Scores of few clusters at an estimate that they have made themselves are too small (MacKinnon and White 1985, HC3).
     between = sum(float(score.sum()) ** 2 for score in scores) * (len(groups) / (len(groups) - 1)) ** 2
     within = float((np.concatenate(scores) ** 2).sum()) * len(values) / (len(values) - 1)
-    return middle, _student(len(groups) - 1.0) * math.sqrt(max(between, within)) / curvature
+    return middle, math.sqrt(max(between, within)) / curvature, len(groups) - 1.0
 
 
 def _huber(values: np.ndarray) -> tuple[float, float]:
@@ -97,8 +102,11 @@ def _huber(values: np.ndarray) -> tuple[float, float]:
     return middle, scale
 
 
-def _of_few(groups: Sequence[np.ndarray], counts: tuple[int, int], seed: int) -> tuple[float, float]:
-    """(middle, half-width of the interval) of few groups, or of groups that share processes. `counts`: processes of both sides."""
+def _of_few(groups: Sequence[np.ndarray], counts: tuple[int, int], seed: int) -> tuple[float, float, float]:
+    """(middle, its standard deviation, degrees of freedom) of few groups, or of groups that share processes.
+
+    `counts`: processes of both sides.
+    """
     weights = _weights(groups)
     places = np.array([np.average(logs, weights=weight) for logs, weight in zip(groups, weights, strict=True)])
     noise = _noise(groups, weights, places, seed)
@@ -107,7 +115,7 @@ def _of_few(groups: Sequence[np.ndarray], counts: tuple[int, int], seed: int) ->
     variance = noise + placement
     noise_freedom = max(1, sum(map(len, groups)) - len(groups))
     freedom = variance**2 / (noise**2 / noise_freedom + placement**2 / between_freedom)
-    return float(places.mean()), _student(freedom) * math.sqrt(variance)
+    return float(places.mean()), math.sqrt(variance), freedom
 
 
 def _weights(groups: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -142,15 +150,10 @@ def _between(places: np.ndarray, noise: float, sides: int) -> tuple[float, float
     return (_USUAL_FREEDOM * _USUAL**2 + freedom * found) / total, total
 
 
-def _student(freedom: float) -> float:
-    """The quantile for so many degrees of freedom, between whole ones by their reciprocals."""
-    if freedom >= len(_STUDENT):
-        return _STUDENT[-1] if freedom < 30 else 1.96 + 2.4 / freedom
-    lower = max(1, math.floor(freedom))
-    if freedom <= lower or lower == len(_STUDENT):
-        return _STUDENT[lower - 1]
-    share = (1 / lower - 1 / freedom) / (1 / lower - 1 / (lower + 1))
-    return _STUDENT[lower - 1] + share * (_STUDENT[lower] - _STUDENT[lower - 1])
+def _student(freedom: float, quantiles: Sequence[float]) -> float:
+    """The quantile for so many degrees of freedom, between those of the table by their reciprocals."""
+    told = [1 / (place + 1) for place in range(len(quantiles) - 1)] + [0.0]
+    return float(np.interp(1 / max(1.0, freedom), told[::-1], quantiles[::-1]))
 
 
 def measurement(
@@ -160,7 +163,7 @@ def measurement(
     while, it claims no more than is sure."""
     rounds = _undisturbed(reference, kernel)
     disturbed = sum(a.disturbed or b.disturbed for a, b in rounds)
-    ratio = ratio_of(reference, kernel, seed)
+    ratio = ratio_of(reference, kernel, seed, sure=cautious and loud)
     return Measurement(
         speedup=_cautious(ratio) if cautious and (disturbed or loud) else ratio,
         reference_seconds=float(np.median([a.seconds for a, _ in rounds])),

@@ -43,6 +43,8 @@ _OVERHEADS = 5
 _RELAXED = 2.0
 _UNDISTURBED = 1.25
 """Times `max_seconds`, for each candidate, that rounds which others disturbed are taken again."""
+_LEAST_ROUNDS = 12
+"""For that, disturbed ones among them: two of each process of a last measurement."""
 REFERENCE = "eager"
 
 
@@ -140,7 +142,9 @@ class Stopwatch:
             else:
                 _append(times, taken)
             seconds = time.monotonic() - begin
-            if enough({name: times[name] for name in self._alive()}, seconds) or self._gives_up(number, seconds):
+            if enough({name: times[name] for name in self._alive()}, seconds):
+                break
+            if spoilt and self._gives_up(number, seconds):
                 break
         # Where the machine was hardly ever left alone, what was measured is better than nothing, and says what it is: of many that
         # are timed most may have been left alone in a round.
@@ -151,9 +155,9 @@ class Stopwatch:
 
     def _gives_up(self, rounds: int, seconds: float) -> bool:
         """Whether to wait no longer for rounds that nobody disturbs."""
-        return rounds >= self._settings.min_rounds and seconds > _UNDISTURBED * self._settings.max_seconds * (
-            len(self._alive()) - 1
-        )
+        return rounds >= min(
+            _LEAST_ROUNDS, self._settings.min_rounds
+        ) and seconds > _UNDISTURBED * self._settings.max_seconds * (len(self._alive()) - 1)
 
     def _alive(self) -> dict[str, Contestant]:
         return {name: c for name, c in self._all.items() if c.failure is None}

@@ -97,7 +97,10 @@ def test_on_a_machine_that_is_never_left_alone_nothing_unsure_is_claimed() -> No
     reference = [Taken(i % 6, 1.1 * rng.lognormvariate(0, 0.3)) for i in range(40)]
     kernel = [Taken(i % 6, rng.lognormvariate(0, 0.3)) for i in range(40)]
     assert measurement(reference, kernel, 0, cautious=True).speedup.value != 1.0
-    assert measurement(reference, kernel, 0, cautious=True, loud=True).speedup.value == 1.0
+    loud = measurement(reference, kernel, 0, cautious=True, loud=True).speedup
+    assert loud.value == 1.0
+    assert loud.confidence == 0.998
+    assert loud.high > measurement(reference, kernel, 0, cautious=True).speedup.high
     assert measurement(reference, kernel, 0, cautious=False, loud=True).speedup.value != 1.0
 
 
