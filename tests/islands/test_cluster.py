@@ -42,8 +42,7 @@ with build(folder, Budget(seconds=120), DoubleOperator(), evaluator, "greedy", c
         # Two of each island may have been in flight when the machine died: more is new work.
         if joined and all(made[island] > until_then[island] + 2 for island in made):
             archipelago.finish("enough")
-nodes = len([node for node in ray.nodes() if node["Alive"]])
-told = {"restarts": progress.restarts, "spent": progress.spent.evaluations, "reason": progress.reason, "alive": nodes}
+told = {"restarts": progress.restarts, "spent": progress.spent.evaluations, "reason": progress.reason}
 Path(sys.argv[3]).write_text(json.dumps(told))
 ray.shutdown()
 cluster.shutdown()
@@ -71,7 +70,6 @@ def drive(run: Path, marks: Path, told: Path) -> dict[str, Any]:
 def test_a_machine_dies_in_mid_run(tmp_path: Path, marks: Path) -> None:
     told = drive(tmp_path / "run", marks, tmp_path / "told.json")
     assert told["restarts"] >= 1, "islands were spread, so that some died with it"
-    assert told["alive"] == 2
     assert told["reason"] == "enough", "every island went on"
     store = SqliteStore(tmp_path / "run", patience=15)
     nodes = [node for island in range(ISLANDS) for node in store.log(island) if node.island == island]
