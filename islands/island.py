@@ -13,7 +13,6 @@ from ray.exceptions import RayError
 
 from evaluators.base import Evaluator
 from islands.memory import History, Library
-from islands.migration import Migration
 from islands.settings import IslandSettings
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.graph import Expansion, Node
@@ -69,16 +68,7 @@ class Island:
         self._settings = settings
         self._store = store
         self._strategy: Strategy = instantiate(dict(strategy), seed=derive_seed(plan.seed, "island", index))
-        self._migration = Migration(
-            island=index,
-            count=settings.count,
-            topology=settings.topology,
-            interval=settings.migration_interval,
-            rate=settings.migration_rate,
-            migrants=settings.migrants,
-            choice=settings.choice,
-            seed=derive_seed(plan.seed, "migration"),
-        )
+        self._migration = settings.migration(index, plan.seed)
         self._history = History(settings.history)
         self._library = Library(store)
         self._told: set[str] = set()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from islands.migration import Choice, Topology
+from islands.migration import Choice, Migration, Topology
 from kernelevolve.core.record import Record
+from kernelevolve.core.seeds import derive_seed
 
 
 class IslandSettings(Record):
@@ -36,3 +37,16 @@ class IslandSettings(Record):
     """Islands that may be started again after their process died, in one session."""
     grace_seconds: float = Field(ge=0)
     """What candidates in flight get to finish in when the run ends."""
+
+    def migration(self, island: int, seed: int) -> Migration:
+        """Of one island. `seed`: of the run."""
+        return Migration(
+            island=island,
+            count=self.count,
+            topology=self.topology,
+            interval=self.migration_interval,
+            rate=self.migration_rate,
+            migrants=self.migrants,
+            choice=self.choice,
+            seed=derive_seed(seed, "migration"),
+        )

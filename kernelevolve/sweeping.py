@@ -19,20 +19,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.report.folder import default_folder
 
 
-@dataclass
-class _Output:
-    """What all of them print, line by line."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def line(self, number: int, text: str) -> None:
-        with self.lock:
-            print(f"[{number}] {text.rstrip()}", flush=True)
-
-
-def run_side_by_side(
-    jobs: Sequence[tuple[Sequence[str], RunConfig]], at_a_time: int, *, quiet: bool, output: _Output | None = None
-) -> int:
+def run_side_by_side(jobs: Sequence[tuple[Sequence[str], RunConfig]], at_a_time: int, *, quiet: bool) -> int:
     """`jobs`: (what was written, what it means). Each run's folder is `run.dir/<number>`, and its lines begin with that number.
 
     The first exit code that is not 0; then no further run begins. Raises UserError where the runs ask for different clusters.
@@ -45,7 +32,7 @@ def run_side_by_side(
         raise UserError(f"{folder} exists: choose another run.dir")
     with ExitStack() as stack:
         address = _joinable(stack, jobs[0][1].cluster)
-        sweep = _Sweep(folder, address, quiet, output or _Output())
+        sweep = _Sweep(folder, address, quiet)
         with ThreadPoolExecutor(at_a_time) as pool:
             try:
                 codes = list(pool.map(sweep.run, range(len(jobs)), [written for written, _ in jobs]))
@@ -67,8 +54,8 @@ class _Sweep:
     folder: Path
     address: str
     quiet: bool
-    output: _Output
     failed: bool = False
+    _printing: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, number: int, overrides: Sequence[str]) -> int:
         if self.failed:
@@ -84,7 +71,8 @@ class _Sweep:
         )
         assert process.stdout is not None
         for line in process.stdout:
-            self.output.line(number, line)
+            with self._printing:
+                print(f"[{number}] {line.rstrip()}", flush=True)
         code = process.wait()
         self.failed |= code != 0
         return code

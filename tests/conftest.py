@@ -17,6 +17,6 @@ def no_verdicts_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: p
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One real local cluster for the whole session."""
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="error", log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="error", log_to_driver=False)
     yield
     ray.shutdown()

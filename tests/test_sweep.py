@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from kernelevolve import config, run
+from kernelevolve import cli, config, run
 from kernelevolve.cluster import ClusterSettings
 from kernelevolve.core.errors import UserError
+from tests.small_task import SOURCE
 
 
 @pytest.fixture
@@ -68,17 +69,6 @@ def test_a_task_that_is_not_there_is_told_before_anything_starts(log: list[str])
 
 
 ROOT = Path(__file__).parents[1]
-TASK = """import torch
-
-
-class Model(torch.nn.Module):
-    def forward(self, x):
-        return torch.nn.functional.gelu(x) * 2.0
-
-
-def get_inputs():
-    return [torch.randn(64, 512)]
-"""
 
 
 def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -97,7 +87,7 @@ def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_runs_side_by_side_share_a_ray_and_say_which_is_which(tmp_path: Path) -> None:
-    (tmp_path / "task.py").write_text(TASK)
+    (tmp_path / "task.py").write_text(SOURCE)
     done = sweep(tmp_path, "-j", "2", "task=task.py", "seed=4,5", "run.dir=out")
     assert done.returncode == 0, done.stdout + done.stderr
     for number in (0, 1):
@@ -115,3 +105,8 @@ def test_runs_side_by_side_need_one_cluster(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "same cluster" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_side_by_side_is_for_sweeps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "-j", "2", "task=dlrm/pffn", f"run.dir={tmp_path / 'out'}"]) == 2
+    assert "-m" in capsys.readouterr().err

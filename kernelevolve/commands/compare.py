@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,23 +22,10 @@ def main(arguments: Sequence[str]) -> int:
     line.add_argument("--json", action="store_true", help="one JSON object")
     options = line.read(arguments)
 
-    from rich.console import Console
-
-    from kernelevolve.experiments import plots, tables
     from kernelevolve.experiments.curves import read_curves
+    from kernelevolve.experiments.results import present
     from kernelevolve.experiments.statistics import compared
 
     curves = read_curves(options.folders, options.by)
-    found = compared(curves, options.speedup)
-    plain = json.dumps(tables.to_json(found), indent=2)
-    if options.json:
-        print(plain)
-    else:
-        Console().print(tables.view(found))
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "comparison.json").write_text(plain + "\n", encoding="utf-8")
-        written = [tables.write_csv(curves, options.out / "curves.csv"), *plots.draw(found, options.out)]
-        if not options.json:
-            Console().print(*(str(path) for path in written), sep="\n", soft_wrap=True)
+    present(compared(curves, options.speedup), curves, out=options.out, as_json=options.json)
     return 0

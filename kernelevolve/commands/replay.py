@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -38,31 +37,20 @@ def main(arguments: Sequence[str]) -> int:
         if getattr(options, name) < 1:
             line.error(f"--{name} must be at least 1")
 
-    from rich.console import Console
-
-    from kernelevolve.experiments import plots, tables
+    from kernelevolve.experiments.results import present
     from kernelevolve.experiments.statistics import compared
     from kernelevolve.experiments.tabular.jobs import replay_all
-    from kernelevolve.experiments.tabular.table import Table, shipped
+    from kernelevolve.experiments.tabular.table import Table, path_of
 
-    path = shipped().get(options.table, Path(options.table))
+    path = path_of(options.table)
     table = Table.load(path)
     jobs = _jobs(path, table.task, options.settings, options.evaluations)
     progress = _progress(len(jobs) * options.runs)
     curves = replay_all(jobs, range(options.runs), os.cpu_count() or 1, progress)
-    found = compared(curves, options.speedup)
-    plain = json.dumps({"best": table.best, "kernels": len(table), **tables.to_json(found)}, indent=2)
-    if options.json:
-        print(plain)
-    else:
-        Console().print(f"{len(table)} kernels, the best {table.best:.2f}x")
-        Console().print(tables.view(found))
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "comparison.json").write_text(plain + "\n", encoding="utf-8")
-        written = [tables.write_csv(curves, options.out / "curves.csv"), *plots.draw(found, options.out)]
-        if not options.json:
-            Console().print(*(str(one) for one in written), sep="\n", soft_wrap=True)
+    if not options.json:
+        print(f"{len(table)} kernels, the best {table.best:.2f}x")
+    further = {"best": table.best, "kernels": len(table)}
+    present(compared(curves, options.speedup), curves, out=options.out, as_json=options.json, further=further)
     return 0
 
 

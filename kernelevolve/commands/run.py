@@ -22,6 +22,8 @@ def main(arguments: Sequence[str]) -> int:
     options = line.read(arguments)
     if options.jobs < 1:
         line.error("--jobs must be at least 1")
+    if options.jobs > 1 and not options.multirun:
+        line.error("--jobs is for runs of a sweep: give -m too")
 
     from kernelevolve import config
     from kernelevolve.tasks.catalog import find_task

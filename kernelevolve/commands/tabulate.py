@@ -51,6 +51,8 @@ def main(arguments: Sequence[str]) -> int:
     out = options.out or Path(f"{task.name.rpartition('/')[2]}.npz")
     if out.suffix != ".npz":
         line.error(f"--out {out}: tables end in .npz")
+    if not out.parent.is_dir():
+        raise UserError(f"{out.parent}: there is no such folder for the table")
     if out.exists():
         raise UserError(f"{out} exists: remove it, or choose another --out")
     return _tabulate(task, settings, wanted, write, out)
@@ -110,8 +112,7 @@ def _tabulate(task: Task, settings: RunConfig, wanted: Mapping[str, Sequence[str
     kernels = kernels_of(part, write)
     distinct = [written.kernel for written in kernels.written]
     _say(f"{kernels.row_of.size} points, {len(distinct)} kernels")
-    journal_path = out.with_suffix(".journal")
-    with Journal(journal_path, task, settings.evaluation) as journal:
+    with Journal(out.with_suffix(".journal"), task, settings.evaluation) as journal:
         measure(task, device, settings.evaluation, distinct, journal, _progress(len(distinct)))
         about = {
             "hardware": dict(device.facts()),
@@ -120,8 +121,8 @@ def _tabulate(task: Task, settings: RunConfig, wanted: Mapping[str, Sequence[str
             "timing": settings.evaluation.timing.model_dump(mode="json"),
         }
         table = table_of(task, device.name, about, part, kernels, journal)
-    table.save(out)
-    journal_path.unlink()
+        table.save(out)
+        journal.remove()
     correct = int((table.speedup > 0).sum())
     print(f"{out}: {len(table)} kernels, {correct} correct, the best {table.best:.2f}x", flush=True)
     return 0

@@ -22,6 +22,7 @@ import pytest
 
 from kernelevolve.core.errors import UserError
 from kernelevolve.store.reader import GraphReader
+from tests.small_task import SOURCE
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).parent / "ray"
@@ -31,17 +32,6 @@ ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
 }
-TASK = """import torch
-
-
-class Model(torch.nn.Module):
-    def forward(self, x):
-        return torch.nn.functional.gelu(x) * 2.0
-
-
-def get_inputs():
-    return [torch.randn(64, 512)]
-"""
 
 
 def free_port() -> int:
@@ -113,7 +103,7 @@ def test_a_submitted_job_goes_on_while_machines_come_and_go(tmp_path: Path) -> N
     checkout, run, task = tmp_path / "checkout", tmp_path / "run", tmp_path / "task.py"
     for name in PACKAGES:
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
-    task.write_text(TASK)
+    task.write_text(SOURCE)
     port, dashboard = free_port(), free_port()
     address = f"http://127.0.0.1:{dashboard}"
     join = ("--address", f"127.0.0.1:{port}", "--num-cpus", "1")

@@ -11,18 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.small_task import SOURCE
+
 ROOT = Path(__file__).parents[2]
-TASK = """import torch
-
-
-class Model(torch.nn.Module):
-    def forward(self, x):
-        return torch.nn.functional.gelu(x) * 2.0
-
-
-def get_inputs():
-    return [torch.randn(64, 512)]
-"""
 HOLDER = """
 import sys, time
 from evaluators.gate import Gate
@@ -65,7 +56,7 @@ def test_measuring_excludes_another_process_with_another_environment(tmp_path: P
 
 
 def test_two_runs_at_once_both_finish_with_right_results(tmp_path: Path) -> None:
-    (tmp_path / "task.py").write_text(TASK)
+    (tmp_path / "task.py").write_text(SOURCE)
     words = [
         "task=task.py",
         "budget.evaluations=4",
@@ -92,7 +83,7 @@ def test_two_runs_at_once_both_finish_with_right_results(tmp_path: Path) -> None
 
 
 def test_a_temporary_folder_that_ray_cannot_use_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "task.py").write_text(TASK)
+    (tmp_path / "task.py").write_text(SOURCE)
     long = tmp_path / ("long" * 30)
     long.mkdir()
     run = begin(tmp_path, {"TMPDIR": str(long)}, "-m", "kernelevolve", "run", "task=task.py", "run.dir=run")

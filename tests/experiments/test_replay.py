@@ -132,6 +132,13 @@ def test_the_command_compares_and_writes(tmp_path: Path, capsys: pytest.CaptureF
         assert sum(1 for _ in csv.reader(file)) == 1 + 4 * 3 * 40
 
 
+def test_a_file_where_results_should_go_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_table().save(tmp_path / "t.npz")
+    words = ["replay", str(tmp_path / "t.npz"), "--runs", "2", "--evaluations", "10", "--out", str(tmp_path / "t.npz")]
+    assert cli.main(words) == 2
+    assert "in the way" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -160,6 +167,7 @@ def test_mistakes_are_told_in_one_line(
         (["dlrm/swish_layernorm", "nothing=1"], "no knob nothing"),
         (["dlrm/swish_layernorm", "threads=all", "threads=one"], "twice"),
         (["dlrm/swish_layernorm", "threads=all", "--out", "t.txt"], "npz"),
+        (["dlrm/swish_layernorm", "threads=all", "--out", "nowhere/t.npz"], "no such folder"),
     ],
 )
 def test_mistakes_in_tabulating_are_told_in_one_line(

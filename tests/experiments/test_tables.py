@@ -18,7 +18,7 @@ from kernelevolve.core.kernel import Kernel, KnobValue
 from kernelevolve.core.task import Task
 from kernelevolve.experiments.tabular.measuring import Journal, Row, measure, table_of
 from kernelevolve.experiments.tabular.space import kernels_of, knobs_of, part_of, place_of
-from kernelevolve.experiments.tabular.table import Table, find_table, shipped
+from kernelevolve.experiments.tabular.table import Table, path_of, shipped
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.operator import Written
 
@@ -74,7 +74,7 @@ def test_what_is_no_table_is_told_in_a_line(tmp_path: Path, content: bytes | Non
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match="no such table" if content is None else "not a table"):
-        find_table(str(path))
+        Table.load(path_of(str(path)))
 
 
 def test_an_archive_without_a_head_is_no_table(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_journal_holds_what_it_was_given(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_a_shipped_table_is_whole(name: str) -> None:
-    table = find_table(name)
+    table = Table.load(path_of(name))
     assert len(table) >= 2000
     assert table.row_of.min() == 0
     assert table.row_of.max() == len(table) - 1

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from islands.migration import Migration
 from islands.settings import IslandSettings
 from kernelevolve.core.evaluation import Diagnosis, Evaluation, Measurement, Ratio, Status
 from kernelevolve.core.graph import Expansion, Node
@@ -64,16 +63,7 @@ class _Island:
     def __init__(self, index: int, plan: Plan, seed: int) -> None:
         settings = plan.islands
         self.strategy = plan.strategy(index, derive_seed(seed, "island", index))
-        self.migration = Migration(
-            island=index,
-            count=settings.count,
-            topology=settings.topology,
-            interval=settings.migration_interval,
-            rate=settings.migration_rate,
-            migrants=settings.migrants,
-            choice=settings.choice,
-            seed=derive_seed(seed, "migration"),
-        )
+        self.migration = settings.migration(index, seed)
         self.in_flight: dict[int, Expansion] = {}
         self.told: set[int] = set()
         self.judged: set[int] = set()

@@ -158,6 +158,6 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in SHIPPED.glob("*.npz")}
 
 
-def find_table(name: str) -> Table:
-    """A file, or a shipped one by its name. Raises UserError where there is none."""
-    return Table.load(shipped().get(name, Path(name)))
+def path_of(name: str) -> Path:
+    """Of a shipped table by its name, or else the file that is named so."""
+    return shipped().get(name, Path(name))

@@ -1,0 +1,45 @@
+"""What a command shows and writes of a comparison."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from kernelevolve.core.errors import UserError
+from kernelevolve.experiments import plots, tables
+from kernelevolve.experiments.curves import Curve
+from kernelevolve.experiments.statistics import Comparison
+
+
+def present(
+    found: Comparison,
+    curves: Sequence[Curve],
+    *,
+    out: Path | None,
+    as_json: bool,
+    further: Mapping[str, Any] | None = None,
+) -> None:
+    """Print tables, or one JSON object with what is `further` known; into the folder `out` go CSV, JSON and plots.
+
+    Raises UserError where `out` is no folder.
+    """
+    plain = json.dumps({**(further or {}), **tables.to_json(found)}, indent=2)
+    console = Console()
+    if as_json:
+        print(plain)
+    else:
+        console.print(tables.view(found))
+    if out is None:
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"--out {out}: a file is in the way; name a folder") from error
+    (out / "comparison.json").write_text(plain + "\n", encoding="utf-8")
+    written = [tables.write_csv(curves, out / "curves.csv"), *plots.draw(found, out)]
+    if not as_json:
+        console.print(*(str(path) for path in written), sep="\n", soft_wrap=True)
