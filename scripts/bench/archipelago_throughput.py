@@ -130,7 +130,7 @@ def main() -> int:
     parser.add_argument("--search", default="evolutionary", choices=_SEARCHES)
     parser.add_argument("--skip-busy", action="store_true")
     options = parser.parse_args()
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="error", log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="error", log_to_driver=False)
     with tempfile.TemporaryDirectory(prefix="kernelevolve-bench-") as scratch:
         missed = scale(Path(scratch, "scale"), options.nodes, options.search)
         if not options.skip_busy:

@@ -50,11 +50,13 @@ def wait_for(what: str, is_there: Callable[[], bool], seconds: float) -> None:
 
 @contextmanager
 def ray_process(log: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`ray start --block ...` with a temporary folder of its own, as machines have; it and what it started are gone afterwards."""
+    """`ray start --block ...` with a folder and a port of its own, as machines have; it and what it started are gone afterwards."""
     temporary = Path(tempfile.mkdtemp(prefix="ke-", dir="/tmp"))  # Short: sockets lie in it.
+    # Where the usual port is another Ray's, there is no agent, and no job is taken.
+    own = ["--temp-dir", str(temporary), "--dashboard-agent-listen-port", str(free_port())]
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [str(RAY), "start", "--block", "--disable-usage-stats", "--temp-dir", str(temporary), *words],
+            [str(RAY), "start", "--block", "--disable-usage-stats", *own, *words],
             stdout=file,
             stderr=subprocess.STDOUT,
             env={**ENVIRONMENT, "RAY_worker_niceness": "0"},
@@ -97,6 +99,19 @@ def answers(url: str) -> bool:
         return False
 
 
+def submitted(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """Once the cluster takes it: a head answers before it has an agent for jobs."""
+    end = time.monotonic() + 60
+    while True:
+        with log.open("wb") as file:
+            job = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=ENVIRONMENT)
+        while job.poll() is None and b"submitted successfully" not in log.read_bytes():
+            time.sleep(0.2)
+        if job.poll() is None or b"No available agent" not in log.read_bytes() or time.monotonic() > end:
+            return job
+        time.sleep(1)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(420)
 def test_a_submitted_job_goes_on_while_machines_come_and_go(tmp_path: Path) -> None:
@@ -115,18 +130,13 @@ def test_a_submitted_job_goes_on_while_machines_come_and_go(tmp_path: Path) -> N
         submit = [str(RAY), "job", "submit", "--address", address, "--working-dir", str(checkout), "--"]
         settings = [f"task={task}", f"run.dir={run}", "budget.evaluations=12", "budget.seconds=240"]
         further = ["islands.count=4", "evaluation.workers=2", "evaluation.cache=off", "final.compile=false"]
-        log = stack.enter_context((tmp_path / "job.log").open("wb"))
-        job = subprocess.Popen(
-            [*submit, sys.executable, "-m", "kernelevolve", "run", *settings, *further],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=ENVIRONMENT,
-        )
+        log = tmp_path / "job.log"
+        job = submitted([*submit, sys.executable, "-m", "kernelevolve", "run", *settings, *further], log)
         try:
             wait_for("the first kernels are judged", lambda: judged(run) >= 2 or job.poll() is not None, 150)
             leave(first)
             stack.enter_context(ray_process(tmp_path / "second.log", *join))
-            assert job.wait(300) == 0, (tmp_path / "job.log").read_text(errors="replace")[-3000:]
+            assert job.wait(300) == 0, log.read_text(errors="replace")[-3000:]
         finally:
             job.kill()
             job.wait()
