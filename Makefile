@@ -8,6 +8,9 @@ DEMO_SECONDS ?= 115
 # Set to anything: the tests tell what they covered, and take longer.
 COVERAGE ?=
 
+# Tests start hundreds of interpreters: each would compile this package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint format clean
 
 demo: $(STAMP)

@@ -156,12 +156,14 @@ class _Run:
             self._interrupts.listen(),
         ):
             view.stage("starting")
+            preparing.raise_early()
             service = EvaluationService.start(self.task, device.name, self.evaluation)
             with closing(service):
-                slow = str(ask(service.warm()))
+                warm = service.warm()
+                operator = preparing.result(self._interrupts.check)
+                slow = str(ask(warm))
                 if slow and not self.quiet:
                     console.print(slow, soft_wrap=True)
-                operator = preparing.result(self._interrupts.check)
                 if new:
                     self.folder.create(config.dump(self.settings), self.task)
                 self.seconds["start"] = time.monotonic() - begin

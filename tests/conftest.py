@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
 import ray
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: looking through all of PyTorch for garbage takes longer than many tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)

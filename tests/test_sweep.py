@@ -18,7 +18,7 @@ import pytest
 from kernelevolve import cli, config, run
 from kernelevolve.cluster import ClusterSettings
 from kernelevolve.core.errors import UserError
-from tests.small_task import SOURCE
+from tests.small_task import QUICK, SOURCE
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    settings = ["budget.evaluations=3", "budget.seconds=100", "final.compile=false", "evaluation.cache=off"]
+    settings = ["budget.evaluations=2", "budget.seconds=100", "evaluation.cache=off", *QUICK]
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     return subprocess.run(
         [sys.executable, "-m", "kernelevolve", "run", "-m", *words, *settings],
@@ -88,14 +88,14 @@ def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_runs_side_by_side_share_a_ray_and_say_which_is_which(tmp_path: Path) -> None:
     (tmp_path / "task.py").write_text(SOURCE)
-    done = sweep(tmp_path, "-j", "2", "task=task.py", "seed=4,5", "run.dir=out")
+    done = sweep(tmp_path, "-j", "2", "task=task.py", "seed=4,5", "run.dir=out", "islands.count=1")
     assert done.returncode == 0, done.stdout + done.stderr
     for number in (0, 1):
         told = json.loads((tmp_path / "out" / str(number) / "run.json").read_text())
         assert told["seed"] == 4 + number
-        assert sum(told["evaluations"].values()) == 3
+        assert sum(told["evaluations"].values()) == 2
         assert any(line.startswith(f"[{number}] task: starting") for line in done.stdout.splitlines())
-    again = sweep(tmp_path, "-j", "2", "task=task.py", "seed=4,5", "run.dir=out")
+    again = sweep(tmp_path, "-j", "2", "task=task.py", "seed=4,5", "run.dir=out", "islands.count=1")
     assert again.returncode == 2
     assert "out exists" in again.stderr
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import pickle
 import signal
@@ -28,6 +29,7 @@ class Preparing:
     def __init__(self, operator: Operator, task: Task, device: str) -> None:
         self._arguments = operator, task, device
         self._process: subprocess.Popen[bytes] | None = None
+        self._prepared: Operator | None = None
 
     def __enter__(self) -> Self:
         operator = self._arguments[0]
@@ -45,6 +47,8 @@ class Preparing:
             self._process.stdin.write(pickle.dumps(self._arguments))
             self._process.stdin.close()
             self._process.stdin = None
+        else:
+            self._prepared = operator
         return self
 
     def result(self, check: Callable[[], None]) -> Operator:
@@ -52,15 +56,24 @@ class Preparing:
 
         Raises UserError where the task cannot be served, RuntimeError where the process fails.
         """
-        if self._process is None:
-            return self._arguments[0]
-        while True:
+        while self._prepared is None:
             check()
-            try:
-                out, err = self._process.communicate(timeout=_GLANCE_SECONDS)
-                break
-            except subprocess.TimeoutExpired:
-                continue
+            self._look(_GLANCE_SECONDS)
+        return self._prepared
+
+    def raise_early(self) -> None:
+        """Raises what `result` would, where that is known by now."""
+        if self._process is not None and self._process.poll() is not None:
+            self._look(_GLANCE_SECONDS)
+
+    def _look(self, seconds: float) -> None:
+        """Take what the process has told, if it ends within so many seconds."""
+        if self._process is None or self._prepared is not None:
+            return
+        try:
+            out, err = self._process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return
         if self._process.returncode:
             words = err.decode(errors="replace").strip() or f"exit code {self._process.returncode}"
             raise RuntimeError(f"preparing the operator failed:\n{words}")
@@ -68,7 +81,7 @@ class Preparing:
         if isinstance(found, UserError):
             raise found
         assert isinstance(found, Operator)
-        return found
+        self._prepared = found
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -82,6 +95,7 @@ class Preparing:
 
 
 def main() -> None:
+    gc.disable()  # This process is short: it would only look through PyTorch's modules again and again.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     operator, task, device = pickle.load(sys.stdin.buffer)
     channel = os.dup(1)

@@ -22,7 +22,7 @@ import pytest
 
 from kernelevolve.core.errors import UserError
 from kernelevolve.store.reader import GraphReader
-from tests.small_task import SOURCE
+from tests.small_task import QUICK, SOURCE
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).parent / "ray"
@@ -128,8 +128,8 @@ def test_a_submitted_job_goes_on_while_machines_come_and_go(tmp_path: Path) -> N
         wait_for("the head answers", lambda: answers(f"{address}/api/version"), 90)
         first = stack.enter_context(ray_process(tmp_path / "first.log", *join))
         submit = [str(RAY), "job", "submit", "--address", address, "--working-dir", str(checkout), "--"]
-        settings = [f"task={task}", f"run.dir={run}", "budget.evaluations=12", "budget.seconds=240"]
-        further = ["islands.count=4", "evaluation.workers=2", "evaluation.cache=off", "final.compile=false"]
+        settings = [f"task={task}", f"run.dir={run}", "budget.evaluations=9", "budget.seconds=240"]
+        further = ["evaluation.workers=2", "evaluation.cache=off", *QUICK]
         log = tmp_path / "job.log"
         job = submitted([*submit, sys.executable, "-m", "kernelevolve", "run", *settings, *further], log)
         try:
@@ -141,8 +141,8 @@ def test_a_submitted_job_goes_on_while_machines_come_and_go(tmp_path: Path) -> N
             job.kill()
             job.wait()
     told = json.loads((run / "run.json").read_text())
-    assert sum(told["evaluations"].values()) == 12
-    assert told["stop"] == "12 evaluations are done"
+    assert sum(told["evaluations"].values()) == 9
+    assert told["stop"] == "9 evaluations are done"
     assert told["best"]["speedup"] > 0
-    assert judged(run) == 12
+    assert judged(run) == 9
     assert (run / "best" / "kernel.py").exists()

@@ -14,18 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.small_task import QUICK, SOURCE, kernel
+
 ROOT = Path(__file__).parents[2]
-MODEL = """import torch
-
-
-class {name}(torch.nn.Module):
-    def forward(self, x):
-        return torch.nn.functional.gelu(x) * 2.0
-
-
-def get_inputs():
-    return [torch.randn(64, 512)]
-"""
 PYTHON = f"{shlex.quote(sys.executable)} -m kernelevolve"
 
 
@@ -54,9 +45,9 @@ def shell(script: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def task(tmp_path: Path) -> Path:
-    (tmp_path / "kernel.py").write_text(MODEL.format(name="ModelNew"))
+    (tmp_path / "kernel.py").write_text(kernel())
     path = tmp_path / "task.py"
-    path.write_text(MODEL.format(name="Model"))
+    path.write_text(SOURCE)
     return path
 
 
@@ -87,21 +78,31 @@ def test_a_run_with_full_shared_memory_is_one_line_and_leaves_no_folder(task: Pa
     assert not folder.exists()
 
 
-def test_a_run_on_a_full_disk_stops_with_one_line_and_goes_on_with_room(task: Path) -> None:
+def test_a_run_on_a_full_disk_stops_with_one_line_and_what_it_wrote_can_be_gone_on_from(task: Path) -> None:
     disk = task.parent / "disk"
     disk.mkdir()
-    run = f"{PYTHON} run task={task} run.dir={disk}/run budget.evaluations=60 final.compile=false"
-    run += " evaluation.final.max_seconds=0.5 final.candidates=1"
-    more = f"{PYTHON} resume {disk}/run budget.evaluations=3"
+    run = f"{PYTHON} run task={task} run.dir={disk}/run budget.evaluations=60 islands.count=1 {' '.join(QUICK)}"
+    more = f"{shlex.quote(sys.executable)} -c {shlex.quote(STORED)} {disk}/run"
     done = shell(
-        f"mount -t tmpfs -o size=200k tmpfs {disk} && {run} >&2; echo $?; "
-        f"mount -o remount,size=50m {disk} && {more} >&2 2>/dev/null; echo $?; cat {disk}/run/run.json"
+        f"mount -t tmpfs -o size=200k tmpfs {disk} && {run} >&2; echo $?; mount -o remount,size=50m {disk} && {more}"
     )
-    first, second, *summary = done.stdout.splitlines()
+    first, *stored = done.stdout.splitlines()
     told = [line for line in done.stderr.splitlines() if line.startswith("kernelevolve: ")]
     assert first == "2", done.stderr
     assert len(told) == 1
     assert f"the disk of {disk}/run is full" in told[0]
     assert "Traceback" not in done.stderr
-    assert second == "0"
-    assert json.loads("".join(summary))["evaluations"]["ok"] >= 1
+    nodes, logged, best = json.loads("".join(stored))
+    assert nodes == logged >= 1
+    assert best == 1
+
+
+STORED = """
+import json, sys
+from pathlib import Path
+from kernelevolve.store.sqlite import SqliteStore
+store = SqliteStore(Path(sys.argv[1]), patience=30)
+own = {node.id for node in store.log(0)}
+print(json.dumps([store.statistics()["nodes"], len(own), len(store.best(1))]))
+"""
+"""Opens the graph as `resume` does, to be written to."""

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import TASK, call
+from tests.cli.test_commands import call
+from tests.small_task import SOURCE, kernel
 
-RIGHT = TASK.replace("class Model(", "class ModelNew(")
-WRONG = RIGHT.replace("* 2.0", "* 3.0")
+RIGHT = kernel()
+WRONG = kernel(factor=3.0)
 QUICK = ("evaluation.final.max_seconds=0.3", "evaluation.final.repeats=0")
 LOOSE = ("--preset", "kernelbench", "evaluation.kernelbench.timed_calls=5", "evaluation.kernelbench.flush_mb=1")
 FORWARD = "return torch.nn.functional.gelu(x) * 2.0"
@@ -19,7 +20,7 @@ FORWARD = "return torch.nn.functional.gelu(x) * 2.0"
 @pytest.fixture
 def task(tmp_path: Path) -> Path:
     path = tmp_path / "task.py"
-    path.write_text(TASK)
+    path.write_text(SOURCE)
     return path
 
 
@@ -110,7 +111,7 @@ def test_a_mistake_is_one_line_before_anything_is_judged(task: Path, words: list
     ],
 )
 def test_a_task_that_cannot_be_judged_by_is_one_line(task: Path, forward: str, said: str) -> None:
-    task.write_text(TASK.replace(FORWARD, forward).replace("class Model", "kept = []\n\n\nclass Model"))
+    task.write_text(SOURCE.replace(FORWARD, forward).replace("class Model", "kept = []\n\n\nclass Model"))
     kernel = task.parent / "kernel.py"
     kernel.write_text(RIGHT)
     done = call("evaluate", str(task), str(kernel), "evaluation.run_timeout=1")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.small_task import SOURCE
+from tests.small_task import QUICK, SOURCE
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
@@ -55,31 +55,40 @@ def test_measuring_excludes_another_process_with_another_environment(tmp_path: P
     assert float(taken) > float(released), error
 
 
-def test_two_runs_at_once_both_finish_with_right_results(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_two_runs_at_once_find_faster_kernels_that_run_alone(tmp_path: Path) -> None:
     (tmp_path / "task.py").write_text(SOURCE)
-    words = [
-        "task=task.py",
-        "budget.evaluations=4",
-        "final.compile=false",
-        "evaluation.final.max_seconds=0.5",
-        "evaluation.final.repeats=0",
-        "final.candidates=2",
-    ]
-    command = ["-m", "kernelevolve", "run", *words]
+    command = ["-m", "kernelevolve", "run", "task=task.py", "budget.evaluations=4", "seed=3", *QUICK]
     with tempfile.TemporaryDirectory(dir="/tmp") as other:  # Ray takes no long path.
         environments = {"a": {}, "b": {"TMPDIR": other}}
-        runs = [begin(tmp_path, env, *command, f"run.dir={name}") for name, env in environments.items()]
+        runs = [
+            begin(tmp_path, env, *command, f"run.dir={name}", "islands.count=1") for name, env in environments.items()
+        ]
         for run in runs:
-            _, error = run.communicate(timeout=280)
+            said, error = run.communicate(timeout=280)
             assert (run.returncode, error) == (0, "")
+            assert "over eager" in said
+            assert "variants over eager: rows_3" in said
     for name in ("a", "b"):
         summary = json.loads((tmp_path / name / "run.json").read_text())
         assert sum(summary["evaluations"].values()) == 4
         assert summary["evaluations"]["ok"] >= 2
         assert summary["best"]["measured"] == "final"
+        assert summary["best"]["compile_note"] == "not asked for"
         assert summary["final"] == {"note": "", "dropped": {}}
-        low, high = summary["best"]["speedup_interval"]
-        assert low <= summary["best"]["speedup"] <= high
+        for one in (summary["best"], summary["best"]["variants"]["rows_3"]):
+            low, high = one["speedup_interval"]
+            assert low <= one["speedup"] <= high
+    again = begin(tmp_path, {}, *command, "run.dir=a")
+    _, error = again.communicate(timeout=60)
+    assert again.returncode == 2
+    assert "resume" in error
+    # Python's -I hides this package from it.
+    right = "torch.allclose(kernel.ModelNew()(x), torch.nn.functional.gelu(x) * 2, atol=1e-5)"
+    code = f"import sys; sys.path.insert(0, '.'); import kernel, torch; x = torch.randn(3, 512); assert {right}"
+    alone = begin(tmp_path / "a" / "best", {"PYTHONPATH": ""}, "-I", "-c", code)
+    _, error = alone.communicate(timeout=100)
+    assert alone.returncode == 0, error
 
 
 def test_a_temporary_folder_that_ray_cannot_use_is_one_line(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -119,6 +120,14 @@ Check = Callable[..., dict[str, Knob]]
 THIS = Target.of(CpuDevice().facts())
 
 
+@lru_cache(maxsize=4)
+def traced(task: Task) -> Program:
+    """One trace serves every kernel that a test renders from it."""
+    program = trace_task(task)
+    assert isinstance(program, Program), program
+    return program
+
+
 @pytest.fixture
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
     """check(task, knobs): the kernel at that point agrees with the reference on every input; returns the space around it."""
@@ -131,9 +140,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
         target: Target = THIS,
         double: bool = False,
     ) -> dict[str, Knob]:
-        program = trace_task(task)
-        assert isinstance(program, Program), program
-        kernel, space = render(program, target, task, tuple(sorted((knobs or {}).items())))
+        kernel, space = render(traced(task), target, task, tuple(sorted((knobs or {}).items())))
         module = load(kernel, tmp_path, monkeypatch)
         agree(task, module, rtol, atol, double)
         return dict(space)

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernelevolve.core.errors import UserError
+from kernelevolve.core.kernel import KnobValue
 from kernelevolve.synthesis.builtin.aten_seed import aten_kernel
 from kernelevolve.synthesis.builtin.cpp.product import tile_size
 from kernelevolve.synthesis.builtin.cpp.writer import write
 from kernelevolve.synthesis.builtin.knobs import Choices
+from kernelevolve.synthesis.builtin.operator import render
 from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.builtin.tracing import trace_task
 from kernelevolve.synthesis.traced.builder import UnsupportedError
@@ -21,7 +23,7 @@ from kernelevolve.synthesis.traced.program import Program
 from kernelevolve.synthesis.traced.trace import trace
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 
-from .conftest import THIS, Check, flat, task_of
+from .conftest import THIS, Check, flat, task_of, traced
 
 PRODUCTS = (
     '{n: [torch.randn(m, 40), torch.randn(40, c)] for n, m, c in [("one", 1, 53), ("even", 24, 53), ("tall", 70, 53)]}'
@@ -128,16 +130,20 @@ def test_products(check: Check, forward: str, inputs: str, init: str) -> None:
     check(task_of(forward, inputs, init))
 
 
-@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
 @pytest.mark.parametrize("packed", [False, True])
-def test_products_on_every_width_of_vectors(check: Check, vector_bytes: int, packed: bool) -> None:
+@pytest.mark.parametrize(
+    ("vector_bytes", "height", "width"), [(16, 14, 1), (16, 1, 3), (32, 6, 4), (32, 14, 1), (64, 1, 3), (64, 6, 4)]
+)
+def test_products_on_every_width_of_vectors(
+    check: Check, vector_bytes: int, height: int, width: int, packed: bool
+) -> None:
     """Fewer rows and columns than a tile, exactly as many, some more."""
     task = task_of("return x[0] @ x[1]", "[torch.randn(19, 40), torch.randn(40, 53)]", variants=PRODUCTS)
-    space = check(task, target=Target(vector_bytes, 16 if vector_bytes < 64 else 32, 32768))
-    name = next(n for n in space if n.startswith("pack."))
-    for height, width in ((14, 1), (6, 4), (1, 3)):
-        buffer = name.removeprefix("pack.")
-        check(task, {"vector_bytes": vector_bytes, name: packed, f"mr.{buffer}": height, f"nv.{buffer}": width})
+    target = Target(vector_bytes, 16 if vector_bytes < 64 else 32, 32768)
+    name = next(n for n in dict(render(traced(task), target, task, ())[1]) if n.startswith("pack."))
+    buffer = name.removeprefix("pack.")
+    tile: dict[str, KnobValue] = {f"mr.{buffer}": height, f"nv.{buffer}": width}
+    check(task, {"vector_bytes": vector_bytes, name: packed, **tile})
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint8"])
@@ -238,6 +244,11 @@ def test_the_aten_graph_of_what_the_traced_form_lacks(forward: str, init: str) -
                 torch.testing.assert_close(got, want)
     for name, buffer in reference.named_buffers():
         torch.testing.assert_close(candidate.get_buffer(name), buffer)
+
+
+def test_a_reference_that_raises_is_named_with_its_line_before_a_seed_is_looked_for() -> None:
+    with pytest.raises(UserError, match=r"task test, line 14: forward raised NameError: name 'y' is not defined"):
+        trace_task(task_of("return y[0]", ROWS))
 
 
 def test_what_has_no_graph_is_refused_in_a_line() -> None:

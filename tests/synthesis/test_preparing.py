@@ -73,6 +73,21 @@ def test_a_task_at_fault_is_the_users_mistake() -> None:
         preparing.result(lambda: None)
 
 
+def test_a_mistake_is_told_as_soon_as_it_is_known_and_nothing_is_waited_for() -> None:
+    fault = "from kernelevolve.core.errors import UserError\nraise UserError('simplify the reference')"
+    with of(fault) as preparing:
+        assert preparing._process is not None
+        preparing._process.wait(30)
+        with pytest.raises(UserError, match="simplify the reference"):
+            preparing.raise_early()
+    with of("while True: pass") as preparing:
+        preparing.raise_early()
+    with of("pass") as preparing:
+        first = preparing.result(lambda: None)
+        preparing.raise_early()
+        assert preparing.result(lambda: None) is first
+
+
 @pytest.mark.parametrize(
     ("source", "said"), [("1 / 0", "ZeroDivisionError"), ("import os; os._exit(3)", "exit code 3")]
 )

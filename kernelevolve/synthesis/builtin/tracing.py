@@ -29,7 +29,7 @@ def trace_task(task: Task) -> Program | Seed:
     """The traced program of a task's reference; where the traced form lacks something, a seed: TorchInductor's code, or where that
     cannot be had, the ATen graph.
 
-    Raises `UserError` where there is no graph of the reference at all.
+    Raises `UserError` where the reference raises, and where there is no graph of it at all.
     """
     loaded = load_module(task)
     inputs = draw_inputs(loaded, task.seed)
@@ -37,6 +37,9 @@ def trace_task(task: Task) -> Program | Seed:
         program = trace(build_model(loaded, task.seed), inputs)
         write(program, Choices(), Target.of({}))
     except UnsupportedError as reason:
+        model = build_model(loaded, task.seed)
+        with loaded.blamed("forward"):  # Told at once: looking for a seed takes many seconds.
+            model(*draw_inputs(loaded, task.seed))
         return _seed(task, str(reason))
     return program
 
