@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from evaluators.arena import Arena
+from evaluators.folders import OwnedFolder
 from evaluators.forkserver import KEPT_VARIABLES
 from evaluators.interruption import InterruptedJobError, Interruption
 from evaluators.limits import Limits
@@ -185,7 +186,8 @@ class ForkServer:
         self.interruption = Interruption()
         """While it is set, the order under way ends its player and others raise InterruptedJobError, but for those that end a player."""
         with disk_errors(scratch_base(), "a folder"):
-            self._base = Path(tempfile.mkdtemp(prefix="kernelevolve-", dir=scratch_base()))
+            self._own = OwnedFolder(scratch_base(), "kernelevolve-players")
+        self._base = self._own.path
 
     def start(self) -> None:
         """Begin starting; the first order waits until it is there."""
@@ -355,7 +357,7 @@ class ForkServer:
         if self._spare is not None:
             self._spare.close()
             self._spare = None
-        remove_tree(self._base)
+        self._own.remove()
 
 
 def _allowance(arena_bytes: int, memory: int) -> Allowance:

@@ -1,15 +1,21 @@
-"""Folders that processes of one user share and other users stay out of."""
+"""Folders that processes of one user share and other users stay out of, and such as end with their process."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
+from evaluators.scratch import remove_tree
 from kernelevolve.core.errors import UserError
 
 _NAMES = 8
+_YOUNG_SECONDS = 60.0
+"""Between making a folder and locking it nobody takes it for abandoned."""
 
 
 def private_folder(base: Path, stem: str) -> Path:
@@ -28,3 +34,38 @@ def private_folder(base: Path, stem: str) -> Path:
                 folder.chmod(0o700)
             return folder
     raise UserError(f"{base / stem}-{os.getuid()} and the names after it belong to other users: have them removed")
+
+
+class OwnedFolder:
+    """A temporary folder of this process. A killed process leaves its own behind: whoever makes the next one of its kind removes it."""
+
+    def __init__(self, base: Path, stem: str) -> None:
+        """`<base>/<stem>-<random>`. Raises OSError where it cannot be made."""
+        _sweep(base, f"{stem}-")
+        self.path = Path(tempfile.mkdtemp(prefix=f"{stem}-", dir=base)).resolve()
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def remove(self) -> None:
+        """With all that is in it. Once more does nothing."""
+        if self._lock >= 0:
+            remove_tree(self.path)
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _sweep(base: Path, prefix: str) -> None:
+    """Remove this user's folders of the kind whose owners are dead."""
+    with os.scandir(base) as entries:
+        found = [Path(entry.path) for entry in entries if entry.name.startswith(prefix)]
+    for folder in found:
+        with suppress(OSError):
+            seen = folder.lstat()
+            if seen.st_uid != os.getuid() or time.time() - seen.st_mtime < _YOUNG_SECONDS:
+                continue
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_tree(folder)
+            finally:
+                os.close(lock)

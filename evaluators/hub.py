@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from evaluators.cache import VerdictCache
 from evaluators.comparison import Comparison
 from evaluators.compiling import Compiled, OtherTarget, Rejected, compile_apart
+from evaluators.folders import OwnedFolder
 from evaluators.judge import THREADS, Answer, Facts, Judge, Order
 from evaluators.scratch import disk_errors
 from evaluators.settings import EvaluationSettings
@@ -54,7 +54,7 @@ class Hub:
         self._cache_base = cache_base
         self._cache: VerdictCache | None = None
         self._disk = ThreadPoolExecutor(1)
-        self._builds = ""
+        self._own_builds: OwnedFolder | None = None
         self._servers: list[asyncio.Task[None]] = []
         self._facts: Facts | None = None
         self._under_way: dict[str, asyncio.Task[str]] = {}
@@ -95,15 +95,20 @@ class Hub:
         self._start()
         return str(note)
 
+    @property
+    def _builds(self) -> str:
+        """Where compile tasks work; empty before there is room."""
+        return str(self._own_builds.path) if self._own_builds else ""
+
     async def _warm_compiler(self) -> None:
         """Have a process started that Ray will use again."""
         nothing = Kernel(source="", language="python").model_dump_json()
         await self._compile.remote(nothing, self._device, self._settings.compile_timeout, {}, self._builds)
 
     def _make_room(self) -> None:
-        if not self._builds:
+        if self._own_builds is None:
             with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
-                self._builds = tempfile.mkdtemp(prefix="kernelevolve-build-")
+                self._own_builds = OwnedFolder(Path(tempfile.gettempdir()), "kernelevolve-build")
 
     def _start(self) -> None:
         self._make_room()
@@ -294,8 +299,8 @@ class Hub:
         await asyncio.gather(*map(_closed, self._judges))
         if self._cache is not None:
             await self._on_disk(self._cache.close)
-        if self._builds:
-            shutil.rmtree(self._builds, ignore_errors=True)
+        if self._own_builds is not None:
+            self._own_builds.remove()
 
 
 async def _cancelling(reference: Any) -> Any:

@@ -20,6 +20,7 @@ from evaluators.checking import Checker, arena_bytes
 from evaluators.client import ForkServer, ServerDiedError
 from evaluators.compiling import Compiled, compile_kernel
 from evaluators.eager import EagerSeats
+from evaluators.folders import OwnedFolder
 from evaluators.fresh import FreshValues
 from evaluators.gate import Gate
 from evaluators.interruption import InterruptedJobError
@@ -96,8 +97,8 @@ class Pipeline:
         self.gate = Gate(interruption=self.server.interruption)
         self._kernelbench = KernelBench(task, settings, self.server, self.gate, self.threads, self._say_if_slow)
         with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
-            self._own_builds = None if build_dir else tempfile.TemporaryDirectory(prefix="kernelevolve-build-")
-        self.build_dir = build_dir or Path(self._own_builds.name if self._own_builds else "")
+            self._own_builds = None if build_dir else OwnedFolder(Path(tempfile.gettempdir()), "kernelevolve-build")
+        self.build_dir = build_dir or (self._own_builds.path if self._own_builds else Path())
         self._reference: Reference | None = None
         self._checker: Checker | None = None
         self._values: dict[str, FreshValues] = {}
@@ -456,4 +457,4 @@ class Pipeline:
         self.eager.end()
         self.server.close()
         if self._own_builds is not None:
-            self._own_builds.cleanup()
+            self._own_builds.remove()

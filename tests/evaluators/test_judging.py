@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import stat
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +15,6 @@ from hypothesis import strategies as st
 from evaluators import tensors
 from evaluators.correctness import Mismatch, bounds_of
 from evaluators.correctness import compare as compare_within
-from evaluators.folders import private_folder
 from evaluators.gate import Gate, gate_folder
 from evaluators.settings import TimingSettings
 from evaluators.statistics import ratio_of
@@ -222,22 +219,6 @@ def test_measuring_is_alone(tmp_path: Path) -> None:
         events.append("measured")
     thread.join()
     assert events == ["measured", "shared"]
-
-
-def test_a_folder_of_another_user_is_left_alone(tmp_path: Path) -> None:
-    mine = private_folder(tmp_path, "k")
-    assert stat.S_IMODE(mine.stat().st_mode) == 0o700
-    assert private_folder(tmp_path, "k") == mine
-    mine.rename(tmp_path / "elsewhere")
-    (tmp_path / mine.name).symlink_to(tmp_path / "elsewhere")
-    second = private_folder(tmp_path, "k")
-    assert second.name == f"{mine.name}-1"
-    assert private_folder(tmp_path, "k") == second
-    second.chmod(0o777)
-    assert stat.S_IMODE(private_folder(tmp_path, "k").stat().st_mode) == 0o700
-    if os.getuid() == 0:
-        os.chown(second, 12345, 12345)
-        assert private_folder(tmp_path, "k").name == f"{mine.name}-2"
 
 
 def test_every_process_of_a_user_comes_to_the_same_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

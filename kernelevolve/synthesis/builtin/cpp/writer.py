@@ -12,7 +12,7 @@ from kernelevolve.synthesis.builtin.arrange import all_axes, arranged
 from kernelevolve.synthesis.builtin.cpp.fixed import Fixed, inner_sizes
 from kernelevolve.synthesis.builtin.cpp.layout import Addresses, Layout, read_elsewhere, scratch_layouts
 from kernelevolve.synthesis.builtin.cpp.prelude import header, prelude
-from kernelevolve.synthesis.builtin.cpp.product import product_roles
+from kernelevolve.synthesis.builtin.cpp.product import BLOCK, product_roles
 from kernelevolve.synthesis.builtin.cpp.scalar import ITEM_BYTES, STORED, index_text, literal
 from kernelevolve.synthesis.builtin.cpp.statement import StatementWriter
 from kernelevolve.synthesis.builtin.knobs import Choices
@@ -247,19 +247,23 @@ def _group(
 
 
 def _rows(g: Group, name: str, program: Program, choices: Choices, target: Target, outside: set[str]) -> int:
-    """Rows of a block: many where they are the rows of a product or the innermost loop, few where their scratch is large."""
+    """Rows of a block: many where they are the rows of a product or the innermost loop, few where their scratch is large.
+
+    Products may fill half of the second cache with it: what they reread for each block is as large.
+    """
     hints = program.hints
     last = extent_hint(g.shared[-1][0].extent, hints)
     if all(len(_real_axes(s)) == len(g.shared) for s in g.statements):
         rows = choices.number(f"{name}.rows", 2048, 256, 512, 1024, 4096, 8192, 16384)
         return max(1, min(rows, last)) if last else rows
     tiled = any(_rows_of_tiles(g, k, program) for k in range(len(g.statements)))
-    fitting = 8 if not tiled else last if 0 < last <= 64 else 32
+    fitting = 8 if not tiled else last if 0 < last <= 64 else BLOCK
     each = sum(
         extent_hint(sympy.expand(layout.size()), hints) * ITEM_BYTES[program.buffers[n].dtype]
         for n, layout in scratch_layouts(g, 1, program, outside).items()
     )
-    while fitting > 1 and fitting * each > target.near_bytes:
+    room = 4 * target.near_bytes if tiled else target.near_bytes
+    while fitting > 1 and fitting * each > room:
         fitting //= 2
     rows = choices.number(f"{name}.rows", fitting, 1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)
     return max(1, min(rows, last)) if last else rows
