@@ -155,7 +155,7 @@ class BlockWriter(NestWriter):
                 rows[key(node, keys)] = node
         if not rows:
             return []
-        distance = self.choices.number(f"{self.group}.prefetch", 32, 0, 8, 16, 24, 40, 48, 64)
+        distance = self.choices.number(f"{self.group}.prefetch", 24, 0, 8, 16, 32, 40, 48, 64)
         if distance == 0:
             return []
         ahead, start = sympy.Symbol("ahead", integer=True), sympy.Symbol("jb", integer=True)
