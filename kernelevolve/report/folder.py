@@ -16,11 +16,11 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import Task
 from kernelevolve.report.files import write_json, write_text
 
-FORMAT = 3
+FORMAT = 4
 
 
 class RunFolder:
-    """`config.yaml` (resolved), `task.json`, `graph.sqlite`, `objects/`, `best/`, `run.json`."""
+    """`config.yaml` (resolved), `task.json`, `graph.sqlite`, `best/`, `run.json`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -11,7 +11,7 @@ from pathlib import Path
 from kernelevolve.core.evaluation import Evaluation, Status
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
-from kernelevolve.store.objects import ObjectStore
+from kernelevolve.store.objects import ObjectTable
 from kernelevolve.store.schema import connect_reading
 
 _RECORD = "nodes.record, coalesce(nodes.evaluation, kernels.evaluation)"
@@ -34,7 +34,7 @@ class GraphReading:
     """The queries; whoever derives from it opens the database and the objects."""
 
     _db: sqlite3.Connection
-    _objects: ObjectStore
+    _objects: ObjectTable
 
     def node(self, node_id: str) -> Node:
         """Raises KeyError."""
@@ -107,7 +107,7 @@ class GraphReader(GraphReading):
 
     def __init__(self, folder: Path) -> None:
         self._db = connect_reading(folder / "graph.sqlite")
-        self._objects = ObjectStore(folder / "objects")
+        self._objects = ObjectTable(self._db)
 
     def at_step(self, island: int, step: int) -> Node | None:
         """An island's node of that step, if there is one."""

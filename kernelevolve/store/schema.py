@@ -7,11 +7,12 @@ from pathlib import Path
 
 from kernelevolve.core.errors import UserError
 
-FORMAT = "2"
+FORMAT = "3"
 """Raised whenever a store written before could not be read as it is."""
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE objects (id TEXT PRIMARY KEY, text BLOB NOT NULL);
 CREATE TABLE kernels (
     id TEXT PRIMARY KEY,
     language TEXT NOT NULL,

@@ -1,8 +1,9 @@
-"""The graph store of a run folder: rows in `graph.sqlite`, sources in `objects/`."""
+"""The graph store of a run folder: one database, `graph.sqlite`."""
 
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +13,9 @@ from pathlib import Path
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.store.base import GraphStore
+from kernelevolve.store.disk import disk_errors, full_disk
 from kernelevolve.store.lock import FolderLock
-from kernelevolve.store.objects import ObjectStore, disk_errors, full_disk
+from kernelevolve.store.objects import ObjectTable
 from kernelevolve.store.reader import GraphReading, joined
 from kernelevolve.store.schema import connect
 
@@ -24,8 +26,8 @@ _INDEX_BYTES = 1 << 16
 class SqliteStore(GraphReading, GraphStore):
     """One folder, one process at a time, any number of nodes.
 
-    Sources are on disk before the row that names them; a row and its place in the log are one transaction. An
-    evaluation is stored once per kernel, and again only with a node whose evaluation differs from it. Not thread-safe.
+    A node, its kernel's source and its place in the log are one transaction. An evaluation is stored once per kernel, and
+    again only with a node whose evaluation differs from it. Not thread-safe.
 
     Raises `UserError` where another process uses the folder (after `patience` seconds), its format is another, or the
     disk is full.
@@ -37,12 +39,12 @@ class SqliteStore(GraphReading, GraphStore):
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(folder, patience)
         try:
-            self._objects = ObjectStore(folder / "objects")
             with self._errors():
                 self._db = connect(folder / "graph.sqlite")
         except BaseException:
             self._lock.release()
             raise
+        self._objects = ObjectTable(self._db)
         self._counters = dict(super().statistics())
         self._number = self._scalar("SELECT coalesce(max(number), 0) FROM nodes")
         self._positions: dict[int, int] = dict(
@@ -53,8 +55,8 @@ class SqliteStore(GraphReading, GraphStore):
         fresh = self._fresh(entries)
         if not fresh:
             return
-        self._objects.put({kernel.id: kernel.source for _, kernel in fresh})
         with self._transaction():
+            self._objects.put({kernel.id: kernel.source for _, kernel in fresh})
             for node, kernel in fresh:
                 self._insert(node, kernel)
 
@@ -204,7 +206,11 @@ class SqliteStore(GraphReading, GraphStore):
         except sqlite3.OperationalError as error:
             code = error.sqlite_errorcode & 0xFF
             # The shared-memory index of the log reports a full disk as an input/output error.
-            starved = code == sqlite3.SQLITE_IOERR and shutil.disk_usage(self._folder).free < _INDEX_BYTES
+            starved = code == sqlite3.SQLITE_IOERR and (
+                shutil.disk_usage(self._folder).free < _INDEX_BYTES
+                # So is the largest file that the user may write.
+                or resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+            )
             if code == sqlite3.SQLITE_FULL or starved:
                 raise full_disk(self._folder, str(error)) from error
             raise

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import subprocess
@@ -91,19 +90,6 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         SqliteStore(tmp_path)
 
 
-def test_a_partial_source_of_a_crash_is_no_source(tmp_path: Path) -> None:
-    node, kernel = make_entry(0)
-    shard = tmp_path / "objects" / kernel.id[:2]
-    shard.mkdir(parents=True)
-    (shard / f".{kernel.id}.partial").write_text("half of it")
-    store = SqliteStore(tmp_path)
-    with pytest.raises(KeyError):
-        store.kernel(kernel.id)
-    store.insert([(node, kernel)])
-    assert store.kernel(kernel.id).source == kernel.source
-    store.close()
-
-
 def test_a_file_size_limit_is_a_full_disk(tmp_path: Path) -> None:
     process = child(
         """
@@ -146,8 +132,6 @@ def test_a_full_disk_keeps_what_was_inserted(small_disk: Path) -> None:
     assert count > 10
     assert [node.step for node in store.log(0)] == list(range(count))
     store.close()
-    for filler in (small_disk / "run" / "objects").rglob(".*.partial"):
-        os.remove(filler)
     subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
     store = SqliteStore(small_disk / "run")
     store.insert([make_entry(count)])
