@@ -5,8 +5,10 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 DEMO_TASK ?= dlrm/rmsnorm_residual_silu
 DEMO_SECONDS ?= 115
-# Set to anything: the tests that run side by side tell what they covered, and take longer. What measures is never traced.
+# Set to anything: all tests that run side by side tell what they cover, and take a fifth longer; else those of the strict core do.
+# What measures is never traced.
 COVERAGE ?=
+CORE := core search
 
 # Tests start hundreds of interpreters: each would compile this package again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -18,7 +20,8 @@ demo: $(STAMP)
 
 # What measures comes last, with nothing beside it but its like: all of this user's measuring waits at one gate.
 test: $(DEV_STAMP)
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu and not alone" $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
+	@$(BIN)/python -m pytest -n 2 -q $(CORE:%=tests/%) $(CORE:%=--cov=kernelevolve/%) --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu and not alone" $(CORE:%=--ignore=tests/%) $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and alone"
 
 lint: $(DEV_STAMP)
