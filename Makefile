@@ -21,7 +21,7 @@ demo: $(STAMP)
 # What measures comes last, with nothing beside it but its like: all of this user's measuring waits at one gate.
 test: $(DEV_STAMP)
 	@$(BIN)/python -m pytest -n 2 -q $(CORE:%=tests/%) $(CORE:%=--cov=kernelevolve/%) --cov-report=term:skip-covered
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu and not alone" $(CORE:%=--ignore=tests/%) $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu and not alone" $(CORE:%=--ignore=tests/%) $(if $(COVERAGE),--cov --cov-append --cov-report=term:skip-covered)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and alone"
 
 lint: $(DEV_STAMP)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from devices.base import Artifact, CompileFailure, Device
 from devices.registry import get_device
+from evaluators.folders import OwnedFolder
 from evaluators.gate import Gate
 from evaluators.scratch import disk_errors
 from evaluators.source import check_source
@@ -97,10 +98,11 @@ def compile_apart(
     if target != wanted.get(kernel.language, ""):
         return OtherTarget()
     with contextlib.ExitStack() as stack:
-        base_dir = base if Path(base).is_dir() else None
-        with disk_errors(Path(base_dir or tempfile.gettempdir()), "what is compiled"):
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kernelevolve-build-", dir=base_dir))
-        build_dir = Path(folder).resolve()
+        base_dir = Path(base if Path(base).is_dir() else tempfile.gettempdir())
+        with disk_errors(base_dir, "what is compiled"):
+            folder = OwnedFolder(base_dir, "kernelevolve-compile")
+        stack.callback(folder.remove)
+        build_dir = folder.path
         begin = time.monotonic()
         try:
             artifact = compile_kernel(kernel, device, build_dir, timeout, Gate())

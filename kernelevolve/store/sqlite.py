@@ -205,12 +205,11 @@ class SqliteStore(GraphReading, GraphStore):
             yield
         except sqlite3.OperationalError as error:
             code = error.sqlite_errorcode & 0xFF
-            # The shared-memory index of the log reports a full disk as an input/output error.
-            starved = code == sqlite3.SQLITE_IOERR and (
-                shutil.disk_usage(self._folder).free < _INDEX_BYTES
-                # So is the largest file that the user may write.
-                or resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
-            )
+            # The shared-memory index of the log reports a full disk as an input/output error,
+            starved = code == sqlite3.SQLITE_IOERR and shutil.disk_usage(self._folder).free < _INDEX_BYTES
+            # and every file a write beyond the largest size that the user may have.
+            limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+            starved |= limited and error.sqlite_errorcode == sqlite3.SQLITE_IOERR_WRITE
             if code == sqlite3.SQLITE_FULL or starved:
                 raise full_disk(self._folder, str(error)) from error
             raise

@@ -213,7 +213,7 @@ def main() -> int:
     parser.add_argument("--fresh", type=int, default=10, help="interpreters")
     parser.add_argument("--side-by-side", type=int, default=2)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="kernelevolve-build-") as builds:
+    with tempfile.TemporaryDirectory(prefix="kernelevolve-bench-") as builds:
         alone, rate_alone = judged(1, options.count, Path(builds))
         together, rate = judged(options.side_by_side, options.count, Path(builds))
         seconds, peer_alone = fresh(options.fresh, 1, Path(builds))

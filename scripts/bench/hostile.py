@@ -159,7 +159,7 @@ def run(work: Sequence[tuple[int, Kind]], judges: int, limit: float) -> list[Fin
     """Side by side."""
     spawn = multiprocessing.get_context("spawn")
     found: list[Findings] = []
-    with tempfile.TemporaryDirectory(prefix="kernelevolve-build-") as builds:
+    with tempfile.TemporaryDirectory(prefix="kernelevolve-bench-") as builds:
         pipes: list[Connection] = []
         processes = []
         for place in range(judges):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.alone import runs_alone
 from tests.small_task import QUICK, SOURCE
 
 ROOT = Path(__file__).parents[2]
@@ -83,12 +84,8 @@ def test_two_runs_at_once_find_faster_kernels_that_run_alone(tmp_path: Path) -> 
     _, error = again.communicate(timeout=60)
     assert again.returncode == 2
     assert "resume" in error
-    # Python's -I hides this package from it.
     right = "torch.allclose(kernel.ModelNew()(x), torch.nn.functional.gelu(x) * 2, atol=1e-5)"
-    code = f"import sys; sys.path.insert(0, '.'); import kernel, torch; x = torch.randn(3, 512); assert {right}"
-    alone = begin(tmp_path / "a" / "best", {"PYTHONPATH": ""}, "-I", "-c", code)
-    _, error = alone.communicate(timeout=100)
-    assert alone.returncode == 0, error
+    runs_alone(tmp_path / "a" / "best", f"x = torch.randn(3, 512); assert {right}")
 
 
 def test_a_temporary_folder_that_ray_cannot_use_is_one_line(tmp_path: Path) -> None:

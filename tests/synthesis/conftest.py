@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import lru_cache
@@ -67,25 +66,6 @@ def load(kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Modul
     sys.modules[module.__name__] = module
     exec(compile(kernel.source, "kernel.py", "exec"), module.__dict__)
     return module
-
-
-def runs_alone(kernel: Kernel, code: str, folder: Path) -> None:
-    """The file serves `code` (which sees it as `kernel`, and raises where it is wrong) without this package."""
-    (folder / "kernel.py").write_text(kernel.source)
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-I",
-            "-c",
-            f"import sys; sys.path.insert(0, '.'); import torch, kernel; {code}; print('right')",
-        ],
-        cwd=folder,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.strip() == "right", done.stderr
 
 
 def agree(task: Task, module: ModuleType, rtol: float = 2e-4, atol: float = 2e-5, double: bool = False) -> None:

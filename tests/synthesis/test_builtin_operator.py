@@ -16,8 +16,9 @@ from kernelevolve.synthesis.base import Context, Parent
 from kernelevolve.synthesis.builtin.knobs import Knob, moved
 from kernelevolve.synthesis.builtin.operator import BuiltinOperator
 from kernelevolve.tasks.catalog import find_task, list_tasks
+from tests.alone import runs_alone
 
-from .conftest import Check, runs_alone, task_of
+from .conftest import Check, task_of
 
 SETTINGS = {"attempts": 12, "draft_moves": 6, "mutation_moves": 3, "crossover_mutation": 0.3}
 TASK = task_of("return F.softmax(F.gelu(x[0]), -1)", "[torch.randn(64, 100)]")
@@ -120,4 +121,5 @@ def test_a_move_changes_the_value_and_stays_in_the_domain() -> None:
 def test_the_kernel_file_runs_alone(tmp_path: Path) -> None:
     kernel = propose(prepared(TASK), TASK, 0).kernel
     right = "torch.allclose(m(x), torch.softmax(torch.nn.functional.gelu(x), -1), atol=1e-5)"
-    runs_alone(kernel, f"m = kernel.ModelNew(); x = torch.randn(3, 100); assert {right}", tmp_path)
+    (tmp_path / "kernel.py").write_text(kernel.source)
+    runs_alone(tmp_path, f"m = kernel.ModelNew(); x = torch.randn(3, 100); assert {right}")

@@ -24,8 +24,9 @@ from kernelevolve.synthesis.builtin.tracing import Seed, trace_task
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.synthesis.traced.trace import trace
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
+from tests.alone import runs_alone
 
-from .conftest import agree, load, runs_alone, task_of
+from .conftest import agree, load, task_of
 from .test_builtin_operator import prepared, propose
 
 ROWS = "[torch.randn(37, 50)]"
@@ -160,7 +161,8 @@ def test_the_operator_starts_from_it_and_goes_on_through_its_knobs(
     assert again.operator == child.operator == "builtin/retune"
     assert first.kernel.id not in {again.kernel.id, child.kernel.id}
     right = "torch.allclose(m(x), torch.softmax(x.sort(1).values * 2, -1), atol=1e-6)"
-    runs_alone(first.kernel, f"m = kernel.ModelNew(); x = torch.randn(3, 100); assert {right}", tmp_path)
+    (tmp_path / "kernel.py").write_text(first.kernel.source)
+    runs_alone(tmp_path, f"m = kernel.ModelNew(); x = torch.randn(3, 100); assert {right}")
 
 
 def test_what_it_refuses_starts_from_the_aten_graph_with_both_reasons_in_the_note(
