@@ -1,7 +1,6 @@
 """The memory that a player's inputs lie in: shared, so that the judge puts fresh values there while the player stands still.
 
-A header holds a table of pointers, in which a player leaves where the outputs of a timed block lie. Slots follow, each with room for
-the inputs of one call. The memory is sealed: a player can spoil the values in it, but not take it from under the judge.
+It is sealed: a player can spoil the values in it, but not take it from under the judge.
 """
 
 from __future__ import annotations
@@ -9,46 +8,14 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
+from evaluators.layout import ALIGNMENT, TABLE_BYTES, Layout
 from evaluators.tensors import DTYPES, span_of
-from kernelevolve.core.record import Record
 
-TABLE_BYTES = 1 << 16
-_ALIGNMENT = 64
-_STAGGER = 192
-"""Between inputs of a call: equal low bits of their addresses would make loads wait for unrelated stores."""
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-
-
-class Layout(Record):
-    """Where the inputs of a call lie in a slot, and how many slots there are."""
-
-    inputs: tuple[Mapping[str, Any], ...]
-    """`dtype`, `shape`, `stride` and `offset` in bytes of a tensor; `value` of anything else."""
-    slot_bytes: int
-    slots: int
-
-    @property
-    def total_bytes(self) -> int:
-        return TABLE_BYTES + self.slots * self.slot_bytes
-
-
-def layout_of(inputs: Sequence[Mapping[str, Any]], slots: int = 1) -> Layout:
-    """`inputs`: as `tensors.save` describes them."""
-    placed = []
-    offset = 0
-    for meta in inputs:
-        if "value" in meta:
-            placed.append(dict(meta))
-            continue
-        placed.append({**meta, "offset": offset})
-        size = span_of(meta["shape"], meta["stride"]) * DTYPES[meta["dtype"]].itemsize
-        offset += -(-size // _ALIGNMENT) * _ALIGNMENT + _STAGGER
-    return Layout(inputs=tuple(placed), slot_bytes=max(offset, _ALIGNMENT), slots=slots)
 
 
 def views(memory: mmap.mmap, layout: Layout, slot: int) -> list[Any]:
@@ -83,13 +50,33 @@ def rows(memory: mmap.mmap, layout: Layout) -> dict[int, torch.Tensor]:
     return found
 
 
+class Slots:
+    """The inputs that lie in shared memory by a layout, as the judge writes them."""
+
+    def __init__(self, memory: mmap.mmap, layout: Layout) -> None:
+        self.layout = layout
+        self._memory = memory
+        self._rows = rows(memory, layout)
+        self._inputs: dict[int, list[Any]] = {}
+
+    def inputs(self, slot: int) -> list[Any]:
+        """The arguments of a call."""
+        if slot not in self._inputs:
+            self._inputs[slot] = views(self._memory, self.layout, slot)
+        return self._inputs[slot]
+
+    def memory(self, position: int) -> torch.Tensor:
+        """That an input, a tensor that is not empty, lies in: a row for each slot."""
+        return self._rows[position]
+
+
 class Arena:
     """The judge's side of it."""
 
     def __init__(self, capacity: int) -> None:
         """`capacity` in bytes; pages are taken when they are first written to."""
         self.requested = capacity
-        self.capacity = max(capacity, TABLE_BYTES + _ALIGNMENT)
+        self.capacity = max(capacity, TABLE_BYTES + ALIGNMENT)
         self.fd = os.memfd_create("kernelevolve-inputs", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
         os.ftruncate(self.fd, self.capacity)
         fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)

@@ -7,8 +7,8 @@ from functools import partial
 
 import torch
 
-from evaluators.arena import TABLE_BYTES, layout_of
 from evaluators.correctness import Bounds, bounds_of, compare, same_elements
+from evaluators.layout import TABLE_BYTES, layout_of
 from evaluators.reference import Answers, Case, Reference
 from evaluators.seat import Returned, Seat
 from evaluators.settings import EvaluationSettings

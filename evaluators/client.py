@@ -103,57 +103,53 @@ class Player:
     pid: int
     arena: Arena
     folder: Path
-    _server: ForkServer
+    server: ForkServer
     ending: Ending | None = field(default=None, init=False)
-    lost: float = field(default=0.0, init=False)
-    """Seconds of the last block in which other processes had its cores, see `disturbance.py`."""
     _generation: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._generation = self._server.generation
+        self._generation = self.server.generation
 
     @property
     def alive(self) -> bool:
         """Whether it can be asked: it has not ended, nor its server."""
-        return self.ending is None and self._server.generation == self._generation
+        return self.ending is None and self.server.generation == self._generation
 
     def ask(self, order: Mapping[str, Any], limit: float) -> Mapping[str, Any]:
         """Its reply to an order of `player.py`, within `limit` seconds.
 
         Raises PlayerEndedError, NonsenseError, ServerDiedError, InterruptedJobError.
         """
-        placed = order["do"] in ("call", "prepare")
-        asked = self._order({"op": "ask", "message": dict(order), "limit": limit, "placed": placed}, limit)
-        return _object(asked["reply"])
-
-    def block(self, limit: float) -> tuple[float, Mapping[str, Any] | None]:
-        """(seconds on the server's clock of the calls that it was prepared for, what it reports if one failed)"""
-        answer = self._order({"op": "block", "limit": limit}, limit)
-        self.lost = answer["lost_nanoseconds"] / 1e9
-        return answer["nanoseconds"] / 1e9, _object(answer["reply"]) if answer["reply"] else None
-
-    def _order(self, order: dict[str, Any], limit: float) -> dict[str, Any]:
         if self.ending is not None:
             raise PlayerEndedError(self.ending)
-        answer = self._server.order({**order, "player": self.pid})
+        message = {"op": "ask", "player": self.pid, "message": dict(order), "limit": limit}
+        answer = self.server.order({**message, "placed": order["do"] == "call"})
+        self.note(answer, limit)
+        return _object(self.reply(answer))
+
+    def note(self, answer: Mapping[str, Any], limit: float) -> None:
+        """What the server said of it: whether it has ended. Raises InterruptedJobError where that was asked for."""
         if "ended" in answer:
             self.ending = Ending(limit=limit, **answer["ended"])
-            if order["op"] != "end":
-                self._server.interruption.check()
+            self.server.interruption.check()
+
+    def reply(self, answer: Mapping[str, Any]) -> str:
+        """Its reply among what the server said; raises PlayerEndedError where there is none."""
+        if self.ending is not None:
             raise PlayerEndedError(self.ending)
-        return answer
+        return str(answer["reply"])
 
     def end(self) -> None:
         """Kill it, with all that descends from it. The server removes its folder; `ForkServer.rest` waits for that."""
         served = self.ending is not None
         if self.alive:
             with suppress(ServerDiedError, InterruptedJobError):
-                self._server.order({"op": "end", "player": self.pid})
+                self.server.order({"op": "end", "player": self.pid})
                 served = True
         if not served:
             remove_tree(self.folder)
-        if served and self._server.generation == self._generation:
-            self._server.keep(self.arena)
+        if served and self.server.generation == self._generation:
+            self.server.keep(self.arena)
         else:
             self.arena.close()
 
@@ -164,6 +160,49 @@ class Player:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A player's part of a round: it carries out the order `prepare`, gets new values, and runs its calls on the clock."""
+
+    player: Player
+    order: Mapping[str, Any]
+    limit: float
+    """Seconds for all of it."""
+    staged: tuple[int, int]
+    """First byte, and the one behind the last, of the memory of its inputs that is taken from the stage."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """What came of a turn."""
+
+    player: Player
+    answer: Mapping[str, Any]
+
+    def told(self) -> Mapping[str, Any]:
+        """Its reply to the order. Raises PlayerEndedError, NonsenseError."""
+        return _object(self.player.reply(self.answer))
+
+    def report(self) -> Mapping[str, Any] | None:
+        """What it said of a call that failed. Raises as `told` does."""
+        return _object(self.answer["report"]) if self.answer.get("report") else None
+
+    @property
+    def seconds(self) -> float:
+        """On the server's clock, of the calls; 0 where there were none."""
+        return float(self.answer.get("nanoseconds", 0)) / 1e9
+
+    @property
+    def lost(self) -> float:
+        """Seconds of these in which other processes had its cores, see `disturbance.py`."""
+        return float(self.answer.get("lost_nanoseconds", 0)) / 1e9
+
+    @property
+    def spent(self) -> float:
+        """Seconds that the turn took."""
+        return float(self.answer.get("spent_nanoseconds", 0)) / 1e9
 
 
 class ForkServer:
@@ -183,6 +222,8 @@ class ForkServer:
         self.generation = 0
         """Counts the servers that were started."""
         self._spare: Arena | None = None
+        self._stage: Arena | None = None
+        self._staged_generation = 0
         self.interruption = Interruption()
         """While it is set, the order under way ends its player and others raise InterruptedJobError, but for those that end a player."""
         with disk_errors(scratch_base(), "a folder"):
@@ -286,6 +327,34 @@ class ForkServer:
             open_files=_OPEN_FILES,
         )
 
+    def stage(self, capacity: int) -> Arena:
+        """Memory of at least so many bytes that turns take values from; no player sees it. Raises as `order` does."""
+        if self._stage is None or self._stage.capacity < capacity or self._staged_generation != self.generation:
+            if self._stage is None or self._stage.capacity < capacity:
+                self._drop_stage()
+                self._stage = Arena(capacity)
+            self.order({"op": "stage"}, [self._stage.fd])
+            self._staged_generation = self.generation
+        return self._stage
+
+    def _drop_stage(self) -> None:
+        if self._stage is not None:
+            self._stage.close()
+            self._stage = None
+
+    def play(self, turns: Sequence[Turn]) -> list[Played]:
+        """One turn after the other. Raises as `order` does."""
+        orders = [
+            {"player": t.player.pid, "message": dict(t.order), "limit": t.limit, "staged": t.staged}
+            for t in turns
+            if t.player.ending is None
+        ]
+        answers = iter(self.order({"op": "round", "turns": orders})["turns"] if orders else ())
+        played = [Played(t.player, {} if t.player.ending is not None else next(answers)) for t in turns]
+        for turn, each in zip(turns, played, strict=True):
+            turn.player.note(each.answer, turn.limit)
+        return played
+
     def order(self, order: Mapping[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
         """Raises ServerDiedError, and InterruptedJobError where `interrupt` was called."""
         if order["op"] != "end":
@@ -357,6 +426,7 @@ class ForkServer:
         if self._spare is not None:
             self._spare.close()
             self._spare = None
+        self._drop_stage()
         self._own.remove()
 
 

@@ -12,152 +12,62 @@ The worker on the other end of the socket gives orders as lines of JSON, see `cl
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import json
+import mmap
 import os
 import select
 import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evaluators import hugepages, seccomp
+from evaluators.child import (
+    ARENA,
+    CHANNEL,
+    PR_SET_PDEATHSIG,
+    PR_SET_TIMERSLACK,
+    Child,
+    become_player,
+    become_subreaper,
+    prctl,
+)
 from evaluators.disturbance import lost, moment
-from evaluators.limits import Limits, apply_limits
+from evaluators.limits import Limits
 from evaluators.scratch import remove_tree
 from evaluators.usage import Allowance, excess, private_bytes
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_TIMERSLACK = 29
-_PR_SET_CHILD_SUBREAPER = 36
-_PR_SET_NO_NEW_PRIVS = 38
-_OUTPUT_BYTES = 1 << 16
 _PIPE_READS = 32
 """More than a pipe holds when its writers are dead."""
 _REPLY_BYTES = 4 << 20
 """The longest reply of a player; a longer one is cut, so that it is none."""
 _LAST_MILLISECONDS = 200
-_NO_SLACK, _USUAL_SLACK = 1, 50_000
-"""Nanoseconds that a sleep may take longer."""
+_NO_SLACK = 1
+"""Nanoseconds that a sleep of the server may take longer."""
 _GLANCE_NANOSECONDS = 20_000_000
 """That a player runs between two looks at what it holds: time to take some ten megabytes;"""
 _TIMED_GLANCE_NANOSECONDS = 250_000_000
 """in a timed block, which a look makes longer by some 0.1 ms."""
-CHANNEL, ARENA = 3, 4
-"""File descriptors of every player: where it gets orders, and the memory of its inputs."""
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ", "PYTHONPATH")
 _CLOCK = time.perf_counter_ns
+READY = '{"calls"'
+"""How the reply of a player begins that is ready for a timed block. One that lies about it harms itself alone."""
+_UNKNOWN = {"timeout": False, "excess": None, "signal": 0, "code": -1, "output": "", "peak_bytes": 0}
+"""The end of a player that nobody has seen."""
 
 
 class _WorkerGoneError(Exception):
     """Nobody gives orders any more."""
 
 
-def _prctl(option: int, value: int) -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
-
-
-def become_subreaper() -> None:
-    """Orphans among what descends from this process become its children."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def _become_player(order: dict[str, Any], home: dict[str, str], output: int, channel: int, arena: int) -> None:
-    """Everything that sets a child apart, before it runs foreign code."""
-    os.setsid()
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    _prctl(_PR_SET_TIMERSLACK, _USUAL_SLACK)
-    folder = order["folder"]
-    os.chdir(folder)
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-    high = [os.dup2(fd, 100 + i) for i, fd in enumerate((os.open(os.devnull, os.O_RDONLY), output, channel, arena))]
-    for fd, number in zip((high[0], high[1], high[1], high[2], high[3]), (0, 1, 2, CHANNEL, ARENA), strict=True):
-        os.dup2(fd, number)
-    os.closerange(ARENA + 1, os.sysconf("SC_OPEN_MAX"))
-    os.environ.clear()
-    os.environ.update(home)
-    os.environ.update({"HOME": folder, "TMPDIR": folder, **order["environment"]})
-    apply_limits(Limits.model_validate(order["limits"]))
-
-
-@dataclass
-class _Player:
-    """A child, from its fork to its burial."""
-
-    pid: int
-    channel: socket.socket
-    output: int
-    folder: str
-    allowance: Allowance | None
-    """None: nobody looks."""
-    unseen: int = 0
-    """Nanoseconds that it has run since somebody looked at what it holds."""
-    told: bytearray = field(default_factory=bytearray)
-    stopped: bool = False
-    poll: select.poll = field(default_factory=select.poll)
-
-    def drain(self) -> bool:
-        """Take some of what it has printed and keep the last of all. False where there is nothing."""
-        try:
-            part = os.read(self.output, 1 << 16)
-        except BlockingIOError:
-            return False
-        self.told += part
-        del self.told[:-_OUTPUT_BYTES]
-        return bool(part)
-
-    def go(self) -> None:
-        if self.stopped:
-            self.stopped = False
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGCONT)
-
-    def place(self, cores: list[int]) -> list[int]:
-        """While it stands still: one thread to a core, the main thread to the first. Returns the threads.
-
-        Threads that are let go at the same time would else share a core, with one of them spinning, until the scheduler parts
-        them some milliseconds later.
-        """
-        threads = [self.pid]
-        with contextlib.suppress(FileNotFoundError):
-            threads += sorted(int(name) for name in os.listdir(f"/proc/{self.pid}/task") if int(name) != self.pid)
-        if len(cores) > 1:
-            for i, thread in enumerate(threads):
-                core = cores[1 + (i - 1) % (len(cores) - 1)] if i else cores[0]
-                with contextlib.suppress(ProcessLookupError):
-                    os.sched_setaffinity(thread, {core})
-        return threads
-
-    def free(self, threads: list[int], cores: list[int]) -> None:
-        """Let them move again, and threads that they start lie anywhere."""
-        for thread in threads:
-            with contextlib.suppress(ProcessLookupError):
-                os.sched_setaffinity(thread, cores)
-
-    def kill(self) -> None:
-        for send in (os.killpg, os.kill):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                send(self.pid, signal.SIGKILL)
-
-    def halt(self) -> bool:
-        """Stop it. True where it stands still or is dead; False where it does not within a second, which only tricks bring about."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGSTOP)
-        self.stopped = True
-        deadline = _CLOCK() + 1_000_000_000
-        while os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-            left = deadline - _CLOCK()
-            if left < 0:
-                return False
-            signal.sigtimedwait({signal.SIGCHLD}, left / 1e9)
-        return True
+def _mapped(memory: int) -> mmap.mmap:
+    """Shared memory that processes forked from now on do not have."""
+    found = mmap.mmap(memory, os.fstat(memory).st_size)
+    found.madvise(mmap.MADV_DONTFORK)
+    return found
 
 
 class _Server:
@@ -166,10 +76,11 @@ class _Server:
         self._worker = worker
         self._interruption = interruption
         self._home = home
-        self._players: dict[int, _Player] = {}
-        self._unburied: list[_Player] = []
+        self._players: dict[int, Child] = {}
+        self._unburied: list[Child] = []
         """Killed, with nobody waiting for it: buried once the order is answered."""
         self._cores = sorted(os.sched_getaffinity(0))
+        self._stage = mmap.mmap(-1, mmap.PAGESIZE)
         self._held_bytes = private_bytes()
         self._collapsing = hugepages.collapsing()
         # Where the players' main threads begin their blocks: the core is free when one says that it is done.
@@ -209,25 +120,24 @@ class _Server:
             return self._spawn(order, fds[0])
         if order["op"] == "rest":
             return {}
-        player = self._players.get(order["player"])
-        if player is None and order["op"] == "end":
+        if order["op"] == "stage":
+            self._stage = _mapped(fds[0])
             return {}
+        if order["op"] == "round":
+            return {"turns": [self._turn(turn) for turn in order["turns"]]}
+        player = self._players.get(order["player"])
         if player is None:
-            ended = {"timeout": False, "excess": None, "signal": 0, "code": -1, "output": "", "peak_bytes": 0}
-            return {"ended": ended}
-        match order["op"]:
-            case "ask":
-                return self._ask(player, order)
-            case "block":
-                return self._block(player, order)
-            case "end":
-                player.kill()
-                self._unburied.append(player)
-                return {}
-            case other:
-                raise ValueError(other)
+            return {} if order["op"] == "end" else {"ended": _UNKNOWN}
+        if order["op"] == "ask":
+            return self._ask(player, order["message"], order["limit"], placed=order["placed"])
+        if order["op"] == "end":
+            player.kill()
+            self._unburied.append(player)
+            return {}
+        raise ValueError(order["op"])
 
     def _spawn(self, order: dict[str, Any], arena: int) -> dict[str, Any]:
+        limits = Limits.model_validate(order["limits"])
         ours, theirs = socket.socketpair()
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
@@ -236,7 +146,7 @@ class _Server:
             code = 70
             try:
                 os.sched_setaffinity(0, self._cores)
-                _become_player(order, self._home, writing, theirs.fileno(), arena)
+                become_player(order, limits, self._home, writing, theirs.fileno(), arena)
                 from evaluators.confinement import confine_candidate
                 from evaluators.player import play
 
@@ -260,7 +170,7 @@ class _Server:
         os.close(writing)
         theirs.close()
         allowance = None if order["allowance"] is None else Allowance.model_validate(order["allowance"])
-        player = _Player(pid, ours, reading, order["folder"], allowance)
+        player = Child(pid, ours, reading, order["folder"], allowance, _mapped(arena))
         player.poll.register(ours, select.POLLIN)
         player.poll.register(reading, select.POLLIN)
         player.poll.register(self._worker, select.POLLHUP | select.POLLRDHUP)
@@ -268,14 +178,27 @@ class _Server:
         self._players[pid] = player
         return {"player": pid}
 
-    def _ask(self, player: _Player, order: dict[str, Any]) -> dict[str, Any]:
+    def _turn(self, turn: dict[str, Any]) -> dict[str, Any]:
+        """Have a player prepare for a block; then, while it stands still, give it the values on the stage; then run the block."""
+        player = self._players.get(turn["player"])
+        if player is None:
+            return {"ended": _UNKNOWN}
+        begin = _CLOCK()
+        answer = self._ask(player, turn["message"], turn["limit"], placed=True)
+        if answer.get("reply", "").startswith(READY):
+            values = slice(*turn["staged"])
+            memoryview(player.arena)[values] = memoryview(self._stage)[values]
+            answer |= self._block(player, begin + int(turn["limit"] * 1e9))
+        return {**answer, "spent_nanoseconds": _CLOCK() - begin}
+
+    def _ask(self, player: Child, message: dict[str, Any], limit: float, *, placed: bool) -> dict[str, Any]:
         """Let it carry out one order; it stands still afterwards."""
-        threads = player.place(self._cores) if order["placed"] else []
+        threads = player.place(self._cores) if placed else []
         player.go()
-        deadline = _CLOCK() + int(order["limit"] * 1e9)
-        player.channel.settimeout(max(order["limit"], 1e-3))
+        deadline = _CLOCK() + int(limit * 1e9)
+        player.channel.settimeout(max(limit, 1e-3))
         try:
-            player.channel.sendall(json.dumps(order["message"]).encode() + b"\n")
+            player.channel.sendall(json.dumps(message).encode() + b"\n")
         except TimeoutError:
             return {"ended": self._end(player, timeout=True)}
         except OSError:
@@ -288,7 +211,7 @@ class _Server:
             return {"ended": self._end(player, timeout=True)}
         return {"reply": reply}
 
-    def _block(self, player: _Player, order: dict[str, Any]) -> dict[str, Any]:
+    def _block(self, player: Child, deadline: int) -> dict[str, Any]:
         """Let a prepared player run its calls, on the clock."""
         threads = player.place(self._cores)
         try:
@@ -299,16 +222,16 @@ class _Server:
         begin = _CLOCK()
         player.go()
         player.free(threads, self._cores)
-        reply = self._reply(player, begin + int(order["limit"] * 1e9), _TIMED_GLANCE_NANOSECONDS)
+        reply = self._reply(player, deadline, _TIMED_GLANCE_NANOSECONDS)
         end = _CLOCK()
         if isinstance(reply, dict):
             return {"ended": reply}
         after = moment(player.pid, threads)
         if not player.halt():
             return {"ended": self._end(player, timeout=True)}
-        return {"reply": reply, "nanoseconds": end - begin, "lost_nanoseconds": lost(before, after, len(self._cores))}
+        return {"report": reply, "nanoseconds": end - begin, "lost_nanoseconds": lost(before, after, len(self._cores))}
 
-    def _reply(self, player: _Player, deadline: int, glance: int = _GLANCE_NANOSECONDS) -> str | dict[str, Any]:
+    def _reply(self, player: Child, deadline: int, glance: int = _GLANCE_NANOSECONDS) -> str | dict[str, Any]:
         """A line of the player's, without its end; or how it ended. `glance`: nanoseconds between two looks at what it holds."""
         told = bytearray()
         seen = _CLOCK() - min(player.unseen, _GLANCE_NANOSECONDS)
@@ -342,12 +265,12 @@ class _Server:
                 else:
                     raise _WorkerGoneError
 
-    def _excess(self, player: _Player) -> str | None:
+    def _excess(self, player: Child) -> str | None:
         if player.allowance is None:
             return None
         return excess(player.pid, player.folder, player.allowance, self._held_bytes)
 
-    def _end(self, player: _Player, *, timeout: bool, excess: str | None = None) -> dict[str, Any]:
+    def _end(self, player: Child, *, timeout: bool, excess: str | None = None) -> dict[str, Any]:
         """Kill it, with whatever descends from it, and tell how it ended. `excess`: what it had too much of."""
         status, peak = self._bury(player)
         return {
@@ -359,7 +282,7 @@ class _Server:
             "peak_bytes": peak,
         }
 
-    def _lost(self, player: _Player) -> dict[str, Any]:
+    def _lost(self, player: Child) -> dict[str, Any]:
         """How a player ended that has closed its channel: one on its way out has a moment to get there by itself."""
         handle = os.pidfd_open(player.pid)
         poll = select.poll()
@@ -368,13 +291,14 @@ class _Server:
         os.close(handle)
         return self._end(player, timeout=False)
 
-    def _bury(self, player: _Player) -> tuple[int, int]:
+    def _bury(self, player: Child) -> tuple[int, int]:
         """(wait status, most memory in bytes)"""
         player.kill()
         _, status, usage = os.wait4(player.pid, 0)
         del self._players[player.pid]
         self._clear(player.pid)
         player.channel.close()
+        player.arena.close()
         for _ in range(_PIPE_READS):
             if not player.drain():
                 break
@@ -410,7 +334,7 @@ def _children() -> list[int]:
 
 def main() -> None:
     worker, interruption = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     become_subreaper()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # It is waited for where it matters.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -423,7 +347,7 @@ def main() -> None:
     aten.kernels()
     seccomp.prepare()
     evaluators.confinement.readable_paths()
-    _prctl(_PR_SET_TIMERSLACK, _NO_SLACK)
+    prctl(PR_SET_TIMERSLACK, _NO_SLACK)
     gc.collect()
     gc.freeze()
     gc.enable()

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from evaluators.arena import Slots
 from evaluators.reference import Case
-from evaluators.seat import Seat
 from evaluators.tensors import same_bits, span_of
 
 _LEAST_SCALE = 0.8
@@ -62,14 +62,14 @@ class FreshValues:
         draws, others = rng.integers(count, size=(2, calls))
         return Values(draws, others, rng.random((len(self._mixed), calls)))
 
-    def write(self, values: Values, seat: Seat, start: int = 0) -> None:
-        """Into the slots of `seat` from `start` on."""
+    def write(self, values: Values, slots: Slots, start: int = 0) -> None:
+        """Into the slots from `start` on."""
         for i, stack in enumerate(self._stacks):
             if stack is not None:
-                self._write_together(values, i, stack, seat.memory(i)[start : start + len(values)])
+                self._write_together(values, i, stack, slots.memory(i)[start : start + len(values)])
                 continue
             for call in range(len(values)):
-                target = seat.inputs(start + call)[i]
+                target = slots.inputs(start + call)[i]
                 if isinstance(target, torch.Tensor):
                     self._mix(values, call, i, target)
 
@@ -102,21 +102,15 @@ class FreshValues:
             torch.lerp(source, self._draws[other][position], weight, out=target)
 
 
-class Watch:
-    """Over the inputs of a call: a piece of each, anywhere in it, as it was."""
-
-    def __init__(self, inputs: Sequence[object], rng: random.Random) -> None:
-        self._pieces: list[tuple[int, torch.Tensor, torch.Tensor]] = []
-        for i, tensor in enumerate(inputs):
-            if isinstance(tensor, torch.Tensor):
-                flat = _memory(tensor)
-                start = rng.randrange(max(1, flat.numel() - _LOOKED_AT + 1))
-                piece = flat[start : start + _LOOKED_AT]
-                self._pieces.append((i, piece, piece.clone()))
-
-    def changed(self) -> int | None:
-        """The position of an input that is not as it was."""
-        return next((i for i, now, before in self._pieces if not same_bits(now, before)), None)
+def changed(inputs: Sequence[object], before: Sequence[object], rng: random.Random) -> int | None:
+    """The position of an input of a call that is not as it was, by a piece of each, anywhere in it."""
+    for i, (now, then) in enumerate(zip(inputs, before, strict=True)):
+        if isinstance(now, torch.Tensor) and isinstance(then, torch.Tensor):
+            new, old = _memory(now), _memory(then)
+            start = rng.randrange(max(1, new.numel() - _LOOKED_AT + 1))
+            if not same_bits(new[start : start + _LOOKED_AT], old[start : start + _LOOKED_AT]):
+                return i
+    return None
 
 
 def _span(tensor: torch.Tensor) -> int:

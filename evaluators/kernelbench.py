@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from evaluators import tensors
-from evaluators.arena import layout_of
 from evaluators.client import ForkServer
 from evaluators.elements import Elements, elements_of
 from evaluators.gate import Gate
+from evaluators.layout import layout_of
 from evaluators.probing import Probe, leak
 from evaluators.reference import free_gb
 from evaluators.seat import Drawn, Returned, Seat
@@ -224,11 +224,11 @@ class KernelBench:
         rules = self.settings.kernelbench
         for _ in range(rules.warmup_calls):
             seat.call([0])
-        overhead = min(_block(seat, 0, outputs) for _ in range(_OVERHEADS))
+        overhead = min(seat.block(0, outputs) for _ in range(_OVERHEADS))
         seconds = []
         for _ in range(rules.discarded_calls + rules.timed_calls):
             flushed.fill_(_FILL)
-            seconds.append(max(_block(seat, 1, outputs) - overhead, 1e-9))
+            seconds.append(max(seat.block(1, outputs) - overhead, 1e-9))
         return seconds[rules.discarded_calls :]
 
     def _at_fault(self, failure: Failure) -> UserError:
@@ -248,11 +248,6 @@ class KernelBench:
 
 def _load(drawn: Drawn, seat: Seat) -> list[object]:
     return [tensors.load(meta, seat.player.folder / f"in{i}") for i, meta in enumerate(drawn.inputs)]
-
-
-def _block(seat: Seat, calls: int, outputs: int) -> float:
-    seat.prepare(calls, outputs, [])
-    return seat.block()
 
 
 def _check_form(expected: Returned, got: Returned) -> None:

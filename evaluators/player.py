@@ -22,9 +22,10 @@ import torch
 from torch import nn
 
 from evaluators import aten, tensors
-from evaluators.arena import Layout, views
+from evaluators.arena import views
 from evaluators.audit import audit
 from evaluators.drawing import Drawer
+from evaluators.layout import Layout
 from evaluators.probing import probe
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import AllowAten, Task
@@ -151,7 +152,8 @@ class _Player:
 
         def make() -> Any:
             arguments = _arguments(order)
-            torch.manual_seed(seed)
+            # torch.manual_seed writes down, for devices that no player has, who called it: with sources read, some milliseconds.
+            torch.default_generator.manual_seed(seed)
             try:
                 model = module.ModelNew(*arguments)
                 return model if precision is None else model.to(dtype=tensors.DTYPES[precision])

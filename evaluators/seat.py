@@ -9,9 +9,10 @@ from typing import Any, Literal
 import torch
 from pydantic import ConfigDict, ValidationError
 
-from evaluators.arena import Layout, layout_of, rows, views
-from evaluators.client import NonsenseError, Player, PlayerEndedError
+from evaluators.arena import Slots
+from evaluators.client import NonsenseError, Played, Player, PlayerEndedError, Turn
 from evaluators.elements import Elements, Held, Remote
+from evaluators.layout import layout_of
 from evaluators.memory import UnreadableError, read_tensor
 from evaluators.probing import Probe
 from evaluators.tensors import DTYPES, Described
@@ -84,7 +85,8 @@ class Seat:
     def __init__(self, player: Player, stage: str = "correctness") -> None:
         self.player = player
         self.stage = stage
-        self.layout: Layout | None = None
+        self.slots: Slots | None = None
+        """Where its inputs lie."""
         self.warm_slots = 0
         """That have been written to and called with, in this layout."""
         self.returned: Returned | None = None
@@ -95,8 +97,6 @@ class Seat:
         """About what a call takes, in this layout."""
         self._left = 0.0
         self._given = 0.0
-        self._views: list[list[Any]] = []
-        self._memory: dict[int, torch.Tensor] = {}
 
     def allow(self, seconds: float) -> None:
         """For everything that it is asked from now on."""
@@ -138,26 +138,22 @@ class Seat:
     def lay_out(self, inputs: Sequence[Mapping[str, Any]], slots: int) -> None:
         """Give it memory for so many sets of inputs, described as `tensors.save` does."""
         layout = layout_of(inputs, slots)
-        if layout == self.layout:
+        if self.slots is not None and layout == self.slots.layout:
             return
         self.player.arena.use(layout)
-        self.layout, self.warm_slots = layout, 0
+        self.slots, self.warm_slots = Slots(self.player.arena.memory, layout), 0
         self.returned, self.call_seconds = None, None
-        self._views = [views(self.player.arena.memory, self.layout, slot) for slot in range(slots)]
-        self._memory = rows(self.player.arena.memory, self.layout)
-        self.order(do="inputs", layout=self.layout.model_dump())
+        self.order(do="inputs", layout=layout.model_dump())
 
     def inputs(self, slot: int) -> list[Any]:
         """The arguments of a call; what is written to the tensors is what the player finds."""
-        return self._views[slot]
-
-    def memory(self, position: int) -> torch.Tensor:
-        """That an input, a tensor that is not empty, lies in: a row for each slot."""
-        return self._memory[position]
+        if self.slots is None:
+            raise RuntimeError("inputs before `lay_out`")
+        return self.slots.inputs(slot)
 
     def write(self, slot: int, values: Sequence[Any]) -> None:
         """Put values there."""
-        for source, target in zip(values, self._views[slot], strict=True):
+        for source, target in zip(values, self.inputs(slot), strict=True):
             if isinstance(target, torch.Tensor):
                 target.copy_(source)
 
@@ -168,28 +164,36 @@ class Seat:
             raise self._nonsense("another number of calls")
         return told
 
-    def prepare(self, calls: int, outputs: int, slots: Sequence[int], padding: int = 0) -> tuple[Returned, ...]:
-        """Call with the values of `slots`, then stand ready for a timed block of `calls` with the first slots."""
-        told = self.order(do="prepare", calls=calls, outputs=outputs, slots=list(slots), padding=padding)
-        if len(told) != len(slots):
-            raise self._nonsense("another number of calls")
-        return told
+    def turn(self, calls: int, outputs: int, *, warm: bool = False, padding: int = 0, staged: int = 0) -> Turn:
+        """A timed block of so many calls, of `outputs` each, with the first slots, to be played.
 
-    def block(self) -> float:
+        `warm`: one call with the first slot before it. `padding`: bytes that lie before its results. `staged`: slots, the first ones,
+        that then get their values from the stage.
+        """
+        order = {"do": "prepare", "calls": calls, "outputs": outputs, "slots": [0] * warm, "padding": padding}
+        part = self.slots.layout.part(staged) if self.slots is not None else (0, 0)
+        return Turn(self.player, order, self._left, part)
+
+    def played(self, turn: Turn, played: Played) -> float:
         """Seconds that the block took, from outside."""
-        begin = time.monotonic()
+        self._left -= played.spent
         try:
-            seconds, report = self.player.block(self._left)
-            if report is not None:
-                self._checked(report)
-                raise self._nonsense("a report of nothing")
-            return seconds
+            told, report = played.told(), played.report()
         except PlayerEndedError as error:
             raise self._ended(error) from error
         except NonsenseError as error:
             raise self._nonsense(error) from error
-        finally:
-            self._left -= time.monotonic() - begin
+        if len(self._checked(told).calls) != len(turn.order["slots"]):
+            raise self._nonsense("another number of calls")
+        if report is not None:
+            self._checked(report)
+            raise self._nonsense("a report of nothing")
+        return played.seconds
+
+    def block(self, calls: int, outputs: int, *, warm: bool = False, padding: int = 0) -> float:
+        """Seconds of a block of calls with what lies in the first slots; parameters as `turn` has them."""
+        turn = self.turn(calls, outputs, warm=warm, padding=padding)
+        return self.played(turn, self.player.server.play([turn])[0])
 
     def pointers(self, count: int) -> list[int]:
         """Where the outputs of the last block lie: of each call, one behind the other."""

@@ -13,16 +13,16 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
 import torch
 
-from evaluators.arena import TABLE_BYTES, layout_of
+from evaluators.arena import Slots
 from evaluators.correctness import Bounds, compare
 from evaluators.disturbance import disturbed
-from evaluators.fresh import FreshValues, Values, Watch
+from evaluators.fresh import FreshValues, changed
+from evaluators.layout import TABLE_BYTES, layout_of
 from evaluators.reference import Case
 from evaluators.seat import Returned, Seat
 from evaluators.settings import TimingSettings
@@ -37,6 +37,10 @@ Enough = Callable[[Times, float], bool]
 _CHECKED_ELEMENTS = 1 << 16
 """Of an output, anywhere in it, that are looked at after a block."""
 _WARM_BLOCKS = 2
+_LENGTHENED = 2
+"""Times that blocks are made longer, where those before tell that they are too short:"""
+_LONG_ENOUGH = 1.25
+"""by more than that."""
 _PADDING_BYTES = 1 << 21
 """Most that is allocated before a block, so that results lie elsewhere in each."""
 _OVERHEADS = 5
@@ -110,6 +114,9 @@ class Stopwatch:
         self._values = values
         self._slots = slots_for(case, settings)
         self._case = case
+        layout = layout_of(case.inputs, self._slots)
+        self._server = reference[0].player.server
+        self._stage = Slots(self._server.stage(layout.total_bytes).memory, layout)
         self._outputs = len(case.answers.native)
         self._all: dict[str, Contestant] = {REFERENCE: Contestant(reference, checked=False), **others}
         self._overhead = 0.0
@@ -126,15 +133,10 @@ class Stopwatch:
         spoilt: list[dict[str, Taken]] = []
         self._each(self._lay_out)
         self._overhead = self._measure_overhead()
-        wanted = self._each(self._wanted_calls)
-        self._calls = max(wanted.values())
-        self._each(self._warm_up)
+        self._settle()
         number = 0
         while len(self._alive()) > 1:
-            values = self._values.choose(self._numbers, self._calls)
-            order = list(self._alive())
-            self._rng.shuffle(order)
-            taken = self._each(partial(self._block, number, values), order)
+            taken = self._round(number)
             self._verify(number)
             number += 1
             if any(block.disturbed for block in taken.values()):
@@ -184,7 +186,8 @@ class Stopwatch:
 
     def _write(self, seat: Seat, slot: int, count: int = 1) -> None:
         """So many slots from that on."""
-        self._values.write(self._values.choose(self._numbers, count), seat, slot)
+        if seat.slots is not None:
+            self._values.write(self._values.choose(self._numbers, count), seat.slots, slot)
 
     def _as_expected(self, seat: Seat, returned: Returned) -> Returned:
         answers = self._case.answers
@@ -199,48 +202,87 @@ class Stopwatch:
         if seat.overhead_seconds is None:
             found = []
             for _ in range(_OVERHEADS):
-                seat.prepare(0, self._outputs, [])
-                found.append(seat.block())
+                found.append(seat.block(0, self._outputs))
             seat.overhead_seconds = min(found)
         return seat.overhead_seconds
 
+    def _settle(self) -> None:
+        """Find how many calls make the shortest block long enough; all get as many, since the first of a block is slower than the others.
+
+        A single call after a pause takes many times as long as it does among others: blocks tell, and are made longer until they do.
+        """
+        self._calls = max(self._each(self._wanted_calls).values())
+        for _ in range(_LENGTHENED):
+            self._each(self._warm_up)
+            wanted = max(self._each(self._wanted_calls).values())
+            if wanted <= _LONG_ENOUGH * self._calls:
+                break
+            self._calls = wanted
+        else:
+            self._each(self._warm_up)
+
     def _wanted_calls(self, name: str) -> int:
-        """That make a block of this contestant long enough. All get as many as the fastest wants, since the first call of a block
-        is slower than the others."""
+        """That make a block of this contestant long enough, by the last one of its first process."""
         seat = self._all[name].seats[0]
         if seat.call_seconds is None:
-            seat.prepare(1, self._outputs, [0])
-            seat.call_seconds = max(seat.block() - self._overhead, 1e-7)
+            seat.call_seconds = self._call_seconds(seat.block(1, self._outputs, warm=True), 1)
         return max(1, min(self._slots, round(self._settings.block_seconds / seat.call_seconds)))
+
+    def _call_seconds(self, seconds: float, calls: int) -> float:
+        """Of a block that took so long."""
+        return max(seconds - self._overhead, 1e-7) / calls
 
     def _warm_up(self, name: str) -> None:
         """Have memory that inputs and results lie in taken from the system here, not on the clock."""
         for seat in self._all[name].seats:
-            if seat.warm_slots < self._calls:
-                self._write(seat, seat.warm_slots, self._calls - seat.warm_slots)
-            for _ in range(_WARM_BLOCKS if seat.warm_slots < self._calls else 0):
-                seat.prepare(self._calls, self._outputs, [0], _PADDING_BYTES)
-                seat.block()
-            seat.warm_slots = max(seat.warm_slots, self._calls)
+            if seat.warm_slots >= self._calls:
+                continue
+            self._write(seat, seat.warm_slots, self._calls - seat.warm_slots)
+            for _ in range(_WARM_BLOCKS):
+                seconds = seat.block(self._calls, self._outputs, warm=True, padding=_PADDING_BYTES)
+                seat.call_seconds = self._call_seconds(seconds, self._calls)
+            seat.warm_slots = self._calls
 
-    def _block(self, number: int, values: Values, name: str) -> Taken:
-        """One for the round of that number."""
-        contestant = self._all[name]
-        seat = contestant.seat(number)
-        seat.prepare(self._calls, self._outputs, [0], 64 * self._rng.randrange(_PADDING_BYTES // 64))
-        self._values.write(values, seat)
-        watch = Watch(seat.inputs(self._rng.randrange(len(values))), self._rng) if contestant.checked else None
-        seconds = seat.block()
-        changed = watch.changed() if watch is not None else None
-        if changed is not None:
-            raise failed(
-                Status.WRONG_RESULT, seat.stage, f"{self._case.label}: input {changed} was changed in a timed call"
+    def _round(self, number: int) -> dict[str, Taken]:
+        """A block of each, in an order by chance, on the same values."""
+        values = self._values.choose(self._numbers, self._calls)
+        self._values.write(values, self._stage)
+        order = list(self._alive())
+        self._rng.shuffle(order)
+        seats = {name: self._all[name].seat(number) for name in order}
+        turns = [
+            seat.turn(
+                self._calls,
+                self._outputs,
+                warm=True,
+                padding=64 * self._rng.randrange(_PADDING_BYTES // 64),
+                staged=self._calls,
             )
-        return Taken(
-            number % len(contestant.seats),
-            max(seconds - self._overhead, 1e-9) / self._calls,
-            disturbed(seconds, seat.player.lost),
-        )
+            for seat in seats.values()
+        ]
+        played = dict(zip(order, zip(turns, self._server.play(turns), strict=True), strict=True))
+
+        def taken(name: str) -> Taken:
+            contestant, seat = self._all[name], seats[name]
+            seconds = seat.played(*played[name])
+            if contestant.checked:
+                self._check_inputs(seat)
+            return Taken(
+                number % len(contestant.seats),
+                self._call_seconds(seconds, self._calls),
+                disturbed(seconds, played[name][1].lost),
+            )
+
+        return self._each(taken, order)
+
+    def _check_inputs(self, seat: Seat) -> None:
+        """Those of a call must be as they were."""
+        call = self._rng.randrange(self._calls)
+        found = changed(seat.inputs(call), self._stage.inputs(call), self._rng)
+        if found is not None:
+            raise failed(
+                Status.WRONG_RESULT, seat.stage, f"{self._case.label}: input {found} was changed in a timed call"
+            )
 
     def _verify(self, number: int) -> None:
         """Hold a piece of what every candidate has left behind in a round against the same piece of the reference's."""

@@ -127,7 +127,7 @@ class _Timed(ForkServer):
         answer = super().order(order, fds)
         kind = order["message"]["do"] if order["op"] == "ask" else order["op"]
         self.seconds[kind] += time.perf_counter() - begin
-        self.seconds["timed blocks"] += answer.get("nanoseconds", 0) / 1e9
+        self.seconds["timed blocks"] += sum(turn.get("nanoseconds", 0) for turn in answer.get("turns", ())) / 1e9
         return answer
 
 

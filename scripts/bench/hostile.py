@@ -31,8 +31,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from devices.registry import get_device
+from evaluators.child import become_subreaper
 from evaluators.client import ForkServer
-from evaluators.forkserver import become_subreaper
 from evaluators.pipeline import Pipeline
 from evaluators.scratch import scratch_base
 from evaluators.settings import EvaluationSettings
