@@ -35,7 +35,7 @@ class Checker:
     """Knows how far results of a reference may be off. Its checks raise FailedError, with the verdict, where something is wrong."""
 
     def __init__(self, reference: Reference, tolerance: Tolerance) -> None:
-        self._reference = reference
+        self.reference = reference
         self._tolerance = tolerance
         self._bounds: dict[str, tuple[Bounds, ...]] = {}
 
@@ -54,12 +54,12 @@ class Checker:
         Cases of the same shapes are called one after the other and looked at afterwards: what was kept for the first values, or
         written over its result, is found in the second.
         """
-        left = list(self._reference.cases)
+        left = list(self.reference.cases)
         while left:
             together = [case for case in left if case.inputs == left[0].inputs][:_TOGETHER]
             left = [case for case in left if case not in together]
             self._check_together(seat, together)
-        self._check_later(seat, self._reference.main)
+        self._check_later(seat, self.reference.main)
 
     def _check_together(self, seat: Seat, cases: Sequence[Case]) -> None:
         seat.lay_out(cases[0].inputs, len(cases))

@@ -42,7 +42,7 @@ class _Comparing:
             contestants[_COMPILED] = Contestant([compiled], checked=False)
         times: Times = {}
         if seats:
-            times, failures = pipeline.contest(
+            times, failures = pipeline.meter().contest(
                 contestants, pipeline.reference().main, final, LongEnough(final, len(contestants))
             )
             if _COMPILED in failures:
@@ -109,7 +109,7 @@ class _Comparing:
                 times[name],
                 seed,
                 cautious=self._pipeline.settings.final.cautious,
-                loud=self._pipeline.machine[-1].disturbed,
+                loud=self._pipeline.repeating.states[-1].disturbed,
             ),
             over_compile=over_compile,
         )
@@ -124,7 +124,7 @@ class _Comparing:
         )
         for place, finalist in enumerate(found):
             try:
-                timed = pipeline.time_variants(*seats[finalist.kernel_id], timing)
+                timed = pipeline.meter().time_variants(*seats[finalist.kernel_id], timing)
             except FailedError as error:
                 self._failures[finalist.kernel_id] = error.failure.summary
             else:

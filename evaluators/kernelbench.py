@@ -29,7 +29,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation, Measurement, Ratio, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
-from kernelevolve.core.task import AllowAten, Task
+from kernelevolve.core.task import Task
 
 _CHUNK = 1 << 20
 _OVERHEADS = 5
@@ -140,16 +140,7 @@ class KernelBench:
         seat = Seat(stack.enter_context(player))
         seat.allow(rules.timeout)
         task = self.task.model_copy(update={"seed": rules.seed})
-        own = {"task": task.model_dump_json()} if prepared.init is None else {}
-        seat.order(
-            do="candidate",
-            source=kernel.source,
-            seed=rules.seed,
-            init=prepared.init,
-            allow_aten=self.task.allow_aten,
-            precision=rules.precision,
-            **own,
-        )
+        seat.load(kernel.source, task, prepared.init, precision=rules.precision)
         seat.order(do="build")
         return seat
 
@@ -190,7 +181,7 @@ class KernelBench:
                 for a, b in zip(expected.outputs, got.outputs, strict=True)
             ]
             differ += [max(each for each in found if each is not None)] if any(found) else []
-        self._check_rule(seat)
+        seat.check_rule()
         if differ:
             most, mean = max(differ)
             raise failed(
@@ -201,10 +192,6 @@ class KernelBench:
             )
         return outputs
 
-    def _check_rule(self, seat: Seat) -> None:
-        if self.task.allow_aten is not AllowAten.ALL:
-            seat.order(do="rule")
-
     def _time(self, reference: Seat, seat: Seat, outputs: int) -> Times:
         """The kernel's calls first, then the reference's, all on the same inputs."""
         rules = self.settings.kernelbench
@@ -213,7 +200,7 @@ class KernelBench:
         self._lay_out(rules.seed, reference, seat)
         flushed = torch.empty(max(1, (rules.flush_mb << 20) // 8), dtype=torch.int64)
         kernel_times = self._calls(seat, outputs, flushed)
-        self._check_rule(seat)
+        seat.check_rule()
         try:
             return self._calls(reference, outputs, flushed), kernel_times
         except FailedError as error:

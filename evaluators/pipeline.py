@@ -6,7 +6,7 @@ import math
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,34 +21,25 @@ from evaluators.client import ForkServer, ServerDiedError
 from evaluators.compiling import Compiled, compile_kernel
 from evaluators.eager import EagerSeats
 from evaluators.folders import OwnedFolder
-from evaluators.fresh import FreshValues
 from evaluators.gate import Gate
 from evaluators.interruption import InterruptedJobError
 from evaluators.isolation import isolation_of
 from evaluators.kernelbench import KernelBench
-from evaluators.machine import between, joined, quietest, snapshot
+from evaluators.machine import joined
+from evaluators.meter import PATIENCE, Meter
 from evaluators.probing import Probe, slowness
-from evaluators.reference import Case, Reference, reference_of
+from evaluators.reference import Reference, reference_of
+from evaluators.repeating import Repeating
 from evaluators.scratch import disk_errors
 from evaluators.seat import Seat
 from evaluators.settings import EvaluationSettings, Protocol, TimingSettings
 from evaluators.source import check_source
-from evaluators.statistics import measurement
-from evaluators.stopping import Taken, TightEnough
-from evaluators.timing import REFERENCE, Contestant, Enough, Stopwatch
-from evaluators.verdict import FailedError, Failure, failed
-from kernelevolve.core.evaluation import AtenShare, Evaluation, MachineState, Measurement, Status
+from evaluators.verdict import FailedError, Failure
+from kernelevolve.core.evaluation import AtenShare, Evaluation, Measurement, Status
 from kernelevolve.core.kernel import Kernel
-from kernelevolve.core.seeds import derive_seed
-from kernelevolve.core.task import AllowAten, Task
+from kernelevolve.core.task import Task
 
 _T = TypeVar("_T")
-_REPLICATED_BYTES = 256 << 20
-"""Most that the inputs of all processes alike take."""
-_DECIDED = 4 / 3
-"""Times `max_seconds`, for each kernel, after which no measurement is repeated: rounds that others disturb are, all the while."""
-_PATIENCE = 4
-"""Times `max_seconds` that a measurement may take: kernels may be slow."""
 
 
 @dataclass
@@ -101,10 +92,10 @@ class Pipeline:
         self.build_dir = build_dir or (self._own_builds.path if self._own_builds else Path())
         self._reference: Reference | None = None
         self._checker: Checker | None = None
-        self._values: dict[str, FreshValues] = {}
+        self._meter: Meter | None = None
         self.eager = EagerSeats(task, settings, self.server)
-        self.machine: list[MachineState] = []
-        """What else the machine did during each measurement of the kernel that was judged last."""
+        self.repeating = Repeating(settings.disturbed_above)
+        """It knows what else the machine did during each measurement of the kernel that was judged last."""
 
     def warm(self) -> None:
         """Start the fork server and have the reference computed. Raises UserError where the task is at fault."""
@@ -128,8 +119,7 @@ class Pipeline:
             self._reference = self._again(
                 lambda: reference_of(self.task, self.settings, self.server, self._say_if_slow)
             )
-            self._checker = None
-            self._values.clear()
+            self._checker = self._meter = None
         return self._reference
 
     def _say_if_slow(self, found: Probe, prepared: bool) -> None:
@@ -145,10 +135,12 @@ class Pipeline:
             self._checker = Checker(reference, self.task.tolerance)
         return self._checker
 
-    def _fresh_values(self, case: Case) -> FreshValues:
-        if case.name not in self._values:
-            self._values[case.name] = FreshValues(case)
-        return self._values[case.name]
+    def meter(self) -> Meter:
+        """Of candidates against the reference."""
+        checker = self.checker()
+        if self._meter is None:
+            self._meter = Meter(checker, self.eager, self.settings, self.gate, self.repeating)
+        return self._meter
 
     def _derived_inputs(self) -> str:
         """How many sets of inputs beyond the task's own kernels are judged on."""
@@ -181,7 +173,7 @@ class Pipeline:
         `server.interrupt` was called.
         """
         clock = _Clock(dict(compiled.seconds) if compiled else {})
-        self.machine.clear()
+        self.repeating.states.clear()
         timed: dict[str | None, Measurement] = {}
         share: AtenShare | None = None
         failure: Failure | None = None
@@ -214,7 +206,7 @@ class Pipeline:
             diagnosis=failure.diagnosis if failure else None,
             aten=share,
             seconds=clock.seconds,
-            machine=joined(self.machine),
+            machine=joined(self.repeating.states),
             environment={**self.environment(), **self._flags(timed_main)},
         )
 
@@ -252,18 +244,18 @@ class Pipeline:
                 kernel,
                 artifact.environment,
                 clock.lap,
-                lambda measure: self.undisturbed(measure, timing.repeats, math.inf),
+                lambda measure: self.repeating.undisturbed(measure, timing.repeats, math.inf),
             )
             return {None: judged}, None
         reference = self.reference()
         with self.candidate(kernel, artifact, timing.kernel_processes, clock) as seats, clock.lap("timing"):
             floor = self.settings.drop_below * best if best else None
-            measured = self.time(kernel, seats, reference.main, timing, floor)
+            measured = self.meter().time(kernel, seats, reference.main, timing, floor)
             if best is not None and measured.speedup.value > best:
                 measured = self._measured_anew(kernel, artifact, timing)
             found: dict[str | None, Measurement] = {None: measured}
             if variants:
-                found |= self.time_variants(kernel, seats, timing)
+                found |= self.meter().time_variants(kernel, seats, timing)
             share = self.audit(seats[0]) if variants else None
         return found, share
 
@@ -286,11 +278,11 @@ class Pipeline:
             seats: list[Seat] = []
             with clock.lap("correctness"), self.gate.shared():
                 changes = self.reference().main.later is not None
-                for number in range(self._at_most(processes)):
+                for number in range(self.meter().at_most(processes)):
                     seat = stack.enter_context(self._loaded(kernel, artifact, 2 if changes and number == 0 else 0))
                     if number == 0:
                         checker.check(seat)
-                        self.check_rule(seat)
+                        seat.check_rule()
                         if changes:
                             seat.order(do="build")
                     seats.append(seat)
@@ -311,15 +303,9 @@ class Pipeline:
             with self.gate.shared():
                 seats = [
                     stack.enter_context(self._loaded(kernel, artifact))
-                    for _ in range(self._at_most(timing.kernel_processes))
+                    for _ in range(self.meter().at_most(timing.kernel_processes))
                 ]
-            return self.time(kernel, seats, self.reference().main, timing, None)
-
-    def _at_most(self, processes: int) -> int:
-        """As many as memory allows: those of large inputs are few, and lie in so many pages that where does not matter."""
-        main = self.reference().main
-        size = sum(path.stat().st_size for path in main.folder.glob(f"{main.name}.draw0.*"))
-        return max(1, min(processes, _REPLICATED_BYTES // max(1, size)))
+            return self.meter().time(kernel, seats, self.reference().main, timing, None)
 
     @contextmanager
     def spawn(
@@ -328,7 +314,7 @@ class Pipeline:
         """A player that holds nothing yet."""
         settings = self.settings
         timing = max(settings.timing.max_seconds, settings.final.max_seconds)
-        seconds = self.threads * 3 * (settings.run_timeout + _PATIENCE * timing) + settings.compile_reference_timeout
+        seconds = self.threads * 3 * (settings.run_timeout + PATIENCE * timing) + settings.compile_reference_timeout
         with self.server.spawn(
             arena_bytes(self.reference(), settings),
             trusted=trusted,
@@ -340,19 +326,8 @@ class Pipeline:
 
     def load(self, seat: Seat, kernel: Kernel, again: int = 0) -> None:
         """Give a player the candidate. `again`: how often more it will be built."""
-        init = self.reference().init
-        task = {"task": self.task.model_dump_json()} if init is None else {}
-        rule = self.task.allow_aten
-        seat.order(do="candidate", source=kernel.source, seed=self.task.seed, init=init, allow_aten=rule, **task)
+        seat.load(kernel.source, self.task, self.reference().init)
         seat.order(do="build", spares=again)
-
-    def check_rule(self, seat: Seat) -> None:
-        """Whether PyTorch's own compute still raises where the task forbids it; FailedError where not.
-
-        The candidate's process answers. That finds a rule that was undone, not one that was undone by code which answers in its place.
-        """
-        if self.task.allow_aten is not AllowAten.ALL:
-            seat.order(do="rule")
 
     def audit(self, seat: Seat) -> AtenShare | None:
         """How much of a call on the main inputs is PyTorch's own work; None where that cannot be told."""
@@ -364,90 +339,6 @@ class Pipeline:
             return seat.audit()
         except FailedError:
             return None
-
-    def time(
-        self, kernel: Kernel, seats: Sequence[Seat], case: Case, timing: TimingSettings, floor: float | None
-    ) -> Measurement:
-        """A candidate against eager PyTorch. Raises FailedError, or UserError where the reference cannot be timed."""
-        for seat in seats:
-            seat.stage = "timing"
-        contestant = Contestant(seats, checked=True)
-        times, failures = self.contest({kernel.id: contestant}, case, timing, TightEnough(timing, floor))
-        if kernel.id in failures:
-            raise FailedError(failures[kernel.id])
-        seed = derive_seed(self.settings.seed, "bootstrap", kernel.id, case.name)
-        loud = self.machine[-1].disturbed
-        return measurement(times[REFERENCE], times[kernel.id], seed, cautious=timing.cautious, loud=loud)
-
-    def contest(
-        self, others: Mapping[str, Contestant], case: Case, timing: TimingSettings, enough: Enough
-    ) -> tuple[dict[str, tuple[Taken, ...]], dict[str, Failure]]:
-        """(blocks by name, the reference's among them; verdicts on those that failed). Alone on the machine.
-
-        Raises UserError where the reference cannot be timed.
-        """
-        limit = self.settings.run_timeout + _PATIENCE * timing.max_seconds
-        seed = derive_seed(self.settings.seed, "fresh", case.name, *others)
-        bounds = self.checker().bounds(case.answers)
-        eager = self.reference_seats(timing)
-
-        def measure(attempt: int) -> tuple[Stopwatch, dict[str, tuple[Taken, ...]]]:
-            for seat in (*eager, *(seat for contestant in others.values() for seat in contestant.seats)):
-                seat.allow(limit)
-            stopwatch = Stopwatch(eager, others, case, self._fresh_values(case), bounds, timing, seed + attempt)
-            try:
-                return stopwatch, stopwatch.run(enough)
-            except FailedError as error:
-                raise self.eager.untimeable(error.failure) from error
-
-        with self.gate.exclusive():
-            stopwatch, times = self.undisturbed(measure, timing.repeats, _DECIDED * timing.max_seconds * len(others))
-        failures = dict(stopwatch.failures)
-        for name, contestant in others.items():
-            try:
-                for seat in contestant.seats if contestant.checked and name not in failures else ():
-                    self.check_rule(seat)
-            except FailedError as error:
-                failures[name] = error.failure
-        return {name: taken for name, taken in times.items() if name not in failures}, failures
-
-    def reference_seats(self, timing: TimingSettings) -> list[Seat]:
-        """The reference's processes, ready to be timed. Raises UserError where it cannot be built."""
-        size = arena_bytes(self.reference(), self.settings)
-        return self.eager.get(self._at_most(timing.reference_processes), size)
-
-    def undisturbed(self, measure: Callable[[int], _T], repeats: int, within: float) -> _T:
-        """What `measure`, which is told how often it was called before, gives while nobody disturbs it. It is called again where all of
-        it would take less than `within` seconds.
-
-        Where it is disturbed each time, the result of the quietest, and `machine` says so.
-        """
-        found: list[_T] = []
-        states: list[MachineState] = []
-        seconds = 0.0
-        while not states or (states[-1].disturbed and len(found) <= repeats and seconds + states[-1].seconds <= within):
-            before = snapshot()
-            found.append(measure(len(found)))
-            states.append(between(before, snapshot(), self.settings.disturbed_above))
-            seconds += states[-1].seconds
-        kept = quietest(states)
-        self.machine.append(states[kept].model_copy(update={"repeats": len(states) - 1}))
-        return found[kept]
-
-    def time_variants(
-        self, kernel: Kernel, seats: Sequence[Seat], timing: TimingSettings
-    ) -> dict[str | None, Measurement]:
-        """Measurements of the task's further inputs by name. Raises FailedError where the kernel fails in one of them."""
-        found: dict[str | None, Measurement] = {}
-        for name, case in self.reference().variants.items():
-            try:
-                found[name] = self.time(kernel, seats, case, timing, None)
-            except FailedError as error:
-                failure = error.failure
-                raise failed(
-                    failure.status, failure.stage, f"variant {name}: {failure.summary}", failure.details
-                ) from error
-        return found
 
     def compile(self, kernel: Kernel) -> Artifact:
         """What its toolchain makes of a kernel. Raises FailedError where it makes nothing of it."""

@@ -19,7 +19,7 @@ from evaluators.tensors import DTYPES, Described
 from evaluators.verdict import failed, verdict_on
 from kernelevolve.core.evaluation import AtenShare, Status
 from kernelevolve.core.record import Record
-from kernelevolve.core.task import Task
+from kernelevolve.core.task import AllowAten, Task
 
 _WIDEST = 16
 """Elements that an output may span for each that it has."""
@@ -91,6 +91,8 @@ class Seat:
         """That have been written to and called with, in this layout."""
         self.returned: Returned | None = None
         """What a call looks like, in this layout."""
+        self._ruled = False
+        """Whether it holds a candidate that a task's rule forbids some of PyTorch's own compute."""
         self.overhead_seconds: float | None = None
         """From here to the player and back."""
         self.call_seconds: float | None = None
@@ -105,6 +107,20 @@ class Seat:
     def order(self, **order: Any) -> tuple[Returned, ...]:
         """Have one order of `player.py` carried out."""
         return self._told(order).calls
+
+    def load(self, source: str, task: Task, init: Sequence[Mapping[str, Any]] | None, **more: Any) -> None:
+        """Give it a candidate of a task, to be built. `init`: arguments of the constructor, see `Drawn`; `more`: of the order."""
+        self._ruled = task.allow_aten is not AllowAten.ALL
+        own = {"task": task.model_dump_json()} if init is None else {}
+        self.order(do="candidate", source=source, seed=task.seed, init=init, allow_aten=task.allow_aten, **own, **more)
+
+    def check_rule(self) -> None:
+        """Whether PyTorch's own compute still raises where the task forbids it; FailedError where not.
+
+        The candidate's process answers. That finds a rule that was undone, not one that was undone by code which answers in its place.
+        """
+        if self._ruled:
+            self.order(do="rule")
 
     def audit(self) -> AtenShare | None:
         """How much of a call with the first slot is PyTorch's own work; None where the kernel does not run when it is watched."""

@@ -93,10 +93,10 @@ def decisions(name: str, times: int) -> list[Decision]:
         artifact = pipeline.compile(kernel)
         for _ in range(times):
             pipeline.eager.end()  # Where the memory of a process lies is part of what is measured.
-            pipeline.reference_seats(settings.final)
+            pipeline.meter().reference_seats(settings.final)
             with pipeline.candidate(kernel, artifact, settings.final.kernel_processes) as seats:
                 begin = time.monotonic()
-                measured = pipeline.time(kernel, seats, case, settings.final, None)
+                measured = pipeline.meter().time(kernel, seats, case, settings.final, None)
                 found.append(Decision(measured, time.monotonic() - begin))
     return found
 

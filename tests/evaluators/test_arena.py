@@ -17,6 +17,7 @@ from evaluators.layout import TABLE_BYTES, layout_of
 from evaluators.seat import Seat
 from evaluators.tensors import Described
 from evaluators.verdict import FailedError
+from kernelevolve.core.task import Task
 
 INPUTS = [{"dtype": "float32", "shape": [1000], "stride": [1]}]
 
@@ -89,7 +90,7 @@ class ModelNew:
         with spawn() as player:
             seat = Seat(player)
             seat.allow(30.0)
-            seat.order(do="candidate", source=kernel, seed=0, init=[], allow_aten="all")
+            seat.load(kernel, Task(name="sums", source=kernel), [])
             seat.order(do="build")
             seat.lay_out(INPUTS, 3)
             stage = Slots(server.stage(layout.total_bytes).memory, layout)

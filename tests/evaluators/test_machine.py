@@ -137,29 +137,29 @@ def test_the_record_says_that_a_measurement_was_disturbed(pipeline: Pipeline) ->
 def test_only_disturbed_measurements_are_repeated(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
     states = iter([BEFORE, replace(QUIET, busy=109.0), BEFORE, QUIET, BEFORE, QUIET])
-    monkeypatch.setattr("evaluators.pipeline.snapshot", lambda: next(states))
-    pipeline.machine.clear()
+    monkeypatch.setattr("evaluators.repeating.snapshot", lambda: next(states))
+    pipeline.repeating.states.clear()
 
     def measure(attempt: int) -> int:
         taken.append(attempt)
         return attempt
 
-    assert pipeline.undisturbed(measure, 2, 100.0) == 1
+    assert pipeline.repeating.undisturbed(measure, 2, 100.0) == 1
     assert taken == [0, 1]
-    assert pipeline.undisturbed(measure, 2, 100.0) == 0
-    assert [(state.disturbed, state.repeats) for state in pipeline.machine] == [(False, 1), (False, 0)]
+    assert pipeline.repeating.undisturbed(measure, 2, 100.0) == 0
+    assert [(state.disturbed, state.repeats) for state in pipeline.repeating.states] == [(False, 1), (False, 0)]
 
 
 def test_what_would_take_too_long_is_not_repeated(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
     loud = replace(QUIET, busy=109.0)
     states = iter([BEFORE, loud, BEFORE, loud])
-    monkeypatch.setattr("evaluators.pipeline.snapshot", lambda: next(states))
-    pipeline.machine.clear()
+    monkeypatch.setattr("evaluators.repeating.snapshot", lambda: next(states))
+    pipeline.repeating.states.clear()
     seconds = QUIET.at - BEFORE.at
-    pipeline.undisturbed(taken.append, 5, 2.5 * seconds)
+    pipeline.repeating.undisturbed(taken.append, 5, 2.5 * seconds)
     assert taken == [0, 1]
-    assert [(state.disturbed, state.repeats) for state in pipeline.machine] == [(True, 1)]
+    assert [(state.disturbed, state.repeats) for state in pipeline.repeating.states] == [(True, 1)]
 
 
 def test_nothing_measured_is_nothing_seen(pipeline: Pipeline) -> None:

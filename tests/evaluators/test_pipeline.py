@@ -14,6 +14,7 @@ import pytest
 from devices.registry import get_device
 from devices.toolchains.loader import LOADER
 from evaluators.local import validate_task
+from evaluators.meter import Meter
 from evaluators.pipeline import Pipeline
 from evaluators.seat import Seat
 from evaluators.settings import EvaluationSettings
@@ -253,15 +254,15 @@ def test_what_seems_better_than_the_best_is_measured_again_in_other_processes(
 ) -> None:
     kernel = python_kernel(f"{RIGHT}  # new")
     measured: list[tuple[set[int], Measurement]] = []
-    time_it = Pipeline.time
+    time_it = Meter.time
 
-    def watched(self: Pipeline, kernel: Kernel, seats: Sequence[Seat], *rest: Any) -> Measurement:
+    def watched(self: Meter, kernel: Kernel, seats: Sequence[Seat], *rest: Any) -> Measurement:
         found = time_it(self, kernel, seats, *rest)
-        everyone = {seat.player.pid for seat in (*seats, *self.eager.seats)}
+        everyone = {seat.player.pid for seat in (*seats, *pipeline.eager.seats)}
         measured.append((everyone, found))
         return found
 
-    monkeypatch.setattr(Pipeline, "time", watched)
+    monkeypatch.setattr(Meter, "time", watched)
     told = pipeline.evaluate(kernel, best=0.0)
     [(before, first), (after, second)] = measured
     assert not before & after
