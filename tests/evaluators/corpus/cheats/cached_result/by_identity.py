@@ -1,6 +1,6 @@
 """Keeps results by the identity of the input objects."""
 
-# corpus: task=matmul language=python expect=wrong_result
+# corpus: task=matmul language=python expect=wrong_result|wrong_shape
 
 import torch
 from torch import nn
