@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from kernelevolve.core.evaluation import Evaluation, Measurement, Ratio, Status
@@ -39,10 +39,15 @@ class InstantEvaluator:
 
 @dataclass
 class SleepingEvaluator(InstantEvaluator):
-    """The same verdicts, each after so many seconds."""
+    """The same verdicts, each after so many seconds in one of so many slots, which each process that holds it has."""
 
     seconds: float
+    slots: int
+    _free: asyncio.Semaphore | None = field(default=None, init=False)
 
     async def evaluate(self, kernel: Kernel) -> Evaluation:
-        await asyncio.sleep(self.seconds)
+        if self._free is None:
+            self._free = asyncio.Semaphore(self.slots)
+        async with self._free:
+            await asyncio.sleep(self.seconds)
         return await super().evaluate(kernel)
