@@ -18,6 +18,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.store.client import StoreClient, ask, start_store
+from kernelevolve.store.schema import GRAPH
 from kernelevolve.store.snapshot import Snapshot
 
 _LOCK_PATIENCE_SECONDS = 15.0
@@ -37,19 +38,29 @@ class Progress(Snapshot):
 
 
 class Archipelago:
-    """Opens the run's folder, works on it until the budget is reached, and gives it back. A context manager.
+    """Opens the run's graph, works on it until the budget is reached, and gives it back. A context manager.
 
-    On a folder that holds nodes the run goes on: the strategies are told their logs, what was spent counts.
+    On a graph that holds nodes the run goes on: the strategies are told their logs, what was spent counts.
     `strategies` holds one mapping with `_target_` per island, or one for all. Ray is running already.
 
-    Entering raises `UserError` where the folder is in use, of another format, or full.
+    Entering raises `UserError` where the graph is in use, of another format, or the disk is full.
     """
 
-    def __init__(self, *, folder: Path, budget: Budget, plan: Plan, strategies: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        budget: Budget,
+        plan: Plan,
+        strategies: Sequence[Mapping[str, Any]],
+        graph: str = GRAPH,
+    ) -> None:
+        """`folder`, `graph`: where the graph lies, and its name there."""
         count = plan.settings.count
         if len(strategies) not in (1, count):
             raise UserError(f"{len(strategies)} strategies for islands.count={count}: name one, or one per island")
         self._folder = folder
+        self._graph = graph
         self._budget = budget
         self._plan = plan
         self._settings = plan.settings
@@ -62,7 +73,11 @@ class Archipelago:
 
     def __enter__(self) -> Self:
         self._store = start_store(
-            self._folder, self._budget, max_repeats=self._settings.max_repeats, patience=_LOCK_PATIENCE_SECONDS
+            self._folder,
+            self._graph,
+            self._budget,
+            max_repeats=self._settings.max_repeats,
+            patience=_LOCK_PATIENCE_SECONDS,
         )
         self._shared_plan = ray.put(self._plan)
         for index in range(self._settings.count):

@@ -74,6 +74,8 @@ class RunSettings(Record):
     """Where a run writes."""
 
     dir: str | None
+    store: str | None
+    """Folder of graphs that several runs share; None: the graph lies in the run's folder."""
 
 
 class FinalSettings(Record):

@@ -165,7 +165,8 @@ class _Run:
                 if slow and not self.quiet:
                     console.print(slow, soft_wrap=True)
                 if new:
-                    self.folder.create(config.dump(self.settings), self.task)
+                    store = self.settings.run.store
+                    self.folder.create(config.dump(self.settings), self.task, Path(store) if store else None)
                 self.seconds["start"] = time.monotonic() - begin
                 interrupted, progress, finalists = self._search(view, device, operator, service)
                 comparison: Comparison | str = "the run was interrupted"
@@ -193,8 +194,9 @@ class _Run:
         strategies = [{"_target_": s.target, **s.arguments} for s in self.settings.island_strategies()]
         interrupted = False
         gate = Gate()
+        place, graph = self.folder.graph()
         with Archipelago(
-            folder=self.folder.path, budget=self.settings.budget, plan=plan, strategies=strategies
+            folder=place, graph=graph, budget=self.settings.budget, plan=plan, strategies=strategies
         ) as archipelago:
             try:
                 for progress in archipelago.watch():

@@ -29,9 +29,10 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
 
     from kernelevolve.report import graph
+    from kernelevolve.report.folder import RunFolder
     from kernelevolve.store.reader import GraphReader
 
-    with closing(GraphReader(options.folder)) as reader:
+    with closing(GraphReader(*RunFolder(options.folder).graph())) as reader:
         if options.source:
             node = graph.find(reader, options.node)
             print(reader.kernel(node.kernel_id).source, end="")

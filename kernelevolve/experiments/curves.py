@@ -54,7 +54,7 @@ def read_curves(folders: Sequence[Path], by: str) -> list[Curve]:
     for folder in folders:
         config, task = RunFolder(folder).load()
         of[str(folder)] = (task.id, str(config.get("device")))
-        with closing(GraphReader(folder)) as reader:
+        with closing(GraphReader(*RunFolder(folder).graph())) as reader:
             rows = reader.progress()
         if not rows:
             raise UserError(f"{folder}: no kernel was judged yet: there is nothing to compare")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,17 @@ from kernelevolve import __version__
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import Task
 from kernelevolve.report.files import write_json, write_text
+from kernelevolve.store.lock import lock_file
+from kernelevolve.store.schema import GRAPH, database_of
 
 FORMAT = 4
 
 
 class RunFolder:
-    """`config.yaml` (resolved), `task.json`, `graph.sqlite`, `best/`, `run.json`."""
+    """`config.yaml` (resolved), `task.json`, `graph.sqlite`, `best/`, `run.json`.
+
+    Where `run.store` names a folder, the graph lies there, beside those of other runs, and `task.json` says under which name.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,14 +41,25 @@ class RunFolder:
     def name(self) -> str:
         return self.path.resolve().name
 
-    def create(self, config: Mapping[str, Any], task: Task) -> None:
-        """Make the folder and write what the run is. Raises UserError where it is not empty."""
+    def create(self, config: Mapping[str, Any], task: Task, store: Path | None = None) -> None:
+        """Make the folder and write what the run is. `store`: where its graph will lie, if not here.
+
+        Raises UserError where the folder is not empty, or there can be no graph in the store.
+        """
         self.check_free()
+        graph = {} if store is None else {"graph": _reserved(store.absolute(), self.name)}
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(
-            self.task_file, {"format": FORMAT, "kernelevolve": __version__, "task": task.model_dump(mode="json")}
-        )
+        head = {"format": FORMAT, "kernelevolve": __version__, **graph, "task": task.model_dump(mode="json")}
+        write_json(self.task_file, head)
         write_text(self.config_file, yaml.safe_dump(dict(config), sort_keys=False))
+
+    def graph(self) -> tuple[Path, str]:
+        """(folder, name) of its graph."""
+        try:
+            named = Path(json.loads(self.task_file.read_text())["graph"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return self.path, GRAPH
+        return named.parent, named.stem
 
     def check_free(self) -> None:
         """Raises UserError where the folder holds a run or anything else, or cannot be one."""
@@ -75,6 +94,20 @@ class RunFolder:
             raise UserError(
                 f"{self.path}: config.yaml or task.json is damaged ({str(error).splitlines()[0]})"
             ) from error
+
+
+def _reserved(store: Path, name: str) -> str:
+    """A database in the store that no other run has, of the run's name or the next one like it."""
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            found = database_of(store, name if number == 1 else f"{name}-{number}")
+            with suppress(FileExistsError):
+                os.close(os.open(lock_file(found), os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+                return str(found)
+    except OSError as error:
+        raise UserError(f"run.store={store}: {error.strerror}") from error
+    raise AssertionError
 
 
 def default_folder(task_name: str, now: datetime | None = None) -> Path:

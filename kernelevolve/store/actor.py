@@ -1,4 +1,4 @@
-"""The one process that owns a run's folder."""
+"""The one process that writes a run's graph."""
 
 from __future__ import annotations
 
@@ -62,8 +62,9 @@ class StoreActor:
     An asyncio Ray actor: each method runs on one event loop, so that nothing needs a lock.
     """
 
-    def __init__(self, folder: Path, budget: Budget, max_repeats: int, patience: float) -> None:
+    def __init__(self, folder: Path, name: str, budget: Budget, max_repeats: int, patience: float) -> None:
         self._folder = folder
+        self._name = name
         self._patience = patience
         self._budget = budget
         self._ledger = Ledger(budget, max_repeats)
@@ -79,7 +80,7 @@ class StoreActor:
     async def open(self) -> None:
         """Open the folder. Raises `UserError` as `SqliteStore` does; a constructor could not, across processes."""
         self._changed = asyncio.Condition()
-        self._store = SqliteStore(self._folder, self._patience)
+        self._store = SqliteStore(self._folder, self._patience, self._name)
         self._earlier_seconds = self._store.statistics()["seconds"]
         self._started = time.monotonic()
         for island, status, count, fitness in self._store.tallies():

@@ -114,11 +114,14 @@ class StoreClient:
         await _answer(self._actor.send.remote(island, node_ids), NoneType)
 
 
-def start_store(folder: Path, budget: Budget, *, max_repeats: int, patience: float) -> Any:
-    """Start the actor, on the caller's machine, and open the folder. Raises `UserError` as `SqliteStore` does. Returns its handle."""
+def start_store(folder: Path, name: str, budget: Budget, *, max_repeats: int, patience: float) -> Any:
+    """Start the actor, on the caller's machine, and open the graph of that name in the folder. Returns the actor's handle.
+
+    Raises `UserError` as `SqliteStore` does.
+    """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     store = ray.remote(StoreActor).options(num_cpus=0, max_concurrency=10_000, scheduling_strategy=here)
-    actor = store.remote(folder, budget, max_repeats, patience)
+    actor = store.remote(folder, name, budget, max_repeats, patience)
     ask(actor.open.remote())
     return actor
 

@@ -12,15 +12,20 @@ from kernelevolve.core.errors import UserError
 _POLL_SECONDS = 0.05
 
 
-class FolderLock:
-    """Holds `<folder>/.lock` from construction to `release`, or to the end of the process.
+def lock_file(database: Path) -> Path:
+    """Whose lock says that a graph is written."""
+    return database.with_name(f".{database.stem}.lock")
+
+
+class GraphLock:
+    """Holds the lock of a run's graph from construction to `release`, or to the end of the process.
 
     Waits `patience` seconds for another holder to go away: the processes of a run that was killed need a moment to end.
     Raises `UserError` when it is still held then.
     """
 
-    def __init__(self, folder: Path, patience: float = 0.0) -> None:
-        self._descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    def __init__(self, database: Path, patience: float = 0.0) -> None:
+        self._descriptor = os.open(lock_file(database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         deadline = time.monotonic() + patience
         while True:
             try:
@@ -30,7 +35,7 @@ class FolderLock:
                     holder = os.pread(self._descriptor, 32, 0).decode().strip() or "unknown"
                     os.close(self._descriptor)
                     raise UserError(
-                        f"another run uses {folder} (process {holder}): wait for it to end, or choose another run.dir"
+                        f"another run uses {database} (process {holder}): wait for it to end, or choose another run.dir"
                     ) from None
                 time.sleep(_POLL_SECONDS)
             else:

@@ -12,7 +12,7 @@ from kernelevolve.core.evaluation import Evaluation, Status
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.store.objects import ObjectTable
-from kernelevolve.store.schema import connect_reading
+from kernelevolve.store.schema import GRAPH, connect_reading, database_of
 
 _RECORD = "nodes.record, coalesce(nodes.evaluation, kernels.evaluation)"
 _COUNTED = ("nodes", "kernels", "best_fitness", "seconds", "since_improvement", "tokens", "cost")
@@ -100,13 +100,13 @@ class GraphReading:
 
 
 class GraphReader(GraphReading):
-    """A run's folder, looked at only: whoever writes it goes on. `close` it.
+    """A run's graph, looked at only: whoever writes it goes on. `close` it.
 
     Raises `UserError` where there is no graph, or one of another format.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._db = connect_reading(folder / "graph.sqlite")
+    def __init__(self, folder: Path, name: str = GRAPH) -> None:
+        self._db = connect_reading(database_of(folder, name))
         self._objects = ObjectTable(self._db)
 
     def at_step(self, island: int, step: int) -> Node | None:

@@ -1,4 +1,4 @@
-"""The tables of `graph.sqlite`, and opening it."""
+"""The tables of a run's graph, and opening it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 from kernelevolve.core.errors import UserError
 
+GRAPH = "graph"
+"""Name of the graph in a run's own folder."""
 FORMAT = "3"
 """Raised whenever a store written before could not be read as it is."""
 
@@ -47,8 +49,13 @@ CREATE TABLE counters (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID
 """
 
 
+def database_of(folder: Path, name: str) -> Path:
+    """Where the graph of that name lies."""
+    return folder / f"{name}.sqlite"
+
+
 def connect(path: Path) -> sqlite3.Connection:
-    """Open `graph.sqlite`, making its tables where it is new. A commit is on disk when it returns.
+    """Open a graph, making its tables where it is new. A commit is on disk when it returns.
 
     Raises `UserError` for a file that is no store, or is of another format.
     """
@@ -68,9 +75,9 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_reading(path: Path) -> sqlite3.Connection:
-    """Open a `graph.sqlite` that is there, to look at it while it may be written. Raises `UserError` where it is none."""
+    """Open a graph that is there, to look at it while it may be written. Raises `UserError` where it is none."""
     if not path.is_file():
-        raise UserError(f"{path.parent} holds no run's graph")
+        raise UserError(f"{path.parent if path.stem == GRAPH else path} holds no run's graph")
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     try:
         _check_format(connection, path)

@@ -1,4 +1,4 @@
-"""The graph store of a run folder: one database, `graph.sqlite`."""
+"""The graph of a run in one database."""
 
 from __future__ import annotations
 
@@ -14,33 +14,35 @@ from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.store.base import GraphStore
 from kernelevolve.store.disk import disk_errors, full_disk
-from kernelevolve.store.lock import FolderLock
+from kernelevolve.store.lock import GraphLock
 from kernelevolve.store.objects import ObjectTable
 from kernelevolve.store.reader import GraphReading, joined
-from kernelevolve.store.schema import connect
+from kernelevolve.store.schema import GRAPH, connect, database_of
 
 _PAGE = 1000
 _INDEX_BYTES = 1 << 16
 
 
 class SqliteStore(GraphReading, GraphStore):
-    """One folder, one process at a time, any number of nodes.
+    """One file, one process at a time, any number of nodes. A folder may hold the graphs of several runs: none waits for another.
 
     A node, its kernel's source and its place in the log are one transaction. An evaluation is stored once per kernel, and
     again only with a node whose evaluation differs from it. Not thread-safe.
 
-    Raises `UserError` where another process uses the folder (after `patience` seconds), its format is another, or the
+    Raises `UserError` where another process writes the graph (after `patience` seconds), its format is another, or the
     disk is full.
     """
 
-    def __init__(self, folder: Path, patience: float = 0.0) -> None:
+    def __init__(self, folder: Path, patience: float = 0.0, name: str = GRAPH) -> None:
+        """`name`: of the graph in the folder."""
         self._folder = folder
+        database = database_of(folder, name)
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FolderLock(folder, patience)
+            self._lock = GraphLock(database, patience)
         try:
             with self._errors():
-                self._db = connect(folder / "graph.sqlite")
+                self._db = connect(database)
         except BaseException:
             self._lock.release()
             raise

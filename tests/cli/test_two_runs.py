@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from kernelevolve.report.folder import RunFolder
+from kernelevolve.store.reader import GraphReader
 from tests.alone import runs_alone
 from tests.small_task import QUICK, SOURCE
 
@@ -59,11 +62,13 @@ def test_measuring_excludes_another_process_with_another_environment(tmp_path: P
 @pytest.mark.slow
 def test_two_runs_at_once_find_faster_kernels_that_run_alone(tmp_path: Path) -> None:
     (tmp_path / "task.py").write_text(SOURCE)
-    command = ["-m", "kernelevolve", "run", "task=task.py", "budget.evaluations=4", "seed=3", *QUICK]
+    words = ["task=task.py", "budget.evaluations=4", "seed=3", "run.store=graphs", *QUICK]
+    command = ["-m", "kernelevolve", "run", *words]
     with tempfile.TemporaryDirectory(dir="/tmp") as other:  # Ray takes no long path.
         environments = {"a": {}, "b": {"TMPDIR": other}}
         runs = [
-            begin(tmp_path, env, *command, f"run.dir={name}", "islands.count=1") for name, env in environments.items()
+            begin(tmp_path, env, *command, f"run.dir={name}/run", "islands.count=1")
+            for name, env in environments.items()
         ]
         for run in runs:
             said, error = run.communicate(timeout=280)
@@ -71,7 +76,7 @@ def test_two_runs_at_once_find_faster_kernels_that_run_alone(tmp_path: Path) -> 
             assert "over eager" in said
             assert "variants over eager: rows_3" in said
     for name in ("a", "b"):
-        summary = json.loads((tmp_path / name / "run.json").read_text())
+        summary = json.loads((tmp_path / name / "run" / "run.json").read_text())
         assert sum(summary["evaluations"].values()) == 4
         assert summary["evaluations"]["ok"] >= 2
         assert summary["best"]["measured"] == "final"
@@ -80,12 +85,18 @@ def test_two_runs_at_once_find_faster_kernels_that_run_alone(tmp_path: Path) -> 
         for one in (summary["best"], summary["best"]["variants"]["rows_3"]):
             low, high = one["speedup_interval"]
             assert low <= one["speedup"] <= high
-    again = begin(tmp_path, {}, *command, "run.dir=a")
+    assert sorted(path.name for path in (tmp_path / "graphs").glob("*.sqlite")) == ["run-2.sqlite", "run.sqlite"]
+    graphs = [RunFolder(tmp_path / name / "run").graph() for name in ("a", "b")]
+    for place in graphs:
+        with closing(GraphReader(*place)) as reader:
+            assert reader.statistics()["kernels"] == 4
+    assert len(set(graphs)) == 2
+    again = begin(tmp_path, {}, *command, "run.dir=a/run")
     _, error = again.communicate(timeout=60)
     assert again.returncode == 2
     assert "resume" in error
     right = "torch.allclose(kernel.ModelNew()(x), torch.nn.functional.gelu(x) * 2, atol=1e-5)"
-    runs_alone(tmp_path / "a" / "best", f"x = torch.randn(3, 512); assert {right}")
+    runs_alone(tmp_path / "a" / "run" / "best", f"x = torch.randn(3, 512); assert {right}")
 
 
 def test_a_temporary_folder_that_ray_cannot_use_is_one_line(tmp_path: Path) -> None:

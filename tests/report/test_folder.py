@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import Task
 from kernelevolve.report.files import write_text
 from kernelevolve.report.folder import FORMAT, RunFolder, default_folder
+from kernelevolve.store.sqlite import SqliteStore
 
 TASK = Task(name="suite/thing", source="class Model: ...\n", seed=3)
 
@@ -40,6 +42,30 @@ def test_nothing_of_the_users_is_overwritten(tmp_path: Path, name: str) -> None:
             RunFolder(path).create({}, TASK)
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
     assert (tmp_path / "note.txt").read_text() == "mine"
+
+
+def test_graphs_of_runs_of_one_name_share_a_store(tmp_path: Path) -> None:
+    store = tmp_path / "new" / "store"
+    folders = [RunFolder(tmp_path / place / "run") for place in ("a", "b", "c")]
+    for folder in folders[:2]:
+        folder.create({}, TASK, store)
+    folders[2].create({}, TASK)
+    assert [folder.graph() for folder in folders] == [
+        (store, "run"),
+        (store, "run-2"),
+        (tmp_path / "c" / "run", "graph"),
+    ]
+    moved = folders[0].path.rename(tmp_path / "moved")
+    assert RunFolder(moved).graph() == (store, "run")
+    with closing(SqliteStore(*folders[0].graph()[:1], name="run")), closing(SqliteStore(store, name="run-2")):
+        pass
+
+
+def test_a_store_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("mine")
+    with pytest.raises(UserError, match=r"run\.store=.*: File exists"):
+        RunFolder(tmp_path / "run").create({}, TASK, tmp_path / "store")
+    assert not (tmp_path / "run").exists()
 
 
 def test_another_format_is_refused_and_named(tmp_path: Path) -> None:

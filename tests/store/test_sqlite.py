@@ -6,12 +6,14 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from kernelevolve.core.errors import UserError
 from kernelevolve.store.base import GraphStore
+from kernelevolve.store.reader import GraphReader
 from kernelevolve.store.sqlite import SqliteStore
 from tests.conformance.graph_store import GraphStoreConformance
 from tests.conformance.records import make_entry
@@ -72,6 +74,29 @@ def test_a_second_store_in_the_same_process_is_refused(tmp_path: Path) -> None:
         SqliteStore(tmp_path)
     store.close()
     SqliteStore(tmp_path).close()
+
+
+def test_graphs_in_one_folder_know_nothing_of_each_other(tmp_path: Path) -> None:
+    """Two processes write at the same time; what is there of one is not there of the other."""
+    writer = """
+        store = SqliteStore(folder, name=NAME)
+        for step in range(200):
+            store.insert([make_entry(step, 1.0 + step)])
+        """
+    writers = [child(writer.replace("NAME", repr(name)), tmp_path) for name in ("one", "two")]
+    assert [process.wait(60) for process in writers] == [0, 0]
+    for process in writers:
+        assert process.stdout is not None
+        process.stdout.close()
+    with closing(SqliteStore(tmp_path, name="one")) as one:
+        one.insert([make_entry(200)])
+        with pytest.raises(UserError, match=r"another run uses .*one\.sqlite"):
+            SqliteStore(tmp_path, name="one")
+        with closing(SqliteStore(tmp_path, name="two")) as two:
+            assert (one.statistics()["nodes"], two.statistics()["nodes"]) == (201, 200)
+    assert GraphReader(tmp_path, "two").statistics()["nodes"] == 200
+    with pytest.raises(UserError, match=r"three\.sqlite holds no run's graph"):
+        GraphReader(tmp_path, "three")
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
