@@ -195,9 +195,10 @@ class Played:
         return float(self.answer.get("nanoseconds", 0)) / 1e9
 
     @property
-    def lost(self) -> float:
-        """Seconds of these in which other processes had its cores, see `disturbance.py`."""
-        return float(self.answer.get("lost_nanoseconds", 0)) / 1e9
+    def lost(self) -> tuple[float, float]:
+        """(least, most) seconds of these in which other processes had its cores, see `disturbance.py`."""
+        least, most = self.answer.get("lost_nanoseconds", (0, 0))
+        return least / 1e9, most / 1e9
 
     @property
     def spent(self) -> float:

@@ -42,15 +42,16 @@ def moment(pid: int, threads: Sequence[int]) -> Moment:
     return Moment(time.perf_counter_ns(), ran, waited)
 
 
-def lost(before: Moment, after: Moment, cores: int) -> int:
-    """Nanoseconds that others took from the process in between.
+def lost(before: Moment, after: Moment, cores: int) -> tuple[int, int]:
+    """(least, most) nanoseconds that others took from the process in between.
 
-    The most that one of its threads waited, since the others wait for that one; no more than the time of its cores that it did not use
-    itself, so that nobody has a slow block taken again by crowding its own cores.
+    The longest that one of its threads waited, where the others waited for that one meanwhile, and all that they waited, where each had
+    the others wait in its turn. No more than the time of its cores that it did not use itself, so that nobody has a slow block taken
+    again by crowding its own cores.
     """
-    longest = max((total - before.waited.get(thread, total) for thread, total in after.waited.items()), default=0)
+    waits = [total - before.waited.get(thread, total) for thread, total in after.waited.items()]
     unused = cores * (after.clock - before.clock) - (after.ran - before.ran)
-    return max(0, min(longest, unused))
+    return max(0, min(max(waits, default=0), unused)), max(0, min(sum(waits), unused))
 
 
 def disturbed(seconds: float, lost_seconds: float) -> bool:

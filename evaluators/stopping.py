@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from evaluators.settings import TimingSettings
 
+_LEAST = 0.01
+"""Of a block, that its own work is at least."""
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -18,7 +21,14 @@ class Taken:
     seconds: float
     """Per call."""
     disturbed: bool = False
-    """Whether other processes had a part of it."""
+    """Whether other processes had a part of it,"""
+    lost: float = 0.0
+    """and how many of its seconds at most, see `disturbance.py`."""
+
+    @property
+    def alone(self) -> float:
+        """What it would have taken at least had nobody disturbed it."""
+        return max(self.seconds - self.lost, _LEAST * self.seconds) if self.disturbed else self.seconds
 
 
 Times = Mapping[str, Sequence[Taken]]

@@ -264,13 +264,16 @@ class Stopwatch:
 
         def taken(name: str) -> Taken:
             contestant, seat = self._all[name], seats[name]
-            seconds = seat.played(*played[name])
+            turn, came = played[name]
+            seconds = seat.played(turn, came)
+            least, most = came.lost
             if contestant.checked:
                 self._check_inputs(seat)
             return Taken(
                 number % len(contestant.seats),
                 self._call_seconds(seconds, self._calls),
-                disturbed(seconds, played[name][1].lost),
+                disturbed(seconds, least),
+                most / self._calls,
             )
 
         return self._each(taken, order)

@@ -10,6 +10,8 @@ import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evaluators import timing
 from evaluators.disturbance import Moment, disturbed, lost, moment
@@ -33,7 +35,7 @@ def taken_from_me(work: float) -> float:
     me, thread = os.getpid(), threading.get_native_id()
     before = moment(me, [thread])
     burn(work)
-    return lost(before, moment(me, [thread]), 1) / 1e9
+    return lost(before, moment(me, [thread]), 1)[0] / 1e9
 
 
 def test_a_core_that_is_shared_shows_in_the_time_that_was_lost() -> None:
@@ -54,16 +56,22 @@ def test_a_core_that_is_shared_shows_in_the_time_that_was_lost() -> None:
 def test_threads_of_its_own_take_nothing_from_a_process() -> None:
     before = Moment(clock=0, ran=0, waited={1: 0})
     crowded = Moment(clock=1000, ran=1990, waited={1: 500})
-    assert lost(before, crowded, 2) == 10
+    assert lost(before, crowded, 2) == (10, 10)
     shared = Moment(clock=1000, ran=1200, waited={1: 500, 2: 10_000})
-    assert lost(before, shared, 2) == 500, "a thread that began in between has waited since nobody knows when"
+    assert lost(before, shared, 2) == (500, 500), "a thread that began in between has waited since nobody knows when"
+
+
+def test_threads_may_have_waited_together_or_in_turns() -> None:
+    before = Moment(clock=0, ran=0, waited={1: 100, 2: 0})
+    after = Moment(clock=1000, ran=1200, waited={1: 500, 2: 300})
+    assert lost(before, after, 2) == (400, 700)
 
 
 def test_a_process_that_is_gone_lost_nothing() -> None:
     process = subprocess.Popen(["true"])
     process.wait()
     gone = moment(process.pid, [process.pid])
-    assert lost(gone, gone, 2) == 0
+    assert lost(gone, gone, 2) == (0, 0)
 
 
 @pytest.mark.parametrize(("factor", "claimed"), [(1.0, 1.0), (3.0, 2.0), (1 / 3, 1 / 2)])
@@ -126,3 +134,29 @@ def test_where_every_round_is_disturbed_there_is_a_verdict_that_says_so(
     assert found is not None
     assert found.disturbed_rounds == found.rounds >= pipeline.settings.timing.min_rounds
     assert found.speedup.value == min(max(1.0, found.speedup.low), found.speedup.high)
+
+
+def test_what_others_took_makes_no_kernel_faster() -> None:
+    """Measured while something else had a core in each of the reference's blocks."""
+    reference = [Taken(i % 2, 0.9e-3 + 20e-3, disturbed=True, lost=20e-3) for i in range(6)]
+    kernel = [Taken(0, 1e-3) for _ in range(6)]
+    found = ratio_of(reference, kernel, 0)
+    assert found.low < found.value < 1.0
+    assert found.high > 20.0, "how much they took is not known for sure"
+    alone = ratio_of([Taken(t.process, 0.9e-3) for t in reference], kernel, 0)
+    assert (found.low, found.value) == pytest.approx((alone.low, alone.value))
+
+
+def test_a_kernel_whose_threads_wait_gains_nothing() -> None:
+    """It may have them wait for each other on one core: that looks as if others had it."""
+    reference = [Taken(i % 2, 1e-3) for i in range(6)]
+    waiting = [Taken(0, 2e-3, disturbed=True, lost=1e-3) for _ in range(6)]
+    found = ratio_of(reference, waiting, 0)
+    assert found.value == pytest.approx(0.5)
+    assert found.high > 0.9
+
+
+@given(st.floats(1e-6, 1.0), st.floats(0.0, 2.0))
+def test_of_a_block_something_is_left(seconds: float, lost: float) -> None:
+    assert 0 < Taken(0, seconds, disturbed=True, lost=lost).alone <= seconds
+    assert Taken(0, seconds, lost=lost).alone == seconds
