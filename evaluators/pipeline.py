@@ -17,7 +17,7 @@ import torch
 from devices.base import Artifact, Device
 from devices.cpu import usable_cores
 from evaluators.checking import Checker, arena_bytes
-from evaluators.client import ForkServer, ServerDiedError
+from evaluators.client import ForkServer
 from evaluators.compiling import Compiled, compile_kernel
 from evaluators.eager import EagerSeats
 from evaluators.folders import OwnedFolder
@@ -27,6 +27,7 @@ from evaluators.isolation import isolation_of
 from evaluators.kernelbench import KernelBench
 from evaluators.machine import joined
 from evaluators.meter import PATIENCE, Meter
+from evaluators.players import ServerDiedError
 from evaluators.probing import Probe, slowness
 from evaluators.reference import Reference, reference_of
 from evaluators.repeating import Repeating

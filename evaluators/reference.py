@@ -16,9 +16,10 @@ from typing import Any
 import torch
 
 from evaluators import tensors
-from evaluators.client import ForkServer, NonsenseError, Player, PlayerEndedError
+from evaluators.client import ForkServer
 from evaluators.folders import private_folder
 from evaluators.gate import Gate
+from evaluators.players import NonsenseError, Player, PlayerEndedError
 from evaluators.probing import Probe, leak
 from evaluators.scratch import disk_errors, full, scratch_base
 from evaluators.settings import EvaluationSettings

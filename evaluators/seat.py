@@ -10,10 +10,10 @@ import torch
 from pydantic import ConfigDict, ValidationError
 
 from evaluators.arena import Slots
-from evaluators.client import NonsenseError, Played, Player, PlayerEndedError, Turn
 from evaluators.elements import Elements, Held, Remote
 from evaluators.layout import layout_of
 from evaluators.memory import UnreadableError, read_tensor
+from evaluators.players import NonsenseError, Played, Player, PlayerEndedError, Turn
 from evaluators.probing import Probe
 from evaluators.tensors import DTYPES, Described
 from evaluators.verdict import failed, verdict_on

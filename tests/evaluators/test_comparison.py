@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from devices.registry import get_device
-from evaluators.client import Player
 from evaluators.comparing import compare_finalists
 from evaluators.comparison import Comparison
 from evaluators.gate import Gate
 from evaluators.landlock import version
 from evaluators.pipeline import Pipeline
+from evaluators.players import Player
 from evaluators.settings import EvaluationSettings, TimingSettings
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import Kernel
