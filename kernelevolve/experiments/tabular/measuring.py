@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.record import content_id
+from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import Task
 from kernelevolve.experiments.tabular.space import Kernels, Part, place_of
 from kernelevolve.experiments.tabular.table import Table, code_of
@@ -92,6 +94,7 @@ def measure(
 ) -> None:
     """Judge what the journal does not hold yet. `told` hears after each how many of `kernels` are done.
 
+    In an order by chance, of the seed of `settings`: neighbours in the space do not share what the machine was like for some minutes.
     Raises UserError as judging does.
     """
     missing = [kernel for kernel in kernels if kernel.id not in journal.rows]
@@ -99,6 +102,7 @@ def measure(
     told(done)
     if not missing:
         return
+    random.Random(derive_seed(settings.seed, "tabulate")).shuffle(missing)
     with closing(Pipeline(task, device, settings)) as pipeline:
         pipeline.warm()
         for kernel, compiling in _compiled_ahead(pipeline, missing):
