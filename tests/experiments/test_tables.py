@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 from devices.registry import get_device
+from evaluators.settings import TimingSettings
 from kernelevolve import config
 from kernelevolve.core.errors import UserError
-from kernelevolve.core.evaluation import Status
+from kernelevolve.core.evaluation import Evaluation, Measurement, Ratio, Status
 from kernelevolve.core.kernel import Kernel, KnobValue
 from kernelevolve.core.task import Task
 from kernelevolve.experiments.tabular.measuring import Journal, Row, measure, table_of
@@ -158,7 +160,8 @@ def test_measuring_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     part = part_of({"factor": ["all"], "version": ["all"]}, write)
     kernels = kernels_of(part, write)
     sources = [written.kernel for written in kernels.written]
-    settings = config.load(["evaluation.cache=off"], task="x").evaluation
+    short = [f"evaluation.final.{word}" for word in ("max_seconds=0.3", "min_rounds=6", "repeats=0")]
+    settings = config.load(["evaluation.cache=off", *short], task="x").evaluation
     path, device = tmp_path / "journal", get_device("cpu")
     with Journal(path, TASK, settings) as journal:
         measure(TASK, device, settings, sources[:1], journal)
@@ -168,8 +171,10 @@ def test_measuring_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     with Journal(path, TASK, settings) as journal:
         assert set(journal.rows) == {sources[0].id}
         first = journal.rows[sources[0].id]
+        assert first.confirmed
         measure(TASK, device, settings, sources, journal, heard.append)
         assert journal.rows[sources[0].id] == first, "it is not judged again"
+        assert {row.confirmed for row in journal.rows.values() if row.status is Status.OK} == {True}
         table = table_of(TASK, "cpu", {}, part, kernels, journal)
     assert heard == [1, 2, 3, 4]
     for factor, version in itertools.product((2, 3), (1, 2)):
@@ -183,9 +188,38 @@ def test_measuring_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
         Journal(path, TASK, other)
 
 
+def test_the_fittest_are_measured_until_none_is_there_by_luck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels that are alike, measured with noise: what the first of them are said to be is what a second look says."""
+    kernels = [Kernel(source=str(number), language="python") for number in range(400)]
+    rng = random.Random(0)
+
+    class Noisy:
+        """Stands for the evaluator, which could not judge 400 kernels here."""
+
+        def __init__(self, *_: object) -> None: ...
+        def warm(self) -> None: ...
+        def close(self) -> None: ...
+        def compile(self, kernel: Kernel) -> None: ...
+        def evaluate(self, kernel: Kernel, timing: TimingSettings | None = None) -> Evaluation:
+            value = rng.lognormvariate(0.0, 0.1 if timing is None else 0.01)
+            speedup = Ratio(value=value, low=0.9 * value, high=1.1 * value)
+            measured = Measurement(speedup=speedup, reference_seconds=1.0, kernel_seconds=1.0, rounds=6)
+            return Evaluation(kernel_id=kernel.id, task_id="t", device="cpu", status=Status.OK, measurement=measured)
+
+    monkeypatch.setattr("kernelevolve.experiments.tabular.measuring.Pipeline", Noisy)
+    settings = config.load([], task="x").evaluation
+    with Journal(tmp_path / "j", TASK, settings) as journal:
+        measure(TASK, get_device("cpu"), settings, kernels, journal)
+        rows = sorted(journal.rows.values(), key=lambda row: -row.speedup)
+    assert len(rows) == 400
+    assert all(row.confirmed for row in rows[:20])
+    assert rows[0].speedup < 1.05, "1.3 by luck"
+    assert 20 < sum(row.confirmed for row in rows) < 300
+
+
 def test_a_journal_holds_what_it_was_given(tmp_path: Path) -> None:
     settings = config.load([], task="x").evaluation
-    row = Row(Status.OK, 2.5, 0.01, 0.75)
+    row = Row(Status.OK, 2.5, 0.01, 0.75, confirmed=True)
     with Journal(tmp_path / "j", TASK, settings) as journal:
         journal.add("a", row)
     with Journal(tmp_path / "j", TASK, settings) as journal:

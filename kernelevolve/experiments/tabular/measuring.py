@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from heapq import nlargest
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -32,6 +33,8 @@ from kernelevolve.experiments.tabular.table import Table, code_of
 
 _AHEAD = 3
 """Kernels that are compiled before they are judged."""
+_CONFIRMED = 20
+"""Of the fittest whose speedups are not those that made them so."""
 _Z = 1.959964
 """Half-width of a 95% interval in standard deviations."""
 
@@ -43,7 +46,10 @@ class Row:
     status: Status
     speedup: float
     deviation: float
+    """Of the logarithm of one measurement as a search makes it."""
     seconds: float
+    confirmed: bool = False
+    """Whether the speedup was measured as that of finalists is, apart from the measurement that made it one of the fittest."""
 
 
 class Journal:
@@ -75,7 +81,7 @@ class Journal:
     def add(self, kernel_id: str, row: Row) -> None:
         """Durable when it returns."""
         self.rows[kernel_id] = row
-        line = [kernel_id, str(row.status), row.speedup, row.deviation, round(row.seconds, 4)]
+        line = [kernel_id, str(row.status), row.speedup, row.deviation, round(row.seconds, 4), row.confirmed]
         self._file.write(f"\n{json.dumps(line)}")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -95,12 +101,13 @@ def measure(
     """Judge what the journal does not hold yet. `told` hears after each how many of `kernels` are done.
 
     In an order by chance, of the seed of `settings`: neighbours in the space do not share what the machine was like for some minutes.
-    Raises UserError as judging does.
+    Of many that were measured once the highest are too high: the fittest are then measured again, as finalists are, until the first
+    `_CONFIRMED` all are. Raises UserError as judging does.
     """
     missing = [kernel for kernel in kernels if kernel.id not in journal.rows]
     done = len(kernels) - len(missing)
     told(done)
-    if not missing:
+    if not missing and _unconfirmed(kernels, journal) is None:
         return
     random.Random(derive_seed(settings.seed, "tabulate")).shuffle(missing)
     with closing(Pipeline(task, device, settings)) as pipeline:
@@ -110,6 +117,21 @@ def measure(
             journal.add(kernel.id, _row(verdict, compiling))
             done += 1
             told(done)
+        while (fit := _unconfirmed(kernels, journal)) is not None:
+            verdict = pipeline.evaluate(fit, timing=settings.final)
+            journal.add(fit.id, _confirmed(journal.rows[fit.id], verdict))
+
+
+def _unconfirmed(kernels: Sequence[Kernel], journal: Journal) -> Kernel | None:
+    """The fittest among the first that was measured once; None where there is none."""
+    judged = [kernel for kernel in kernels if journal.rows[kernel.id].status is Status.OK]
+    fittest = nlargest(_CONFIRMED, judged, key=lambda kernel: journal.rows[kernel.id].speedup)
+    return next((kernel for kernel in fittest if not journal.rows[kernel.id].confirmed), None)
+
+
+def _confirmed(row: Row, verdict: Evaluation) -> Row:
+    speedup = verdict.speedup.value if verdict.speedup is not None else 0.0
+    return replace(row, status=verdict.status, speedup=speedup, confirmed=True)
 
 
 def _compiled_ahead(pipeline: Pipeline, kernels: Sequence[Kernel]) -> Iterator[tuple[Kernel, float]]:
