@@ -4,7 +4,7 @@
 
 Four islands on two cores, evaluations that take no time: durable nodes per second over the first thousand nodes and over the last, memory
 of the driver and of each island at the end, and how long a resumed run takes to its first new node. Then evaluations that sleep 100 ms in
-64 slots, 16 of each island, which has half as many candidates more under way: the share of the slots that is busy. Bars: 150 nodes per
+64 slots, 16 of each island, which has as many candidates more under way: the share of the slots that is busy. Bars: 150 nodes per
 second at both ends, the last at least 0.85 of the first; 500 MB each; 10 s to the first new node; 90% busy. Ends with 1 where one is
 missed.
 
@@ -42,7 +42,7 @@ _SEARCHES = sorted(path.stem for path in (_CONF / "search").glob("*.yaml"))
 _RATE, _RATIO, _MEGABYTES, _RESUME_SECONDS, _BUSY = 150.0, 0.85, 500.0, 10.0, 0.90
 _WINDOW = 1000
 _SLOTS, _SLEEP_SECONDS, _BUSY_NODES = 64, 0.1, 6000
-_AHEAD = _SLOTS // 4 // 2
+_AHEAD = _SLOTS // 4
 """Candidates of an island that are proposed, wait for a slot or are written, while its slots are busy."""
 
 
