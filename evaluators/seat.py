@@ -161,11 +161,16 @@ class Seat:
         self.returned, self.call_seconds = None, None
         self.order(do="inputs", layout=layout.model_dump())
 
-    def inputs(self, slot: int) -> list[Any]:
-        """The arguments of a call; what is written to the tensors is what the player finds."""
+    @property
+    def laid_out(self) -> Slots:
+        """Where its inputs lie; what is written there is what the player finds."""
         if self.slots is None:
             raise RuntimeError("inputs before `lay_out`")
-        return self.slots.inputs(slot)
+        return self.slots
+
+    def inputs(self, slot: int) -> list[Any]:
+        """The arguments of a call."""
+        return self.laid_out.inputs(slot)
 
     def write(self, slot: int, values: Sequence[Any]) -> None:
         """Put values there."""

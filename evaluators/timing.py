@@ -37,6 +37,8 @@ Enough = Callable[[Times, float], bool]
 _CHECKED_ELEMENTS = 1 << 16
 """Of an output, anywhere in it, that are looked at after a block."""
 _WARM_BLOCKS = 2
+_LONGEST = 30
+"""Times `block_seconds`, that a block of the slowest may take where that leaves it several calls."""
 _LENGTHENED = 2
 """Times that blocks are made longer, where those before tell that they are too short:"""
 _LONG_ENOUGH = 1.25
@@ -186,8 +188,7 @@ class Stopwatch:
 
     def _write(self, seat: Seat, slot: int, count: int = 1) -> None:
         """So many slots from that on."""
-        if seat.slots is not None:
-            self._values.write(self._values.choose(self._numbers, count), seat.slots, slot)
+        self._values.write(self._values.choose(self._numbers, count), seat.laid_out, slot)
 
     def _as_expected(self, seat: Seat, returned: Returned) -> Returned:
         answers = self._case.answers
@@ -211,22 +212,28 @@ class Stopwatch:
 
         A single call after a pause takes many times as long as it does among others: blocks tell, and are made longer until they do.
         """
-        self._calls = max(self._each(self._wanted_calls).values())
+        self._calls = self._wanted_calls()
         for _ in range(_LENGTHENED):
             self._each(self._warm_up)
-            wanted = max(self._each(self._wanted_calls).values())
+            wanted = self._wanted_calls()
             if wanted <= _LONG_ENOUGH * self._calls:
                 break
             self._calls = wanted
         else:
             self._each(self._warm_up)
 
-    def _wanted_calls(self, name: str) -> int:
-        """That make a block of this contestant long enough, by the last one of its first process."""
+    def _wanted_calls(self) -> int:
+        """That make a block of the fastest long enough, and one of the slowest not too long."""
+        calls = self._each(self._call).values()
+        wanted, most = self._settings.block_seconds / min(calls), _LONGEST * self._settings.block_seconds / max(calls)
+        return max(1, min(self._slots, round(wanted), int(most)))
+
+    def _call(self, name: str) -> float:
+        """Seconds of a call of this contestant, by the last block of its first process."""
         seat = self._all[name].seats[0]
         if seat.call_seconds is None:
             seat.call_seconds = self._call_seconds(seat.block(1, self._outputs, warm=True), 1)
-        return max(1, min(self._slots, round(self._settings.block_seconds / seat.call_seconds)))
+        return seat.call_seconds
 
     def _call_seconds(self, seconds: float, calls: int) -> float:
         """Of a block that took so long."""

@@ -6,10 +6,13 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import yaml
 
 from devices.registry import get_device
 from devices.toolchains.loader import LOADER
@@ -271,3 +274,18 @@ def test_what_seems_better_than_the_best_is_measured_again_in_other_processes(
     assert pipeline.evaluate(kernel, best=1000.0).status is Status.OK
     assert pipeline.evaluate(kernel).status is Status.OK
     assert len(measured) == 2, "nobody compares, or it is far behind"
+
+
+def test_a_kernel_a_thousand_times_slower_than_the_reference_is_slow_and_no_timeout() -> None:
+    """Blocks have as many calls as a fast reference wants, unless a slow kernel would then take seconds for each."""
+    plain = yaml.safe_load((Path(__file__).parents[2] / "conf/evaluation/default.yaml").read_text())
+    settings = EvaluationSettings.model_validate({**plain, "run_timeout": 3.0})
+    model = "class {}(torch.nn.Module):\n    def forward(self, x):\n        {}return x + 1\n"
+    inputs = "def get_inputs():\n    return [torch.randn(8, 8)]\n\n\ndef get_init_inputs():\n    return []\n"
+    task = Task(name="tiny", source=f"import torch\n\n\n{model.format('Model', '')}\n\n{inputs}")
+    slow = f"import time\nimport torch\n\n\n{model.format('ModelNew', 'time.sleep(0.04); ')}"
+    with closing(Pipeline(task, get_device("cpu"), settings)) as pipeline:
+        found = pipeline.evaluate(Kernel(source=slow, language="python"))
+    assert found.status is Status.OK, found.diagnosis
+    assert found.speedup is not None
+    assert found.speedup.high < 0.1
