@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from evaluators.comparison import Comparison, Finalist
 from evaluators.pipeline import Pipeline
 from evaluators.seat import Seat
-from evaluators.statistics import measurement, ratio_of
+from evaluators.statistics import claimed, measurement, ratio_of
 from evaluators.stopping import LongEnough, Times
 from evaluators.timing import REFERENCE, Contestant
 from evaluators.verdict import FailedError
@@ -101,16 +101,13 @@ class _Comparing:
 
     def _finalist(self, name: str, times: Times) -> Finalist:
         seed = derive_seed(self._pipeline.settings.seed, "final", name)
-        over_compile = ratio_of(times[_COMPILED], times[name], seed) if _COMPILED in times else None
+        cautious, loud = self._pipeline.settings.final.cautious, self._pipeline.repeating.states[-1].disturbed
+        over_compile = None
+        if _COMPILED in times:
+            over_compile = claimed(times[_COMPILED], times[name], seed, cautious=cautious, loud=loud)
         return Finalist(
             kernel_id=name,
-            over_eager=measurement(
-                times[REFERENCE],
-                times[name],
-                seed,
-                cautious=self._pipeline.settings.final.cautious,
-                loud=self._pipeline.repeating.states[-1].disturbed,
-            ),
+            over_eager=measurement(times[REFERENCE], times[name], seed, cautious=cautious, loud=loud),
             over_compile=over_compile,
         )
 

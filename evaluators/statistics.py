@@ -167,6 +167,15 @@ def _student(freedom: float, quantiles: Sequence[float]) -> float:
     return float(np.interp(1 / max(1.0, freedom), told[::-1], quantiles[::-1]))
 
 
+def claimed(
+    reference: Sequence[Taken], kernel: Sequence[Taken], seed: int, *, cautious: bool, loud: bool = False
+) -> Ratio:
+    """The ratio, no further from 1 than is sure where `measurement` says so."""
+    ratio = ratio_of(reference, kernel, seed, sure=cautious and loud)
+    disturbed = any(a.disturbed or b.disturbed for a, b in _undisturbed(reference, kernel))
+    return _cautious(ratio) if cautious and (disturbed or loud) else ratio
+
+
 def measurement(
     reference: Sequence[Taken], kernel: Sequence[Taken], seed: int, *, cautious: bool, loud: bool = False
 ) -> Measurement:
@@ -174,9 +183,8 @@ def measurement(
     while, it claims no more than is sure."""
     rounds = _undisturbed(reference, kernel)
     disturbed = sum(a.disturbed or b.disturbed for a, b in rounds)
-    ratio = ratio_of(reference, kernel, seed, sure=cautious and loud)
     return Measurement(
-        speedup=_cautious(ratio) if cautious and (disturbed or loud) else ratio,
+        speedup=claimed(reference, kernel, seed, cautious=cautious, loud=loud),
         reference_seconds=float(np.median([a.alone for a, _ in rounds])),
         kernel_seconds=float(np.median([b.seconds for _, b in rounds])),
         rounds=len(rounds),

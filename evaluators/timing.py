@@ -47,7 +47,7 @@ _PADDING_BYTES = 1 << 21
 """Most that is allocated before a block, so that results lie elsewhere in each."""
 _OVERHEADS = 5
 _RELAXED = 2.0
-_UNDISTURBED = 1.15
+_UNDISTURBED = 1.25
 """Times `max_seconds`, for each candidate, that rounds which others disturbed are taken again."""
 _LEAST_ROUNDS = 12
 """For that, disturbed ones among them: two of each process of a last measurement."""

@@ -35,7 +35,7 @@ from kernelevolve.core.task import Task
 from kernelevolve.interrupts import Interrupts
 from kernelevolve.report.best import write_best
 from kernelevolve.report.files import write_json
-from kernelevolve.report.folder import RunFolder, default_folder
+from kernelevolve.report.folder import RunFolder, check_possible, default_folder
 from kernelevolve.report.live import LiveView
 from kernelevolve.report.summary import Best, Summary, count_by_status, table
 from kernelevolve.store.client import ask
@@ -54,6 +54,8 @@ def start(settings: RunConfig, *, quiet: bool = False) -> int:
     task = find_task(settings.task)
     folder = RunFolder(Path(settings.run.dir) if settings.run.dir else default_folder(task.name))
     folder.check_free()
+    if settings.run.store:
+        check_possible("run.store", Path(settings.run.store))
     return _Run(settings, task, folder, quiet).execute(new=True)
 
 

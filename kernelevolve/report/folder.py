@@ -71,11 +71,7 @@ class RunFolder:
             )
         if self.path.exists():
             raise UserError(f"{self.path} is not empty: choose another run.dir")
-        for parent in self.path.absolute().parents:
-            if parent.is_dir():
-                return
-            if parent.exists():
-                raise UserError(f"run.dir={self.path}: {parent} is a file")
+        check_possible("run.dir", self.path)
 
     def load(self) -> tuple[dict[str, Any], Task]:
         """The configuration and the task of an existing run. Raises UserError where there is none, or of another version."""
@@ -94,6 +90,15 @@ class RunFolder:
             raise UserError(
                 f"{self.path}: config.yaml or task.json is damaged ({str(error).splitlines()[0]})"
             ) from error
+
+
+def check_possible(setting: str, folder: Path) -> None:
+    """Raises UserError where there can be no such folder because something on its way is a file."""
+    for place in (folder.absolute(), *folder.absolute().parents):
+        if place.is_dir():
+            return
+        if place.exists():
+            raise UserError(f"{setting}={folder}: {place} is a file")
 
 
 def _reserved(store: Path, name: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import Task
 from kernelevolve.report.files import write_text
-from kernelevolve.report.folder import FORMAT, RunFolder, default_folder
+from kernelevolve.report.folder import FORMAT, RunFolder, check_possible, default_folder
 from kernelevolve.store.sqlite import SqliteStore
 
 TASK = Task(name="suite/thing", source="class Model: ...\n", seed=3)
@@ -66,6 +66,10 @@ def test_a_store_that_is_a_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"run\.store=.*: File exists"):
         RunFolder(tmp_path / "run").create({}, TASK, tmp_path / "store")
     assert not (tmp_path / "run").exists()
+    for store in (tmp_path / "store", tmp_path / "store" / "deep"):
+        with pytest.raises(UserError, match=r"run\.store=.*store is a file"):
+            check_possible("run.store", store)
+    check_possible("run.store", tmp_path / "new" / "deep")
 
 
 def test_another_format_is_refused_and_named(tmp_path: Path) -> None:
