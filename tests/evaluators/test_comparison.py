@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -159,23 +160,36 @@ def test_a_reference_that_cannot_be_timed_is_the_tasks_fault(quick: EvaluationSe
         compared_apart([GOOD, OTHER], quick, Task(name="worn", source=worn))
 
 
-def test_compiling_holds_no_lock_and_measuring_does(quick: EvaluationSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All the time that the reference compiles, others can measure."""
+def test_compiling_holds_no_lock_and_measuring_does(
+    quick: EvaluationSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """All the time that the reference compiles, others can measure. A gate of its own: other tests measure meanwhile."""
     slow = TASK.source.replace(RIGHT, f"{ENDLESS.format(400)}\n        {RIGHT}")
-    waited: list[float] = []
+    compiled: list[Player] = []
+    began: list[float] = []
+    entered: list[float] = []
+    ended: list[float] = []
     ask = Player.ask
+    monkeypatch.setattr("evaluators.gate.gate_folder", lambda: tmp_path)
 
     def watched(self: Player, order: Mapping[str, Any], limit: float) -> Mapping[str, Any]:
         if order["do"] == "compile":
-            threading.Timer(0.5, wait_for_the_gate).start()
-        return ask(self, order, limit)
+            compiled.append(self)
+        if began or order["do"] != "call" or self not in compiled:
+            return ask(self, order, limit)
+        began.append(time.monotonic())
+        threading.Timer(0.5, wait_for_the_gate).start()
+        try:
+            return ask(self, order, limit)
+        finally:
+            ended.append(time.monotonic())
 
     def wait_for_the_gate() -> None:
-        begin = time.monotonic()
         with Gate().exclusive():
-            waited.append(time.monotonic() - begin)
+            entered.append(time.monotonic())
 
     monkeypatch.setattr(Player, "ask", watched)
     compared_apart([GOOD], quick, Task(name="slow", source=slow), compiled=True)
-    assert waited
-    assert waited[0] < 1.0
+    assert list(tmp_path.iterdir())
+    assert ended[0] - began[0] > 2.0
+    assert entered[0] - began[0] < 1.5
