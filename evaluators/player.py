@@ -6,6 +6,7 @@ clock, and no result but its own. Orders and replies are lines of JSON; outputs 
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import linecache
@@ -138,7 +139,9 @@ class _Player:
             case "audit":
                 return {"aten": self._audited()}
             case "prepare":
-                return self._prepare(order["calls"], order["outputs"], order["slots"], order["padding"])
+                return self._prepare(
+                    order["calls"], order["outputs"], order["slots"], order["padding"], touch=order["touch"]
+                )
             case other:
                 raise ValueError(f"no order: {other}")
         return {}
@@ -208,11 +211,18 @@ class _Player:
             told.append(self._described(self._results[-1]))
         return {"calls": told}
 
-    def _prepare(self, calls: int, outputs: int, slots: list[int], padding: int) -> dict[str, Any] | None:
-        """Call with the values of `slots`, say where those results lie, then wait for the start of a timed block and run it."""
+    def _prepare(
+        self, calls: int, outputs: int, slots: list[int], padding: int, *, touch: bool
+    ) -> dict[str, Any] | None:
+        """Call with the values of `slots`, say where those results lie, then wait for the start of a timed block and run it.
+
+        `touch`: have the padding in memory, where results of later blocks will lie.
+        """
         self._results.clear()
         self._padding = None
         self._padding = torch.empty(padding, dtype=torch.uint8)
+        if touch:
+            ctypes.memset(self._padding.data_ptr(), 0, padding)
         told = self._call(slots)
         _tell(self._channel, json.dumps(told).encode() + b"\n")
         warm, self._results = self._results, [None] * calls

@@ -185,13 +185,22 @@ class Seat:
             raise self._nonsense("another number of calls")
         return told
 
-    def turn(self, calls: int, outputs: int, *, warm: bool = False, padding: int = 0, staged: int = 0) -> Turn:
+    def turn(
+        self, calls: int, outputs: int, *, warm: bool = False, padding: int = 0, touch: bool = False, staged: int = 0
+    ) -> Turn:
         """A timed block of so many calls, of `outputs` each, with the first slots, to be played.
 
-        `warm`: one call with the first slot before it. `padding`: bytes that lie before its results. `staged`: slots, the first ones,
-        that then get their values from the stage.
+        `warm`: one call with the first slot before it. `padding`: bytes that lie before its results; `touch`: they are written.
+        `staged`: slots, the first ones, that then get their values from the stage.
         """
-        order = {"do": "prepare", "calls": calls, "outputs": outputs, "slots": [0] * warm, "padding": padding}
+        order = {
+            "do": "prepare",
+            "calls": calls,
+            "outputs": outputs,
+            "slots": [0] * warm,
+            "padding": padding,
+            "touch": touch,
+        }
         part = self.slots.layout.part(staged) if self.slots is not None else (0, 0)
         return Turn(self.player, order, self._left, part)
 
@@ -211,9 +220,9 @@ class Seat:
             raise self._nonsense("a report of nothing")
         return played.seconds
 
-    def block(self, calls: int, outputs: int, *, warm: bool = False, padding: int = 0) -> float:
+    def block(self, calls: int, outputs: int, *, warm: bool = False, padding: int = 0, touch: bool = False) -> float:
         """Seconds of a block of calls with what lies in the first slots; parameters as `turn` has them."""
-        turn = self.turn(calls, outputs, warm=warm, padding=padding)
+        turn = self.turn(calls, outputs, warm=warm, padding=padding, touch=touch)
         return self.played(turn, self.player.server.play([turn])[0])
 
     def pointers(self, count: int) -> list[int]:

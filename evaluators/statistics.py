@@ -4,10 +4,9 @@ Where a process's memory lies makes it a few percent faster or slower for all of
 independent samples of an implementation: processes are. Rounds are grouped by the pair of processes that ran them.
 
 Where each process belongs to one pair, and there are several pairs, these are independent samples of the ratio. Its value is Huber's
-estimate of location over all blocks (Huber 1964, "Robust Estimation of a Location Parameter"), which blocks that something slowed down
-move little; its variance is that of the pairs' sums of scores (a sandwich over clusters: Liang and Zeger 1986, "Longitudinal data
-analysis using generalized linear models"), and the interval is Student's for so many pairs. It counts no less than the noise of single
-blocks leaves open: few pairs agree by chance now and then.
+estimate of location over all blocks, which blocks that something slowed down move little; its variance is that of the pairs' sums of
+scores (a sandwich over clusters: Liang and Zeger 1986, "Longitudinal data analysis using generalized linear models"), and the interval
+is Student's for so many pairs. It counts no less than the noise of single blocks leaves open: few pairs agree by chance now and then.
 
 Where pairs are few, or share processes, the value is the mean of their places, each the mean of its blocks with Huber's weights, whose
 noise a stratified bootstrap tells. What processes alike differ by is a variance of its own, which counts once for each process of
@@ -24,6 +23,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from evaluators.robust import CORNER, huber
 from evaluators.stopping import Taken
 from kernelevolve.core.evaluation import Measurement, Ratio
 
@@ -41,12 +41,8 @@ _USUAL_FREEDOM = 4
 """and how much that counts: as a sample of so many more."""
 _FEW = 3
 """Pairs that are too few to tell it."""
-_CORNER = 1.345
-"""Standard deviations from which on a block counts no more: 95% efficiency where all is normal."""
 _ENOUGH = 12
 """Rounds that tell a ratio without those that others disturbed."""
-_LEAST_SCALE = 1e-9
-_STEPS = 50
 _BLOCK = 0.2
 """Standard deviation of a block that is assumed where there is one alone."""
 
@@ -91,26 +87,13 @@ def _ratio(rounds: Sequence[tuple[Taken, Taken]], logs: Sequence[float], seed: i
 def _of_clusters(groups: Sequence[np.ndarray]) -> tuple[float, float, float]:
     """(middle, its standard deviation, degrees of freedom) where each group is an independent sample."""
     values = np.concatenate(groups)
-    middle, scale = _huber(values)
-    curvature = max(1, int((np.abs(values - middle) <= _CORNER * scale).sum()))
-    scores = [np.clip(logs - middle, -_CORNER * scale, _CORNER * scale) for logs in groups]
+    middle, scale = huber(values)
+    curvature = max(1, int((np.abs(values - middle) <= CORNER * scale).sum()))
+    scores = [np.clip(logs - middle, -CORNER * scale, CORNER * scale) for logs in groups]
     # Scores of few clusters at an estimate that they have made themselves are too small (MacKinnon and White 1985, HC3).
     between = sum(float(score.sum()) ** 2 for score in scores) * (len(groups) / (len(groups) - 1)) ** 2
     within = float((np.concatenate(scores) ** 2).sum()) * len(values) / (len(values) - 1)
     return middle, math.sqrt(max(between, within)) / curvature, len(groups) - 1.0
-
-
-def _huber(values: np.ndarray) -> tuple[float, float]:
-    """(location, scale), the scale by the median absolute deviation."""
-    middle = float(np.median(values))
-    scale = max(1.4826 * float(np.median(np.abs(values - middle))), _LEAST_SCALE)
-    for _ in range(_STEPS):
-        scores = np.clip(values - middle, -_CORNER * scale, _CORNER * scale)
-        step = float(scores.sum()) / max(1, int((np.abs(values - middle) <= _CORNER * scale).sum()))
-        middle += step
-        if abs(step) < 1e-6 * scale:
-            break
-    return middle, scale
 
 
 def _of_few(groups: Sequence[np.ndarray], counts: tuple[int, int], seed: int) -> tuple[float, float, float]:
@@ -134,8 +117,8 @@ def _weights(groups: Sequence[np.ndarray]) -> list[np.ndarray]:
 
     A group of two or three blocks cannot tell which of them was slowed down; all of them can.
     """
-    middle, scale = _huber(np.concatenate(groups))
-    return [np.minimum(1.0, _CORNER * scale / np.maximum(np.abs(logs - middle), 1e-300)) for logs in groups]
+    middle, scale = huber(np.concatenate(groups))
+    return [np.minimum(1.0, CORNER * scale / np.maximum(np.abs(logs - middle), 1e-300)) for logs in groups]
 
 
 def _noise(groups: Sequence[np.ndarray], weights: Sequence[np.ndarray], places: np.ndarray, seed: int) -> float:

@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from evaluators.robust import EFFICIENCY, huber
 from evaluators.settings import TimingSettings
 
 _LEAST = 0.01
@@ -36,13 +39,13 @@ Times = Mapping[str, Sequence[Taken]]
 
 
 def spread(reference: Sequence[Taken], kernel: Sequence[Taken]) -> tuple[float, float]:
-    """Median of the log ratios and the half-width of its 95% interval, by the median absolute deviation."""
-    logs = sorted(math.log(a.seconds / b.seconds) for a, b in zip(reference, kernel, strict=True))
-    middle = logs[len(logs) // 2]
-    deviation = sorted(abs(x - middle) for x in logs)[len(logs) // 2]
-    return middle, 1.96 * 1.2533 * 1.4826 * deviation / math.sqrt(len(logs))
+    """Huber's location of the log ratios, and the half-width of its 95% interval as far as blocks scatter."""
+    logs = np.array([math.log(a.seconds / b.seconds) for a, b in zip(reference, kernel, strict=True)])
+    middle, scale = huber(logs)
+    return middle, _NORMAL * scale / math.sqrt(EFFICIENCY * len(logs))
 
 
+_NORMAL = 1.96
 _RACED_ROUNDS = 4
 """That a kernel must lose, each of them, to be dropped before there are `min_rounds`."""
 

@@ -43,7 +43,7 @@ _LENGTHENED = 2
 """Times that blocks are made longer, where those before tell that they are too short:"""
 _LONG_ENOUGH = 1.25
 """by more than that."""
-_PADDING_BYTES = 1 << 21
+_PADDING_BYTES = 1 << 18
 """Most that is allocated before a block, so that results lie elsewhere in each."""
 _OVERHEADS = 5
 _RELAXED = 2.0
@@ -246,7 +246,7 @@ class Stopwatch:
                 continue
             self._write(seat, seat.warm_slots, self._calls - seat.warm_slots)
             for _ in range(_WARM_BLOCKS):
-                seconds = seat.block(self._calls, self._outputs, warm=True, padding=_PADDING_BYTES)
+                seconds = seat.block(self._calls, self._outputs, warm=True, padding=_PADDING_BYTES, touch=True)
                 seat.call_seconds = self._call_seconds(seconds, self._calls)
             seat.warm_slots = self._calls
 

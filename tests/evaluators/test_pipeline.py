@@ -289,3 +289,52 @@ def test_a_kernel_a_thousand_times_slower_than_the_reference_is_slow_and_no_time
     assert found.status is Status.OK, found.diagnosis
     assert found.speedup is not None
     assert found.speedup.high < 0.1
+
+
+def test_timed_blocks_take_no_memory_from_the_system(settings: EvaluationSettings) -> None:
+    """Whatever results of a block may lie in was touched before the first: no timed call is slow for that."""
+    task = Task(
+        name="add_one",
+        source="""import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def forward(self, x):
+        return x + 1
+
+
+def get_inputs():
+    return [torch.randn(64, 64)]
+
+
+def get_init_inputs():
+    return []
+""",
+    )
+    counting = Kernel(
+        language="python",
+        source="""import resource
+
+import torch
+from torch import nn
+
+
+class ModelNew(nn.Module):
+    calls = 0
+
+    def forward(self, x):
+        y = x + 1
+        self.calls += 1
+        if self.calls in (420, 1020):
+            faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            assert self.calls == 420, f"{faults - self.before} page faults"
+            self.before = faults
+        return y
+""",
+    )
+    with closing(Pipeline(task, get_device("cpu"), settings)) as pipeline:
+        verdict = pipeline.evaluate(counting)
+    assert verdict.diagnosis is not None
+    assert verdict.diagnosis.summary.endswith(" page faults")
+    assert int(verdict.diagnosis.summary.split()[-3]) < 100
