@@ -340,13 +340,14 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     home = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
     gc.disable()  # Importing leaves next to nothing to collect, and looking through it all takes a fifth of the time.
-    import evaluators.confinement
-    import evaluators.player  # With torch: players inherit it.
-    from evaluators import aten
+    with hugepages.huge_heap():
+        import evaluators.confinement
+        import evaluators.player  # With torch: players inherit it.
+        from evaluators import aten
 
-    aten.kernels()
-    seccomp.prepare()
-    evaluators.confinement.readable_paths()
+        aten.kernels()
+        seccomp.prepare()
+        evaluators.confinement.readable_paths()
     prctl(PR_SET_TIMERSLACK, _NO_SLACK)
     gc.collect()
     gc.freeze()
