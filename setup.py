@@ -13,8 +13,9 @@ setup(
     ],
     package_dir={"kernelevolve.conf": "conf"},
     package_data={
-        "kernelevolve.conf": ["*.yaml", "*/*.yaml"],
+        "kernelevolve.conf": ["*.yaml", "*/*.yaml", "*/*/*.yaml"],
         "kernelevolve.tasks": ["**/*.py"],
+        "kernelevolve.synthesis.universal": ["templates/*"],
         "kernelevolve.experiments.tabular": ["tables/*.npz"],
     },
 )

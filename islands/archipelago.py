@@ -17,7 +17,8 @@ from kernelevolve.core.budget import Budget
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
-from kernelevolve.store.client import StoreClient, ask, start_store
+from kernelevolve.remote import ask
+from kernelevolve.store.client import StoreClient, start_store
 from kernelevolve.store.schema import GRAPH
 from kernelevolve.store.snapshot import Snapshot
 

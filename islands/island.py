@@ -14,12 +14,14 @@ from ray.exceptions import RayError
 from evaluators.base import Evaluator
 from islands.memory import History, Library
 from islands.settings import IslandSettings
-from kernelevolve.core.evaluation import Evaluation
-from kernelevolve.core.graph import Expansion, Node
+from kernelevolve.core.evaluation import Evaluation, Status
+from kernelevolve.core.graph import Draft, Expansion, Node
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import Task
 from kernelevolve.core.usage import Usage
+from kernelevolve.llm.base import Models
+from kernelevolve.llm.errors import OverspentError
 from kernelevolve.search.base import Strategy, View
 from kernelevolve.store.actor import Member
 from kernelevolve.store.client import StoreClient
@@ -45,6 +47,8 @@ class Plan:
     evaluator: Evaluator
     settings: IslandSettings
     seed: int
+    models: Models | None = None
+    """That the operator may ask."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Island:
         self._plan = plan
         self._settings = settings
         self._store = store
+        self._operator = plan.operator
         self._strategy: Strategy = instantiate(dict(strategy), seed=derive_seed(plan.seed, "island", index))
         self._migration = settings.migration(index, plan.seed)
         self._history = History(settings.history)
@@ -150,14 +155,23 @@ class Island:
             parents=await self._library.get(expansion.parents),
             history=await self._library.get(self._history.choose(expansion)),
             known=self._judged,
+            models=plan.models,
+            judge=self._judge,
+            purpose=f"{plan.run}.{self._index}.{expansion.step}",
         )
         usage = Usage()
+        exchanges: tuple[int, ...] = ()
         for attempt in range(self._settings.reproposals + 1):
             is_last = attempt == self._settings.reproposals
             seed = derive_seed(expansion.seed, "again", attempt) if attempt else expansion.seed
             proposal = expansion.model_copy(update={"seed": seed})
-            draft = await self._retried(plan.operator.propose, proposal, context)
+            try:
+                draft = await self._retried(self._operator.propose, proposal, context)
+            except OverspentError as error:
+                await self._store.finish(str(error))
+                return False
             kernel, usage = draft.kernel, usage + draft.usage
+            exchanges = (*exchanges, *draft.exchanges)
             if kernel.id in self._judged and not is_last:
                 continue
             answer = await self._store.claim(self._member, kernel.id, patient=is_last)
@@ -166,9 +180,9 @@ class Island:
             if answer.claim is not Claim.GRANTED and not is_last:
                 self._judged.add(kernel.id)
                 continue
-            evaluation = answer.evaluation or await self._evaluate(kernel)
+            evaluation = answer.evaluation or await self._verdict(draft)
             node = Node(
-                id=f"{plan.run}.{self._index}.{expansion.step}",
+                id=context.purpose,
                 run=plan.run,
                 island=self._index,
                 step=expansion.step,
@@ -179,6 +193,8 @@ class Island:
                 kernel_id=kernel.id,
                 traits=draft.traits,
                 usage=usage,
+                model=draft.model,
+                exchanges=exchanges,
                 evaluation=evaluation,
                 cached=answer.claim is Claim.KNOWN,
                 seconds=max(0.0, self._clock + time.monotonic()),
@@ -186,6 +202,21 @@ class Island:
             await self._insert(node, kernel)
             break
         return True
+
+    async def _verdict(self, draft: Draft) -> Evaluation:
+        if draft.rejected is None:
+            return await self._evaluate(draft.kernel)
+        return Evaluation(
+            kernel_id=draft.kernel.id,
+            task_id=self._plan.task.id,
+            device=self._plan.device,
+            status=Status.INVALID_SOURCE,
+            diagnosis=draft.rejected,
+        )
+
+    async def _judge(self, kernel: Kernel) -> Evaluation:
+        """Of a kernel that becomes no node."""
+        return await self._retried(self._plan.evaluator.evaluate, kernel)
 
     async def _evaluate(self, kernel: Kernel) -> Evaluation:
         """Judge a kernel that this island holds the claim on; the claim goes back if there is no verdict."""
@@ -246,6 +277,7 @@ class Island:
 
     def _tell(self, node: Node) -> None:
         self._strategy.tell(node)
+        self._operator.tell(node)
         self._history.tell(node)
         if node.kernel_id not in self._told:
             self._told.add(node.kernel_id)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import inspect
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from evaluators.settings import EvaluationSettings
 from islands.settings import IslandSettings
@@ -20,6 +16,8 @@ from kernelevolve.cluster import ClusterSettings
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import Record
+from kernelevolve.core.target import Target, keys, nearest, refusal
+from kernelevolve.llm.settings import LlmSettings
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -27,47 +25,6 @@ if TYPE_CHECKING:
 
 PATH_KEYS = ("task", "run.dir")
 MISSING = "???"
-
-
-class Target(BaseModel):
-    """A class to build, by its import path, with its arguments: how a strategy or an operator is chosen."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
-
-    target: str = Field(alias="_target_", pattern=r"^\w+(\.\w+)+$")
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-    def resolve(self, group: str) -> Any:
-        """The class, once it is certain that it takes these arguments. Raises UserError that names the key."""
-        module, _, name = self.target.rpartition(".")
-        try:
-            found = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise UserError(f"{group}._target_={self.target}: there is no such class ({error})") from error
-        try:
-            inspect.signature(found).bind_partial(**self.arguments)
-        except TypeError as error:
-            raise UserError(f"{group}: {name} does not take these settings: {error}") from error
-        hints = get_type_hints(found.__init__)
-        for key, value in self.arguments.items():
-            try:
-                TypeAdapter(hints.get(key, Any)).validate_python(value)
-            except ValidationError as error:
-                raise _refusal(error, f"{group}.{key}", {}) from error
-        return found
-
-    def build(self, group: str, **further: Any) -> Any:
-        """An instance. Raises UserError that names the key which has an illegal value."""
-        found = self.resolve(group)
-        try:
-            return found(**self.arguments, **further)
-        except ValidationError as error:
-            raise _refusal(error, group, self.arguments) from error
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{group}: {error}") from error
 
 
 class RunSettings(Record):
@@ -99,9 +56,16 @@ class RunConfig(Record):
     """Of the islands, in turn; none: all search by `search`."""
     islands: IslandSettings
     operator: Target
+    llm: LlmSettings | None
+    """None: no model is asked."""
     evaluation: EvaluationSettings
     budget: Budget
     cluster: ClusterSettings
+
+    @field_validator("llm", mode="before")
+    @classmethod
+    def _nothing_is_none(cls, value: Any) -> Any:
+        return value or None
 
     def island_strategies(self) -> list[Target]:
         """One for each island."""
@@ -161,27 +125,41 @@ def check(composed: Mapping[str, Any]) -> RunConfig:
     """Validate plain data. Raises UserError that names the first key that is wrong."""
     if composed.get("task") == MISSING:
         raise UserError("which task? Give task=NAME_OR_FILE; `kernelevolve tasks list` shows the shipped ones")
+    for key in _missing(composed):
+        raise UserError(f"{key} has no value: write {key}=...")
     try:
         config = RunConfig.model_validate(composed)
     except ValidationError as error:
-        raise _refusal(error, "", composed) from error
+        raise refusal(error, "", composed) from error
     for strategy in config.island_strategies():
         strategy.resolve("search")
-    config.operator.resolve("operator")
+    _check_models(config)
     return config
+
+
+def _missing(composed: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted keys that stand open."""
+    for name, value in composed.items():
+        if value == MISSING:
+            yield prefix + name
+        elif isinstance(value, Mapping):
+            yield from _missing(value, f"{prefix}{name}.")
+
+
+def _check_models(config: RunConfig) -> None:
+    """Raises UserError where an operator asks models that there are not, and where nobody asks those that there are."""
+    asks = config.operator.resolve("operator").needs_models
+    if asks and config.llm is None:
+        raise UserError("this operator asks a model: say which, as in llm=openai llm.models=[NAME]")
+    if config.llm is not None:
+        config.llm.backend.resolve("llm.backend")
+        if not asks:
+            raise UserError("llm: this operator asks no model; operator=llm does")
 
 
 def dump(config: RunConfig) -> dict[str, Any]:
     """Plain data that `check` reads back."""
     return config.model_dump(mode="json", by_alias=True)
-
-
-def keys(composed: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """All dotted keys, inner ones included."""
-    for name, value in composed.items():
-        yield prefix + name
-        if isinstance(value, Mapping):
-            yield from keys(value, f"{prefix}{name}.")
 
 
 def _quoted(overrides: Sequence[str], every: bool) -> list[str]:
@@ -250,7 +228,7 @@ def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[st
     for override in rest:
         key = override.key_or_group
         if not override.is_add() and key not in known:
-            raise UserError(f"there is no setting {key}{_nearest(key, known)}")
+            raise UserError(f"there is no setting {key}{nearest(key, known)}")
     try:
         composed = hydra_compose("config", overrides=[override.input_line or "" for override in overrides])
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=False)
@@ -276,23 +254,3 @@ def _mixed(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> tuple[lis
     if lists and not names:
         raise UserError("islands=[]: name the strategy of each island, as in islands=[mcts,evolutionary]")
     return [o for o in overrides if o not in lists], names
-
-
-def _nearest(key: str, known: Sequence[str]) -> str:
-    found = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    if not found:
-        last = key.rpartition(".")[2]
-        found = [name for name in known if name.rpartition(".")[2] == last][:1]
-    return f": did you mean {found[0]}?" if found else ": `kernelevolve run --cfg job` prints all of them"
-
-
-def _refusal(error: ValidationError, prefix: str, data: Mapping[str, Any]) -> UserError:
-    first = error.errors()[0]
-    key = ".".join([*([prefix] if prefix else []), *(str(part) for part in first["loc"])])
-    if first["type"] == "missing":
-        return UserError(f"{key} has no value: write {key}=...")
-    if first["type"] == "extra_forbidden":
-        return UserError(
-            f"there is no setting {key}{_nearest(key, [name for name in keys(data, f'{prefix}.' if prefix else '') if name != key])}"
-        )
-    return UserError(f"{key}={json.dumps(first['input'], default=str)}: {first['msg'][0].lower()}{first['msg'][1:]}")

@@ -32,13 +32,16 @@ from kernelevolve.core.evaluation import Measurement
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
+from kernelevolve.core.usage import Usage
 from kernelevolve.interrupts import Interrupts
+from kernelevolve.llm.client import ModelClient
+from kernelevolve.llm.recording import FILE, Recording
+from kernelevolve.remote import ask
 from kernelevolve.report.best import write_best
 from kernelevolve.report.files import write_json
 from kernelevolve.report.folder import RunFolder, check_possible, default_folder
 from kernelevolve.report.live import LiveView
 from kernelevolve.report.summary import Best, Summary, count_by_status, table
-from kernelevolve.store.client import ask
 from kernelevolve.synthesis.base import Operator
 from kernelevolve.synthesis.preparing import Preparing
 from kernelevolve.tasks.catalog import find_task
@@ -159,6 +162,9 @@ class _Run:
         ):
             view.stage("starting")
             preparing.raise_early()
+            models = self._models()
+            if models is not None:
+                models.check()
             service = EvaluationService.start(self.task, device.name, self.evaluation)
             with closing(service):
                 warm = service.warm()
@@ -169,8 +175,10 @@ class _Run:
                 if new:
                     store = self.settings.run.store
                     self.folder.create(config.dump(self.settings), self.task, Path(store) if store else None)
+                if models is not None:
+                    models.open()
                 self.seconds["start"] = time.monotonic() - begin
-                interrupted, progress, finalists = self._search(view, device, operator, service)
+                interrupted, progress, finalists = self._search(view, device, operator, service, models)
                 comparison: Comparison | str = "the run was interrupted"
                 if not interrupted:
                     try:
@@ -179,8 +187,29 @@ class _Run:
                         interrupted = True
             return self._write(device, progress, finalists, comparison, "interrupted" if interrupted else "done")
 
+    def _models(self) -> ModelClient | None:
+        """What the run's models are asked through; the actor runs here, where the run's folder is."""
+        if self.settings.llm is None:
+            return None
+        node = ray.get_runtime_context().get_node_id()
+        place = self.folder.path.absolute()
+        return ModelClient(self.settings.llm, self.folder.name, place, self.settings.budget, node)
+
+    def _usage(self) -> Usage:
+        """Of models, in all sessions: what was asked for nodes that never came about counts too."""
+        file = self.folder.path / FILE
+        if not file.is_file():
+            return Usage()
+        with closing(Recording(file, write=False)) as recording:
+            return recording.spent()
+
     def _search(
-        self, view: LiveView, device: Device, operator: Operator, service: EvaluationService
+        self,
+        view: LiveView,
+        device: Device,
+        operator: Operator,
+        service: EvaluationService,
+        models: ModelClient | None,
     ) -> tuple[bool, Progress, list[tuple[Node, Kernel]]]:
         """(whether it was interrupted, where it stands, the fittest kernels)"""
         plan = Plan(
@@ -192,6 +221,7 @@ class _Run:
             evaluator=service,
             settings=self.settings.islands,
             seed=self.settings.seed,
+            models=models,
         )
         strategies = [{"_target_": s.target, **s.arguments} for s in self.settings.island_strategies()]
         interrupted = False
@@ -256,6 +286,7 @@ class _Run:
             dropped={} if isinstance(comparison, str) else comparison.failures,
             evaluations=count_by_status({f"status.{s}": n for s, n in progress.statuses.items()}),
             nodes=progress.nodes,
+            usage=self._usage(),
             seconds={**self.seconds, "search": progress.spent.seconds},
             versions=_versions(device),
             hardware=dict(device.facts()),

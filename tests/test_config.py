@@ -54,12 +54,22 @@ def test_paths_mean_themselves() -> None:
         assert settings.run.dir == f"/tmp/{name}"
 
 
+_BESIDE = {
+    "operator=llm": ("llm=openai", "llm.models=[tiny]"),
+    "operator=hybrid": ("llm=openai", "llm.models=[tiny]"),
+    "llm=openai": ("operator=llm", "llm.models=[tiny]"),
+    "llm=replay": ("operator=llm", "llm.models=[tiny]", "llm.backend.recording=run"),
+}
+"""What an option wants besides."""
+
+
 def test_every_shipped_option_of_every_group_is_valid() -> None:
     groups = [path for path in config.config_dir().iterdir() if path.is_dir()]
     assert groups
     for group in groups:
         for option in group.glob("*.yaml"):
-            settings = config.load(["task=x", f"{group.name}={option.stem}"])
+            chosen = f"{group.name}={option.stem}"
+            settings = config.load(["task=x", *_BESIDE.get(chosen, ()), chosen])
             assert settings.search.build("search", seed=0) is not None
 
 

@@ -87,13 +87,14 @@ def _files(path: Path) -> list[Path]:
 
 def _kernel(path: Path) -> Kernel:
     """The file whatever it holds: what is no source gets a verdict. Raises UserError where it cannot be read."""
+    from devices.toolchains.language import language_of
     from kernelevolve.core.kernel import Kernel
 
     try:
         source = path.read_bytes().decode(errors="replace")
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): name a file that defines ModelNew") from error
-    return Kernel(source=source, language="cpp" if "CPP_SOURCE" in source else "python")
+    return Kernel(source=source, language=language_of(source))
 
 
 def _print_json(judged: Iterator[tuple[Path, Evaluation]], task: str, *, several: bool) -> None:

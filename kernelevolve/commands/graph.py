@@ -19,16 +19,21 @@ def main(arguments: Sequence[str]) -> int:
     line.add_argument("node", nargs="?", metavar="NODE", help="whose lineage, siblings and children are shown")
     line.add_argument("-n", "--count", type=int, default=10, help="of the best nodes; 10 where nothing is said")
     line.add_argument("--source", action="store_true", help="print the node's kernel, nothing else")
+    line.add_argument(
+        "--exchanges", action="store_true", help="print what a model was asked for the node, and its answers"
+    )
     line.add_argument("--json", action="store_true", help="one JSON object")
     options = line.read(arguments)
     if options.source and options.node is None:
         line.error("--source needs a NODE")
+    if options.exchanges and options.node is None:
+        line.error("--exchanges needs a NODE")
     if options.count < 1:
         line.error("--count must be at least 1")
 
     from rich.console import Console
 
-    from kernelevolve.report import graph
+    from kernelevolve.report import exchanges, graph
     from kernelevolve.report.folder import RunFolder
     from kernelevolve.store.reader import GraphReader
 
@@ -36,6 +41,10 @@ def main(arguments: Sequence[str]) -> int:
         if options.source:
             node = graph.find(reader, options.node)
             print(reader.kernel(node.kernel_id).source, end="")
+            return 0
+        if options.exchanges:
+            said = exchanges.exchanges_of(RunFolder(options.folder), graph.find(reader, options.node))
+            print(json.dumps(exchanges.to_json(said), indent=2) if options.json else exchanges.to_text(said))
             return 0
         found: graph.Overview | graph.Neighbourhood
         if options.node is None:

@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from kernelevolve.core.evaluation import Evaluation
+from kernelevolve.core.evaluation import Diagnosis, Evaluation
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.record import Record
 from kernelevolve.core.usage import Usage
@@ -63,6 +63,12 @@ class Draft(Record):
     """What tells kernels apart besides their speed, by name, all positive; where the operator knows it."""
     usage: Usage = Usage()
     """That making it took."""
+    model: str = ""
+    """That wrote it; nothing where none did."""
+    exchanges: tuple[int, ...] = ()
+    """With that model, by their numbers in the run's recording."""
+    rejected: Diagnosis | None = None
+    """Why it is no kernel, where it is none: it is not judged."""
 
 
 class Node(Record):
@@ -84,6 +90,10 @@ class Node(Record):
     """As its draft's."""
     usage: Usage = Usage()
     """Of its draft, and of those before it that were known kernels."""
+    model: str = ""
+    """As its draft's,"""
+    exchanges: tuple[int, ...] = ()
+    """and these of the drafts before it as well."""
     cached: bool = False
     """The evaluation was taken from an earlier node with the same kernel."""
     seconds: float = Field(default=0.0, ge=0)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from kernelevolve.core.evaluation import MachineState, Measurement, Ratio, Status
 from kernelevolve.core.record import Record
+from kernelevolve.core.usage import Usage
 
 FORMAT = 1
 _TOLD_SHARE = 0.005
@@ -60,6 +61,8 @@ class Summary(Record):
     """Distinct kernels by status; every status is there."""
     nodes: int
     """Proposals, those that came back to a known kernel included."""
+    usage: Usage = Usage()
+    """Of models, over all sessions."""
     seconds: Mapping[str, float]
     """Wall clock: `start`, `search` (over all sessions) and `final` are phases; `first_correct` is counted from the start of the
     search to the first correct kernel of this session."""
@@ -145,6 +148,9 @@ def table(summary: Summary, folder: Path) -> RenderableType:
         notes.append(f"no last measurement: {summary.final_note}")
     kernels = str(sum(summary.evaluations.values()))
     time = f"{sum(summary.seconds.get(phase, 0.0) for phase in ('start', 'search', 'final')):.0f} s"
+    if summary.usage.tokens:
+        cost = f", ${summary.usage.cost:.2f} by the price list" if summary.usage.cost else ""
+        notes.append(f"models: {summary.usage.tokens:,} tokens{cost}")
     best = summary.best
     if best is None:
         nothing = "none came through" if summary.dropped else "none is correct yet"

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, TypeVar
+from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from kernelevolve.core.budget import Budget
-from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Node
+from kernelevolve.remote import answered, ask
 from kernelevolve.store.actor import Answer, Entry, Member, Receipt, StoreActor
 from kernelevolve.store.ledger import Claim
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -41,19 +38,19 @@ class StoreClient:
         self._claiming: set[asyncio.Task[None]] = set()
 
     async def enlist(self, island: int) -> Member:
-        return await _answer(self._actor.enlist.remote(island), Member)
+        return await answered(self._actor.enlist.remote(island), Member)
 
     async def log(self, island: int) -> AsyncIterator[Node]:
         """What the island's strategy was told, in order."""
         start = 0
-        while page := await _answer(self._actor.log_page.remote(island, start), list[str]):
+        while page := await answered(self._actor.log_page.remote(island, start), list[str]):
             for text in page:
                 yield Node.model_validate_json(text)
             start += len(page)
 
     async def fetch(self, node_ids: Sequence[str]) -> list[Entry]:
         """Raises KeyError for an unknown node."""
-        return await _answer(self._actor.fetch.remote(node_ids), list[Entry])
+        return await answered(self._actor.fetch.remote(node_ids), list[Entry])
 
     async def claim(self, member: Member, kernel_id: str, *, patient: bool) -> Answer:
         """Claims of candidates that come at the same time travel together."""
@@ -68,7 +65,7 @@ class StoreClient:
         asked, self._wanted = self._wanted, []
         try:
             pairs = [(wanted.kernel_id, wanted.patient) for wanted in asked]
-            answers = await _answer(self._actor.claim_now.remote(asked[0].member, pairs), list[Answer | None])
+            answers = await answered(self._actor.claim_now.remote(asked[0].member, pairs), list[Answer | None])
         except Exception as error:  # noqa: BLE001 - each of those who asked gets it
             for wanted in asked:
                 if not wanted.told.done():
@@ -84,7 +81,7 @@ class StoreClient:
         """One that waits until there is an answer."""
         reference = self._actor.claim.remote(wanted.member, wanted.kernel_id, wanted.patient)
         try:
-            self._tell(wanted, await _answer(reference, Answer))
+            self._tell(wanted, await answered(reference, Answer))
         except Exception as error:  # noqa: BLE001 - who asked gets it
             if not wanted.told.done():
                 wanted.told.set_exception(error)
@@ -105,13 +102,17 @@ class StoreClient:
         self._actor.release.remote(member, kernel_id)
 
     async def insert(self, member: Member, entries: list[Entry]) -> Receipt:
-        return await _answer(self._actor.insert.remote(member, entries), Receipt)
+        return await answered(self._actor.insert.remote(member, entries), Receipt)
 
     async def receive(self, member: Member, node_ids: Sequence[str]) -> None:
-        await _answer(self._actor.receive.remote(member, node_ids), NoneType)
+        await answered(self._actor.receive.remote(member, node_ids), NoneType)
+
+    async def finish(self, reason: str) -> None:
+        """End the run."""
+        await answered(self._actor.finish.remote(reason), NoneType)
 
     async def send(self, island: int, node_ids: Sequence[str]) -> None:
-        await _answer(self._actor.send.remote(island, node_ids), NoneType)
+        await answered(self._actor.send.remote(island, node_ids), NoneType)
 
 
 def start_store(folder: Path, name: str, budget: Budget, *, max_repeats: int, patience: float) -> Any:
@@ -124,25 +125,3 @@ def start_store(folder: Path, name: str, budget: Budget, *, max_repeats: int, pa
     actor = store.remote(folder, name, budget, max_repeats, patience)
     ask(actor.open.remote())
     return actor
-
-
-def ask(reference: Any) -> Any:
-    """`ray.get`, with errors of users as they were raised."""
-    try:
-        return ray.get(reference)
-    except RayTaskError as error:
-        raise _plain(error) from None
-
-
-async def _answer(reference: Awaitable[Any], kind: type[T]) -> T:
-    """Await an actor's answer, which is of the given kind."""
-    del kind
-    try:
-        answer: T = await reference
-        return answer
-    except RayTaskError as error:
-        raise _plain(error) from None
-
-
-def _plain(error: RayTaskError) -> BaseException:
-    return UserError(str(error.cause)) if isinstance(error.cause, UserError) else error

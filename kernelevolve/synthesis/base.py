@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.graph import Draft, Expansion, Node
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
+from kernelevolve.llm.base import Models
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,17 @@ class Context:
     """Further nodes, as the expansion's memory mode asks for; best first."""
     known: Container[str]
     """Ids of kernels that were judged already: proposing one again brings nothing new."""
+    models: Models | None = None
+    """That may be asked."""
+    purpose: str = ""
+    """Id of the node that is to come."""
+    judge: Callable[[Kernel], Awaitable[Evaluation]] | None = None
+    """Has a kernel judged that becomes no node, for operators that work in steps."""
+
+    @classmethod
+    def bare(cls, task: Task, device: str, facts: Mapping[str, str] | None = None) -> Context:
+        """Of a draft before anything is known."""
+        return cls(task=task, device=device, facts=facts or {}, parents=(), history=(), known=())
 
 
 class Operator(ABC):
@@ -41,6 +54,8 @@ class Operator(ABC):
 
     trusted: ClassVar[bool] = False
     """Whether what it writes may run where nothing keeps it from the user's files."""
+    needs_models: ClassVar[bool] = False
+    """Whether it asks models."""
 
     def prepare(self, task: Task, device: str) -> Operator:
         """Do the slow work for a task once (tracing, say) and return the operator that the islands get, pickled.
@@ -52,3 +67,6 @@ class Operator(ABC):
 
     @abstractmethod
     async def propose(self, expansion: Expansion, context: Context) -> Draft: ...
+
+    def tell(self, node: Node) -> None:  # noqa: B027 - many learn nothing
+        """A node was inserted, or has come from another island: as strategies are told, in the same order, after a restart again."""

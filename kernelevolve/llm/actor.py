@@ -1,0 +1,101 @@
+"""The one process of a cluster that talks to models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from kernelevolve.core.budget import Budget
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.usage import Usage
+from kernelevolve.llm.accounts import Account
+from kernelevolve.llm.base import ModelBackend
+from kernelevolve.llm.dispatcher import Dispatcher
+from kernelevolve.llm.exchange import Exchange
+from kernelevolve.llm.messages import Request
+from kernelevolve.llm.meters import Gauges, Meter, Tally
+from kernelevolve.llm.prices import price_of
+from kernelevolve.llm.recording import FILE, Recording
+from kernelevolve.llm.settings import LlmSettings, ModelSettings
+
+
+class UnknownRunError(Exception):
+    """The actor was started again since the run was opened, or never heard of it."""
+
+
+def build_backend(model: ModelSettings, settings: LlmSettings) -> ModelBackend:
+    """Raises UserError that names the key which has an illegal value."""
+    backend = (model.backend or settings.backend).build("llm.backend", model=model.name)
+    if not isinstance(backend, ModelBackend):
+        raise UserError(f"llm.backend._target_: {type(backend).__name__} is no backend of models")
+    return backend
+
+
+class _Run:
+    """Its account and its recording."""
+
+    def __init__(self, folder: Path, budget: Budget) -> None:
+        self.recording = Recording(folder / FILE, write=True)
+        self.budget = budget
+        self.account = Account(budget, self.recording.spent())
+
+
+class ModelActor:
+    """An asyncio Ray actor; without Ray, a plain object of one event loop.
+
+    An exchange is in the run's recording when it is answered, so nothing that was paid for is forgotten with this process.
+    """
+
+    def __init__(self, settings: LlmSettings, gauges: Gauges | None = None) -> None:
+        self._settings = settings
+        self._gauges = gauges
+        self._models: dict[str, Dispatcher] = {}
+        self._backends: list[ModelBackend] = []
+        self._runs: dict[str, _Run] = {}
+        self._started: asyncio.Task[None] | None = None
+
+    async def start(self, budget: Budget) -> None:
+        """Make sure that every model can answer, once, and that this budget can be kept. Raises UserError."""
+        unpriced = [m.name for m in self._settings.models if price_of(m.name, self._settings.prices) is None]
+        if budget.cost is not None and unpriced:
+            raise UserError(
+                f"budget.cost: {', '.join(unpriced)} has no price; give one in dollars for a million tokens, as in "
+                f"'+llm.prices={{{unpriced[0]}: {{read: 1.0, written: 4.0}}}}'"
+            )
+        if self._started is None:
+            self._started = asyncio.create_task(self._start())
+        await self._started
+
+    async def _start(self) -> None:
+        for model in self._settings.models:
+            backend = build_backend(model, self._settings)
+            price = price_of(model.name, self._settings.prices)
+            self._backends.append(backend)
+            self._models[model.name] = Dispatcher(backend, self._settings, price, Meter(model.name, self._gauges))
+        await asyncio.gather(*(backend.start() for backend in self._backends))
+
+    async def open(self, run: str, folder: Path, budget: Budget) -> Usage:
+        """Begin, or go on with, a run; returns what it has spent. Raises UserError where there can be no recording."""
+        if run not in self._runs or self._runs[run].budget != budget:
+            self._runs[run] = _Run(folder, budget)
+        return self._runs[run].account.spent
+
+    async def ask(self, run: str, model: str, request: Request, purpose: str) -> Exchange:
+        """Raises the errors of `errors.py`, UnknownRunError, and KeyError for a model that is not there."""
+        if run not in self._runs:
+            raise UnknownRunError(run)
+        held = self._runs[run]
+        exchange = await self._models[model].ask(request, held.account)
+        return exchange.model_copy(update={"number": held.recording.put(exchange, request, purpose)})
+
+    async def tallies(self) -> Mapping[str, Tally]:
+        """By model."""
+        return {name: dispatcher.meter.tally() for name, dispatcher in self._models.items()}
+
+    async def close(self) -> None:
+        """Give everything back."""
+        await asyncio.gather(*(backend.close() for backend in self._backends))
+        for run in self._runs.values():
+            run.recording.close()
+        self._runs.clear()

@@ -1,0 +1,128 @@
+"""Requests to one model: within its limits and a run's budget, again where that may help, and paid for once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from random import Random
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+
+from kernelevolve.core.seeds import derive_seed
+from kernelevolve.core.usage import Usage
+from kernelevolve.llm.accounts import Account
+from kernelevolve.llm.base import ModelBackend
+from kernelevolve.llm.errors import LimitedError, TransientError
+from kernelevolve.llm.exchange import Exchange
+from kernelevolve.llm.lengths import tokens_of_request
+from kernelevolve.llm.messages import Completion, Request, Tokens
+from kernelevolve.llm.meters import Meter
+from kernelevolve.llm.prices import Price
+from kernelevolve.llm.rates import Rates
+from kernelevolve.llm.settings import LlmSettings
+
+_LATER = 0.1
+"""Of the seconds that an endpoint wants us to wait, by which some wait longer, so that not all come back at once."""
+
+
+class Dispatcher:
+    """For one event loop."""
+
+    def __init__(self, backend: ModelBackend, settings: LlmSettings, price: Price | None, meter: Meter) -> None:
+        self._backend = backend
+        self._settings = settings
+        self._price = price
+        self.meter = meter
+        self._rates = Rates(settings.requests_per_minute, settings.tokens_per_minute)
+        self._places = asyncio.Semaphore(settings.concurrency)
+        self._random = Random(derive_seed(0, "backoff", backend.model))
+        self._written = 0.0
+        """Tokens of an answer, on average of late."""
+
+    async def ask(self, request: Request, account: Account) -> Exchange:
+        """Raises OverspentError before anything is sent, else what the last attempt raised. Cancelling it ends the request."""
+        begin = time.monotonic()
+        copies = 2 if self._settings.hedge_after else 1
+        reads = tokens_of_request(request)
+        most = self._usage(Tokens(read=copies * reads, written=copies * request.sampling.most_tokens))
+        await account.reserve(most)
+        used = Usage()
+        exchange: Exchange | None = None
+        self.meter.begun()
+        try:
+            completion, copies, attempts = await self._retried(request, reads, begin)
+            lost = Tokens(read=(copies - 1) * reads, estimated=copies > 1)
+            used = self._usage(completion.tokens + lost)
+            exchange = Exchange(
+                model=self._backend.model,
+                completion=completion,
+                cost=used.cost,
+                attempts=attempts,
+                seconds=time.monotonic() - begin,
+            )
+            return exchange
+        finally:
+            account.settle(most, used)
+            self.meter.ended(exchange)
+
+    def _usage(self, tokens: Tokens) -> Usage:
+        return Usage(tokens=tokens.total, cost=self._price.cost(tokens) if self._price else 0.0)
+
+    async def _retried(self, request: Request, reads: int, begin: float) -> tuple[Completion, int, int]:
+        """(the answer, how often the request was sent for it, attempts)"""
+        until = begin + self._settings.patience
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(TransientError),
+            wait=self._pause,
+            stop=lambda state: (
+                stop_after_attempt(self._settings.attempts)(state) or time.monotonic() + state.upcoming_sleep > until
+            ),
+            reraise=True,
+        )
+        async for attempt in retrying:
+            with attempt:
+                completion, copies = await self._attempt(request, reads)
+        return completion, copies, attempt.retry_state.attempt_number
+
+    def _pause(self, state: RetryCallState) -> float:
+        """Seconds before the next attempt: what the endpoint asks for, else by chance under a bound that doubles ("full jitter")."""
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, TransientError) and error.retry_after is not None:
+            return error.retry_after * (1 + _LATER * self._random.random())
+        bound = min(self._settings.longest_wait, self._settings.first_wait * 2.0 ** (state.attempt_number - 1))
+        return bound * self._random.random()
+
+    async def _attempt(self, request: Request, reads: int) -> tuple[Completion, int]:
+        expected = reads + round(self._written)
+        await self._rates.wait(expected)
+        async with self._places:
+            try:
+                completion, copies = await self._sent(request)
+            except Exception as error:
+                self.meter.failed(error)
+                if isinstance(error, LimitedError) and error.retry_after is not None:
+                    self._rates.hold(error.retry_after)
+                raise
+        self._rates.correct(expected, completion.tokens.total)
+        self._written += 0.1 * (completion.tokens.written - self._written)
+        return completion, copies
+
+    async def _sent(self, request: Request) -> tuple[Completion, int]:
+        """Once, or twice where the first answer takes long: then whichever comes first, failing only if both do."""
+        if self._settings.hedge_after is None:
+            return await self._backend.generate(request), 1
+        sent = [asyncio.create_task(self._backend.generate(request))]
+        try:
+            done, _ = await asyncio.wait(sent, timeout=self._settings.hedge_after)
+            if not done:
+                sent.append(asyncio.create_task(self._backend.generate(request)))
+            waiting = set(sent)
+            while True:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                good = [task for task in done if task.exception() is None]
+                if good or not waiting:
+                    return (good or list(done))[0].result(), len(sent)
+        finally:
+            for task in sent:
+                task.cancel()
+            await asyncio.gather(*sent, return_exceptions=True)

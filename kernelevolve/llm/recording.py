@@ -1,0 +1,124 @@
+"""A run's exchanges with models on disk, and what they cost: the account of its budget, and what a later run can be answered from."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.usage import Usage
+from kernelevolve.llm.errors import MissingExchangeError
+from kernelevolve.llm.exchange import Exchange
+from kernelevolve.llm.messages import Completion, Request
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE exchanges (
+    number INTEGER PRIMARY KEY, model TEXT NOT NULL, key TEXT NOT NULL, purpose TEXT NOT NULL,
+    request BLOB NOT NULL, completion BLOB NOT NULL,
+    tokens INTEGER NOT NULL, cost REAL NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL
+);
+CREATE INDEX by_content ON exchanges (model, key);
+"""
+FILE = "exchanges.sqlite"
+"""Its name in a run's folder."""
+
+
+class Recording:
+    """Insert-only. For one thread."""
+
+    def __init__(self, path: Path, *, write: bool) -> None:
+        """`write`: it is made where it is not there. Raises UserError where it cannot be opened or is no recording."""
+        if not write and not path.is_file():
+            raise UserError(f"there is no recording {path}")
+        self._path = path
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None)
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if write and version == 0:
+                self._db.executescript(f"PRAGMA journal_mode = WAL; {_SCHEMA} PRAGMA user_version = {_VERSION};")
+                version = _VERSION
+            self._db.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.Error as error:
+            raise UserError(f"{path} cannot be opened as a recording: {error}") from error
+        if version != _VERSION:
+            self._db.close()
+            raise UserError(f"{path} is no recording of version {_VERSION}")
+
+    def put(self, exchange: Exchange, request: Request, purpose: str) -> int:
+        """Keep an exchange; returns its number. `purpose`: which node it was for. Raises UserError where the disk does not take it."""
+        packed = [zlib.compress(record.model_dump_json().encode(), 1) for record in (request, exchange.completion)]
+        row = self._inserted(
+            "INSERT INTO exchanges (model, key, purpose, request, completion, tokens, cost, attempts, seconds)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                exchange.model,
+                request.key,
+                purpose,
+                *packed,
+                exchange.completion.tokens.total,
+                exchange.cost,
+                exchange.attempts,
+                exchange.seconds,
+            ),
+        )
+        return int(row.lastrowid or 0)
+
+    def _inserted(self, statement: str, values: tuple[object, ...]) -> sqlite3.Cursor:
+        try:
+            return self._db.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            raise UserError(f"{self._path}: {error}; make room, then `kernelevolve resume` goes on") from error
+
+    def find(self, model: str, request: Request) -> tuple[Completion, float]:
+        """(the first answer to this content, what it cost). Raises MissingExchangeError."""
+        row = self._db.execute(
+            "SELECT completion, cost FROM exchanges WHERE model = ? AND key = ? ORDER BY number LIMIT 1",
+            (model, request.key),
+        ).fetchone()
+        if row is None:
+            held = self._db.execute("SELECT count(*) FROM exchanges WHERE model = ?", (model,)).fetchone()[0]
+            raise MissingExchangeError(
+                f"the recording lacks this exchange with {model}, of which it holds {held}: "
+                "it was made with other settings, or other verdicts came before"
+            )
+        try:
+            return Completion.model_validate_json(zlib.decompress(row[0])), float(row[1])
+        except (ValidationError, zlib.error) as error:
+            raise MissingExchangeError(f"the recording holds an exchange with {model} that cannot be read") from error
+
+    def exchange(self, number: int) -> tuple[str, Request, Completion]:
+        """(model, what was asked, what was answered). Raises KeyError."""
+        row = self._db.execute(
+            "SELECT model, request, completion FROM exchanges WHERE number = ?", (number,)
+        ).fetchone()
+        if row is None:
+            raise KeyError(number)
+        return (
+            row[0],
+            Request.model_validate_json(zlib.decompress(row[1])),
+            Completion.model_validate_json(zlib.decompress(row[2])),
+        )
+
+    def spent(self, purpose: str = "") -> Usage:
+        """Of all exchanges whose purpose begins so."""
+        tokens, cost = self._db.execute(
+            "SELECT coalesce(sum(tokens), 0), coalesce(sum(cost), 0.0) FROM exchanges WHERE substr(purpose, 1, ?) = ?",
+            (len(purpose), purpose),
+        ).fetchone()
+        return Usage(tokens=int(tokens), cost=float(cost))
+
+    def count(self) -> int:
+        """Exchanges that it holds."""
+        return int(self._db.execute("SELECT count(*) FROM exchanges").fetchone()[0])
+
+    def models(self) -> list[str]:
+        """Of which it holds exchanges."""
+        return [row[0] for row in self._db.execute("SELECT DISTINCT model FROM exchanges ORDER BY model")]
+
+    def close(self) -> None:
+        """Nothing is lost without it."""
+        self._db.close()

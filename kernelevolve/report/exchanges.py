@@ -1,0 +1,54 @@
+"""What a model was asked for a node and what it answered, to the letter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.graph import Node
+from kernelevolve.llm.messages import Completion, Message, Request
+from kernelevolve.llm.recording import FILE, Recording
+from kernelevolve.report.folder import RunFolder
+
+Said = tuple[str, Request, Completion]
+"""(model, what was asked, what was answered)"""
+
+
+def exchanges_of(folder: RunFolder, node: Node) -> list[Said]:
+    """In their order. Raises UserError where no model was asked, or the recording lacks one of them."""
+    if not node.exchanges:
+        raise UserError(f"{node.id} was made without a model: {node.operator}")
+    with closing(Recording(folder.path / FILE, write=False)) as recording:
+        try:
+            return [recording.exchange(number) for number in node.exchanges]
+        except KeyError as error:
+            raise UserError(f"{folder.path / FILE} lacks exchange {error} of {node.id}") from error
+
+
+def to_json(said: Sequence[Said]) -> list[dict[str, Any]]:
+    """Plain data."""
+    return [
+        {"model": model, "request": request.model_dump(mode="json"), "completion": completion.model_dump(mode="json")}
+        for model, request, completion in said
+    ]
+
+
+def to_text(said: Sequence[Said]) -> str:
+    """For a person."""
+    parts = []
+    for number, (model, request, completion) in enumerate(said, 1):
+        tokens = completion.tokens
+        head = f"exchange {number} of {len(said)} with {model}: {tokens.read} tokens read, {tokens.written} written"
+        parts.append(f"===== {head}, ended by {completion.finish.value}")
+        parts += [_turn(message) for message in request.messages]
+        if completion.reasoning:
+            parts.append(f"--- reasoning\n{completion.reasoning}")
+        parts.append(_turn(completion.message))
+    return "\n".join(parts)
+
+
+def _turn(message: Message) -> str:
+    calls = "".join(f"\n{call.name}({call.arguments})" for call in message.calls)
+    return f"--- {message.role.value}\n{message.text}{calls}"

@@ -1,0 +1,1 @@
+"""The universal operator: one adaptive prompt for drafts, repairs, improvements and crossovers."""

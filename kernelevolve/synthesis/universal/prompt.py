@@ -1,0 +1,146 @@
+"""One prompt, within its budget of tokens: what it must say, and of the rest what is worth most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from kernelevolve.core.task import Task
+from kernelevolve.llm.errors import TooLongError
+from kernelevolve.llm.lengths import tokens_of, tokens_of_message
+from kernelevolve.llm.messages import Message, Role
+from kernelevolve.synthesis.base import Parent
+from kernelevolve.synthesis.universal.analysis import analysed
+from kernelevolve.synthesis.universal.history import examples, failed_lines, tried_lines
+from kernelevolve.synthesis.universal.task_facts import TaskFacts
+from kernelevolve.synthesis.universal.templates import REQUEST, SYSTEM, Templates
+from kernelevolve.synthesis.universal.views import DocumentView, parent_view
+
+_DETAILS = (4000, 1000, 0)
+"""Characters of a diagnosis, where the prompt is too long with more."""
+_FRAME = 12
+"""Tokens around an item: its heading, its fence."""
+
+
+class Move(StrEnum):
+    """What a prompt asks for."""
+
+    DRAFT = "draft"
+    REPAIR = "repair"
+    IMPROVE = "improve"
+    CROSSOVER = "crossover"
+    DIAGNOSE = "diagnose"
+    """No kernel, but what to do about one."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a prompt may say."""
+
+    move: Move
+    parents: tuple[Parent, ...] = ()
+    history: Sequence[Parent] = ()
+    documents: tuple[DocumentView, ...] = ()
+    best: float = 0.0
+    """Speedup of the best kernel that is known."""
+    angle: str = ""
+    diagnosis: str = ""
+    """What a model made of the parents."""
+
+
+@dataclass(frozen=True)
+class _Item:
+    """That a prompt can do without."""
+
+    worth: float
+    kind: str
+    value: Any
+    tokens: int
+
+
+@dataclass(frozen=True)
+class PromptBuilder:
+    """For one task on one device. The first message is the same in all prompts, so that a cache of prefixes serves it."""
+
+    templates: Templates
+    task: Task
+    facts: TaskFacts
+    device: str
+    hardware: Mapping[str, str]
+    language: str
+    form: str
+    head: Message = field(init=False)
+
+    def __post_init__(self) -> None:
+        variables = {
+            "task": self.task,
+            "facts": self.facts,
+            "device": self.device,
+            "hardware": self.hardware,
+            "language": self.language,
+            "form": self.form,
+        }
+        text = self.templates.render(SYSTEM, variables)
+        object.__setattr__(self, "head", Message(role=Role.SYSTEM, text=text))
+
+    def build(self, material: Material, budget: int) -> tuple[Message, ...]:
+        """At most `budget` tokens, by the lengths of `llm/lengths.py`. Raises TooLongError where what it must say is longer."""
+        left = budget - tokens_of_message(self.head)
+        for details in _DETAILS:
+            request = self._request(material, details, ())
+            if tokens_of_message(request) <= left:
+                return self.head, self._filled(material, details, left)
+        raise TooLongError(
+            f"the prompt is longer than {budget} tokens without any history: "
+            f"{tokens_of_message(self.head)} of them are the task, the hardware and the rules"
+        )
+
+    def _filled(self, material: Material, details: int, left: int) -> Message:
+        """With items, the worthiest first, as long as they fit."""
+        room = left - tokens_of_message(self._request(material, details, ()))
+        chosen: list[_Item] = []
+        for item in sorted(_items(material), key=lambda item: -item.worth):
+            if item.tokens <= room:
+                chosen.append(item)
+                room -= item.tokens
+        request = self._request(material, details, chosen)
+        while chosen and tokens_of_message(request) > left:
+            chosen.pop()
+            request = self._request(material, details, chosen)
+        return request
+
+    def _request(self, material: Material, details: int, items: Sequence[_Item]) -> Message:
+        def of(kind: str) -> list[Any]:
+            return [item.value for item in items if item.kind == kind]
+
+        parents = [parent_view(p, analysed(p.node, self.facts, self.hardware), details) for p in material.parents]
+        variables = {
+            "move": material.move.value,
+            "parents": parents,
+            "best": material.best,
+            "tried": of("tried"),
+            "failed": of("failed"),
+            "examples": of("examples"),
+            "documents": of("documents"),
+            "angle": material.angle,
+            "diagnosis": material.diagnosis,
+            "form": self.form,
+        }
+        return Message(role=Role.USER, text=self.templates.render(REQUEST, variables))
+
+    def without_parents(self, material: Material) -> Material:
+        """The same as a draft."""
+        return replace(material, move=Move.DRAFT, parents=())
+
+
+def _items(material: Material) -> list[_Item]:
+    """Failures are worth most, the newest first; then what worked, documents, and code."""
+    found = [
+        *(("failed", 400 - i, line, line) for i, line in enumerate(failed_lines(material.history))),
+        *(("tried", 300 - i, line, line) for i, line in enumerate(tried_lines(material.history))),
+        *(("documents", 200 - i, one, one.title + one.text) for i, one in enumerate(material.documents)),
+        *(("examples", 100 - i, one, one.note + one.source) for i, one in enumerate(examples(material.history))),
+    ]
+    return [_Item(worth, kind, value, tokens_of(text) + _FRAME) for kind, worth, value, text in found]

@@ -1,0 +1,72 @@
+"""Prompts as files that a person can read and replace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import ChoiceLoader, FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError
+from jinja2.meta import find_undeclared_variables
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from kernelevolve.core.errors import UserError
+
+SHIPPED = Path(__file__).parent / "templates"
+SYSTEM, REQUEST, CORRECTION, AGENT = "system.md.j2", "request.md.j2", "correction.md.j2", "agent.md.j2"
+KNOWN = {
+    SYSTEM: {"task", "facts", "device", "hardware", "language", "form"},
+    REQUEST: {"move", "parents", "best", "tried", "failed", "examples", "documents", "angle", "diagnosis", "form"},
+    CORRECTION: {"reason", "form"},
+    AGENT: {"steps", "judgements", "protocol", "parents"},
+}
+"""Variables of each template, see `views.py`."""
+
+
+class Templates:
+    """The shipped ones, and in their place those that a user's folder has."""
+
+    def __init__(self, folder: str | None) -> None:
+        """Raises UserError where the folder is not there, or a template cannot be read or uses a variable that there is not."""
+        places = [Path(folder)] if folder else []
+        if folder and not Path(folder).is_dir():
+            raise UserError(f"operator.templates={folder}: there is no such folder")
+        self._folder = folder
+        self._environment = ImmutableSandboxedEnvironment(
+            loader=ChoiceLoader([FileSystemLoader([*places, SHIPPED])]),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=False,
+            autoescape=False,
+        )
+        if folder:
+            self._check(Path(folder))
+
+    def _check(self, folder: Path) -> None:
+        names = [path.name for path in sorted(folder.glob("*.j2"))]
+        strangers = set(names) - set(KNOWN) - {path.name for path in SHIPPED.glob("*.j2")}
+        if not names or strangers:
+            known = ", ".join(sorted(KNOWN))
+            raise UserError(f"{folder}: {', '.join(sorted(strangers)) or 'no file'} is none of the templates {known}")
+        for name in names:
+            try:
+                tree = self._environment.parse((folder / name).read_text())
+            except (TemplateSyntaxError, OSError, UnicodeDecodeError) as error:
+                line = getattr(error, "lineno", None)
+                raise UserError(f"{folder / name}{f', line {line}' if line else ''}: {error}") from error
+            known_here = KNOWN.get(name, set.union(*KNOWN.values()))
+            unknown = sorted(find_undeclared_variables(tree) - known_here)
+            if unknown:
+                raise UserError(
+                    f"{folder / name}: there is no variable {unknown[0]}; there are {', '.join(sorted(known_here))}"
+                )
+
+    def render(self, name: str, variables: Mapping[str, Any]) -> str:
+        """Raises UserError where a template asks of a variable what it does not have."""
+        try:
+            return self._environment.get_template(name).render(**variables).strip() + "\n"
+        except TemplateNotFound as error:
+            raise UserError(f"{self._folder}: {name} wants the template {error.name}, which there is not") from error
+        except TemplateError as error:
+            raise UserError(f"{name}: {error}") from error

@@ -1,0 +1,70 @@
+"""What templates see of nodes."""
+
+from __future__ import annotations
+
+from kernelevolve.core.graph import Node
+from kernelevolve.core.record import Record
+from kernelevolve.synthesis.base import Parent
+from kernelevolve.synthesis.universal.analysis import Analysis
+from kernelevolve.synthesis.universal.folding import folded
+
+_DETAILS = 4000
+"""Characters of a diagnosis."""
+
+
+class ParentView(Record):
+    """A kernel that is to be changed."""
+
+    source: str
+    """With its loader folded."""
+    outcome: str
+    """Its speedup, or how it failed."""
+    correct: bool
+    note: str
+    summary: str
+    """Of its diagnosis; nothing where it is correct."""
+    details: str
+    analysis: Analysis
+
+
+class ExampleView(Record):
+    """Another kernel of the search."""
+
+    outcome: str
+    note: str
+    source: str
+
+
+class DocumentView(Record):
+    """A piece of what is known about the hardware or the language."""
+
+    title: str
+    text: str
+
+
+def outcome(node: Node) -> str:
+    """In a few words."""
+    speedup = node.evaluation.speedup
+    if speedup is None:
+        return node.evaluation.status.value.replace("_", " ")
+    return f"{speedup.value:.2f}x ({speedup.low:.2f} to {speedup.high:.2f})"
+
+
+def parent_view(parent: Parent, analysis: Analysis, details: int = _DETAILS) -> ParentView:
+    """`details`: characters of its diagnosis, the first and the last of them."""
+    diagnosis = parent.node.evaluation.diagnosis
+    return ParentView(
+        source=folded(parent.kernel.source).rstrip(),
+        outcome=outcome(parent.node),
+        correct=diagnosis is None,
+        note=parent.node.note,
+        summary=diagnosis.summary if diagnosis else "",
+        details=_cut(diagnosis.details, details) if diagnosis else "",
+        analysis=analysis,
+    )
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    return f"{text[: most * 2 // 3].rstrip()}\n...\n{text[len(text) - most // 3 :].lstrip()}" if most else ""
