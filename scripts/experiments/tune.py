@@ -10,6 +10,7 @@ seeds.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import sys
@@ -35,6 +36,20 @@ def scores(path: Path, settings: Sequence[Sequence[str]], seeds: Sequence[int], 
     ]
 
 
+def drawn_from(values: Sequence[str], count: int, rng: random.Random) -> tuple[int, list[list[str]]]:
+    """(combinations that there are, so many of them by chance). `values`: of each key, as `key=1,2,3`."""
+    choices = [[f"{key}={one}" for one in listed.split(",")] for key, _, listed in (v.partition("=") for v in values)]
+    total = math.prod(map(len, choices))
+    found = []
+    for number in rng.sample(range(total), min(count, total)):
+        left, combination = number, []
+        for options in choices:
+            left, place = divmod(left, len(options))
+            combination.append(options[place])
+        found.append(combination)
+    return total, found
+
+
 def _area(curve: Curve, evaluations: int) -> float:
     """A run that has exhausted the space stays where it is."""
     missing = evaluations - len(curve)
@@ -54,9 +69,8 @@ def main() -> int:
     options = parser.parse_intermixed_args()
     tables = shipped()
     plain = [f"search={options.strategy}"]
-    combinations = config.sweep([*plain, *options.values])
-    drawn = random.Random(options.seed).sample(combinations, min(options.tries, len(combinations)))
-    settings = [plain, *drawn]
+    total, drawn = drawn_from(options.values, options.tries, random.Random(options.seed))
+    settings = [plain, *([*plain, *one] for one in drawn)]
     seeds = range(options.runs)
     found = np.stack(
         [
@@ -65,7 +79,7 @@ def main() -> int:
         ]
     )
     order = np.argsort(-found.mean(axis=0))
-    print(f"of {len(combinations)} combinations {len(drawn)}; on the way, {', '.join(options.on)}")
+    print(f"of {total} combinations {len(drawn)}; on the way, {', '.join(options.on)}")
     for place in order[:8]:
         text = " ".join(settings[place][1:]) or "as it is"
         print(f"  {found[:, place].mean():.2%} ({', '.join(f'{v:.2%}' for v in found[:, place])})  {text}")
