@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 
 import pytest
 import ray
+
+from tests.keys import KEY, VARIABLE
 
 
 def pytest_collection_finish() -> None:
@@ -24,7 +27,9 @@ def no_verdicts_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: p
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """One real local cluster for the whole session."""
+    """One real local cluster for the whole session, whose processes know the key of scripted endpoints."""
+    os.environ[VARIABLE] = KEY
     ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="error", log_to_driver=False)
+    del os.environ[VARIABLE]
     yield
     ray.shutdown()

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-KEY = "sk-a-secret-that-must-not-be-seen"
+from tests.keys import KEY
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ from kernelevolve.llm.recording import FILE, Recording
 from kernelevolve.synthesis.universal.prompt import Material, Move, PromptBuilder
 from kernelevolve.synthesis.universal.task_facts import examine
 from kernelevolve.synthesis.universal.templates import Templates
-from tests.endpoint import KEY, Answer, Behaviour, Endpoint, Fault
+from tests.endpoint import Answer, Behaviour, Endpoint, Fault
+from tests.keys import KEY
 from tests.small_task import SOURCE
 from tests.synthesis.universal.conftest import parent
 

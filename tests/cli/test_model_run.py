@@ -17,11 +17,11 @@ from kernelevolve import config
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Node
 from kernelevolve.llm.recording import FILE, Recording
-from tests.endpoint import KEY, Answer, Behaviour, Endpoint
+from tests.endpoint import Answer, Behaviour, Endpoint
+from tests.keys import KEY, VARIABLE
 from tests.small_task import QUICK, SOURCE
 
 ROOT = Path(__file__).parents[2]
-VARIABLE = "A_KEY_FOR_TESTS"
 ALONE = ("islands.count=1", "islands.in_flight=1", "search.drafts=3", "seed=4")
 
 TASK = SOURCE.replace("torch.nn.functional.gelu(x) * 2.0", "((x * 2.0 + 1.0) * x - 0.5) * x + 3.0").replace("64", "256")
@@ -109,7 +109,7 @@ def nodes(folder: Path) -> list[Node]:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_fitness_rises_and_a_recorded_run_repeats_with_no_network(tmp_path: Path) -> None:
     (tmp_path / "task.py").write_text(TASK)
     budget = ("budget.seconds=150", "budget.evaluations=6")
@@ -124,7 +124,7 @@ def test_fitness_rises_and_a_recorded_run_repeats_with_no_network(tmp_path: Path
     assert found[1] == ("wrong_result", "a wrong number")
     assert found[2][0] in ("cheating", "wrong_result")
     assert [node.note for node in first[3:]] == ["one loop"] * len(first[3:])
-    assert first[-1].fitness > 1.5 > first[0].fitness > 0, "it rises"
+    assert max(node.fitness for node in first[3:]) > 1.5 > first[0].fitness > 0, "it rises"
     assert [node.operator for node in first[:4]].count("llm/draft") == 3
     assert len(first[0].exchanges) == 2, "one to mend it"
     assert {node.model for node in first} == {"tiny"}
@@ -149,15 +149,6 @@ def test_fitness_rises_and_a_recorded_run_repeats_with_no_network(tmp_path: Path
     count = min(len(first), len(second))
     assert count >= 6
     assert [node.kernel_id for node in second[:count]] == [node.kernel_id for node in first[:count]]
-
-
-def test_an_endpoint_that_is_not_there_is_one_line_before_anything_is_written(tmp_path: Path) -> None:
-    (tmp_path / "task.py").write_text(TASK)
-    words = ("llm.backend.base_url=http://127.0.0.1:9/v1", "llm.backend.key=null", "run.dir=none")
-    done = run("operator=llm", "llm=openai", "llm.models=[tiny]", *words, cwd=tmp_path)
-    assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
-    assert "no model at http://127.0.0.1:9/v1 (llm.backend.base_url)" in done.stderr
-    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,8 @@ from kernelevolve.core.target import Target
 from kernelevolve.llm.messages import Message, Request, Role, Sampling
 from kernelevolve.llm.openai.backend import OpenAIBackend
 from kernelevolve.llm.settings import LlmSettings
-from tests.endpoint import KEY, Endpoint
-
-VARIABLE = "A_KEY_FOR_TESTS"
+from tests.endpoint import Endpoint
+from tests.keys import KEY, VARIABLE
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,11 @@ from kernelevolve.core.usage import Usage
 from kernelevolve.llm.client import ModelClient
 from kernelevolve.llm.errors import OverspentError, RefusedError
 from kernelevolve.llm.recording import FILE, Recording
-from tests.endpoint import KEY, Answer, Behaviour, Endpoint, Fault
-from tests.llm.conftest import VARIABLE, asked, llm_settings
+from tests.endpoint import Answer, Behaviour, Endpoint, Fault
+from tests.keys import KEY, VARIABLE
+from tests.llm.conftest import asked, llm_settings
 
 PRICES = {"ti*": {"read": 1.0, "written": 10.0}}
-
-
-@pytest.fixture(scope="module")
-def keyed_cluster() -> Iterator[None]:
-    """Whose processes have the key in their environment, as one that was started with it."""
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = KEY
-    ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="error", log_to_driver=False)
-    yield
-    ray.shutdown()
-    if before is None:
-        del os.environ[VARIABLE]
 
 
 def client(
@@ -47,7 +36,7 @@ def client(
     return made
 
 
-@pytest.mark.usefixtures("keyed_cluster")
+@pytest.mark.usefixtures("ray_cluster")
 def test_an_island_asks_and_everything_is_on_record(tmp_path: Path) -> None:
     @ray.remote(num_cpus=0)
     def island(held: ModelClient) -> Any:
@@ -65,7 +54,7 @@ def test_an_island_asks_and_everything_is_on_record(tmp_path: Path) -> None:
     assert KEY.encode() not in (tmp_path / FILE).read_bytes()
 
 
-@pytest.mark.usefixtures("keyed_cluster")
+@pytest.mark.usefixtures("ray_cluster")
 def test_runs_share_the_actor_and_have_accounts_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
 
@@ -84,7 +73,7 @@ def test_runs_share_the_actor_and_have_accounts_of_their_own(tmp_path: Path) -> 
         assert first.tallies()["tiny"].answers == 2
 
 
-@pytest.mark.usefixtures("keyed_cluster")
+@pytest.mark.usefixtures("ray_cluster")
 def test_an_actor_that_is_killed_is_started_again_and_knows_what_was_spent(tmp_path: Path) -> None:
     def behave(body: Mapping[str, Any], number: int) -> Behaviour:
         del body
@@ -107,7 +96,7 @@ def test_an_actor_that_is_killed_is_started_again_and_knows_what_was_spent(tmp_p
         assert len(endpoint.requests) == 3
 
 
-@pytest.mark.usefixtures("keyed_cluster")
+@pytest.mark.usefixtures("ray_cluster")
 def test_what_an_island_calls_off_ends_at_the_endpoint(tmp_path: Path) -> None:
     async def run(held: ModelClient, endpoint: Endpoint) -> None:
         task = asyncio.create_task(held.ask("tiny", asked(), ""))
@@ -127,7 +116,7 @@ def test_what_an_island_calls_off_ends_at_the_endpoint(tmp_path: Path) -> None:
         asyncio.run(run(held, endpoint))
 
 
-@pytest.mark.usefixtures("keyed_cluster")
+@pytest.mark.usefixtures("ray_cluster")
 def test_mistakes_are_told_before_anything_is_spent(tmp_path: Path) -> None:
     with Endpoint([Fault(401)]) as endpoint:
         with pytest.raises(UserError, match="has no model large"):

@@ -15,8 +15,9 @@ from kernelevolve.llm.base import ModelBackend
 from kernelevolve.llm.errors import LimitedError, ModelError, RefusedError, TooLongError, TransientError
 from kernelevolve.llm.messages import Completion, Finish, Message, Request, Role, Sampling, Tokens, Tool, ToolCall
 from tests.conformance.model_backend import ModelBackendConformance
-from tests.endpoint import KEY, Answer, Behaviour, Endpoint, Fault, chat_body
-from tests.llm.conftest import VARIABLE, asked, backend
+from tests.endpoint import Answer, Behaviour, Endpoint, Fault, chat_body
+from tests.keys import KEY, VARIABLE
+from tests.llm.conftest import asked, backend
 
 FORMS: list[Any] = [
     pytest.param({"api": api, "stream": stream}, id=f"{api}{', streamed' if stream else ''}")

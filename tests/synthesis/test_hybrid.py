@@ -14,8 +14,8 @@ from kernelevolve import config
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Expansion
 from kernelevolve.synthesis.hybrid import HybridOperator
-from tests.endpoint import KEY, Answer, Endpoint
-from tests.llm.conftest import VARIABLE
+from tests.endpoint import Answer, Endpoint
+from tests.keys import KEY, VARIABLE
 from tests.small_task import kernel
 from tests.synthesis.universal.conftest import TASK, context, models, parent
 

@@ -22,8 +22,9 @@ from kernelevolve.synthesis.base import Context, Parent
 from kernelevolve.synthesis.universal.operator import UniversalOperator
 from kernelevolve.synthesis.universal.task_facts import examine
 from tests.conformance.records import make_evaluation
-from tests.endpoint import KEY, Endpoint
-from tests.llm.conftest import VARIABLE, llm_settings
+from tests.endpoint import Endpoint
+from tests.keys import KEY, VARIABLE
+from tests.llm.conftest import llm_settings
 from tests.small_task import SOURCE
 
 SHIPPED = Path(__file__).parents[3] / "conf/operator/llm.yaml"
