@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from kernelevolve.llm.exchange import Exchange
 
+_SECOND = 1.0
 _SECONDS = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0]
 
 
@@ -21,19 +26,42 @@ class RayGauges:
         self._in_flight = Gauge("kernelevolve_model_in_flight", "Requests under way", by_model)
         self._seconds = Histogram("kernelevolve_model_seconds", "Seconds to an answer", _SECONDS, by_model)
 
+        self._sums: dict[tuple[Counter, tuple[tuple[str, str], ...]], float] = defaultdict(float)
+        self._under_way: dict[str, int] = {}
+        self._told = time.monotonic()
+
     def answered(self, exchange: Exchange) -> None:
         tags = {"model": exchange.model}
-        self._answers.inc(1, tags)
+        self._add(self._answers, 1, tags)
         tokens = exchange.completion.tokens
         for kind, count in (("read", tokens.read), ("cached", tokens.cached), ("written", tokens.written)):
-            if count:
-                self._tokens.inc(count, {**tags, "kind": kind})
-        if exchange.cost:
-            self._cost.inc(exchange.cost, tags)
+            self._add(self._tokens, count, {**tags, "kind": kind})
+        self._add(self._cost, exchange.cost, tags)
         self._seconds.observe(exchange.seconds, tags)
+        self._tell()
 
     def failed(self, model: str, kind: str) -> None:
-        self._failures.inc(1, {"model": model, "kind": kind})
+        self._add(self._failures, 1, {"model": model, "kind": kind})
+        self._tell()
 
     def in_flight(self, model: str, count: int) -> None:
-        self._in_flight.set(count, {"model": model})
+        self._under_way[model] = count
+        if count == 0:
+            self._told = 0.0
+        self._tell()
+
+    def _add(self, counter: Counter, amount: float, tags: Mapping[str, str]) -> None:
+        if amount:
+            self._sums[counter, tuple(tags.items())] += amount
+
+    def _tell(self) -> None:
+        """Once a second, and when nothing is under way any more: each number that Ray is told costs more than counting a hundred."""
+        now = time.monotonic()
+        if now - self._told < _SECOND:
+            return
+        self._told = now
+        for (counter, tags), amount in self._sums.items():
+            counter.inc(amount, dict(tags))
+        self._sums.clear()
+        for model, count in self._under_way.items():
+            self._in_flight.set(count, {"model": model})

@@ -2,11 +2,11 @@
 
     python -m scripts.bench.models [--requests 3000] [--concurrent 256] [--misbehaving 2000]
 
-An endpoint in a process of its own speaks the protocol; its answers are scripts. Requests of the size of real prompts go through the actor
-in Ray and, in turns with that, straight from this process through the same backend: what the actor adds is the difference of the medians.
-Bars: it adds at most 3 ms at 256 requests under way, where an answer takes half a second; it sustains 500 requests a second where an answer
-takes no time; of 2,000 requests to an endpoint that fails in every way, none is lost, none is paid for twice, the budget is kept, and no
-task is left; a prompt from a history of 10,000 nodes takes at most 20 ms. Ends with 1 where a bar is missed.
+An endpoint in a process of its own speaks the protocol; its answers are scripts. Requests of the size of real prompts go through the
+actor in Ray and, in turns with that, straight from this process through the same backend: what the actor adds is the difference of the
+medians. Bars: it adds at most 3 ms at 256 requests under way, where an answer takes one to three seconds; it sustains 500 requests a
+second where an answer takes no time; of 2,000 requests to an endpoint that fails in every way, none is lost, none is paid for twice,
+the budget is kept, and no task is left; a prompt from a history of 10,000 nodes takes at most 20 ms. Ends with 1 where a bar is missed.
 """
 
 from __future__ import annotations
@@ -50,13 +50,19 @@ _LEAST_RATE = 500.0
 _MOST_PROMPT = 0.020
 _VARIABLE = "KERNELEVOLVE_BENCH_KEY"
 _HEAD = "The head of a prompt, the same for all. " * 200
-_WAIT = 0.5
-_PARTS = 4
+_WAIT = (1.0, 3.0)
+_PARTS = 3
 
 
 def instant(body: Mapping[str, Any], _: int) -> Behaviour:
-    """Answers at once, or after as long as the request says."""
-    return Answer("an answer\n" * 50, wait=_WAIT if "slowly" in body["messages"][-1]["content"] else 0.0)
+    """Answers at once, or after as long as its number says."""
+    number, words, *_ = body["messages"][-1]["content"].split()
+    return Answer("an answer\n" * 50, wait=wait_of(int(number)) if words == "slowly" else 0.0)
+
+
+def wait_of(number: int) -> float:
+    """Seconds that the answer to a request takes."""
+    return Random(number).uniform(*_WAIT)
 
 
 def misbehaving(_: Mapping[str, Any], number: int) -> Behaviour:
@@ -66,7 +72,7 @@ def misbehaving(_: Mapping[str, Any], number: int) -> Behaviour:
         [
             Answer("good", wait=rng.random() * 0.05),
             Answer("good"),
-            Answer("good", usage={"prompt_tokens": 3000, "completion_tokens": 200}),
+            Answer("good", usage={"prompt_tokens": 9, "completion_tokens": 300}),
             Fault(429, {"Retry-After": "0.05"}),
             Fault(429),
             Fault(500, body="oops"),
@@ -121,11 +127,12 @@ class Asking:
         return Request(messages=(head, asked), sampling=Sampling(most_tokens=1000, seed=self.number))
 
     async def one(self, words: str, *, actor: bool) -> float:
-        """Seconds."""
+        """Seconds, but for those that the endpoint takes."""
         request = self.request(words)
+        taken = wait_of(self.number) if words == "slowly" else 0.0
         begin = time.perf_counter()
         await (self.client.ask("tiny", request, "bench") if actor else self.backend.generate(request))
-        return time.perf_counter() - begin
+        return time.perf_counter() - begin - taken
 
     async def many(self, words: str, count: int, concurrent: int, *, actor: bool) -> list[float]:
         """So many, so many of them under way at a time."""
@@ -150,18 +157,20 @@ def client(url: str, folder: Path, budget: Budget, *changes: str) -> ModelClient
 
 async def costs(asking: Asking, requests: int, concurrent: int) -> tuple[float, float, float]:
     """(median seconds that the actor adds, requests a second through it, past it)"""
-    await asking.many("warm up", 200, 32, actor=True)
-    await asking.many("warm up", 200, 32, actor=False)
+    await asking.many("warm-up", 200, 32, actor=True)
+    await asking.many("warm-up", 200, 32, actor=False)
     through: list[float] = []
     past: list[float] = []
     for _ in range(_PARTS):
-        through += await asking.many("slowly", 2 * concurrent, concurrent, actor=True)
-        past += await asking.many("slowly", 2 * concurrent, concurrent, actor=False)
+        # The first of each part begin at the same moment, which is no load that lasts.
+        through += (await asking.many("slowly", 4 * concurrent, concurrent, actor=True))[concurrent:]
+        past += (await asking.many("slowly", 4 * concurrent, concurrent, actor=False))[concurrent:]
     rates = []
     for actor in (True, False):
         begin = time.perf_counter()
-        await asking.many("at once", requests, concurrent, actor=actor)
+        await asking.many("at-once", requests, concurrent, actor=actor)
         rates.append(requests / (time.perf_counter() - begin))
+    await asking.backend.close()
     return statistics.median(through) - statistics.median(past), rates[0], rates[1]
 
 
@@ -171,7 +180,7 @@ def speed(requests: int, concurrent: int) -> list[bool]:
         asking = Asking(client(url, Path(folder), Budget()), OpenAIBackend("tiny", url, _VARIABLE))
         added, rate, peer = asyncio.run(costs(asking, requests, concurrent))
     print(
-        f"{concurrent} requests under way, {_WAIT:g} s an answer: the actor adds {added * 1e3:.2f} ms (median), "
+        f"{concurrent} requests under way, {_WAIT[0]:g} to {_WAIT[1]:g} s an answer: the actor adds {added * 1e3:.2f} ms (median), "
         f"at most {_MOST_ADDED * 1e3:.0f}"
     )
     print(
@@ -202,7 +211,7 @@ async def besieged(held: ModelClient, count: int) -> tuple[int, int, int]:
 
 def siege(count: int) -> list[bool]:
     """Which bars are missed."""
-    budget = Budget(tokens=count * 900)
+    budget = Budget(tokens=count * 100)
     quick = ("llm.first_wait=0.02", "llm.longest_wait=0.1", "llm.attempts=12")
     with served(misbehaving) as (url, counts), tempfile.TemporaryDirectory() as folder:
         held = client(url, Path(folder), budget, *quick)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kernelevolve.core.graph import Node
 from kernelevolve.synthesis.base import Parent
@@ -16,35 +17,46 @@ _LINE = 240
 """Characters."""
 
 
-def failed_lines(history: Sequence[Parent]) -> list[str]:
+@dataclass(frozen=True)
+class Remembered:
+    """What a prompt may say of the search."""
+
+    failed: tuple[str, ...]
     """Of strategies that failed, the newest first: a line for each, in place of their code; those that failed alike share one."""
-    nodes = (parent.node for parent in history if not parent.node.fitness)
+    tried: tuple[str, ...]
+    """Of correct kernels, the best first."""
+    examples: tuple[ExampleView, ...]
+    """The best ones, with their code."""
+
+
+def remembered(history: Sequence[Parent]) -> Remembered:
+    """One pass over all of it: there may be ten thousand."""
+    good: list[tuple[float, int]] = []
+    bad: list[tuple[float, int]] = []
+    for place, parent in enumerate(history):
+        fitness = parent.node.fitness
+        (good if fitness else bad).append((fitness or parent.node.seconds, place))
+    best = [history[place] for _, place in heapq.nlargest(_TRIED, good)]
+    newest = [history[place].node for _, place in heapq.nlargest(4 * _FAILED, bad)]
+    return Remembered(
+        failed=_failed(newest),
+        tried=tuple(dict.fromkeys(_tried(parent.node) for parent in best)),
+        examples=tuple(
+            ExampleView(outcome=outcome(p.node), note=p.node.note, source=folded(p.kernel.source).rstrip())
+            for p in best[:_EXAMPLES]
+        ),
+    )
+
+
+def _failed(nodes: Sequence[Node]) -> tuple[str, ...]:
     found: dict[str, int] = {}
-    for node in heapq.nlargest(4 * _FAILED, nodes, key=lambda node: (node.seconds, node.step)):
+    for node in nodes:
         diagnosis = node.evaluation.diagnosis
         summary = diagnosis.summary if diagnosis else ""
         line = _cut(f"{node.note or node.operator}: {outcome(node)}" + (f", {summary}" if summary else ""))
         found[line] = found.get(line, 0) + 1
     lines = [line + (f" ({count} times)" if count > 1 else "") for line, count in found.items()]
-    return lines[:_FAILED]
-
-
-def tried_lines(history: Sequence[Parent]) -> list[str]:
-    """Of correct kernels, the best first."""
-    return list(dict.fromkeys(_tried(parent.node) for parent in _best(history, _TRIED)))
-
-
-def examples(history: Sequence[Parent]) -> list[ExampleView]:
-    """The best ones, with their code."""
-    return [
-        ExampleView(outcome=outcome(p.node), note=p.node.note, source=folded(p.kernel.source).rstrip())
-        for p in _best(history, _EXAMPLES)
-    ]
-
-
-def _best(history: Sequence[Parent], count: int) -> list[Parent]:
-    good = (parent for parent in history if parent.node.fitness)
-    return heapq.nlargest(count, good, key=lambda parent: parent.node.fitness)
+    return tuple(lines[:_FAILED])
 
 
 def _tried(node: Node) -> str:

@@ -13,7 +13,7 @@ from kernelevolve.llm.lengths import tokens_of, tokens_of_message
 from kernelevolve.llm.messages import Message, Role
 from kernelevolve.synthesis.base import Parent
 from kernelevolve.synthesis.universal.analysis import analysed
-from kernelevolve.synthesis.universal.history import examples, failed_lines, tried_lines
+from kernelevolve.synthesis.universal.history import remembered
 from kernelevolve.synthesis.universal.task_facts import TaskFacts
 from kernelevolve.synthesis.universal.templates import REQUEST, SYSTEM, Templates
 from kernelevolve.synthesis.universal.views import DocumentView, parent_view
@@ -137,10 +137,11 @@ class PromptBuilder:
 
 def _items(material: Material) -> list[_Item]:
     """Failures are worth most, the newest first; then what worked, documents, and code."""
+    search = remembered(material.history)
     found = [
-        *(("failed", 400 - i, line, line) for i, line in enumerate(failed_lines(material.history))),
-        *(("tried", 300 - i, line, line) for i, line in enumerate(tried_lines(material.history))),
+        *(("failed", 400 - i, line, line) for i, line in enumerate(search.failed)),
+        *(("tried", 300 - i, line, line) for i, line in enumerate(search.tried)),
         *(("documents", 200 - i, one, one.title + one.text) for i, one in enumerate(material.documents)),
-        *(("examples", 100 - i, one, one.note + one.source) for i, one in enumerate(examples(material.history))),
+        *(("examples", 100 - i, one, one.note + one.source) for i, one in enumerate(search.examples)),
     ]
     return [_Item(worth, kind, value, tokens_of(text) + _FRAME) for kind, worth, value, text in found]

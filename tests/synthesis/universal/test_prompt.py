@@ -13,7 +13,7 @@ from kernelevolve.llm.errors import TooLongError
 from kernelevolve.llm.lengths import tokens_of_message
 from kernelevolve.llm.messages import Role
 from kernelevolve.synthesis.base import Parent
-from kernelevolve.synthesis.universal.history import failed_lines
+from kernelevolve.synthesis.universal.history import remembered
 from kernelevolve.synthesis.universal.prompt import Material, Move, PromptBuilder
 from kernelevolve.synthesis.universal.templates import Templates
 from kernelevolve.synthesis.universal.views import DocumentView
@@ -125,7 +125,7 @@ def test_failures_come_first_where_there_is_no_room_for_all() -> None:
 
 def test_failures_are_newest_first_and_those_alike_are_one() -> None:
     history = [parent(1, 0.0, note="a"), parent(2, 0.0, note="b"), parent(3, 0.0, note="a"), parent(4, 1.0, note="c")]
-    assert failed_lines(history) == ["a: wrong result, it is wrong (2 times)", "b: wrong result, it is wrong"]
+    assert remembered(history).failed == ("a: wrong result, it is wrong (2 times)", "b: wrong result, it is wrong")
 
 
 def test_a_long_diagnosis_is_cut_before_the_kernel_is() -> None:
