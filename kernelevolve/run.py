@@ -179,6 +179,8 @@ class _Run:
                     models.open()
                 self.seconds["start"] = time.monotonic() - begin
                 interrupted, progress, finalists = self._search(view, device, operator, service, models)
+                if models is not None:
+                    models.close()
                 comparison: Comparison | str = "the run was interrupted"
                 if not interrupted:
                     try:
@@ -193,7 +195,7 @@ class _Run:
             return None
         node = ray.get_runtime_context().get_node_id()
         place = self.folder.path.absolute()
-        return ModelClient(self.settings.llm, self.folder.name, place, self.settings.budget, node)
+        return ModelClient(self.settings.llm, place, self.settings.budget, node)
 
     def _usage(self) -> Usage:
         """Of models, in all sessions: what was asked for nodes that never came about counts too."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from kernelevolve.core.budget import Budget
@@ -39,6 +40,27 @@ class _Run:
         self.recording = Recording(folder / FILE, write=True)
         self.budget = budget
         self.account = Account(budget, self.recording.spent())
+        self._under_way = 0
+        self._left = False
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """While a request is under way the recording stays open."""
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._close_if_over()
+
+    def leave(self) -> None:
+        """No further request will come."""
+        self._left = True
+        self._close_if_over()
+
+    def _close_if_over(self) -> None:
+        if self._left and not self._under_way:
+            self.recording.close()
 
 
 class ModelActor:
@@ -52,7 +74,8 @@ class ModelActor:
         self._gauges = gauges
         self._models: dict[str, Dispatcher] = {}
         self._backends: list[ModelBackend] = []
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[Path, _Run] = {}
+        """By their folders: names of runs repeat."""
         self._started: asyncio.Task[None] | None = None
 
     async def start(self, budget: Budget) -> None:
@@ -75,19 +98,28 @@ class ModelActor:
             self._models[model.name] = Dispatcher(backend, self._settings, price, Meter(model.name, self._gauges))
         await asyncio.gather(*(backend.start() for backend in self._backends))
 
-    async def open(self, run: str, folder: Path, budget: Budget) -> Usage:
-        """Begin, or go on with, a run; returns what it has spent. Raises UserError where there can be no recording."""
-        if run not in self._runs or self._runs[run].budget != budget:
-            self._runs[run] = _Run(folder, budget)
-        return self._runs[run].account.spent
+    async def open(self, folder: Path, budget: Budget) -> Usage:
+        """Begin, or go on with, the run of a folder; returns what it has spent. Raises UserError where there can be no recording."""
+        if folder in self._runs and self._runs[folder].budget != budget:
+            await self.leave(folder)
+        if folder not in self._runs:
+            self._runs[folder] = _Run(folder, budget)
+        return self._runs[folder].account.spent
 
-    async def ask(self, run: str, model: str, request: Request, purpose: str) -> Exchange:
+    async def leave(self, folder: Path) -> None:
+        """A run asks no more."""
+        run = self._runs.pop(folder, None)
+        if run is not None:
+            run.leave()
+
+    async def ask(self, folder: Path, model: str, request: Request, purpose: str) -> Exchange:
         """Raises the errors of `errors.py`, UnknownRunError, and KeyError for a model that is not there."""
-        if run not in self._runs:
-            raise UnknownRunError(run)
-        held = self._runs[run]
-        exchange = await self._models[model].ask(request, held.account)
-        return exchange.model_copy(update={"number": held.recording.put(exchange, request, purpose)})
+        if folder not in self._runs:
+            raise UnknownRunError(str(folder))
+        held = self._runs[folder]
+        with held.asking():
+            exchange = await self._models[model].ask(request, held.account)
+            return exchange.model_copy(update={"number": held.recording.put(exchange, request, purpose)})
 
     async def tallies(self) -> Mapping[str, Tally]:
         """By model."""
@@ -96,6 +128,5 @@ class ModelActor:
     async def close(self) -> None:
         """Give everything back."""
         await asyncio.gather(*(backend.close() for backend in self._backends))
-        for run in self._runs.values():
-            run.recording.close()
-        self._runs.clear()
+        for folder in list(self._runs):
+            await self.leave(folder)

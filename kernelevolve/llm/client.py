@@ -32,16 +32,15 @@ _GLANCE_SECONDS = 0.1
 
 
 class ModelClient:
-    """Pickled to wherever models are asked. One actor serves all runs of a cluster with the same settings, and is started again where
+    """Pickled to wherever models are asked. One actor serves all runs on a machine with the same settings, and is started again where
     it died: what it knew of a run is on disk.
     """
 
-    def __init__(self, settings: LlmSettings, run: str, folder: Path, budget: Budget, node: str) -> None:
-        """`folder`: of the run's recording, on the machine `node` (its id in Ray), where the actor runs."""
+    def __init__(self, settings: LlmSettings, folder: Path, budget: Budget, node: str) -> None:
+        """`folder`: the run's, absolute, for its recording: on the machine `node` (its id in Ray), where the actor runs."""
         self.weights = {model.name: model.weight for model in settings.models}
         self.choice = settings.choose
         self._settings = settings
-        self._run = run
         self._folder = folder
         self._budget = budget
         self._node = node
@@ -56,7 +55,11 @@ class ModelClient:
 
     def open(self) -> None:
         """Begin or go on with the run, whose folder is there."""
-        ask(self._found().open.remote(self._run, self._folder, self._budget))
+        ask(self._found().open.remote(self._folder, self._budget))
+
+    def close(self) -> None:
+        """The run asks no more."""
+        ask(self._found().leave.remote(self._folder))
 
     async def ask(self, model: str, request: Request, purpose: str) -> Exchange:
         """`purpose`: the node that it is for. Cancelling it calls the request off at the endpoint. Raises ModelError."""
@@ -67,7 +70,7 @@ class ModelClient:
                 actor = self._found()
                 if not opened:
                     await answered(actor.start.remote(self._budget), object)
-                    await answered(actor.open.remote(self._run, self._folder, self._budget), object)
+                    await answered(actor.open.remote(self._folder, self._budget), object)
                 return await self._asked(actor, model, request, purpose)
             except UnknownRunError:
                 opened = False
@@ -80,7 +83,7 @@ class ModelClient:
                 await asyncio.sleep(_GLANCE_SECONDS)  # Its name is free once Ray has noticed.
 
     async def _asked(self, actor: Any, model: str, request: Request, purpose: str) -> Exchange:
-        reference = actor.ask.remote(self._run, model, request, purpose)
+        reference = actor.ask.remote(self._folder, model, request, purpose)
         try:
             return await answered(reference, Exchange, ModelError, UnknownRunError)
         except asyncio.CancelledError:
@@ -99,7 +102,7 @@ class ModelClient:
             self._actor = (
                 ray.remote(_WithGauges)
                 .options(
-                    name=f"models-{content_id(self._settings.model_dump_json())}",
+                    name=f"models-{content_id(self._node, self._settings.model_dump_json())}",
                     namespace=_NAMESPACE,
                     get_if_exists=True,
                     num_cpus=0,

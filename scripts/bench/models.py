@@ -149,7 +149,7 @@ def client(url: str, folder: Path, budget: Budget, *changes: str) -> ModelClient
     words = [f"llm.backend.base_url={url}", f"llm.backend.key={_VARIABLE}", "llm.concurrency=1024", *changes]
     settings = config.load(["task=x", "operator=llm", "llm=openai", "llm.models=[tiny]", *words]).llm
     assert settings is not None
-    found = ModelClient(settings, "bench", folder, budget, ray.get_runtime_context().get_node_id())
+    found = ModelClient(settings, folder, budget, ray.get_runtime_context().get_node_id())
     found.check()
     found.open()
     return found

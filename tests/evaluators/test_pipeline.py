@@ -25,6 +25,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation, Measurement, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
+from scripts.bench.evaluation_overhead import TASK as ADD_ONE
 
 from .conftest import TASK, python_kernel
 
@@ -293,25 +294,6 @@ def test_a_kernel_a_thousand_times_slower_than_the_reference_is_slow_and_no_time
 
 def test_timed_blocks_take_no_memory_from_the_system(settings: EvaluationSettings) -> None:
     """Whatever results of a block may lie in was touched before the first: no timed call is slow for that."""
-    task = Task(
-        name="add_one",
-        source="""import torch
-from torch import nn
-
-
-class Model(nn.Module):
-    def forward(self, x):
-        return x + 1
-
-
-def get_inputs():
-    return [torch.randn(64, 64)]
-
-
-def get_init_inputs():
-    return []
-""",
-    )
     counting = Kernel(
         language="python",
         source="""import resource
@@ -333,7 +315,7 @@ class ModelNew(nn.Module):
         return y
 """,
     )
-    with closing(Pipeline(task, get_device("cpu"), settings)) as pipeline:
+    with closing(Pipeline(ADD_ONE, get_device("cpu"), settings)) as pipeline:
         verdict = pipeline.evaluate(counting)
     assert verdict.diagnosis is not None
     assert verdict.diagnosis.summary.endswith(" page faults")

@@ -26,11 +26,9 @@ from tests.llm.conftest import asked, llm_settings
 PRICES = {"ti*": {"read": 1.0, "written": 10.0}}
 
 
-def client(
-    endpoint: Endpoint, folder: Path, budget: Budget | None = None, run: str = "run", **changes: Any
-) -> ModelClient:
+def client(endpoint: Endpoint, folder: Path, budget: Budget | None = None, **changes: Any) -> ModelClient:
     node = ray.get_runtime_context().get_node_id()
-    made = ModelClient(llm_settings(endpoint, **{"prices": PRICES, **changes}), run, folder, budget or Budget(), node)
+    made = ModelClient(llm_settings(endpoint, **{"prices": PRICES, **changes}), folder, budget or Budget(), node)
     made.check()
     made.open()
     return made
@@ -67,10 +65,28 @@ def test_runs_share_the_actor_and_have_accounts_of_their_own(tmp_path: Path) -> 
     with Endpoint([Answer()]) as endpoint:
         first, second = (
             client(endpoint, tmp_path, Budget(tokens=120)),
-            client(endpoint, tmp_path / "other", run="other"),
+            client(endpoint, tmp_path / "other"),
         )
         asyncio.run(run(first, second))
         assert first.tallies()["tiny"].answers == 2
+        first.close()
+    for folder in (tmp_path, tmp_path / "other"):
+        assert Recording(folder / FILE, write=False).count() == 1
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_is_answered_after_a_run_has_left_is_on_record(tmp_path: Path) -> None:
+    async def run(held: ModelClient, endpoint: Endpoint) -> None:
+        late = asyncio.create_task(held.ask("tiny", asked(), ""))
+        while endpoint.under_way == 0:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(held.close)
+        await late
+
+    with Endpoint([Answer(wait=0.5)]) as endpoint:
+        held = client(endpoint, tmp_path)
+        asyncio.run(run(held, endpoint))
+    assert Recording(tmp_path / FILE, write=False).count() == 1
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -95,7 +95,7 @@ class Workbench:
     async def _do(self, name: str, arguments: Mapping[str, Any]) -> str:
         match name:
             case "read":
-                lines = self.source.rstrip("\n").split("\n")
+                lines = self.source.rstrip("\n").splitlines()
                 return "\n".join(f"{number:4} {line}" for number, line in enumerate(lines, 1)) or "the file is empty"
             case "write":
                 self.source = folded(_text(arguments, "source"))

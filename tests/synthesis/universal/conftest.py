@@ -63,8 +63,8 @@ class DirectModels:
 
     async def ask(self, model: str, request: Request, purpose: str) -> Exchange:
         await self.actor.start(self._budget)
-        await self.actor.open("run", self._folder, self._budget)
-        return await self.actor.ask("run", model, request, purpose)
+        await self.actor.open(self._folder, self._budget)
+        return await self.actor.ask(self._folder, model, request, purpose)
 
 
 def models(endpoint: Endpoint, folder: Path, **changes: Any) -> DirectModels:

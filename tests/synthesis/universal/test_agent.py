@@ -54,6 +54,7 @@ def used(workbench: Workbench, *calls: ToolCall) -> list[str]:
 def test_tools_do_what_they_say() -> None:
     judge = Judge()
     bench = Workbench("", judge, 4)
+    assert used(bench, call("read")) == ["the file is empty"]
     told = used(
         bench,
         call("lint"),
