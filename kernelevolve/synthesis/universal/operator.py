@@ -72,6 +72,7 @@ class UniversalOperator(Operator):
     agent: AgentSettings
     """Of the inner loop; a mapping of its settings will do."""
     facts: TaskFacts | None = None
+    _templates: Templates = field(init=False, repr=False)
     _builder: PromptBuilder | None = field(default=None, init=False, repr=False)
     _chooser: Chooser | None = field(default=None, init=False, repr=False)
     _told: list[Node] = field(default_factory=list, init=False, repr=False)
@@ -86,7 +87,7 @@ class UniversalOperator(Operator):
             if value < least:
                 raise UserError(f"operator.{name}={value}: must be at least {least}")
         self.agent = AgentSettings.model_validate(self.agent)
-        Templates(self.templates)
+        self._templates = Templates(self.templates)
 
     def prepare(self, task: Task, device: str) -> UniversalOperator:
         prepared = replace(self, facts=examine(task))
@@ -126,7 +127,7 @@ class UniversalOperator(Operator):
         if self.facts is None:
             raise RuntimeError("the operator was not prepared for a task")
         return PromptBuilder(
-            templates=Templates(self.templates),
+            templates=self._templates,
             task=context.task,
             facts=self.facts,
             device=context.device,

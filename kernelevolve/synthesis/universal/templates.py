@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError
+from jinja2 import DictLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -24,34 +24,34 @@ KNOWN = {
 
 
 class Templates:
-    """The shipped ones, and in their place those that a user's folder has."""
+    """The shipped ones, and in their place those that a user's folder has. Their texts travel with it to wherever it is pickled."""
 
     def __init__(self, folder: str | None) -> None:
         """Raises UserError where the folder is not there, or a template cannot be read or uses a variable that there is not."""
-        places = [Path(folder)] if folder else []
         if folder and not Path(folder).is_dir():
             raise UserError(f"operator.templates={folder}: there is no such folder")
-        self._folder = folder
-        self._environment = ImmutableSandboxedEnvironment(
-            loader=ChoiceLoader([FileSystemLoader([*places, SHIPPED])]),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=False,
-            autoescape=False,
-        )
+        self._texts = {path.name: path.read_text() for path in SHIPPED.glob("*.j2")}
+        self._environment = _environment(self._texts)
         if folder:
             self._check(Path(folder))
 
+    def __getstate__(self) -> dict[str, str]:
+        return self._texts
+
+    def __setstate__(self, texts: dict[str, str]) -> None:
+        self._texts = texts
+        self._environment = _environment(texts)
+
     def _check(self, folder: Path) -> None:
         names = [path.name for path in sorted(folder.glob("*.j2"))]
-        strangers = set(names) - set(KNOWN) - {path.name for path in SHIPPED.glob("*.j2")}
+        strangers = set(names) - set(self._texts)
         if not names or strangers:
             known = ", ".join(sorted(KNOWN))
             raise UserError(f"{folder}: {', '.join(sorted(strangers)) or 'no file'} is none of the templates {known}")
         for name in names:
             try:
-                tree = self._environment.parse((folder / name).read_text())
+                self._texts[name] = (folder / name).read_text()
+                tree = self._environment.parse(self._texts[name])
             except (TemplateSyntaxError, OSError, UnicodeDecodeError) as error:
                 line = getattr(error, "lineno", None)
                 raise UserError(f"{folder / name}{f', line {line}' if line else ''}: {error}") from error
@@ -67,6 +67,17 @@ class Templates:
         try:
             return self._environment.get_template(name).render(**variables).strip() + "\n"
         except TemplateNotFound as error:
-            raise UserError(f"{self._folder}: {name} wants the template {error.name}, which there is not") from error
+            raise UserError(f"{name} wants the template {error.name}, which there is not") from error
         except TemplateError as error:
             raise UserError(f"{name}: {error}") from error
+
+
+def _environment(texts: Mapping[str, str]) -> ImmutableSandboxedEnvironment:
+    return ImmutableSandboxedEnvironment(
+        loader=DictLoader(texts),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=False,
+        autoescape=False,
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from kernelevolve.core.errors import UserError
 from kernelevolve.synthesis.universal.prompt import Material, Move, PromptBuilder
 from kernelevolve.synthesis.universal.templates import REQUEST, SYSTEM, Templates
-from tests.synthesis.universal.conftest import FACTS, HARDWARE, TASK, operator
+from tests.synthesis.universal.conftest import FACTS, HARDWARE, TASK, context, operator
 
 
 def test_a_users_template_takes_the_place_of_one(tmp_path: Path) -> None:
@@ -57,3 +59,13 @@ def test_a_template_reaches_nothing_but_its_variables(tmp_path: Path) -> None:
     (tmp_path / SYSTEM).write_text("{{ task.__class__.__mro__[-1].__subclasses__() }}")
     with pytest.raises(UserError):
         PromptBuilder(Templates(str(tmp_path)), TASK, FACTS, "cpu", HARDWARE, "cpp", "whole")
+
+
+def test_templates_travel_to_machines_that_lack_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / REQUEST).write_text("Do it: {{ move }}")
+    travelled = pickle.dumps(operator(templates=str(folder)))
+    shutil.rmtree(folder)
+    messages = pickle.loads(travelled).prompts(context()).build(Material(Move.DRAFT), 9000)
+    assert messages[1].text == "Do it: draft\n"
