@@ -13,16 +13,13 @@ from kernelevolve.core.usage import Usage
 from kernelevolve.llm.accounts import Account
 from kernelevolve.llm.base import ModelBackend
 from kernelevolve.llm.dispatcher import Dispatcher
+from kernelevolve.llm.errors import UnknownRunError
 from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.messages import Request
 from kernelevolve.llm.meters import Gauges, Meter, Tally
 from kernelevolve.llm.prices import price_of
 from kernelevolve.llm.recording import FILE, Recording
 from kernelevolve.llm.settings import LlmSettings, ModelSettings
-
-
-class UnknownRunError(Exception):
-    """The actor was started again since the run was opened, or never heard of it."""
 
 
 def build_backend(model: ModelSettings, settings: LlmSettings) -> ModelBackend:
@@ -73,7 +70,7 @@ class ModelActor:
         self._settings = settings
         self._gauges = gauges
         self._models: dict[str, Dispatcher] = {}
-        self._backends: list[ModelBackend] = []
+        self._backends: dict[str, ModelBackend] = {}
         self._runs: dict[Path, _Run] = {}
         """By their folders: names of runs repeat."""
         self._started: asyncio.Task[None] | None = None
@@ -88,15 +85,20 @@ class ModelActor:
             )
         if self._started is None:
             self._started = asyncio.create_task(self._start())
-        await self._started
+        try:
+            await asyncio.shield(self._started)
+        except UserError:
+            self._started = None  # It may have been mended when the next run asks.
+            raise
 
     async def _start(self) -> None:
         for model in self._settings.models:
-            backend = build_backend(model, self._settings)
-            price = price_of(model.name, self._settings.prices)
-            self._backends.append(backend)
-            self._models[model.name] = Dispatcher(backend, self._settings, price, Meter(model.name, self._gauges))
-        await asyncio.gather(*(backend.start() for backend in self._backends))
+            if model.name not in self._backends:
+                backend = self._backends[model.name] = build_backend(model, self._settings)
+                price = price_of(model.name, self._settings.prices)
+                meter = Meter(model.name, self._gauges)
+                self._models[model.name] = Dispatcher(backend, self._settings, price, meter)
+        await asyncio.gather(*(backend.start() for backend in self._backends.values()))
 
     async def open(self, folder: Path, budget: Budget) -> Usage:
         """Begin, or go on with, the run of a folder; returns what it has spent. Raises UserError where there can be no recording."""
@@ -127,6 +129,6 @@ class ModelActor:
 
     async def close(self) -> None:
         """Give everything back."""
-        await asyncio.gather(*(backend.close() for backend in self._backends))
+        await asyncio.gather(*(backend.close() for backend in self._backends.values()))
         for folder in list(self._runs):
             await self.leave(folder)

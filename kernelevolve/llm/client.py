@@ -16,16 +16,18 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.record import content_id
-from kernelevolve.llm.actor import ModelActor, UnknownRunError
-from kernelevolve.llm.errors import ModelError, TransientError
+from kernelevolve.llm.actor import ModelActor
+from kernelevolve.llm.connection import Connection, HungUpError
+from kernelevolve.llm.errors import TransientError, UnknownRunError
 from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.messages import Request
 from kernelevolve.llm.meters import Tally
+from kernelevolve.llm.server import ModelServer
 from kernelevolve.llm.settings import LlmSettings
+from kernelevolve.llm.wire import Address, Question
 from kernelevolve.remote import answered, ask
 
 _NAMESPACE = "kernelevolve"
-_CALLS = 10_000
 _REVIVAL_SECONDS = 60.0
 """That an actor which died may take to be there again."""
 _GLANCE_SECONDS = 0.1
@@ -45,9 +47,10 @@ class ModelClient:
         self._budget = budget
         self._node = node
         self._actor: Any = None
+        self._connecting: asyncio.Task[Connection] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_actor": None}
+        return {**self.__dict__, "_actor": None, "_connecting": None}
 
     def check(self) -> None:
         """Make sure that the models can answer and that their prices are known. Raises UserError, before anything is spent or written."""
@@ -63,32 +66,40 @@ class ModelClient:
 
     async def ask(self, model: str, request: Request, purpose: str) -> Exchange:
         """`purpose`: the node that it is for. Cancelling it calls the request off at the endpoint. Raises ModelError."""
+        question = Question(folder=self._folder, model=model, request=request, purpose=purpose)
         gone_since: float | None = None
         opened = True
         while True:
             try:
-                actor = self._found()
                 if not opened:
+                    actor = self._found()
                     await answered(actor.start.remote(self._budget), object)
                     await answered(actor.open.remote(self._folder, self._budget), object)
-                return await self._asked(actor, model, request, purpose)
+                    opened = True
+                return await (await self._connection()).ask(question)
             except UnknownRunError:
                 opened = False
-            except (ActorDiedError, ActorUnavailableError) as error:
+            except (ActorDiedError, ActorUnavailableError, HungUpError) as error:
                 now = time.monotonic()
                 gone_since = gone_since or now
                 if now - gone_since > _REVIVAL_SECONDS:
-                    raise TransientError("the model actor died and does not come back") from error
-                self._actor = None
+                    raise TransientError(f"the model actor is gone and does not come back: {error}") from error
+                if not isinstance(error, HungUpError):
+                    self._actor = None
                 await asyncio.sleep(_GLANCE_SECONDS)  # Its name is free once Ray has noticed.
 
-    async def _asked(self, actor: Any, model: str, request: Request, purpose: str) -> Exchange:
-        reference = actor.ask.remote(self._folder, model, request, purpose)
-        try:
-            return await answered(reference, Exchange, ModelError, UnknownRunError)
-        except asyncio.CancelledError:
-            ray.cancel(reference)
-            raise
+    async def _connection(self) -> Connection:
+        """The one that there is, or a new one, shared by all who ask from this event loop."""
+        held = self._connecting
+        over = held is None or held.get_loop() is not asyncio.get_running_loop()
+        if held is None or over or (held.done() and (held.cancelled() or held.exception() or held.result().broken)):
+            held = self._connecting = asyncio.create_task(self._connected())
+        return await asyncio.shield(held)
+
+    async def _connected(self) -> Connection:
+        connection = Connection(await answered(self._found().address.remote(), Address))
+        await connection.open()
+        return connection
 
     def tallies(self) -> Mapping[str, Tally]:
         """By model."""
@@ -100,13 +111,12 @@ class ModelClient:
         if self._actor is None:
             here = NodeAffinitySchedulingStrategy(self._node, soft=False)
             self._actor = (
-                ray.remote(_WithGauges)
+                ray.remote(_Served)
                 .options(
                     name=f"models-{content_id(self._node, self._settings.model_dump_json())}",
                     namespace=_NAMESPACE,
                     get_if_exists=True,
                     num_cpus=0,
-                    max_concurrency=_CALLS,
                     scheduling_strategy=here,
                 )
                 .remote(self._settings)
@@ -114,11 +124,24 @@ class ModelClient:
         return self._actor
 
 
-class _WithGauges(ModelActor):
+class _Served(ModelActor):
+    """In a process of Ray's, with a door and gauges."""
+
     def __init__(self, settings: LlmSettings) -> None:
         from kernelevolve.llm.ray_gauges import RayGauges
 
         super().__init__(settings, RayGauges())
+        self._server = ModelServer(self._answer)
+        self._listening: asyncio.Task[Address] | None = None
+
+    async def address(self) -> Address:
+        """Where it listens."""
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._server.start(ray.util.get_node_ip_address()))
+        return await self._listening
+
+    async def _answer(self, question: Question) -> Exchange:
+        return await self.ask(question.folder, question.model, question.request, question.purpose)
 
     async def pid(self) -> int:
         """Of its process."""

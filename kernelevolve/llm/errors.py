@@ -47,3 +47,7 @@ class OverspentError(ModelError):
 
 class MissingExchangeError(ModelError):
     """A recording does not hold what is asked."""
+
+
+class UnknownRunError(Exception):
+    """The actor was started again since the run was opened, or never heard of it."""

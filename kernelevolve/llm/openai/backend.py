@@ -140,15 +140,15 @@ class OpenAIBackend(ModelBackend):
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                headers=self._headers(),
+                headers=self.headers(),
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
                 trust_env=True,
             )
         return self._session
 
-    def _headers(self) -> dict[str, str]:
-        """Raises UserError where the key is missing."""
+    def headers(self) -> dict[str, str]:
+        """Of every request. Raises UserError where the key is missing."""
         if self._key is None:
             return {}
         secret = os.environ.get(self._key, "").strip()

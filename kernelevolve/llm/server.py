@@ -1,0 +1,94 @@
+"""The door of the model actor: a websocket, since a call of Ray's takes longer than what the actor has to do for it."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from aiohttp import WSMsgType, web
+
+from kernelevolve.llm.exchange import Exchange
+from kernelevolve.llm.wire import ERRORS, Address, Call, Failure, Question, Reply
+
+HEARTBEAT_SECONDS = 30.0
+"""After which a peer that says nothing is asked whether it is still there."""
+
+Ask = Callable[[Question], Awaitable[Exchange]]
+
+
+class ModelServer:
+    """Carries out what comes over the connections of those who show its token. Who hangs up calls off all that he asked."""
+
+    def __init__(self, ask: Ask) -> None:
+        """`ask` may raise the errors of `wire.py`; what else it raises is a bug, of which the caller is told."""
+        self._ask = ask
+        self._token = secrets.token_urlsafe(32)
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str) -> Address:
+        """Listen there, at a port that is free."""
+        app = web.Application()
+        app.router.add_get("/", self._connected)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, 0).start()
+        name, port, *_ = self._runner.addresses[0]
+        return Address(url=f"http://{f'[{name}]' if ':' in name else name}:{port}/", token=self._token)
+
+    async def close(self) -> None:
+        """Hang up on all."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _connected(self, request: web.Request) -> web.WebSocketResponse:
+        shown = request.headers.get("Authorization", "")
+        if not hmac.compare_digest(shown.encode(), f"Bearer {self._token}".encode()):
+            raise web.HTTPUnauthorized
+        socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS, max_msg_size=0, compress=False)
+        await socket.prepare(request)
+        caller = _Caller(socket, self._ask)
+        try:
+            async for message in socket:
+                if message.type is not WSMsgType.TEXT:
+                    break
+                caller.received(Call.model_validate_json(message.data))
+        finally:
+            await caller.hung_up()
+        return socket
+
+
+@dataclass
+class _Caller:
+    """One connection."""
+
+    socket: web.WebSocketResponse
+    ask: Ask
+    calls: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+
+    def received(self, call: Call) -> None:
+        if call.question is not None:
+            self.calls[call.id] = asyncio.create_task(self._carried_out(call.id, call.question))
+        elif call.id in self.calls:
+            self.calls[call.id].cancel()
+
+    async def hung_up(self) -> None:
+        for task in self.calls.values():
+            task.cancel()
+        await asyncio.gather(*self.calls.values(), return_exceptions=True)
+
+    async def _carried_out(self, id: int, question: Question) -> None:
+        asked = asyncio.ensure_future(self.ask(question))
+        try:
+            await asyncio.wait([asked])
+        finally:
+            asked.cancel()
+            del self.calls[id]
+        error = asked.exception()
+        reply = Reply(id=id, failure=Failure.of(error)) if error else Reply(id=id, exchange=asked.result())
+        if not self.socket.closed:
+            await self.socket.send_str(reply.model_dump_json())
+        if error is not None and not isinstance(error, ERRORS):
+            raise error  # Into the actor's log, with its traceback.

@@ -1,0 +1,1 @@
+"""Models that vLLM serves inside Ray."""

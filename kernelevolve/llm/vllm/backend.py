@@ -1,0 +1,180 @@
+"""A model of one's own, on GPUs of the Ray cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+from ray.util.placement_group import PlacementGroup, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from kernelevolve.core.errors import UserError
+from kernelevolve.llm.base import ModelBackend
+from kernelevolve.llm.errors import TransientError
+from kernelevolve.llm.messages import Completion, Request
+from kernelevolve.llm.openai.backend import OpenAIBackend
+from kernelevolve.llm.vllm.arguments import command_line
+from kernelevolve.llm.vllm.engine import Engine
+from kernelevolve.llm.vllm.placement import reserve
+from kernelevolve.llm.wire import Address
+from kernelevolve.remote import answered
+
+_ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1"}
+_END_SECONDS = 20.0
+
+
+class VllmBackend(ModelBackend):
+    """Starts an engine in a placement group, and one more where that has died; asks it as any endpoint is asked."""
+
+    def __init__(
+        self,
+        model: str,
+        gpus: int = 1,
+        accelerator: str | None = None,
+        gpu_seconds: float = 60.0,
+        start_seconds: float = 1800.0,
+        timeout: float = 600.0,
+        engine: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`model`: as `vllm serve` takes it. `gpus`: that one copy of it is spread over; 0: none, for vLLM's build for processors.
+        `accelerator`: their kind, as Ray names it. `gpu_seconds`: that they may take to be free. `start_seconds`: that loading may take.
+        `timeout`: seconds for one attempt. `engine`: arguments of `vllm serve`.
+        """
+        if gpus < 0:
+            raise ValueError(f"gpus={gpus}: must be at least 0")
+        self._model = model
+        self._gpus = gpus
+        self._accelerator = accelerator
+        self._gpu_seconds = gpu_seconds
+        self._start_seconds = start_seconds
+        self._timeout = timeout
+        self._arguments = command_line({**spread(gpus, engine or {}), **(engine or {}), "served_model_name": model})
+        self._running: asyncio.Task[_Running] | None = None
+
+    @property
+    def model(self) -> str:
+        return self._model
+
+    async def start(self) -> None:
+        await self._found()
+
+    async def generate(self, request: Request) -> Completion:
+        running = await self._found()
+        try:
+            return await running.endpoint.generate(request)
+        except TransientError:
+            await self._bury_if_dead(running)
+            raise
+
+    async def close(self) -> None:
+        held, self._running = self._running, None
+        if held is not None:
+            held.cancel()
+            for one in await asyncio.gather(held, return_exceptions=True):
+                if isinstance(one, _Running):
+                    await one.end()
+
+    async def _found(self) -> _Running:
+        """The one that there is, or a new one. Raises UserError."""
+        if self._running is None:
+            self._running = asyncio.create_task(self._started())
+        try:
+            return await asyncio.shield(self._running)
+        except UserError:
+            self._running = None
+            raise
+
+    async def _bury_if_dead(self, running: _Running) -> None:
+        try:
+            await answered(running.actor.alive.remote(), bool)
+        except RayActorError:
+            if self._running is not None and self._running.done() and self._running.result() is running:
+                self._running = None
+            await running.end()
+
+    async def _started(self) -> _Running:
+        group = await reserve(self._gpus, self._accelerator, self._gpu_seconds)
+        actor = (
+            ray.remote(Engine)
+            .options(
+                num_cpus=0,
+                num_gpus=1 if self._gpus == 1 else 0,  # Of several each worker of the engine's takes one.
+                runtime_env={"env_vars": _ENVIRONMENT},
+                scheduling_strategy=PlacementGroupSchedulingStrategy(
+                    placement_group=group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True
+                ),
+            )
+            .remote()
+        )
+        try:
+            async with asyncio.timeout(self._start_seconds):
+                address = await answered(actor.start.remote(self._model, self._arguments), Address)
+            running = _Running(_Endpoint(self._model, address, self._timeout), actor, group)
+            await running.endpoint.start()
+        except BaseException as error:
+            await _ended(actor, group)
+            if isinstance(error, TimeoutError):
+                raise UserError(
+                    f"{self._model} was not loaded within {self._start_seconds:g} s (llm.backend.start_seconds)"
+                ) from error
+            if isinstance(error, RayActorError):
+                raise UserError(f"vLLM died while it loaded {self._model}: {_line(error)}") from error
+            raise
+        return running
+
+
+def spread(gpus: int, engine: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How a model is spread over so many GPUs, as far as `engine` does not say it. Raises ValueError where they cannot be used so."""
+    if gpus <= 1:
+        return {}
+    stages = int(engine.get("pipeline_parallel_size", 1))
+    if stages < 1 or gpus % stages:
+        raise ValueError(f"gpus={gpus}: cannot be divided into engine.pipeline_parallel_size={stages} stages")
+    tensor = int(engine.get("tensor_parallel_size", gpus // stages))
+    if tensor * stages != gpus:
+        raise ValueError(
+            f"gpus={gpus}: but engine.tensor_parallel_size={tensor} times {stages} stages is {tensor * stages}"
+        )
+    return {"tensor_parallel_size": tensor, "distributed_executor_backend": "ray"}
+
+
+class _Endpoint(OpenAIBackend):
+    """An engine's door."""
+
+    def __init__(self, model: str, address: Address, timeout: float) -> None:
+        super().__init__(model, address.url, None, timeout=timeout)
+        self._address = address
+
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._address.token}"}
+
+
+class _Running:
+    """An engine that was started."""
+
+    def __init__(self, endpoint: _Endpoint, actor: Any, group: PlacementGroup) -> None:
+        self.endpoint = endpoint
+        self.actor = actor
+        self._group = group
+
+    async def end(self) -> None:
+        await self.endpoint.close()
+        await _ended(self.actor, self._group)
+
+
+async def _ended(actor: Any, group: PlacementGroup) -> None:
+    """Gives the GPUs back, whatever state the engine is in."""
+    try:
+        async with asyncio.timeout(_END_SECONDS):
+            await actor.stop.remote()
+    except (RayActorError, TimeoutError):
+        pass
+    ray.kill(actor)
+    remove_placement_group(group)
+
+
+def _line(error: RayActorError) -> str:
+    return str(error).strip().splitlines()[0]
