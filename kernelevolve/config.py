@@ -227,7 +227,7 @@ def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[st
     known = list(keys({str(name): value for name, value in base.items()}))
     for override in rest:
         key = override.key_or_group
-        if not override.is_add() and key not in known:
+        if not (override.is_add() or override.is_force_add()) and key not in known:
             raise UserError(f"there is no setting {key}{nearest(key, known)}")
     try:
         composed = hydra_compose("config", overrides=[override.input_line or "" for override in overrides])

@@ -160,7 +160,7 @@ def served(options: argparse.Namespace) -> Iterator[str]:
     words = command_line({**spread, **options.engine, "host": "127.0.0.1", "port": port})
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", options.model, *words],
+            [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", options.model, *words],
             stdout=log,
             stderr=log,
             start_new_session=True,

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def command_line(settings: Mapping[str, Any]) -> list[str]:
-    """`--name value` of each; what is true or false as `--name` or `--no-name`, what has parts as JSON; None is left out.
+    """`--name=value` of each; what is true or false as `--name` or `--no-name`, what has parts as JSON; None is left out.
 
     Raises ValueError for a name that is none.
     """
@@ -23,9 +23,9 @@ def command_line(settings: Mapping[str, Any]) -> list[str]:
             case bool():
                 words.append(f"--{flag}" if value else f"--no-{flag}")
             case Mapping():
-                words += [f"--{flag}", json.dumps(dict(value))]
+                words.append(f"--{flag}={json.dumps(dict(value))}")
             case list() | tuple():
                 words += [f"--{flag}", *map(str, value)]
             case _:
-                words += [f"--{flag}", str(value)]
+                words.append(f"--{flag}={value}")
     return words

@@ -43,9 +43,9 @@ class Engine:
             ) from error
         import uvicorn
 
-        token = secrets.token_urlsafe(32)
+        token = secrets.token_hex(32)
         try:
-            parsed = _parsed(["--model", model, *arguments, "--api-key", token])
+            parsed = _parsed([f"--model={model}", *arguments, f"--api-key={token}"])
             validate_parsed_serve_args(parsed)
             self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs.from_cli_args(parsed))
             tasks = await self._engine.get_supported_tasks()

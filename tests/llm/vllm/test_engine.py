@@ -62,8 +62,14 @@ def request(number: int = 0, most: int = 16) -> Request:
 
 def engines() -> list[psutil.Process]:
     """Processes that hold a model."""
-    found = psutil.Process().children(recursive=True)
-    return [one for one in found if one.is_running() and "VLLM::" in " ".join(one.cmdline())]
+    return [one for one in psutil.Process().children(recursive=True) if "VLLM::" in _named(one)]
+
+
+def _named(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # Or a zombie.
+        return ""
 
 
 class TestConformance(ModelBackendConformance):

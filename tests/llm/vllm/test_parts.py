@@ -30,15 +30,17 @@ def test_arguments_are_said_as_the_command_line_has_them() -> None:
         "enforce_eager": True,
         "enable_prefix_caching": False,
         "quantization": None,
+        "revision": "-1",
         "attention_config": {"backend": "FLASH_ATTN"},
         "middleware": ["a", "b"],
     }
     assert command_line(settings) == [
-        *("--max-model-len", "4096"),
-        *("--gpu-memory-utilization", "0.5"),
+        "--max-model-len=4096",
+        "--gpu-memory-utilization=0.5",
         "--enforce-eager",
         "--no-enable-prefix-caching",
-        *("--attention-config", '{"backend": "FLASH_ATTN"}'),
+        "--revision=-1",
+        '--attention-config={"backend": "FLASH_ATTN"}',
         *("--middleware", "a", "b"),
     ]
 
