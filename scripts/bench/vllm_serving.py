@@ -52,7 +52,7 @@ class Glances:
     busy: list[float] = field(default_factory=list)
 
     def during(self) -> tuple[float, float]:
-        """(seconds between the first answer and the last, how busy the GPUs were then, from 0 to 1; NaN without any)"""
+        """(seconds between the first answer and the last, how busy the busiest GPU was then, from 0 to 1; NaN without any)"""
         first = next(i for i, count in enumerate(self.answers) if count)
         last = self.answers.index(self.answers[-1])
         seen = self.busy[first : last + 1]
@@ -80,7 +80,7 @@ class Found:
 
 
 def gpus_busy() -> Iterator[float]:
-    """The utilization of all GPUs on average, each time it is asked for; nothing where there is no NVML."""
+    """The utilization of the busiest GPU, each time it is asked for; nothing where there is no NVML."""
     try:
         import pynvml
 
@@ -89,7 +89,7 @@ def gpus_busy() -> Iterator[float]:
         return
     handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
     while True:
-        yield statistics.fmean(pynvml.nvmlDeviceGetUtilizationRates(one).gpu for one in handles) / 100
+        yield max(pynvml.nvmlDeviceGetUtilizationRates(one).gpu for one in handles) / 100
 
 
 def answered(runs: Path) -> int:
@@ -215,7 +215,7 @@ def told(name: str, found: Found) -> str:
         f"{name}: {found.prompts} prompts of {tokens.read / found.prompts:.0f} tokens, answers of {tokens.written / found.prompts:.0f}; "
         f"first answer or ready after {found.ready:.0f} s; then {found.prompts / found.seconds:.1f} requests and {found.rate:.0f} tokens "
         f"a second ({tokens.written / found.seconds:.0f} written), {found.cached:.0%} of what was read from the cache of prefixes, "
-        f"GPUs busy {found.busy:.0%} of the time"
+        f"the busiest GPU at work {found.busy:.0%} of the time"
     )
 
 

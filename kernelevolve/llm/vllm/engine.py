@@ -34,7 +34,7 @@ class Engine:
         """Load the model and listen. `arguments`: of `vllm serve`. Raises UserError."""
         try:
             from vllm.engine.arg_utils import AsyncEngineArgs
-            from vllm.entrypoints.openai.api_server import build_app, init_app_state
+            from vllm.entrypoints.openai.api_server import build_app, init_app_state, validate_api_server_args
             from vllm.entrypoints.openai.cli_args import validate_parsed_serve_args
             from vllm.v1.engine.async_llm import AsyncLLM
         except ImportError as error:
@@ -47,6 +47,7 @@ class Engine:
         try:
             parsed = _parsed([f"--model={model}", *arguments, f"--api-key={token}"])
             validate_parsed_serve_args(parsed)
+            validate_api_server_args(parsed)
             self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs.from_cli_args(parsed))
             tasks = await self._engine.get_supported_tasks()
             app = build_app(parsed, tasks, self._engine.model_config)
