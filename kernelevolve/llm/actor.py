@@ -20,6 +20,7 @@ from kernelevolve.llm.meters import Gauges, Meter, Tally
 from kernelevolve.llm.prices import price_of
 from kernelevolve.llm.recording import FILE, Recording
 from kernelevolve.llm.settings import LlmSettings, ModelSettings
+from kernelevolve.llm.wire import Question
 
 
 def build_backend(model: ModelSettings, settings: LlmSettings) -> ModelBackend:
@@ -122,6 +123,10 @@ class ModelActor:
         with held.asking():
             exchange = await self._models[model].ask(request, held.account)
             return exchange.model_copy(update={"number": held.recording.put(exchange, request, purpose)})
+
+    async def answer(self, question: Question) -> Exchange:
+        """What comes over the wire."""
+        return await self.ask(question.folder, question.model, question.request, question.purpose)
 
     async def tallies(self) -> Mapping[str, Tally]:
         """By model."""

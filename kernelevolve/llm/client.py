@@ -16,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.record import content_id
+from kernelevolve.core.usage import Usage
 from kernelevolve.llm.actor import ModelActor
 from kernelevolve.llm.connection import Connection, HungUpError
 from kernelevolve.llm.errors import TransientError, UnknownRunError
@@ -124,24 +125,33 @@ class ModelClient:
         return self._actor
 
 
-class _Served(ModelActor):
-    """In a process of Ray's, with a door and gauges."""
+class _Served:
+    """In a process of Ray's: the actor, with a door and gauges."""
 
     def __init__(self, settings: LlmSettings) -> None:
         from kernelevolve.llm.ray_gauges import RayGauges
 
-        super().__init__(settings, RayGauges())
-        self._server = ModelServer(self._answer)
+        self._actor = ModelActor(settings, RayGauges())
+        self._server = ModelServer(self._actor.answer)
         self._listening: asyncio.Task[Address] | None = None
+
+    async def start(self, budget: Budget) -> None:
+        await self._actor.start(budget)
+
+    async def open(self, folder: Path, budget: Budget) -> Usage:
+        return await self._actor.open(folder, budget)
+
+    async def leave(self, folder: Path) -> None:
+        await self._actor.leave(folder)
+
+    async def tallies(self) -> Mapping[str, Tally]:
+        return await self._actor.tallies()
 
     async def address(self) -> Address:
         """Where it listens."""
         if self._listening is None:
             self._listening = asyncio.create_task(self._server.start(ray.util.get_node_ip_address()))
         return await self._listening
-
-    async def _answer(self, question: Question) -> Exchange:
-        return await self.ask(question.folder, question.model, question.request, question.purpose)
 
     async def pid(self) -> int:
         """Of its process."""

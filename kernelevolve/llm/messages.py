@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
@@ -79,9 +78,14 @@ class Request(Record):
     sampling: Sampling = Sampling()
 
     @cached_property
+    def text(self) -> str:
+        """The content, as JSON."""
+        return self.model_dump_json()
+
+    @cached_property
     def key(self) -> str:
         """The hash of the content: requests with the same key are the same."""
-        return content_id(json.dumps(self.model_dump(mode="json"), sort_keys=True))
+        return content_id(self.text)
 
 
 class Finish(StrEnum):

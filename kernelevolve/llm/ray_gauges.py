@@ -27,6 +27,7 @@ class RayGauges:
         self._seconds = Histogram("kernelevolve_model_seconds", "Seconds to an answer", _SECONDS, by_model)
 
         self._sums: dict[tuple[Counter, tuple[tuple[str, str], ...]], float] = defaultdict(float)
+        self._times: list[tuple[str, float]] = []
         self._under_way: dict[str, int] = {}
         self._told = time.monotonic()
 
@@ -37,7 +38,7 @@ class RayGauges:
         for kind, count in (("read", tokens.read), ("cached", tokens.cached), ("written", tokens.written)):
             self._add(self._tokens, count, {**tags, "kind": kind})
         self._add(self._cost, exchange.cost, tags)
-        self._seconds.observe(exchange.seconds, tags)
+        self._times.append((exchange.model, exchange.seconds))
         self._tell()
 
     def failed(self, model: str, kind: str) -> None:
@@ -63,5 +64,8 @@ class RayGauges:
         for (counter, tags), amount in self._sums.items():
             counter.inc(amount, dict(tags))
         self._sums.clear()
+        for model, seconds in self._times:
+            self._seconds.observe(seconds, {"model": model})
+        self._times.clear()
         for model, count in self._under_way.items():
             self._in_flight.set(count, {"model": model})

@@ -50,7 +50,7 @@ class Recording:
 
     def put(self, exchange: Exchange, request: Request, purpose: str) -> int:
         """Keep an exchange; returns its number. `purpose`: which node it was for. Raises UserError where the disk does not take it."""
-        packed = [zlib.compress(record.model_dump_json().encode(), 1) for record in (request, exchange.completion)]
+        packed = [zlib.compress(text.encode(), 1) for text in (request.text, exchange.completion.model_dump_json())]
         row = self._inserted(
             "INSERT INTO exchanges (model, key, purpose, request, completion, tokens, cost, attempts, seconds)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

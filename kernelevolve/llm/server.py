@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from aiohttp import WSMsgType, web
 
 from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.wire import ERRORS, Address, Call, Failure, Question, Reply
 
+_LOG = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 30.0
 """After which a peer that says nothing is asked whether it is still there."""
 
@@ -27,6 +30,7 @@ class ModelServer:
         self._ask = ask
         self._token = secrets.token_urlsafe(32)
         self._runner: web.AppRunner | None = None
+        self._sockets: set[web.WebSocketResponse] = set()
 
     async def start(self, host: str) -> Address:
         """Listen there, at a port that is free."""
@@ -40,6 +44,7 @@ class ModelServer:
 
     async def close(self) -> None:
         """Hang up on all."""
+        await asyncio.gather(*(socket.close() for socket in set(self._sockets)))
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -50,12 +55,14 @@ class ModelServer:
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS, max_msg_size=0, compress=False)
         await socket.prepare(request)
         caller = _Caller(socket, self._ask)
+        self._sockets.add(socket)
         try:
             async for message in socket:
                 if message.type is not WSMsgType.TEXT:
                     break
                 caller.received(Call.model_validate_json(message.data))
         finally:
+            self._sockets.discard(socket)
             await caller.hung_up()
         return socket
 
@@ -70,7 +77,9 @@ class _Caller:
 
     def received(self, call: Call) -> None:
         if call.question is not None:
-            self.calls[call.id] = asyncio.create_task(self._carried_out(call.id, call.question))
+            task = asyncio.create_task(self._carried_out(call.id, call.question))
+            self.calls[call.id] = task
+            task.add_done_callback(partial(self._over, call.id))
         elif call.id in self.calls:
             self.calls[call.id].cancel()
 
@@ -80,15 +89,20 @@ class _Caller:
         await asyncio.gather(*self.calls.values(), return_exceptions=True)
 
     async def _carried_out(self, id: int, question: Question) -> None:
-        asked = asyncio.ensure_future(self.ask(question))
         try:
-            await asyncio.wait([asked])
-        finally:
-            asked.cancel()
-            del self.calls[id]
-        error = asked.exception()
-        reply = Reply(id=id, failure=Failure.of(error)) if error else Reply(id=id, exchange=asked.result())
+            reply = Reply(id=id, exchange=await self.ask(question))
+        except ERRORS as error:
+            reply = Reply(id=id, failure=Failure.of(error))
+        await self._send(reply)
+
+    async def _send(self, reply: Reply) -> None:
         if not self.socket.closed:
             await self.socket.send_str(reply.model_dump_json())
-        if error is not None and not isinstance(error, ERRORS):
-            raise error  # Into the actor's log, with its traceback.
+
+    def _over(self, id: int, task: asyncio.Task[None]) -> None:
+        del self.calls[id]
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _LOG.error("a request failed by a fault of ours", exc_info=error)
+            telling = self.calls[id] = asyncio.create_task(self._send(Reply(id=id, failure=Failure.of(error))))
+            telling.add_done_callback(lambda _: self.calls.pop(id, None))

@@ -310,3 +310,16 @@ def test_what_an_endpoint_says_besides_is_no_concern() -> None:
     behaviours: list[Behaviour] = [Answer(more=more)]
     with Endpoint(behaviours) as endpoint:
         assert generated(endpoint).message.text == "in parts"
+
+
+def test_a_proxy_that_the_environment_names_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with Endpoint([Answer("through a proxy")]) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
+        elsewhere = "http://endpoint.invalid/v1"
+        assert generated(proxy, base_url=elsewhere).message.text == "through a proxy"
+        monkeypatch.setenv("no_proxy", "endpoint.invalid")
+        with pytest.raises(TransientError, match=r"endpoint\.invalid"):
+            generated(proxy, base_url=elsewhere)
+        assert len(proxy.requests) == 1

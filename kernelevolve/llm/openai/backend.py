@@ -8,6 +8,8 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from pydantic import ValidationError
@@ -143,7 +145,7 @@ class OpenAIBackend(ModelBackend):
                 headers=self.headers(),
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
-                trust_env=True,
+                proxy=_proxy(self._base),
             )
         return self._session
 
@@ -162,6 +164,14 @@ class OpenAIBackend(ModelBackend):
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def _proxy(url: str) -> str | None:
+    """That the environment names for an URL: looked up once, not with each request."""
+    parts = urlsplit(url)
+    if proxy_bypass(parts.netloc):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _listed(body: bytes) -> list[str]:
