@@ -159,7 +159,7 @@ class Island:
             judge=self._judge,
             purpose=f"{plan.run}.{self._index}.{expansion.step}",
         )
-        usage = Usage()
+        usage, trials = Usage(), 0
         exchanges: tuple[int, ...] = ()
         for attempt in range(self._settings.reproposals + 1):
             is_last = attempt == self._settings.reproposals
@@ -171,7 +171,7 @@ class Island:
                 await self._store.finish(str(error))
                 return False
             kernel, usage = draft.kernel, usage + draft.usage
-            exchanges = (*exchanges, *draft.exchanges)
+            exchanges, trials = (*exchanges, *draft.exchanges), trials + draft.trials
             if kernel.id in self._judged and not is_last:
                 continue
             answer = await self._store.claim(self._member, kernel.id, patient=is_last)
@@ -195,6 +195,7 @@ class Island:
                 usage=usage,
                 model=draft.model,
                 exchanges=exchanges,
+                trials=trials,
                 evaluation=evaluation,
                 cached=answer.claim is Claim.KNOWN,
                 seconds=max(0.0, self._clock + time.monotonic()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -35,7 +35,7 @@ from kernelevolve.core.task import Task
 from kernelevolve.core.usage import Usage
 from kernelevolve.interrupts import Interrupts
 from kernelevolve.llm.client import ModelClient
-from kernelevolve.llm.recording import FILE, Recording
+from kernelevolve.llm.recording import FILE, Recording, Share
 from kernelevolve.remote import ask
 from kernelevolve.report.best import write_best
 from kernelevolve.report.files import write_json
@@ -197,13 +197,13 @@ class _Run:
         place = self.folder.path.absolute()
         return ModelClient(self.settings.llm, place, self.settings.budget, node)
 
-    def _usage(self) -> Usage:
-        """Of models, in all sessions: what was asked for nodes that never came about counts too."""
+    def _shares(self) -> list[Share]:
+        """Of models and islands, in all sessions: what was asked for nodes that never came about counts too."""
         file = self.folder.path / FILE
         if not file.is_file():
-            return Usage()
+            return []
         with closing(Recording(file, write=False)) as recording:
-            return recording.spent()
+            return recording.shares()
 
     def _search(
         self,
@@ -276,6 +276,7 @@ class _Run:
         state: str,
     ) -> Summary:
         best = _winner(finalists, comparison)
+        shares = self._shares()
         summary = Summary(
             run=self.folder.name,
             task=self.task.name,
@@ -288,7 +289,9 @@ class _Run:
             dropped={} if isinstance(comparison, str) else comparison.failures,
             evaluations=count_by_status({f"status.{s}": n for s, n in progress.statuses.items()}),
             nodes=progress.nodes,
-            usage=self._usage(),
+            usage=sum((share.usage for share in shares), Usage()),
+            usage_by_model=_summed((share.model, share.usage) for share in shares),
+            usage_by_island=_summed((share.island, share.usage) for share in shares if share.island),
             seconds={**self.seconds, "search": progress.spent.seconds},
             versions=_versions(device),
             hardware=dict(device.facts()),
@@ -298,6 +301,13 @@ class _Run:
             write_best(self.folder.best, self.task, kernel, best)
         write_json(self.folder.summary_file, summary.to_json())
         return summary
+
+
+def _summed(parts: Iterable[tuple[str, Usage]]) -> dict[str, Usage]:
+    found: dict[str, Usage] = {}
+    for name, usage in parts:
+        found[name] = found.get(name, Usage()) + usage
+    return found
 
 
 def _winner(finalists: list[tuple[Node, Kernel]], comparison: Comparison | str) -> Best | None:

@@ -13,7 +13,7 @@ class Spent(Record):
 
     seconds: float = Field(default=0.0, ge=0)
     evaluations: int = Field(default=0, ge=0)
-    """Distinct kernels that were evaluated; answers from the cache do not count."""
+    """Distinct kernels that became nodes, and those that agents had judged on the way; answers from the cache do not count."""
     best_fitness: float = Field(default=0.0, ge=0)
     since_improvement: int = Field(default=0, ge=0)
     """Evaluations since the best fitness last rose."""

@@ -69,6 +69,8 @@ class Draft(Record):
     """With that model, by their numbers in the run's recording."""
     rejected: Diagnosis | None = None
     """Why it is no kernel, where it is none: it is not judged."""
+    trials: int = Field(default=0, ge=0)
+    """Kernels that were judged while it was made."""
 
 
 class Node(Record):
@@ -93,7 +95,9 @@ class Node(Record):
     model: str = ""
     """As its draft's,"""
     exchanges: tuple[int, ...] = ()
-    """and these of the drafts before it as well."""
+    """and these of the drafts before it as well,"""
+    trials: int = Field(default=0, ge=0)
+    """and these."""
     cached: bool = False
     """The evaluation was taken from an earlier node with the same kernel."""
     seconds: float = Field(default=0.0, ge=0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from kernelevolve.core.errors import UserError
+from kernelevolve.core.record import Record
 from kernelevolve.core.usage import Usage
 from kernelevolve.llm.errors import MissingExchangeError
 from kernelevolve.llm.exchange import Exchange
@@ -25,6 +26,16 @@ CREATE INDEX by_content ON exchanges (model, key);
 """
 FILE = "exchanges.sqlite"
 """Its name in a run's folder."""
+
+
+class Share(Record):
+    """Of what a run's exchanges took."""
+
+    model: str
+    island: str
+    """Its number; empty for what was asked for no node."""
+    exchanges: int = 0
+    usage: Usage = Usage()
 
 
 class Recording:
@@ -110,6 +121,19 @@ class Recording:
             (len(purpose), purpose),
         ).fetchone()
         return Usage(tokens=int(tokens), cost=float(cost))
+
+    def shares(self) -> list[Share]:
+        """What each model took for each island."""
+        rows = self._db.execute("SELECT model, purpose, count(*), sum(tokens), sum(cost) FROM exchanges GROUP BY 1, 2")
+        found: dict[tuple[str, str], Share] = {}
+        for model, purpose, count, tokens, cost in rows:
+            island = purpose.rsplit(".", 2)[-2] if purpose.count(".") >= 2 else ""
+            usage = Usage(tokens=int(tokens), cost=float(cost))
+            before = found.get((model, island), Share(model=model, island=island))
+            found[model, island] = before.model_copy(
+                update={"exchanges": before.exchanges + count, "usage": before.usage + usage}
+            )
+        return [found[key] for key in sorted(found)]
 
     def count(self) -> int:
         """Exchanges that it holds."""

@@ -62,7 +62,10 @@ class Summary(Record):
     nodes: int
     """Proposals, those that came back to a known kernel included."""
     usage: Usage = Usage()
-    """Of models, over all sessions."""
+    """Of models, over all sessions;"""
+    usage_by_model: Mapping[str, Usage] = {}
+    usage_by_island: Mapping[str, Usage] = {}
+    """by an island's number."""
     seconds: Mapping[str, float]
     """Wall clock: `start`, `search` (over all sessions) and `final` are phases; `first_correct` is counted from the start of the
     search to the first correct kernel of this session."""
@@ -150,7 +153,9 @@ def table(summary: Summary, folder: Path) -> RenderableType:
     time = f"{sum(summary.seconds.get(phase, 0.0) for phase in ('start', 'search', 'final')):.0f} s"
     if summary.usage.tokens:
         cost = f", ${summary.usage.cost:.2f} by the price list" if summary.usage.cost else ""
-        notes.append(f"models: {summary.usage.tokens:,} tokens{cost}")
+        each = [f"{name} {used.tokens:,}" for name, used in summary.usage_by_model.items()]
+        told = f" ({', '.join(each)})" if len(each) > 1 else ""
+        notes.append(f"models: {summary.usage.tokens:,} tokens{cost}{told}")
     best = summary.best
     if best is None:
         nothing = "none came through" if summary.dropped else "none is correct yet"

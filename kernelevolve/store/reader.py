@@ -15,7 +15,7 @@ from kernelevolve.store.objects import ObjectTable
 from kernelevolve.store.schema import GRAPH, connect_reading, database_of
 
 _RECORD = "nodes.record, coalesce(nodes.evaluation, kernels.evaluation)"
-_COUNTED = ("nodes", "kernels", "best_fitness", "seconds", "since_improvement", "tokens", "cost")
+_COUNTED = ("nodes", "kernels", "best_fitness", "seconds", "since_improvement", "tokens", "cost", "trials")
 _JOINED = "nodes JOIN kernels ON kernels.id = nodes.kernel"
 
 

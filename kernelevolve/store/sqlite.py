@@ -167,6 +167,7 @@ class SqliteStore(GraphReading, GraphStore):
             "seconds": max(now["seconds"], node.seconds),
             "tokens": now["tokens"] + node.usage.tokens,
             "cost": now["cost"] + node.usage.cost,
+            "trials": now["trials"] + node.trials,
         }
         if is_new_kernel:
             status = f"status.{node.evaluation.status}"

@@ -138,6 +138,8 @@ def test_fitness_rises_and_a_recorded_run_repeats_with_no_network(tmp_path: Path
         assert KEY.encode() not in file.read_bytes(), file
     summary = json.loads((tmp_path / "first/run.json").read_text())
     assert summary["usage"] == {"tokens": 15 * asked, "cost": pytest.approx(asked * 20e-6)}
+    assert summary["usage_by_model"] == {"tiny": summary["usage"]}
+    assert summary["usage_by_island"] == {"0": summary["usage"]}
     shown = graph("first", "0.0", "--exchanges", cwd=tmp_path)
     assert "I would need more context." in shown
     assert shown.count("===== exchange") == 2

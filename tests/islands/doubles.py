@@ -24,6 +24,7 @@ class DoubleOperator(Operator):
     failures: int = 0
     """Proposals that raise, at first."""
     usage: Usage = field(default_factory=Usage)
+    trials: int = 0
     """Of each proposal."""
     asked: int = field(default=0, init=False)
 
@@ -36,7 +37,7 @@ class DoubleOperator(Operator):
         number = Random(expansion.seed).randrange(self.kernels)
         move = ("draft", "mutate", "crossover")[len(context.parents)]
         kernel = Kernel(source=f"# {number}\n", language="python")
-        return Draft(kernel=kernel, operator=f"double/{move}", usage=self.usage)
+        return Draft(kernel=kernel, operator=f"double/{move}", usage=self.usage, trials=self.trials)
 
 
 @dataclass

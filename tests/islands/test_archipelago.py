@@ -152,6 +152,15 @@ def test_what_models_take_ends_a_run(make: Make, tmp_path: Path, budget: Budget,
     store.close()
 
 
+def test_what_agents_had_judged_on_the_way_counts_as_evaluations(make: Make) -> None:
+    with make(Budget(evaluations=40), DoubleOperator(trials=3)) as archipelago:
+        *_, last = archipelago.watch(0.02)
+    in_flight = 2 * 2
+    assert last.reason == "40 evaluations are done"
+    assert last.spent.evaluations == 4 * last.nodes
+    assert 10 <= last.nodes <= 10 + in_flight
+
+
 def test_what_models_took_for_known_kernels_counts(make: Make) -> None:
     operator = DoubleOperator(kernels=25, usage=Usage(tokens=10))
     with make(Budget(evaluations=25), operator) as archipelago:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernelevolve import config
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.usage import Usage
 from kernelevolve.llm.accounts import Account
@@ -112,3 +113,22 @@ def test_lengths_are_on_the_safe_side_for_code() -> None:
     assert len(code) / 4 < tokens_of(code) <= len(code)
     assert tokens_of("") == 0
     assert tokens_of("ü") == 1
+
+
+def test_listed_prices_are_of_models_that_are_named_and_of_no_others() -> None:
+    settings = config.load(["task=x", "operator=llm", "llm=openai", "llm.models=[m]"]).llm
+    assert settings is not None
+    assert settings.prices
+    for price in settings.prices.values():
+        assert price.written > price.read > (price.cached or 0.0) > 0.0
+    assert price_of("gpt-5.5", settings.prices) == settings.prices["gpt-5.5"]
+    assert price_of("gpt-5.5-pro", settings.prices) is None
+    assert price_of("m", settings.prices) is None
+
+
+def test_own_prices_count_before_listed_ones() -> None:
+    own = ["+llm.prices={gpt-5.5: {read: 1.0, written: 2.0}, mine*: {read: 3.0, written: 4.0}}"]
+    settings = config.load(["task=x", "operator=llm", "llm=openai", "llm.models=[m]", *own]).llm
+    assert settings is not None
+    found = [price_of(name, settings.prices) for name in ("gpt-5.5", "mine-7", "gpt-5")]
+    assert [price.read for price in found if price] == [1.0, 3.0, 1.25]

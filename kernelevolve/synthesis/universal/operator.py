@@ -165,6 +165,7 @@ class _Asking:
         self._angle = angle
         self._exchanges: list[Exchange] = []
         self._undiagnosed = False
+        self._trials = 0
 
     async def draft(self, move: Move) -> Draft:
         context = self._context
@@ -218,7 +219,7 @@ class _Asking:
 
         most = 2 * operator.prompt_tokens
         said = await work(settings, workbench, (*messages, instructions), ask, most)
-        best = workbench.best
+        best, self._trials = workbench.best, len(workbench.judged)
         if best is None:
             return self.rejected(material.move, "the agent ended without a kernel that could be judged")
         return self._made(best.kernel, material.move, _note(said))
@@ -289,6 +290,7 @@ class _Asking:
             model=self._model,
             exchanges=tuple(e.number for e in self._exchanges if e.number is not None),
             rejected=rejected,
+            trials=self._trials,
         )
 
     def rejected(self, move: Move, reason: str) -> Draft:

@@ -154,8 +154,8 @@ def test_the_best_kernel_that_it_measured_becomes_the_node(tmp_path: Path) -> No
         draft = worked(endpoint, tmp_path, judge)
         first, second, *_, last = endpoint.requests
     assert draft.kernel.source == kernel(2.5)
-    assert (draft.note, draft.operator, len(draft.exchanges), draft.usage.tokens) == (
-        "the second was slower", "llm/draft", 4, 60,
+    assert (draft.note, draft.operator, len(draft.exchanges), draft.usage.tokens, draft.trials) == (
+        "the second was slower", "llm/draft", 4, 60, 3,
     )  # fmt: skip
     assert [tool["function"]["name"] for tool in first["tools"]] == [tool.name for tool in TOOLS]
     assert "at most 3 texts" in first["messages"][2]["content"]
