@@ -18,7 +18,7 @@ def tokens_of(text: str) -> int:
 def tokens_of_message(message: Message) -> int:
     """Calls of tools included."""
     called = sum(_OF_MESSAGE + tokens_of(call.name + call.arguments) for call in message.calls)
-    return _OF_MESSAGE + tokens_of(message.text) + called
+    return _OF_MESSAGE + tokens_of(message.text) + called + sum(map(tokens_of, message.sealed))
 
 
 def tokens_of_request(request: Request) -> int:

@@ -39,13 +39,15 @@ class Message(Record):
     """Of an assistant."""
     answers: str | None = None
     """Id of the call that a tool's message answers."""
+    sealed: tuple[str, ...] = ()
+    """What an assistant thought, as items in JSON that the endpoint alone can read: they go back to it with the message."""
 
     @model_validator(mode="after")
     def _fits_its_role(self) -> Self:
         if (self.role is Role.TOOL) != (self.answers is not None):
             raise ValueError("a tool's message answers a call, and no other does")
-        if self.calls and self.role is not Role.ASSISTANT:
-            raise ValueError("only an assistant calls tools")
+        if (self.calls or self.sealed) and self.role is not Role.ASSISTANT:
+            raise ValueError("only an assistant calls tools, or thinks")
         return self
 
 

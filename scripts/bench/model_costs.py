@@ -2,8 +2,8 @@
 
     python -m scripts.bench.model_costs [--nodes 40]
 
-What is read is told by the prompts that the run makes; the answers are those of scripts, whole files of a small kernel. Tokens are estimated
-by length, on the safe side (`kernelevolve/llm/lengths.py`).
+What is read is told by the prompts that the run makes; the answers are those of scripts, whole files of a small kernel. Tokens are
+estimated by length, on the safe side (`kernelevolve/llm/lengths.py`).
 """
 
 from __future__ import annotations

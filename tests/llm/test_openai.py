@@ -323,3 +323,29 @@ def test_a_proxy_that_the_environment_names_is_asked(monkeypatch: pytest.MonkeyP
         with pytest.raises(TransientError, match=r"endpoint\.invalid"):
             generated(proxy, base_url=elsewhere)
         assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_sealed_reasoning_goes_back_with_the_calls_that_it_led_to(stream: bool) -> None:
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA=", "status": None}
+    call = {"type": "function_call", "call_id": "c0", "name": "read", "arguments": "{}"}
+    extra = {"include": ["reasoning.encrypted_content"]}
+    with Endpoint([Answer(more={"output": [thought, call]}), Answer("done")]) as endpoint:
+        first = generated(endpoint, api="responses", stream=stream, extra=extra)
+        told = Message(role=Role.TOOL, text="the file", answers="c0")
+        turns = (*asked().messages, first.message, told)
+        generated(endpoint, asked().model_copy(update={"messages": turns}), api="responses", extra=extra)
+        sent = endpoint.requests[-1]
+    assert sent["include"] == ["reasoning.encrypted_content"]
+    assert sent["store"] is False
+    assert sent["input"][1:] == [
+        thought,
+        call,
+        {"type": "function_call_output", "call_id": "c0", "output": "the file"},
+    ]
+
+
+def test_reasoning_that_is_not_sealed_stays_where_it_is() -> None:
+    with Endpoint([Answer("hi", reasoning="let me think")]) as endpoint:
+        found = generated(endpoint, api="responses")
+    assert (found.reasoning, found.message.sealed) == ("let me think", ())

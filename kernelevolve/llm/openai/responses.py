@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ class _Item(Reply):
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
+    encrypted_content: str | None = None
 
 
 class _Incomplete(Reply):
@@ -85,13 +87,15 @@ class Responses(Protocol):
         texts: list[str] = []
         refusals: list[str] = []
         thoughts: list[str] = []
+        sealed: list[str] = []
         calls: list[ToolCall] = []
-        for item in found.output:
+        for item, raw in zip(found.output, body["output"], strict=True):
             if item.type == "message":
                 texts += [part.text or "" for part in item.content or () if part.type == "output_text"]
                 refusals += [part.refusal or "" for part in item.content or () if part.type == "refusal"]
             elif item.type == "reasoning":
                 thoughts += [part.text or "" for part in (*(item.summary or ()), *(item.content or ()))]
+                sealed += [json.dumps(raw)] if item.encrypted_content else []
             elif item.type == "function_call":
                 calls.append(
                     ToolCall(
@@ -101,9 +105,8 @@ class Responses(Protocol):
         reason = found.incomplete_details.reason if found.incomplete_details else None
         if not (texts or refusals or calls or reason):
             raise NoAnswerError("no output")
-        message = Message(
-            role=Role.ASSISTANT, text="".join(refusals) if refusals else "".join(texts), calls=tuple(calls)
-        )
+        text = "".join(refusals) if refusals else "".join(texts)
+        message = Message(role=Role.ASSISTANT, text=text, calls=tuple(calls), sealed=tuple(sealed))
         thought = "\n".join(thoughts)
         return Completion(
             message=message,
@@ -128,7 +131,7 @@ def _finish(reason: str | None, *, refused: bool, called: bool) -> Finish:
 def _encoded(message: Message) -> list[dict[str, Any]]:
     if message.role is Role.TOOL:
         return [{"type": "function_call_output", "call_id": message.answers, "output": message.text}]
-    items: list[dict[str, Any]] = []
+    items: list[dict[str, Any]] = [json.loads(item) for item in message.sealed]
     if message.text or not message.calls:
         items.append({"role": message.role.value, "content": message.text})
     items += [

@@ -106,7 +106,9 @@ def _make_room(conversation: list[Message], fixed: int, most: int) -> None:
             return
         before = conversation[i]
         calls = tuple(call.model_copy(update={"arguments": "{}"}) for call in before.calls)
-        conversation[i] = before.model_copy(update={"text": _LEFT_OUT if before.text else "", "calls": calls})
+        conversation[i] = before.model_copy(
+            update={"text": _LEFT_OUT if before.text else "", "calls": calls, "sealed": ()}
+        )
         total += tokens_of_message(conversation[i]) - tokens_of_message(before)
 
 
