@@ -4,48 +4,24 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from devices.toolchains.language import language_of
 from kernelevolve.core.errors import UserError
-from kernelevolve.core.evaluation import Diagnosis
 from kernelevolve.core.graph import Draft, Expansion, Node
-from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
-from kernelevolve.core.usage import Usage
 from kernelevolve.llm.base import Models
 from kernelevolve.llm.choosing import Chooser
 from kernelevolve.llm.errors import MissingExchangeError, RefusedError, TooLongError, TransientError
-from kernelevolve.llm.exchange import Exchange
-from kernelevolve.llm.lengths import tokens_of_message
-from kernelevolve.llm.messages import Completion, Finish, Message, Request, Role, Sampling, Tool
-from kernelevolve.synthesis.answers.cleaning import cleaned
-from kernelevolve.synthesis.answers.errors import AnswerError
-from kernelevolve.synthesis.answers.reading import read_answer
 from kernelevolve.synthesis.base import Context, Operator
-from kernelevolve.synthesis.universal.agent import AgentSettings, work
-from kernelevolve.synthesis.universal.folding import folded, unfolded
+from kernelevolve.synthesis.universal.agent import AgentProtocol, AgentSettings
+from kernelevolve.synthesis.universal.asking import Asking
 from kernelevolve.synthesis.universal.prompt import Material, Move, PromptBuilder
 from kernelevolve.synthesis.universal.task_facts import TaskFacts, examine
-from kernelevolve.synthesis.universal.templates import AGENT, CORRECTION, SHIPPED, Templates
-from kernelevolve.synthesis.universal.tools import Workbench
+from kernelevolve.synthesis.universal.templates import SHIPPED, Templates
 
-_SHRINKINGS = 4
-_SHRUNK = 0.6
-"""Of a prompt that an endpoint finds too long, that is tried next where it does not say what it takes."""
-_MARGIN = 64
-"""Tokens that chat templates add."""
-_DIAGNOSIS_TOKENS = 4000
-"""Of an answer, its reasoning included;"""
-_DIAGNOSIS_LENGTH = 2000
-"""characters of it that enter the next prompt."""
-_NOTE = re.compile(r"^\W*NOTE\W*:\W*(.+?)\W*$", re.MULTILINE | re.IGNORECASE)
-_NOTE_LENGTH = 200
-_SEEDS = 1 << 31
-"""Endpoints take 31 bits."""
+_LIMIT = re.compile(r"max_(completion_|output_)?tokens", re.IGNORECASE)
 
 
 @dataclass
@@ -107,15 +83,25 @@ class UniversalOperator(Operator):
         rng = random.Random(expansion.seed)
         model = self._chosen(context.models, rng)
         move = _move(context)
-        asking = _Asking(self, context, model, expansion, _angle(rng))
+        asking = Asking(self, self.prompts(context), context, model, expansion.seed, _angle(rng))
         try:
             return await asking.draft(move)
         except TransientError as error:
             return asking.rejected(move, f"the model gave no answer: {error}")
         except TooLongError as error:
             return asking.rejected(move, str(error))
-        except (RefusedError, MissingExchangeError) as error:
+        except RefusedError as error:
+            raise UserError(f"{error}{self._mend(str(error))}") from error
+        except MissingExchangeError as error:
             raise UserError(str(error)) from error
+
+    def _mend(self, refusal: str) -> str:
+        """Which of our settings an endpoint may have refused."""
+        if _LIMIT.search(refusal):
+            return f"; operator.answer_tokens={self.answer_tokens} is what an answer may have"
+        if self.agent.steps and self.agent.protocol is AgentProtocol.NATIVE and "tool" in refusal.lower():
+            return "; operator.agent.protocol=text works without tools of the endpoint"
+        return ""
 
     def prompts(self, context: Context) -> PromptBuilder:
         """Of the task that it was prepared for."""
@@ -150,157 +136,6 @@ class UniversalOperator(Operator):
             chooser.tell(node.model, node.fitness, promise, node.usage)
 
 
-class _Asking:
-    """One expansion carried out."""
-
-    def __init__(
-        self, operator: UniversalOperator, context: Context, model: str, expansion: Expansion, angle: str
-    ) -> None:
-        assert context.models is not None
-        self._operator = operator
-        self._context = context
-        self._models = context.models
-        self._model = model
-        self._seed = expansion.seed
-        self._angle = angle
-        self._exchanges: list[Exchange] = []
-        self._undiagnosed = False
-        self._trials = 0
-
-    async def draft(self, move: Move) -> Draft:
-        context = self._context
-        material = Material(
-            move=move,
-            parents=context.parents,
-            history=context.history,
-            best=max((p.node.fitness for p in (*context.parents, *context.history)), default=0.0),
-            angle=self._angle,
-        )
-        if self._operator.refine and material.parents:
-            material = replace(material, diagnosis=await self._diagnosed(material))
-        return await (self._by_agent(material) if self._operator.agent.steps else self._at_once(material))
-
-    async def _diagnosed(self, material: Material) -> str:
-        """The model's own words; nothing, and the node's note says so, where it has none."""
-        prompts = self._operator.prompts(self._context)
-        messages = prompts.build(replace(material, move=Move.DIAGNOSE), self._operator.prompt_tokens)
-        try:
-            await self._asked(messages, len(self._exchanges), most=_DIAGNOSIS_TOKENS)
-        except (TransientError, TooLongError):
-            self._undiagnosed = True
-            return ""
-        try:
-            return cleaned(self._exchanges[-1].completion.message.text)[:_DIAGNOSIS_LENGTH]
-        except AnswerError:
-            self._undiagnosed = True
-            return ""
-
-    async def _by_agent(self, material: Material) -> Draft:
-        """In steps, with tools; what becomes the node is the best kernel that was measured, or the last that failed."""
-        operator, context, settings = self._operator, self._context, self._operator.agent
-        if context.judge is None:
-            raise RuntimeError("an agent without a judge")
-        prompts = operator.prompts(context)
-        variables = {
-            "steps": settings.steps,
-            "judgements": settings.judgements,
-            "protocol": settings.protocol.value,
-            "parents": len(context.parents),
-        }
-        instructions = Message(role=Role.USER, text=prompts.templates.render(AGENT, variables))
-        messages = prompts.build(material, operator.prompt_tokens - tokens_of_message(instructions))
-        workbench = Workbench(
-            context.parents[0].kernel.source if context.parents else "", context.judge, settings.judgements
-        )
-
-        async def ask(conversation: Sequence[Message], tools: Sequence[Tool]) -> Completion:
-            await self._asked(conversation, len(self._exchanges), tools)
-            return self._exchanges[-1].completion
-
-        most = 2 * operator.prompt_tokens
-        said = await work(settings, workbench, (*messages, instructions), ask, most)
-        best, self._trials = workbench.best, len(workbench.judged)
-        if best is None:
-            return self.rejected(material.move, "the agent ended without a kernel that could be judged")
-        return self._made(best.kernel, material.move, _note(said))
-
-    async def _at_once(self, material: Material) -> Draft:
-        """In one completion, and corrections."""
-        operator, context, move = self._operator, self._context, material.move
-        messages = await self._asked_first(material)
-        before = len(self._exchanges)
-        parent = folded(context.parents[0].kernel.source) if context.parents else None
-        for again in range(operator.corrections + 1):
-            if again:
-                await self._asked(messages, before - 1 + again)
-            completion = self._exchanges[-1].completion
-            text = completion.message.text
-            try:
-                if completion.finish is Finish.REFUSED:
-                    raise AnswerError(f"the model refused: {' '.join(text.split())[:300]}")
-                source = unfolded(read_answer(text, parent, cut_off=completion.finish is Finish.LENGTH))
-                kernel = Kernel(source=source, language=language_of(source))
-                if kernel.id in context.known and again < operator.corrections:
-                    raise AnswerError("this kernel was judged already: make another")
-                return self._made(kernel, move, _note(text))
-            except AnswerError as error:
-                reason = str(error)
-                said = Message(role=Role.ASSISTANT, text=text or "(nothing)")
-                words = operator.prompts(context).templates.render(
-                    CORRECTION, {"reason": reason, "form": operator.form}
-                )
-                messages = (*messages, said, Message(role=Role.USER, text=words))
-        return self.rejected(move, reason)
-
-    async def _asked_first(self, material: Material) -> tuple[Message, ...]:
-        """Asks with as much as the model takes; returns what was asked."""
-        operator, builder = self._operator, self._operator.prompts(self._context)
-        budget = operator.prompt_tokens
-        for _ in range(_SHRINKINGS):
-            messages = builder.build(material, budget)
-            try:
-                await self._asked(messages, len(self._exchanges))
-                return messages
-            except TooLongError as error:
-                fits = error.context - operator.answer_tokens - _MARGIN if error.context else 0
-                used = sum(map(tokens_of_message, messages))
-                budget = min(int(_SHRUNK * used), fits) if fits > 0 else int(_SHRUNK * used)
-        messages = builder.build(material, budget)
-        await self._asked(messages, len(self._exchanges))
-        return messages
-
-    async def _asked(
-        self, messages: Sequence[Message], again: int, tools: Sequence[Tool] = (), most: int | None = None
-    ) -> None:
-        """`again`: requests for this expansion before it, so that each has a seed of its own; `most`: tokens of the answer."""
-        sampling = Sampling(
-            temperature=self._operator.temperature,
-            most_tokens=min(most or self._operator.answer_tokens, self._operator.answer_tokens),
-            seed=(self._seed + again) % _SEEDS,
-        )
-        request = Request(messages=tuple(messages), tools=tuple(tools), sampling=sampling)
-        self._exchanges.append(await self._models.ask(self._model, request, self._context.purpose))
-
-    def _made(self, kernel: Kernel, move: Move, note: str, rejected: Diagnosis | None = None) -> Draft:
-        return Draft(
-            kernel=kernel,
-            operator=f"llm/{move.value}",
-            note=f"{note} (not diagnosed)".strip() if self._undiagnosed else note,
-            usage=sum((exchange.usage for exchange in self._exchanges), Usage()),
-            model=self._model,
-            exchanges=tuple(e.number for e in self._exchanges if e.number is not None),
-            rejected=rejected,
-            trials=self._trials,
-        )
-
-    def rejected(self, move: Move, reason: str) -> Draft:
-        """Of what never became a kernel."""
-        text = self._exchanges[-1].completion.message.text if self._exchanges else ""
-        diagnosis = Diagnosis(stage="answer", summary=" ".join(reason.split())[:500] or "no answer", details=reason)
-        kernel = Kernel(source=f"# {self._context.purpose}: no kernel\n{text}", language="python")
-        return self._made(kernel, move, _note(text), diagnosis)
-
-
 def _move(context: Context) -> Move:
     if not context.parents:
         return Move.DRAFT
@@ -311,8 +146,3 @@ def _move(context: Context) -> Move:
 
 def _angle(rng: random.Random) -> str:
     return rng.choice([line for line in Path(SHIPPED, "angles.txt").read_text().splitlines() if line.strip()])
-
-
-def _note(text: str) -> str:
-    found = _NOTE.search(text)
-    return " ".join(found[1].split())[:_NOTE_LENGTH] if found else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.errors import UserError
+from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.graph import Draft, Expansion
+from kernelevolve.core.kernel import Kernel
 from kernelevolve.llm.errors import OverspentError
 from kernelevolve.llm.recording import FILE, Recording
 from kernelevolve.synthesis.base import Context, Parent
@@ -224,3 +227,25 @@ def test_a_bandit_learns_from_what_it_is_told_before_and_after_it_is_asked(tmp_p
         asyncio.run(run(endpoint))
         asked = [request["model"] for request in endpoint.requests]
     assert asked.count("good") > asked.count("bad")
+
+
+@pytest.mark.parametrize(
+    ("words", "steps", "mend"),
+    [
+        ("max_completion_tokens=16000 cannot be greater than max_model_len=4096", 0, "operator.answer_tokens="),
+        ('"auto" tool choice requires a parser', 3, "operator.agent.protocol=text"),
+        ("no such parameter: warmth", 3, "warmth"),
+    ],
+)
+def test_a_refusal_names_the_setting_that_may_be_meant(tmp_path: Path, words: str, steps: int, mend: str) -> None:
+    agent = {"steps": steps, "judgements": 1, "protocol": "native"}
+
+    async def never(_: Kernel) -> Evaluation:
+        raise AssertionError
+
+    with (
+        Endpoint([Fault(400, body=error_body(words))]) as endpoint,
+        pytest.raises(UserError, match=re.escape(mend)) as raised,
+    ):
+        proposed(endpoint, tmp_path, changes={"agent": agent}, made=lambda made: replace(made, judge=never))
+    assert str(raised.value).count("operator.") == (mend != "warmth")

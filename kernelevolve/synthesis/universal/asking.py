@@ -1,0 +1,208 @@
+"""One expansion carried out: what is asked, how often, and what becomes of the answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, Protocol
+
+from devices.toolchains.language import language_of
+from kernelevolve.core.evaluation import Diagnosis
+from kernelevolve.core.graph import Draft
+from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.usage import Usage
+from kernelevolve.llm.errors import TooLongError, TransientError
+from kernelevolve.llm.exchange import Exchange
+from kernelevolve.llm.lengths import tokens_of_message
+from kernelevolve.llm.messages import Completion, Finish, Message, Request, Role, Sampling, Tool
+from kernelevolve.synthesis.answers.cleaning import cleaned
+from kernelevolve.synthesis.answers.errors import AnswerError
+from kernelevolve.synthesis.answers.reading import read_answer
+from kernelevolve.synthesis.base import Context
+from kernelevolve.synthesis.universal.agent import AgentSettings, work
+from kernelevolve.synthesis.universal.folding import folded, unfolded
+from kernelevolve.synthesis.universal.prompt import Material, Move, PromptBuilder
+from kernelevolve.synthesis.universal.templates import AGENT, CORRECTION
+from kernelevolve.synthesis.universal.tools import Workbench
+
+_SHRINKINGS = 4
+_SHRUNK = 0.6
+"""Of a prompt that an endpoint finds too long, that is tried next where it does not say what it takes."""
+_MARGIN = 64
+"""Tokens that chat templates add."""
+_DIAGNOSIS_TOKENS = 4000
+"""Of an answer, its reasoning included;"""
+_DIAGNOSIS_LENGTH = 2000
+"""characters of it that enter the next prompt."""
+_NOTE = re.compile(r"^\W*NOTE\W*:\W*(.+?)\W*$", re.MULTILINE | re.IGNORECASE)
+_NOTE_LENGTH = 200
+_SEEDS = 1 << 31
+"""Endpoints take 31 bits."""
+
+
+class Settings(Protocol):
+    """As the operator has them."""
+
+    prompt_tokens: int
+    answer_tokens: int
+    temperature: float | None
+    form: Literal["whole", "edits", "either"]
+    corrections: int
+    refine: bool
+    agent: AgentSettings
+
+
+class Asking:
+    """One expansion carried out."""
+
+    def __init__(
+        self, settings: Settings, prompts: PromptBuilder, context: Context, model: str, seed: int, angle: str
+    ) -> None:
+        """`angle`: a way of looking at the task, in words."""
+        assert context.models is not None
+        self._settings = settings
+        self._prompts = prompts
+        self._context = context
+        self._models = context.models
+        self._model = model
+        self._seed = seed
+        self._angle = angle
+        self._exchanges: list[Exchange] = []
+        self._undiagnosed = False
+        self._trials = 0
+
+    async def draft(self, move: Move) -> Draft:
+        context = self._context
+        material = Material(
+            move=move,
+            parents=context.parents,
+            history=context.history,
+            best=max((p.node.fitness for p in (*context.parents, *context.history)), default=0.0),
+            angle=self._angle,
+        )
+        if self._settings.refine and material.parents:
+            material = replace(material, diagnosis=await self._diagnosed(material))
+        return await (self._by_agent(material) if self._settings.agent.steps else self._at_once(material))
+
+    async def _diagnosed(self, material: Material) -> str:
+        """The model's own words; nothing, and the node's note says so, where it has none."""
+        messages = self._prompts.build(replace(material, move=Move.DIAGNOSE), self._settings.prompt_tokens)
+        try:
+            await self._asked(messages, len(self._exchanges), most=_DIAGNOSIS_TOKENS)
+        except (TransientError, TooLongError):
+            self._undiagnosed = True
+            return ""
+        try:
+            return cleaned(self._exchanges[-1].completion.message.text)[:_DIAGNOSIS_LENGTH]
+        except AnswerError:
+            self._undiagnosed = True
+            return ""
+
+    async def _by_agent(self, material: Material) -> Draft:
+        """In steps, with tools; what becomes the node is the best kernel that was measured, or the last that failed."""
+        context, settings = self._context, self._settings.agent
+        if context.judge is None:
+            raise RuntimeError("an agent without a judge")
+        prompts = self._prompts
+        variables = {
+            "steps": settings.steps,
+            "judgements": settings.judgements,
+            "protocol": settings.protocol.value,
+            "parents": len(context.parents),
+        }
+        instructions = Message(role=Role.USER, text=prompts.templates.render(AGENT, variables))
+        messages = prompts.build(material, self._settings.prompt_tokens - tokens_of_message(instructions))
+        workbench = Workbench(
+            context.parents[0].kernel.source if context.parents else "", context.judge, settings.judgements
+        )
+
+        async def ask(conversation: Sequence[Message], tools: Sequence[Tool]) -> Completion:
+            await self._asked(conversation, len(self._exchanges), tools)
+            return self._exchanges[-1].completion
+
+        most = 2 * self._settings.prompt_tokens
+        said = await work(settings, workbench, (*messages, instructions), ask, most)
+        best, self._trials = workbench.best, len(workbench.judged)
+        if best is None:
+            return self.rejected(material.move, "the agent ended without a kernel that could be judged")
+        return self._made(best.kernel, material.move, _note(said))
+
+    async def _at_once(self, material: Material) -> Draft:
+        """In one completion, and corrections."""
+        settings, context, move = self._settings, self._context, material.move
+        messages = await self._asked_first(material)
+        before = len(self._exchanges)
+        parent = folded(context.parents[0].kernel.source) if context.parents else None
+        for again in range(settings.corrections + 1):
+            if again:
+                await self._asked(messages, before - 1 + again)
+            completion = self._exchanges[-1].completion
+            text = completion.message.text
+            try:
+                if completion.finish is Finish.REFUSED:
+                    raise AnswerError(f"the model refused: {' '.join(text.split())[:300]}")
+                source = unfolded(read_answer(text, parent, cut_off=completion.finish is Finish.LENGTH))
+                kernel = Kernel(source=source, language=language_of(source))
+                if kernel.id in context.known and again < settings.corrections:
+                    raise AnswerError("this kernel was judged already: make another")
+                return self._made(kernel, move, _note(text))
+            except AnswerError as error:
+                reason = str(error)
+                said = Message(role=Role.ASSISTANT, text=text or "(nothing)")
+                words = self._prompts.templates.render(CORRECTION, {"reason": reason, "form": settings.form})
+                messages = (*messages, said, Message(role=Role.USER, text=words))
+        return self.rejected(move, reason)
+
+    async def _asked_first(self, material: Material) -> tuple[Message, ...]:
+        """Asks with as much as the model takes; returns what was asked."""
+        settings = self._settings
+        budget = settings.prompt_tokens
+        for _ in range(_SHRINKINGS):
+            messages = self._prompts.build(material, budget)
+            try:
+                await self._asked(messages, len(self._exchanges))
+                return messages
+            except TooLongError as error:
+                fits = error.context - settings.answer_tokens - _MARGIN if error.context else 0
+                used = sum(map(tokens_of_message, messages))
+                budget = min(int(_SHRUNK * used), fits) if fits > 0 else int(_SHRUNK * used)
+        messages = self._prompts.build(material, budget)
+        await self._asked(messages, len(self._exchanges))
+        return messages
+
+    async def _asked(
+        self, messages: Sequence[Message], again: int, tools: Sequence[Tool] = (), most: int | None = None
+    ) -> None:
+        """`again`: requests for this expansion before it, so that each has a seed of its own; `most`: tokens of the answer."""
+        sampling = Sampling(
+            temperature=self._settings.temperature,
+            most_tokens=min(most or self._settings.answer_tokens, self._settings.answer_tokens),
+            seed=(self._seed + again) % _SEEDS,
+        )
+        request = Request(messages=tuple(messages), tools=tuple(tools), sampling=sampling)
+        self._exchanges.append(await self._models.ask(self._model, request, self._context.purpose))
+
+    def _made(self, kernel: Kernel, move: Move, note: str, rejected: Diagnosis | None = None) -> Draft:
+        return Draft(
+            kernel=kernel,
+            operator=f"llm/{move.value}",
+            note=f"{note} (not diagnosed)".strip() if self._undiagnosed else note,
+            usage=sum((exchange.usage for exchange in self._exchanges), Usage()),
+            model=self._model,
+            exchanges=tuple(e.number for e in self._exchanges if e.number is not None),
+            rejected=rejected,
+            trials=self._trials,
+        )
+
+    def rejected(self, move: Move, reason: str) -> Draft:
+        """Of what never became a kernel."""
+        text = self._exchanges[-1].completion.message.text if self._exchanges else ""
+        diagnosis = Diagnosis(stage="answer", summary=" ".join(reason.split())[:500] or "no answer", details=reason)
+        kernel = Kernel(source=f"# {self._context.purpose}: no kernel\n{text}", language="python")
+        return self._made(kernel, move, _note(text), diagnosis)
+
+
+def _note(text: str) -> str:
+    found = _NOTE.search(text)
+    return " ".join(found[1].split())[:_NOTE_LENGTH] if found else ""
