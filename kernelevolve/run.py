@@ -164,7 +164,8 @@ class _Run:
             preparing.raise_early()
             models = self._models()
             if models is not None:
-                models.check()
+                view.stage(f"starting {', '.join(models.weights)}")
+                models.check(self._interrupts.check)
             service = EvaluationService.start(self.task, device.name, self.evaluation)
             with closing(service):
                 warm = service.warm()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,15 @@ class ModelClient:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_actor": None, "_connecting": None}
 
-    def check(self) -> None:
-        """Make sure that the models can answer and that their prices are known. Raises UserError, before anything is spent or written."""
-        ask(self._found().start.remote(self._budget))
+    def check(self, glance: Callable[[], None] = lambda: None) -> None:
+        """Make sure that the models can answer and that their prices are known. Raises UserError, before anything is spent or written.
+
+        `glance` is called several times a second meanwhile, and may raise: loading a model takes minutes.
+        """
+        started = self._found().start.remote(self._budget)
+        while not ray.wait([started], timeout=_GLANCE_SECONDS)[0]:
+            glance()
+        ask(started)
 
     def open(self) -> None:
         """Begin or go on with the run, whose folder is there."""

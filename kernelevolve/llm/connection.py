@@ -85,6 +85,8 @@ class Connection:
             ):
                 opened.set_result(socket)
                 async for message in socket:
+                    if message.type is not aiohttp.WSMsgType.TEXT:
+                        break
                     self._received(Reply.model_validate_json(message.data))
         except (aiohttp.ClientError, OSError) as error:
             why = HungUpError(f"{self._address.url}: {error}")

@@ -16,7 +16,7 @@ from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.wire import ERRORS, Address, Call, Failure, Question, Reply
 
 _LOG = logging.getLogger(__name__)
-HEARTBEAT_SECONDS = 30.0
+HEARTBEAT_SECONDS = 120.0
 """After which a peer that says nothing is asked whether it is still there."""
 
 Ask = Callable[[Question], Awaitable[Exchange]]

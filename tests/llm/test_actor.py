@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,6 +131,21 @@ def test_what_an_island_calls_off_ends_at_the_endpoint(tmp_path: Path) -> None:
     with Endpoint([Answer(wait=60.0)]) as endpoint:
         held = client(endpoint, tmp_path)
         asyncio.run(run(held, endpoint))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_start_that_takes_long_can_be_interrupted(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        node = ray.get_runtime_context().get_node_id()
+        held = ModelClient(llm_settings(None, backend={"base_url": url}), tmp_path, Budget(), node)
+        begin = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            held.check(interrupt)
+        assert time.monotonic() - begin < 8.0
 
 
 @pytest.mark.usefixtures("ray_cluster")
