@@ -58,6 +58,7 @@ _BESIDE = {
     "operator=llm": ("llm=openai", "llm.models=[tiny]"),
     "operator=hybrid": ("llm=openai", "llm.models=[tiny]"),
     "llm=openai": ("operator=llm", "llm.models=[tiny]"),
+    "llm=vllm": ("operator=llm", "llm.models=[tiny]"),
     "llm=replay": ("operator=llm", "llm.models=[tiny]", "llm.backend.recording=run"),
 }
 """What an option wants besides."""
