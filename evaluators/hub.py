@@ -27,6 +27,7 @@ from evaluators.settings import EvaluationSettings
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
+from kernelevolve.remote import spread
 
 _CLOSE_SECONDS = 8.0
 
@@ -66,11 +67,11 @@ class Hub:
         self._anywhere = ray.remote(compile_apart).options(num_cpus=1, max_retries=settings.retries)
         self._compile = self._anywhere
         self._best = 0.0
-        self._judges: list[Any] = [self._hire()]
+        self._judges: list[Any] = [self._hire(0)]
 
-    def _hire(self) -> Any:
+    def _hire(self, place: int) -> Any:
         # Each measures alone on its machine: where there are several machines, on several.
-        where = "SPREAD" if self._settings.workers > 1 else "DEFAULT"
+        where = spread(place) if self._settings.workers > 1 else "DEFAULT"
         judge = ray.remote(Judge).options(
             num_cpus=0, max_restarts=0, max_concurrency=THREADS, scheduling_strategy=where
         )
@@ -79,7 +80,7 @@ class Hub:
     def _replace(self, place: int, dead: Any) -> None:
         """It may have gone with its machine."""
         if self._judges[place] is dead:
-            self._judges[place] = self._hire()
+            self._judges[place] = self._hire(place)
             self._facts, self._compile = None, self._anywhere
 
     async def warm(self) -> str:
@@ -116,7 +117,7 @@ class Hub:
             self._servers = [asyncio.create_task(self._serve(0))]
             # Later than the first: starting takes the processors that it starts with.
             while len(self._judges) < self._settings.workers:
-                self._judges.append(self._hire())
+                self._judges.append(self._hire(len(self._judges)))
                 self._servers.append(asyncio.create_task(self._join(len(self._judges) - 1)))
 
     async def evaluate(self, kernel_id: str, held: Sequence[Any]) -> str:

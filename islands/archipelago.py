@@ -17,7 +17,7 @@ from kernelevolve.core.budget import Budget
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
-from kernelevolve.remote import ask
+from kernelevolve.remote import ask, spread
 from kernelevolve.store.client import StoreClient, start_store
 from kernelevolve.store.schema import GRAPH
 from kernelevolve.store.snapshot import Snapshot
@@ -135,7 +135,7 @@ class Archipelago:
         return best
 
     def _start(self, index: int) -> None:
-        actor = ray.remote(Island).options(num_cpus=0, max_concurrency=100, scheduling_strategy="SPREAD")
+        actor = ray.remote(Island).options(num_cpus=0, max_concurrency=100, scheduling_strategy=spread(index))
         self._islands[index] = actor.remote(index, self._shared_plan, self._strategies[index], StoreClient(self._store))
         self._runs[self._islands[index].run.remote()] = index
 

@@ -1,4 +1,4 @@
-"""Answers of Ray actors: errors that are meant for others than us arrive as they were raised."""
+"""Ray actors: which machine each of several stands on, and answers, whose errors arrive as they were raised where they are for others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from kernelevolve.core.errors import UserError
 
@@ -36,3 +37,12 @@ def plain(error: RayTaskError, *kinds: type[Exception]) -> BaseException:
     if isinstance(error.cause, UserError):
         return UserError(str(error.cause))
     return error.cause if kinds and isinstance(error.cause, kinds) else error
+
+
+def spread(index: int) -> NodeAffinitySchedulingStrategy:
+    """For the actor of this number among several: the machines in turn, and another where that one goes meanwhile.
+
+    Ray's own "SPREAD" begins at a machine by chance for each actor that asks for no resources, so that all may come to stand on one.
+    """
+    alive = sorted(str(node["NodeID"]) for node in ray.nodes() if node["Alive"])
+    return NodeAffinitySchedulingStrategy(alive[index % len(alive)], soft=True)
