@@ -8,18 +8,21 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devices.registry import get_device
 from evaluators import timing
 from evaluators.disturbance import Moment, disturbed, lost, moment
 from evaluators.pipeline import Pipeline
+from evaluators.settings import EvaluationSettings
 from evaluators.statistics import measurement, ratio_of
 from evaluators.stopping import Taken
 
-from .conftest import python_kernel
+from .conftest import TASK, python_kernel
 
 SPIN = "import time\nend = time.monotonic() + 20\nwhile time.monotonic() < end: pass"
 
@@ -115,14 +118,17 @@ def test_on_a_machine_that_is_never_left_alone_nothing_unsure_is_claimed() -> No
 RIGHT = "return torch.nn.functional.silu(x) * y * self.scale"
 
 
-def test_disturbed_rounds_are_taken_again(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disturbed_rounds_are_taken_again(settings: EvaluationSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([True] * 4)
     monkeypatch.setattr(timing, "disturbed", lambda *_: next(answers, False))
-    found = pipeline.evaluate(python_kernel(RIGHT)).measurement
+    # Whatever the machine does meanwhile, there is time for the fewest rounds.
+    patient = settings.model_copy(update={"timing": settings.timing.model_copy(update={"max_seconds": 30.0})})
+    with closing(Pipeline(TASK, get_device("cpu"), patient)) as pipeline:
+        found = pipeline.evaluate(python_kernel(RIGHT)).measurement
     assert next(answers, None) is None
     assert found is not None
     assert found.disturbed_rounds == 0
-    assert found.rounds >= pipeline.settings.timing.min_rounds
+    assert found.rounds >= settings.timing.min_rounds
 
 
 def test_where_every_round_is_disturbed_there_is_a_verdict_that_says_so(
