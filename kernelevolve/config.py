@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -220,11 +221,7 @@ def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[st
             text = override.input_line
             raise UserError(f"{text}: there is no such option; {override.key_or_group} is one of {', '.join(options)}")
         chosen.append(override)
-    base = OmegaConf.to_container(
-        hydra_compose("config", overrides=[o.input_line or "" for o in chosen]), resolve=False
-    )
-    assert isinstance(base, dict)
-    known = list(keys({str(name): value for name, value in base.items()}))
+    known = _settings_of(tuple(o.input_line or "" for o in chosen))
     for override in rest:
         key = override.key_or_group
         if not (override.is_add() or override.is_force_add()) and key not in known:
@@ -241,6 +238,17 @@ def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[st
         if not any(override.key_or_group == "islands.count" for override in overrides):
             found["islands"]["count"] = len(mixed)
     return found
+
+
+@lru_cache(maxsize=64)
+def _settings_of(chosen: tuple[str, ...]) -> tuple[str, ...]:
+    """All settings, by their dotted keys, that there are with these options of groups."""
+    from hydra import compose as hydra_compose
+    from omegaconf import OmegaConf
+
+    base = OmegaConf.to_container(hydra_compose("config", overrides=list(chosen)), resolve=False)
+    assert isinstance(base, dict)
+    return tuple(keys({str(name): value for name, value in base.items()}))
 
 
 def _mixed(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> tuple[list[Override], list[str]]:
