@@ -17,6 +17,7 @@ from kernelevolve.llm.errors import UnknownRunError
 from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.messages import Request
 from kernelevolve.llm.meters import Gauges, Meter, Tally
+from kernelevolve.llm.once import Once
 from kernelevolve.llm.prices import price_of
 from kernelevolve.llm.recording import FILE, Recording
 from kernelevolve.llm.settings import LlmSettings, ModelSettings
@@ -74,7 +75,7 @@ class ModelActor:
         self._backends: dict[str, ModelBackend] = {}
         self._runs: dict[Path, _Run] = {}
         """By their folders: names of runs repeat."""
-        self._started: asyncio.Task[None] | None = None
+        self._started = Once(self._start)
 
     async def start(self, budget: Budget) -> None:
         """Make sure that every model can answer, once, and that this budget can be kept. Raises UserError."""
@@ -84,13 +85,7 @@ class ModelActor:
                 f"budget.cost: {', '.join(unpriced)} has no price; give one in dollars for a million tokens, as in "
                 f"'+llm.prices={{{unpriced[0]}: {{read: 1.0, written: 4.0}}}}'"
             )
-        if self._started is None:
-            self._started = asyncio.create_task(self._start())
-        try:
-            await asyncio.shield(self._started)
-        except UserError:
-            self._started = None  # It may have been mended when the next run asks.
-            raise
+        await self._started.get()
 
     async def _start(self) -> None:
         for model in self._settings.models:

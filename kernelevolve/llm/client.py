@@ -23,6 +23,7 @@ from kernelevolve.llm.errors import TransientError, UnknownRunError
 from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.messages import Request
 from kernelevolve.llm.meters import Tally
+from kernelevolve.llm.once import Once
 from kernelevolve.llm.server import ModelServer
 from kernelevolve.llm.settings import LlmSettings
 from kernelevolve.llm.wire import Address, Question
@@ -48,10 +49,18 @@ class ModelClient:
         self._budget = budget
         self._node = node
         self._actor: Any = None
-        self._connecting: asyncio.Task[Connection] | None = None
+        self._connection = self._line()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_actor": None, "_connecting": None}
+        return {**self.__dict__, "_actor": None, "_connection": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._connection = self._line()
+
+    def _line(self) -> Once[Connection]:
+        """Shared by all who ask from one event loop."""
+        return Once(self._connected, lambda connection: not connection.broken)
 
     def check(self, glance: Callable[[], None] = lambda: None) -> None:
         """Make sure that the models can answer and that their prices are known. Raises UserError, before anything is spent or written.
@@ -83,7 +92,7 @@ class ModelClient:
                     await answered(actor.start.remote(self._budget), object)
                     await answered(actor.open.remote(self._folder, self._budget), object)
                     opened = True
-                return await (await self._connection()).ask(question)
+                return await (await self._connection.get()).ask(question)
             except UnknownRunError:
                 opened = False
             except (ActorDiedError, ActorUnavailableError, HungUpError) as error:
@@ -94,14 +103,6 @@ class ModelClient:
                 if not isinstance(error, HungUpError):
                     self._actor = None
                 await asyncio.sleep(_GLANCE_SECONDS)  # Its name is free once Ray has noticed.
-
-    async def _connection(self) -> Connection:
-        """The one that there is, or a new one, shared by all who ask from this event loop."""
-        held = self._connecting
-        over = held is None or held.get_loop() is not asyncio.get_running_loop()
-        if held is None or over or (held.done() and (held.cancelled() or held.exception() or held.result().broken)):
-            held = self._connecting = asyncio.create_task(self._connected())
-        return await asyncio.shield(held)
 
     async def _connected(self) -> Connection:
         connection = Connection(await answered(self._found().address.remote(), Address))
@@ -139,7 +140,7 @@ class _Served:
 
         self._actor = ModelActor(settings, RayGauges())
         self._server = ModelServer(self._actor.answer)
-        self._listening: asyncio.Task[Address] | None = None
+        self._address = Once(self._listen)
 
     async def start(self, budget: Budget) -> None:
         await self._actor.start(budget)
@@ -155,9 +156,10 @@ class _Served:
 
     async def address(self) -> Address:
         """Where it listens."""
-        if self._listening is None:
-            self._listening = asyncio.create_task(self._server.start(ray.util.get_node_ip_address()))
-        return await self._listening
+        return await self._address.get()
+
+    async def _listen(self) -> Address:
+        return await self._server.start(ray.util.get_node_ip_address())
 
     async def pid(self) -> int:
         """Of its process."""

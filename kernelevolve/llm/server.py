@@ -40,7 +40,7 @@ class ModelServer:
         await self._runner.setup()
         await web.TCPSite(self._runner, host, 0).start()
         name, port, *_ = self._runner.addresses[0]
-        return Address(url=f"http://{f'[{name}]' if ':' in name else name}:{port}/", token=self._token)
+        return Address.at(name, port, "/", self._token)
 
     async def close(self) -> None:
         """Hang up on all."""

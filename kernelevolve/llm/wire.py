@@ -43,6 +43,11 @@ class Address(Record):
     url: str
     token: str = Field(min_length=32, repr=False)
 
+    @classmethod
+    def at(cls, host: str, port: int, path: str, token: str) -> Address:
+        """`host`: of either version of IP."""
+        return cls(url=f"http://{f'[{host}]' if ':' in host else host}:{port}{path}", token=token)
+
 
 class Question(Record):
     """One request of one run."""

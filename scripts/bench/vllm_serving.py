@@ -192,10 +192,7 @@ def healthy(url: str) -> bool:
 def inside(options: argparse.Namespace) -> Found:
     """The engine in Ray."""
     engine = re.sub(r'"([A-Za-z_]\w*)":', r"\1:", json.dumps(options.engine))
-    return run(
-        options,
-        ["llm=vllm", f"llm.backend.gpus={options.gpus}", f"+llm.backend.engine={engine}".replace("+", "++", 1)],
-    )
+    return run(options, ["llm=vllm", f"llm.backend.gpus={options.gpus}", f"++llm.backend.engine={engine}"])
 
 
 def beside(options: argparse.Namespace) -> Found:

@@ -145,7 +145,7 @@ class OpenAIBackend(ModelBackend):
                 headers=self.headers(),
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
-                proxy=_proxy(self._base),
+                proxy=self.proxy(),
             )
         return self._session
 
@@ -160,18 +160,15 @@ class OpenAIBackend(ModelBackend):
             )
         return {"Authorization": f"Bearer {secret}"}
 
+    def proxy(self) -> str | None:
+        """That the environment names for the endpoint: looked up once, not with each request."""
+        parts = urlsplit(self._base)
+        return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
-
-
-def _proxy(url: str) -> str | None:
-    """That the environment names for an URL: looked up once, not with each request."""
-    parts = urlsplit(url)
-    if proxy_bypass(parts.netloc):
-        return None
-    return getproxies().get(parts.scheme)
 
 
 def _listed(body: bytes) -> list[str]:

@@ -15,6 +15,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.llm.base import ModelBackend
 from kernelevolve.llm.errors import TransientError
 from kernelevolve.llm.messages import Completion, Request
+from kernelevolve.llm.once import Once
 from kernelevolve.llm.openai.backend import OpenAIBackend
 from kernelevolve.llm.vllm.arguments import command_line
 from kernelevolve.llm.vllm.engine import Engine
@@ -51,18 +52,20 @@ class VllmBackend(ModelBackend):
         self._gpu_seconds = gpu_seconds
         self._start_seconds = start_seconds
         self._timeout = timeout
-        self._arguments = command_line({**spread(gpus, engine or {}), **(engine or {}), "served_model_name": model})
-        self._running: asyncio.Task[_Running] | None = None
+        self._arguments = command_line(
+            {**parallelism(gpus, engine or {}), **(engine or {}), "served_model_name": model}
+        )
+        self._running = Once(self._started, lambda running: not running.ended)
 
     @property
     def model(self) -> str:
         return self._model
 
     async def start(self) -> None:
-        await self._found()
+        await self._running.get()
 
     async def generate(self, request: Request) -> Completion:
-        running = await self._found()
+        running = await self._running.get()
         try:
             return await running.endpoint.generate(request)
         except TransientError:
@@ -70,29 +73,14 @@ class VllmBackend(ModelBackend):
             raise
 
     async def close(self) -> None:
-        held, self._running = self._running, None
-        if held is not None:
-            held.cancel()
-            for one in await asyncio.gather(held, return_exceptions=True):
-                if isinstance(one, _Running):
-                    await one.end()
-
-    async def _found(self) -> _Running:
-        """The one that there is, or a new one. Raises UserError."""
-        if self._running is None:
-            self._running = asyncio.create_task(self._started())
-        try:
-            return await asyncio.shield(self._running)
-        except UserError:
-            self._running = None
-            raise
+        running = await self._running.end()
+        if running is not None:
+            await running.end()
 
     async def _bury_if_dead(self, running: _Running) -> None:
         try:
             await answered(running.actor.alive.remote(), bool)
         except RayActorError:
-            if self._running is not None and self._running.done() and self._running.result() is running:
-                self._running = None
             await running.end()
 
     async def _started(self) -> _Running:
@@ -126,7 +114,7 @@ class VllmBackend(ModelBackend):
         return running
 
 
-def spread(gpus: int, engine: Mapping[str, Any]) -> Mapping[str, Any]:
+def parallelism(gpus: int, engine: Mapping[str, Any]) -> Mapping[str, Any]:
     """How a model is spread over so many GPUs, as far as `engine` does not say it. Raises ValueError where they cannot be used so."""
     if gpus <= 1:
         return {}
@@ -151,6 +139,9 @@ class _Endpoint(OpenAIBackend):
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._address.token}"}
 
+    def proxy(self) -> None:
+        """None: it lies within the cluster, and prompts do not leave that."""
+
 
 class _Running:
     """An engine that was started."""
@@ -158,9 +149,14 @@ class _Running:
     def __init__(self, endpoint: _Endpoint, actor: Any, group: PlacementGroup) -> None:
         self.endpoint = endpoint
         self.actor = actor
+        self.ended = False
         self._group = group
 
     async def end(self) -> None:
+        """Of several who end it one does."""
+        if self.ended:
+            return
+        self.ended = True
         await self.endpoint.close()
         await _ended(self.actor, self._group)
 

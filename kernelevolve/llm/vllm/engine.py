@@ -62,8 +62,7 @@ class Engine:
         self._tasks = (asyncio.create_task(server.serve(sockets=[listening])), asyncio.create_task(self._watch()))
         for task in self._tasks:
             task.add_done_callback(_end)
-        name = f"[{host}]" if ":" in host else host
-        return Address(url=f"http://{name}:{listening.getsockname()[1]}/v1", token=token)
+        return Address.at(host, listening.getsockname()[1], "/v1", token)
 
     async def alive(self) -> bool:
         """It answers; else Ray raises."""

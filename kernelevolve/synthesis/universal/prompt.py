@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -129,10 +129,6 @@ class PromptBuilder:
             "form": self.form,
         }
         return Message(role=Role.USER, text=self.templates.render(REQUEST, variables))
-
-    def without_parents(self, material: Material) -> Material:
-        """The same as a draft."""
-        return replace(material, move=Move.DRAFT, parents=())
 
 
 def _items(material: Material) -> list[_Item]:

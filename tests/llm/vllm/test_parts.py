@@ -20,7 +20,10 @@ from hypothesis import strategies as st
 from kernelevolve import config
 from kernelevolve.core.errors import UserError
 from kernelevolve.llm.vllm.arguments import command_line
-from kernelevolve.llm.vllm.backend import VllmBackend, spread
+from kernelevolve.llm.vllm.backend import VllmBackend, _Endpoint, parallelism
+from kernelevolve.llm.wire import Address
+from tests.endpoint import Answer, Endpoint
+from tests.llm.conftest import asked
 
 
 def test_arguments_are_said_as_the_command_line_has_them() -> None:
@@ -53,7 +56,7 @@ def test_what_is_no_name_becomes_no_argument() -> None:
 @given(tensor=st.integers(1, 8), stages=st.integers(1, 8))
 def test_a_model_is_spread_over_all_gpus_it_is_given(tensor: int, stages: int) -> None:
     gpus = tensor * stages
-    found = spread(gpus, {"pipeline_parallel_size": stages})
+    found = parallelism(gpus, {"pipeline_parallel_size": stages})
     assert gpus == 1 or found["tensor_parallel_size"] * stages == gpus
 
 
@@ -116,3 +119,21 @@ def test_without_vllm_it_is_told_what_to_install() -> None:
     with pytest.raises(UserError, match=r"pip install 'kernelevolve\[vllm\]'"):
         asyncio.run(backend.start())
     assert all(group["state"] == "REMOVED" for group in ray.util.placement_group_table().values())
+
+
+def test_prompts_for_an_engine_go_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = Address(url="", token="0123456789abcdef" * 2)
+
+    async def ask(url: str) -> str:
+        engine = _Endpoint("tiny", address.model_copy(update={"url": url}), 5.0)
+        try:
+            return (await engine.generate(asked())).message.text
+        finally:
+            await engine.close()
+
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with Endpoint([Answer("from the engine")]) as endpoint:
+        endpoint.key = address.token
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        assert asyncio.run(ask(endpoint.url)) == "from the engine"
