@@ -1,0 +1,77 @@
+"""KernelBench's problems, shrunk for a CPU: does each end with a correct kernel, how fast, and why not?
+
+    python -m scripts.bench.breadth CLONE [--levels 1 2 3] [--only TEXT] [--sample 40] [--seconds 20] [--out FOLDER]
+
+CLONE is a clone of KernelBench. Copies with smaller sizes are made in FOLDER, outside of any repository. A row is written
+as soon as its problem is done: the same command with the same FOLDER goes on where it stopped, and `--table` only prints.
+Ends with 1 where a bar is missed. Some problems import `einops`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from scripts.bench.breadth.problems import LEVELS, Problem, problems_of, sample, shrunk_copy
+from scripts.bench.breadth.table import bars, table
+from scripts.bench.breadth.trying import PROTOCOLS, Row, judge_copy, search
+
+
+def main() -> int:
+    line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    line.add_argument("clone", type=Path, metavar="CLONE")
+    line.add_argument("--levels", type=int, nargs="+", choices=LEVELS, default=list(LEVELS))
+    line.add_argument("--only", default="", metavar="TEXT", help="problems whose name holds the text")
+    line.add_argument("--sample", type=int, metavar="N", help="so many problems, by chance")
+    line.add_argument("--seed", type=int, default=0, help="of that choice")
+    line.add_argument("--seconds", type=float, default=20.0, help="of each search; 0 for none")
+    line.add_argument("--no-compile", action="store_true", help="do not measure torch.compile")
+    line.add_argument("--protocols", nargs="*", choices=PROTOCOLS, default=list(PROTOCOLS), help="copies are judged by")
+    line.add_argument("--out", type=Path, metavar="FOLDER")
+    line.add_argument("--table", action="store_true", help="print what is there already")
+    options = line.parse_args()
+    try:
+        problems = [p for p in problems_of(options.clone, tuple(options.levels)) if options.only in p.name]
+    except FileNotFoundError as error:
+        line.error(str(error))
+    if options.sample:
+        problems = sample(problems, options.sample, options.seed)
+    folder = options.out or Path(tempfile.mkdtemp(prefix="kernelevolve-breadth-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"into {folder}", file=sys.stderr)
+    journal = folder / "rows.jsonl"
+    rows = (
+        {row.problem: row for row in map(Row.from_json, journal.read_text().splitlines())} if journal.exists() else {}
+    )
+    for problem in problems:
+        if problem.name in rows or options.table:
+            continue
+        row = _tried(problem, folder, options)
+        rows[row.problem] = row
+        with journal.open("a") as file:
+            file.write(row.to_json() + "\n")
+        print(table([row]).splitlines()[-1], file=sys.stderr, flush=True)
+    chosen = [rows[problem.name] for problem in problems if problem.name in rows]
+    print(table(chosen))
+    lines, met = bars(chosen)
+    print("", *lines, sep="\n")
+    return 0 if met else 1
+
+
+def _tried(problem: Problem, folder: Path, options: argparse.Namespace) -> Row:
+    task, copy = shrunk_copy(problem, folder)
+    copies = judge_copy(task, options.protocols)
+    found = None
+    if options.seconds:
+        place = folder / "runs" / f"level{problem.level}" / problem.path.stem
+        shutil.rmtree(place, ignore_errors=True)  # Of a row that was not finished.
+        place.parent.mkdir(parents=True, exist_ok=True)
+        found = search(task, options.seconds, place, compiled=not options.no_compile)
+    return Row(problem.name, copy.changes, copy.note, copies, found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
