@@ -6,10 +6,21 @@ from collections.abc import Mapping
 
 from kernelevolve.synthesis.traced.lowering.call import Lowering
 from kernelevolve.synthesis.traced.lowering.contractions import CONTRACTIONS
+from kernelevolve.synthesis.traced.lowering.convolution import CONVOLUTION
 from kernelevolve.synthesis.traced.lowering.creation import CREATION
 from kernelevolve.synthesis.traced.lowering.indexing import INDEXING
 from kernelevolve.synthesis.traced.lowering.pointwise import POINTWISE
+from kernelevolve.synthesis.traced.lowering.pooling import POOLING
 from kernelevolve.synthesis.traced.lowering.reductions import REDUCTIONS
 from kernelevolve.synthesis.traced.lowering.views import VIEWS
 
-LOWERINGS: Mapping[str, Lowering] = {**POINTWISE, **VIEWS, **REDUCTIONS, **CONTRACTIONS, **INDEXING, **CREATION}
+LOWERINGS: Mapping[str, Lowering] = {
+    **POINTWISE,
+    **VIEWS,
+    **REDUCTIONS,
+    **CONTRACTIONS,
+    **CONVOLUTION,
+    **POOLING,
+    **INDEXING,
+    **CREATION,
+}

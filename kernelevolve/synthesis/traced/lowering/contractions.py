@@ -1,14 +1,13 @@
-"""Matrix products and convolutions."""
+"""Matrix products."""
 
 from __future__ import annotations
 
 import sympy
 
 from kernelevolve.synthesis.traced.builder import UnsupportedError, cast, compute_dtype
-from kernelevolve.synthesis.traced.expr import Expr, IndexTerm, Load, Op, Size, index_add, index_mul
+from kernelevolve.synthesis.traced.expr import Expr, IndexTerm, Load, Op, Size
 from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, scalar
-from kernelevolve.synthesis.traced.lowering.views import padded
-from kernelevolve.synthesis.traced.virtual import ZERO, Virtual, broadcast_at, dims_of, refine
+from kernelevolve.synthesis.traced.virtual import Virtual, broadcast_at, refine
 
 
 def stored(call: Call, v: Virtual) -> Virtual:
@@ -88,67 +87,6 @@ def _dot(call: Call) -> Virtual:
     return Virtual((), product.dtype, product.at)
 
 
-def _convolution(call: Call) -> Virtual:
-    x, weight, bias = call.tensor(0), call.tensor(1), call.args[2]
-    stride, padding, dilation = (tuple(int(v) for v in call.args[i]) for i in (3, 4, 5))
-    transposed, groups = bool(call.args[6]), int(call.args[8])
-    if transposed:
-        raise UnsupportedError("a transposed convolution")
-    spatial = len(weight.shape) - 2
-    stride, padding, dilation = ((v * spatial if len(v) == 1 else v) for v in (stride, padding, dilation))
-    if any(padding):
-        widths = [w for p in reversed(padding) for w in (p, p)]
-        shape = (*x.shape[:2], *(s + 2 * p for s, p in zip(x.shape[2:], padding, strict=True)))
-        x = padded(call, x, widths, 0, shape)
-    x, weight = stored(call, x), stored(call, weight)
-    per_group_in, out_channels = weight.shape[1], weight.shape[0]
-    per_group_out = sympy.Integer(int(out_channels) // groups)
-    out_spatial = call.shape[2:]
-    batch = call.shape[0]
-
-    channel = ((sympy.Integer(groups),) if groups > 1 else ()) + ((per_group_out,) if per_group_out != 1 else ())
-    dims = (dims_of([batch])[0], channel, *dims_of(out_spatial))
-    reduced = [e for e in (per_group_in, *weight.shape[2:]) if e != 1]
-
-    def parts(out: tuple[IndexTerm, ...], over: tuple[IndexTerm, ...]) -> tuple[list[IndexTerm], ...]:
-        terms, inner = iter(out), iter(over)
-        n: IndexTerm = next(terms) if dims[0] else ZERO
-        g: IndexTerm = next(terms) if groups > 1 else ZERO
-        o: IndexTerm = next(terms) if per_group_out != 1 else ZERO
-        positions: list[IndexTerm] = [next(terms) if s != 1 else ZERO for s in out_spatial]
-        c: IndexTerm = next(inner) if per_group_in != 1 else ZERO
-        taps: list[IndexTerm] = [next(inner) if s != 1 else ZERO for s in weight.shape[2:]]
-        full_c = index_add(index_mul(g, per_group_in), c)
-        full_o = index_add(index_mul(g, per_group_out), o)
-        places = [
-            index_add(index_mul(p, sympy.Integer(s)), index_mul(t, sympy.Integer(d)))
-            for p, s, t, d in zip(positions, stride, taps, dilation, strict=True)
-        ]
-        return [n, full_c, *places], [full_o, c, *taps]
-
-    work = compute_dtype(call.dtype)
-    product = call.builder.contract(
-        dims,
-        reduced,
-        work,
-        lambda out, over: weight.at_dims(parts(out, over)[1]),
-        lambda out, over: x.at_dims(parts(out, over)[0]),
-        call.name,
-    )
-    if bias is None:
-        return (
-            product
-            if work == call.dtype
-            else call.builder.pointwise([product], call.shape, call.dtype, lambda p: p, call.name)
-        )
-    column = Virtual((dims_of([out_channels])[0], *(() for _ in out_spatial)), bias.dtype, bias.at)
-
-    def add(p: Expr, c: Expr) -> Expr:
-        return Op("add", (p, cast(c, work)), work)
-
-    return call.builder.pointwise([product, column], call.shape, call.dtype, add, call.name)
-
-
 CONTRACTIONS: dict[str, Lowering] = {
     "aten.mm.default": _mm,
     "aten.bmm.default": _mm,
@@ -156,5 +94,4 @@ CONTRACTIONS: dict[str, Lowering] = {
     "aten.baddbmm.default": _add_matmul,
     "aten.mv.default": _mv,
     "aten.dot.default": _dot,
-    "aten.convolution.default": _convolution,
 }
