@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from devices.toolchains.loader import LOADER
 from kernelevolve.core.kernel import Kernel
-from kernelevolve.core.task import Task
+from kernelevolve.core.task import AllowAten, Task
 from kernelevolve.synthesis.builtin.cpp.scalar import index_text
 from kernelevolve.synthesis.builtin.cpp.writer import Source
 from kernelevolve.synthesis.builtin.knobs import Choices
@@ -59,7 +59,8 @@ def kernel_file(task: Task, source: Source, choices: Choices) -> Kernel:
         head += _PREPARE.format(count=len(source.prepare_arguments))
     if source.advised:
         head += _ADVISE
-    text = _shell(task.source, _forward(source)).replace(_MARK, head.strip("\n"))
+    forward = _forward(source, rebinds=task.allow_aten is AllowAten.NONE)
+    text = _shell(task.source, forward).replace(_MARK, head.strip("\n"))
     return Kernel(source=text, language="cpp", knobs=dict(choices.values))
 
 
@@ -79,11 +80,14 @@ def attribute_text(name: str) -> str:
     return "self" + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in name.split("."))
 
 
-def _forward(source: Source) -> str:
+def _forward(source: Source, rebinds: bool) -> str:
+    """`rebinds`: what is written back to the module takes the place of its buffer, where copying is forbidden."""
     program = source.program
     names = [n or f"_{i}" for i, n in enumerate(program.inputs)]
     lines = [f"def forward(self, {', '.join(names)}):" if names else "def forward(self):"]
     inputs = [n for n in program.inputs if n is not None]
+    given = {o.argument: f"{o.argument}_given" for o in program.outputs if o.argument}
+    lines += [f"    {name} = {n}" for n, name in given.items()]
     lines += [f"    {n} = {n}.contiguous()" for n in inputs]
     lines += [f"    {s} = {b}.shape[{d}]" for s, (b, d) in program.sizes.items()]
     for n in inputs:
@@ -107,7 +111,13 @@ def _forward(source: Source) -> str:
         lines.append(f"    {n} = torch.empty({_shape(b.extents)}, dtype=torch.{b.dtype})")
     arguments = ", ".join([*(f"{n}.data_ptr()" for n in source.arguments), *source.sizes])
     lines.append(f"    _LIBRARY.run({arguments})")
-    results = ", ".join(o.buffer for o in program.outputs)
+    for o in program.outputs:
+        if o.attribute and rebinds:
+            lines.append(f"    {attribute_text(o.attribute)} = {o.buffer}")
+        elif not o.returned:
+            place = attribute_text(o.attribute) if o.attribute else given[o.argument]
+            lines.append(f"    {place}.copy_({o.buffer})")
+    results = ", ".join(o.buffer for o in program.outputs if o.returned)
     returned = {"tensor": results, "list": f"[{results}]", "tuple": f"({results},)"}[program.structure]
     lines.append(f"    return {returned}")
     text = "\n".join(lines) + "\n"

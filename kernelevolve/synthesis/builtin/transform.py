@@ -391,8 +391,13 @@ def row_candidates(s: Contract, buffers: Mapping[str, Buffer]) -> list[Axis]:
 
 
 def prepared(program: Program) -> set[str]:
-    """Intermediates that depend on parameters and constants alone."""
-    fixed = {n for n, b in program.buffers.items() if b.role in (Role.PARAMETER, Role.CONSTANT)}
+    """Intermediates that depend on constants and on parameters alone that no call changes."""
+    changed = {o.attribute for o in program.outputs if o.attribute}
+    fixed = {
+        n
+        for n, b in program.buffers.items()
+        if b.role in (Role.PARAMETER, Role.CONSTANT) and b.attribute not in changed
+    }
     varying = {b for b, r in program.buffers.items() if r.role is Role.OUTPUT}
     found: set[str] = set()
     for s in program.statements:

@@ -131,11 +131,19 @@ Statement = Compute | Reduce | Contract | Scan | SegmentReduce | Scatter
 
 @dataclass(frozen=True)
 class Output:
-    """One tensor that forward returns: a buffer, seen in its logical shape."""
+    """One tensor that forward returns, or writes back: a buffer, seen in its logical shape."""
 
     buffer: str
     shape: tuple[Size, ...]
     dtype: str
+    attribute: str = ""
+    """Dotted name of the module's buffer that takes its values; empty where it is returned."""
+    argument: str = ""
+    """The input buffer whose tensor takes its values; empty where it is returned."""
+
+    @property
+    def returned(self) -> bool:
+        return not self.attribute and not self.argument
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,18 @@ def _decompositions() -> dict[Any, Callable[..., Any]]:
             aten.nll_loss_forward,
             aten.soft_margin_loss,
         ),
-        *(aten.addmv, aten.addr, aten.glu, aten.logit, aten.logsumexp, aten.std, aten.frac, aten.tril, aten.triu),
+        *(aten.native_batch_norm, aten._native_batch_norm_legit),
+        *(
+            aten.addmv,
+            aten.addr,
+            aten.glu,
+            aten.logit,
+            aten.logsumexp,
+            aten.std,
+            aten.frac,
+            aten.tril,
+            aten.triu,
+        ),
         *(
             aten.native_dropout,
             aten.rsub,
@@ -114,14 +125,12 @@ class _Lowering:
         self.values: dict[torch.fx.Node, Any] = {}
         self.input_shapes: dict[str, tuple[Size, ...]] = {}
         self.argument_names: list[str | None] = []
+        self.arguments: dict[str, str] = {}
+        """Placeholder of the graph -> input buffer."""
 
     def program(self) -> Program:
-        signature = self.exported.graph_signature
-        for spec in signature.output_specs:
-            if spec.kind is not OutputKind.USER_OUTPUT:
-                raise UnsupportedError(f"a reference that changes state ({spec.kind.name.lower()} {spec.target})")
         graph = self.exported.graph_module.graph
-        specs = {spec.arg.name: spec for spec in signature.input_specs}
+        specs = {spec.arg.name: spec for spec in self.exported.graph_signature.input_specs}
         position = 0
         for node in graph.nodes:
             if node.op == "placeholder":
@@ -145,6 +154,7 @@ class _Lowering:
                 return
             name = f"x{position}"
             self.argument_names.append(name)
+            self.arguments[node.name] = name
             actual = self.given[position]
             shape = []
             for d, extent in enumerate(value.shape):
@@ -259,6 +269,8 @@ class _Lowering:
             if isinstance(v, torch.Tensor) and v.is_complex():
                 raise UnsupportedError("complex numbers")
         lowering = LOWERINGS.get(name)
+        if name == "aten.as_strided.default" and not node.args[0].meta["val"].is_contiguous():
+            raise UnsupportedError("as_strided of a tensor that is not contiguous")
         if lowering is None:
             raise UnsupportedError(f"the operation {name}")
         kwargs = {k: self._value(v) for k, v in node.kwargs.items()}
@@ -269,11 +281,11 @@ class _Lowering:
         values = [self._value(a) for a in (returned if isinstance(returned, list | tuple) else [returned])]
         metas = [a.meta["val"] if isinstance(a, torch.fx.Node) else None for a in returned]
         outputs: list[Output] = []
-        for v, meta in zip(values, metas, strict=True):
+        for v, meta, kind in zip(values, metas, self.exported.graph_signature.output_specs, strict=True):
             if not isinstance(v, Virtual) or meta is None:
                 raise UnsupportedError("a result that is not a tensor")
             shape = tuple(self._size(s) for s in meta.shape)
-            outputs.append(self._output(v, shape, _dtype(meta.dtype), len(outputs)))
+            outputs.append(self._output(v, shape, _dtype(meta.dtype), len(outputs), self._target(kind)))
         spec = self.exported.call_spec.out_spec
         structure = "tensor"
         if spec is not None and spec.num_children > 0 and not spec.is_leaf():
@@ -297,14 +309,28 @@ class _Lowering:
             constants={n: v for n, v in b.constants.items() if n in used},
         )
 
-    def _output(self, v: Virtual, shape: tuple[Size, ...], dtype: str, position: int) -> Output:
+    def _target(self, spec: Any) -> tuple[str, str]:
+        """(attribute, argument) that a result is written back to; empty where it is returned."""
+        match spec.kind:
+            case OutputKind.USER_OUTPUT:
+                return "", ""
+            case OutputKind.BUFFER_MUTATION:
+                return spec.target, ""
+            case OutputKind.USER_INPUT_MUTATION:
+                return "", self.arguments[spec.target]
+            case _:
+                raise UnsupportedError(f"a reference that changes state ({spec.kind.name.lower()} {spec.target})")
+
+    def _output(
+        self, v: Virtual, shape: tuple[Size, ...], dtype: str, position: int, target: tuple[str, str]
+    ) -> Output:
         b = self.builder
         name = f"y{position}"
         dims = tuple(d if d or s == 1 else dims_of([s])[0] for d, s in zip(v.dims, shape, strict=True))
         axes = b.axes([a for d in dims for a in d])
         made = b.buffer([a.extent for a in axes], dtype, Role.OUTPUT, name)
         b.statements.append(Compute(made.name, axes, v.at(tuple(a.symbol for a in axes)), "output"))
-        return Output(name, shape, dtype)
+        return Output(name, shape, dtype, *target)
 
 
 def _needed(statements: tuple[Any, ...], wanted: set[str]) -> tuple[Any, ...]:

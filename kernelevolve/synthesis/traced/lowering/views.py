@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import sympy
@@ -294,12 +295,32 @@ def _unfold(call: Call) -> Virtual:
     return Virtual(dims, v.dtype, at)
 
 
+def _overwritten(call: Call) -> Virtual:
+    """The source in the shape and dtype of what it is copied over."""
+    return call.builder.pointwise([call.tensor(1)], call.shape, call.dtype, lambda x: cast(x, call.dtype), call.name)
+
+
+def _as_strided(call: Call) -> Virtual:
+    """Where the strides are those of a contiguous tensor of this shape; the source is contiguous."""
+    v, offset = call.tensor(0), call.get(3, "storage_offset")
+    wanted: Size = sympy.Integer(1)
+    for extent, given in zip(reversed(call.shape), reversed(call.args[2]), strict=True):
+        if extent != 1 and sympy.expand(size(given) - wanted) != 0:
+            raise UnsupportedError("as_strided with strides that skip or repeat elements")
+        wanted = wanted * extent
+    if offset not in (None, 0) or sympy.expand(wanted - prod(v.shape, start=sympy.Integer(1))) != 0:
+        raise UnsupportedError("as_strided of a part of a tensor")
+    return reshape(v, call.shape)
+
+
 VIEWS: dict[str, Lowering] = {
     **{f"aten.{n}.default": _view for n in ("view", "reshape", "_unsafe_view", "unsqueeze", "squeeze")},
     **{f"aten.squeeze.{o}": _view for o in ("dim", "dims")},
     **{f"aten.select.{o}": _select for o in ("int",)},
     **{f"aten.split.{o}": _split for o in ("Tensor", "sizes")},
     "aten.flatten.using_ints": _view,
+    "aten.as_strided.default": _as_strided,
+    "aten.copy.default": _overwritten,
     "aten.permute.default": _permute_lowering,
     "aten.transpose.int": _transpose,
     "aten.t.default": _t,
