@@ -218,9 +218,10 @@ class _Lowering:
         name = type(expr).__name__
         if isinstance(expr, sympy.Float | sympy.Integer | sympy.Rational):
             return Const(float(expr), "float64")
-        if name == "ToFloat" or isinstance(expr, sympy.Symbol):
-            inner = expr.args[0] if expr.args else expr
-            return cast(IndexValue(self._symbolic(inner)), "float64")
+        if name == "ToFloat":
+            return self._number(expr.args[0])
+        if expr.is_integer and name != "IntTrueDiv":
+            return cast(IndexValue(self._symbolic(expr)), "float64")
         if name == "OpaqueUnaryFn_sqrt":
             return Op("sqrt", (self._number(expr.args[0]),), "float64")
         names = {
