@@ -36,7 +36,7 @@ from evaluators.seat import Seat
 from evaluators.settings import EvaluationSettings, Protocol, TimingSettings
 from evaluators.source import check_source
 from evaluators.verdict import FailedError, Failure
-from kernelevolve.core.evaluation import AtenShare, Evaluation, Measurement, Status
+from kernelevolve.core.evaluation import AtenShare, Evaluation, FallbackShare, Measurement, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
 
@@ -177,9 +177,10 @@ class Pipeline:
         self.repeating.states.clear()
         timed: dict[str | None, Measurement] = {}
         share: AtenShare | None = None
+        fallback: FallbackShare | None = None
         failure: Failure | None = None
         try:
-            timed, share = self._again(
+            timed, share, fallback = self._again(
                 lambda: self._judge(
                     kernel,
                     compiled,
@@ -206,6 +207,7 @@ class Pipeline:
             variants={name: found for name, found in timed.items() if name is not None},
             diagnosis=failure.diagnosis if failure else None,
             aten=share,
+            fallback=fallback,
             seconds=clock.seconds,
             machine=joined(self.repeating.states),
             environment={**self.environment(), **self._flags(timed_main)},
@@ -238,7 +240,7 @@ class Pipeline:
         clock: _Clock,
         timing: TimingSettings,
         variants: bool,
-    ) -> tuple[dict[str | None, Measurement], AtenShare | None]:
+    ) -> tuple[dict[str | None, Measurement], AtenShare | None, FallbackShare | None]:
         artifact = compiled.unpack(self.build_dir) if compiled else self._compiled(kernel, clock)
         if self.settings.protocol is Protocol.KERNELBENCH:
             judged = self._kernelbench.judge(
@@ -247,9 +249,10 @@ class Pipeline:
                 clock.lap,
                 lambda measure: self.repeating.undisturbed(measure, timing.repeats, math.inf),
             )
-            return {None: judged}, None
+            return {None: judged}, None, None
         reference = self.reference()
         with self.candidate(kernel, artifact, timing.kernel_processes, clock) as seats, clock.lap("timing"):
+            fallback = seats[0].fallback()
             floor = self.settings.drop_below * best if best else None
             measured = self.meter().time(kernel, seats, reference.main, timing, floor)
             if best is not None and measured.speedup.value > best:
@@ -258,7 +261,7 @@ class Pipeline:
             if variants:
                 found |= self.meter().time_variants(kernel, seats, timing)
             share = self.audit(seats[0]) if variants else None
-        return found, share
+        return found, share, fallback
 
     def _compiled(self, kernel: Kernel, clock: _Clock) -> Artifact:
         with clock.lap("source"):

@@ -13,6 +13,7 @@ import linecache
 import mmap
 import os
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,6 +86,9 @@ class _Player:
         self._layout: Layout | None = None
         self._inputs: list[list[Any]] = []
         self._results: list[Any] = []
+        self._calls = 0
+        self._seconds = 0.0
+        """What they took altogether."""
         self._padding: torch.Tensor | None = None
 
     def obey(self, order: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -136,6 +140,8 @@ class _Player:
                     raise _FailedError(
                         "cheating", "PyTorch's own compute, which this task forbids, was made possible again"
                     )
+            case "fallback":
+                return {"fallback": self._fallback()}
             case "audit":
                 return {"aten": self._audited()}
             case "prepare":
@@ -175,6 +181,18 @@ class _Player:
             aten.enforce(self._rule)
         return self._spares.pop()
 
+    def _fallback(self) -> dict[str, Any] | None:
+        """The fields of `FallbackShare`; None where the kernel does not count, or counts what is no number."""
+        counted = getattr(self._model, "_ModelNew__fallback", None)
+        try:
+            calls, seconds = float(counted["calls"]), float(counted["seconds"])  # type: ignore[index]
+        except Exception:  # noqa: BLE001 - foreign code's own object
+            return None
+        return {
+            "calls": min(1.0, calls / max(1, self._calls)),
+            "seconds": min(1.0, seconds / max(seconds, self._seconds, 1e-9)),
+        }
+
     def _audited(self) -> dict[str, Any] | None:
         try:
             return audit(lambda: self._model(*self._inputs[0]))
@@ -190,10 +208,14 @@ class _Player:
         self._make = make
 
     def _called(self, slot: int) -> Any:
+        self._calls += 1
+        begin = time.perf_counter()
         try:
             return self._model(*self._inputs[slot])
         except Exception as error:
             raise _blame(error, "forward") from error
+        finally:
+            self._seconds += time.perf_counter() - begin
 
     def _described(self, result: Any) -> dict[str, Any]:
         try:

@@ -17,7 +17,7 @@ from evaluators.players import NonsenseError, Played, Player, PlayerEndedError, 
 from evaluators.probing import Probe
 from evaluators.tensors import DTYPES, Described
 from evaluators.verdict import failed, verdict_on
-from kernelevolve.core.evaluation import AtenShare, Status
+from kernelevolve.core.evaluation import AtenShare, FallbackShare, Status
 from kernelevolve.core.record import Record
 from kernelevolve.core.task import AllowAten, Task
 
@@ -62,6 +62,7 @@ class _Reply(_Report):
     probe: Probe | None = None
     calls: tuple[Returned, ...] = ()
     aten: AtenShare | None = None
+    fallback: FallbackShare | None = None
 
 
 class _Checked:
@@ -125,6 +126,10 @@ class Seat:
     def audit(self) -> AtenShare | None:
         """How much of a call with the first slot is PyTorch's own work; None where the kernel does not run when it is watched."""
         return self._told({"do": "audit"}).aten
+
+    def fallback(self) -> FallbackShare | None:
+        """How much of its calls so far the kernel has left to the reference's own operations; None where it does not count."""
+        return self._told({"do": "fallback"}).fallback
 
     def _told(self, order: Mapping[str, Any]) -> _Reply:
         begin = time.monotonic()

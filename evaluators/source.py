@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from evaluators.verdict import Failure
 from kernelevolve.core.evaluation import Status
 
-_LONGEST_SOURCE = 1 << 20
+_LONGEST_SOURCE = 4 << 20
+"""Characters: seeds of whole networks have more than a million, and parsing takes about a second for each million."""
 
 
 def check_source(source: str) -> Failure | None:

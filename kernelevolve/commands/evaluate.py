@@ -125,6 +125,7 @@ def _told(verdict: Evaluation, task: str, path: Path) -> dict[str, Any]:
         "variants": {name: variant_json(timed) for name, timed in verdict.variants.items()},
         "aten_share": verdict.aten.share if verdict.aten else None,
         "aten_operators": dict(verdict.aten.operators) if verdict.aten else {},
+        "fallback": verdict.fallback.model_dump() if verdict.fallback else None,
         "diagnosis": verdict.diagnosis.model_dump() if verdict.diagnosis else None,
         "seconds": dict(verdict.seconds),
         "machine": verdict.machine.model_dump() if verdict.machine else None,
@@ -153,7 +154,7 @@ def _print_text(judged: Iterator[tuple[Path, Evaluation]], *, several: bool) -> 
 
 
 def _lines(verdict: Evaluation) -> Iterator[str]:
-    from kernelevolve.report.summary import machine_text, ratio_text, variants_text
+    from kernelevolve.report.summary import fallback_text, machine_text, ratio_text, variants_text
 
     if verdict.cached:
         yield "judged before, under the same conditions:"
@@ -164,6 +165,8 @@ def _lines(verdict: Evaluation) -> Iterator[str]:
         if verdict.aten and verdict.aten.share > 0:
             operators = ", ".join(f"{name} {share:.0%}" for name, share in verdict.aten.operators.items())
             yield f"PyTorch's own operators take {verdict.aten.share:.0%} of a call: {operators}"
+        if verdict.fallback and verdict.fallback.calls > 0:
+            yield fallback_text(verdict.fallback)
     elif verdict.diagnosis:
         yield f"{verdict.status} ({verdict.diagnosis.stage}): {verdict.diagnosis.summary}"
         if verdict.diagnosis.details:

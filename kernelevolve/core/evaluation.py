@@ -78,6 +78,19 @@ class AtenShare(Record):
     """The share of those that take the most, the first first: `aten::mm` -> 0.9."""
 
 
+class FallbackShare(Record):
+    """How much of its work a kernel left to the reference's own operations, for inputs that it was not written for, while its results
+    were checked.
+
+    Informational. The kernel counts for itself, in the attribute `__fallback` of `ModelNew`, and its process tells it.
+    """
+
+    calls: float = Field(ge=0, le=1, allow_inf_nan=False)
+    """The share of the calls."""
+    seconds: float = Field(ge=0, le=1, allow_inf_nan=False)
+    """The share of the time."""
+
+
 class MachineState(Record):
     """What else the machine did while a kernel was measured. None where this machine does not tell it."""
 
@@ -117,6 +130,8 @@ class Evaluation(Record):
     diagnosis: Diagnosis | None = None
     aten: AtenShare | None = None
     """Where it was looked at."""
+    fallback: FallbackShare | None = None
+    """Where the kernel counts, and is correct."""
     seconds: Mapping[str, float] = {}
     """Wall time spent by stage."""
     machine: MachineState | None = None

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kernelevolve.core.evaluation import MachineState, Measurement, Ratio, Status
+from kernelevolve.core.evaluation import FallbackShare, MachineState, Measurement, Ratio, Status
 from kernelevolve.core.record import Record
 from kernelevolve.core.usage import Usage
 
@@ -121,6 +121,14 @@ def count_by_status(statistics: Mapping[str, float]) -> dict[str, int]:
 def ratio_text(ratio: Ratio) -> str:
     """`3.21x (3.15 to 3.28)`."""
     return f"{ratio.value:.2f}x ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def fallback_text(fallback: FallbackShare) -> str:
+    """`the reference's own operations served 12% of the calls that were checked (in 3% of the time): ...`."""
+    return (
+        f"the reference's own operations served {fallback.calls:.0%} of the calls that were checked "
+        f"(in {fallback.seconds:.0%} of the time): inputs that the kernel was not written for"
+    )
 
 
 def machine_text(machine: MachineState) -> str:

@@ -122,9 +122,21 @@ def test_verdicts(pipeline: Pipeline, forward: str, status: Status, words: str) 
     assert words in told(verdict)
 
 
+def test_a_kernel_that_leaves_inputs_to_the_reference_tells_their_share(pipeline: Pipeline) -> None:
+    plain = python_kernel(RIGHT)
+    assert pipeline.evaluate(plain).fallback is None
+    counts = f"if len(x) == 3: time.sleep(0.01); self.__fallback['calls'] += 1; self.__fallback['seconds'] += 0.01\n        {RIGHT}"
+    source = python_kernel(counts, "import time").source
+    counting = source.replace("(nn.Module):", "(nn.Module):\n    __fallback = {'calls': 0, 'seconds': 0.0}")
+    verdict = pipeline.evaluate(Kernel(source=counting, language="python"))
+    assert verdict.fallback is not None, verdict.diagnosis
+    assert 0 < verdict.fallback.calls < 0.5
+    assert 0 < verdict.fallback.seconds < 1
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
-    [("", "empty"), ("x = (", "line 1"), ("x = 1", "ModelNew"), ("\0", "Python"), ("#" * (2 << 20), "longer")],
+    [("", "empty"), ("x = (", "line 1"), ("x = 1", "ModelNew"), ("\0", "Python"), ("#" * (5 << 20), "longer")],
 )
 def test_sources_that_are_none(pipeline: Pipeline, source: str, words: str) -> None:
     verdict = pipeline.evaluate(Kernel(source=source, language="python"))

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from kernelevolve.core.kernel import Kernel
-from kernelevolve.core.task import Task
+from kernelevolve.core.task import AllowAten, Task
 from kernelevolve.synthesis.builtin.inductor import kernel as inductor_writer
 from kernelevolve.synthesis.builtin.inductor.child import try_out
 from kernelevolve.synthesis.builtin.inductor.isolated import inductor_seed
@@ -87,15 +87,53 @@ def test_what_the_traced_form_lacks(
     agree(task, load(kernel, tmp_path, monkeypatch))
 
 
-def test_inputs_beyond_the_assumptions_of_a_graph_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = load(written(SORTED)[0], tmp_path, monkeypatch)
-    model = module.ModelNew()
-    for x in (torch.randn(4, 5, 6), torch.randn(4, 5, dtype=torch.float64), torch.randn(1, 50)):
-        with pytest.raises(ValueError, match="no graph of this kernel"):
-            model(x)
+def counted(model: Any) -> int:
+    """How often the kernel has left an input to the reference's own operations."""
+    return int(model._ModelNew__fallback["calls"])
+
+
+def test_inputs_beyond_the_assumptions_of_a_graph_take_the_references_operations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(written(SORTED)[0], tmp_path, monkeypatch).ModelNew()
+    beyond = (torch.randn(4, 5, 6), torch.randn(4, 5, dtype=torch.float64), torch.randn(1, 50))
+    for number, x in enumerate(beyond, 1):
+        torch.testing.assert_close(model(x), torch.softmax(x.sort(1).values * 2, -1))
+        assert counted(model) == number
+    assert model._ModelNew__fallback["seconds"] > 0
     strided = torch.randn(50, 37).t()
     torch.testing.assert_close(model(strided), torch.softmax(strided.sort(1).values * 2, -1))
     assert model(torch.randn(2, 3)).shape == (2, 3)
+    assert counted(model) == len(beyond)
+
+
+def test_a_mode_that_the_graph_was_not_made_in_takes_the_references_operations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of(*BEYOND_THE_TRACED_FORM["learning"])
+    model = load(written(task)[0], tmp_path, monkeypatch).ModelNew()
+    reference = build_model(load_module(task), task.seed)
+    x = torch.randn(37, 50)
+    with torch.no_grad():
+        for _ in range(2):
+            torch.testing.assert_close(model(x), reference(x))
+        assert counted(model) == 0
+        model.b.eval()
+        reference.b.eval()
+        torch.testing.assert_close(model(x), reference(x))
+        assert counted(model) == 1
+        torch.testing.assert_close(model.train()(x), reference.train()(x))
+        assert counted(model) == 1
+    torch.testing.assert_close(model.b.running_var, reference.b.running_var)
+
+
+def test_where_pytorchs_own_compute_is_forbidden_they_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = SORTED.model_copy(update={"allow_aten": AllowAten.NONE})
+    model = load(inductor_kernel(task)[0], tmp_path, monkeypatch).ModelNew()
+    with pytest.raises(ValueError, match=r"not written for inputs of shapes \[\(4, 5, 6\)\]"):
+        model(torch.randn(4, 5, 6))
 
 
 def test_each_side_of_a_branch_on_a_size_gets_its_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +141,7 @@ def test_each_side_of_a_branch_on_a_size_gets_its_graph(tmp_path: Path, monkeypa
     task = task_of(forward, ROWS, variants='{"even": [torch.randn(6, 50)], "odd": [torch.randn(11, 33)]}')
     kernel, remark = inductor_kernel(task)
     assert remark == ""
-    assert kernel.source.count("def _graph_") == 2
+    assert kernel.source.count("def __graph_") == 2
     agree(task, load(kernel, tmp_path, monkeypatch))
 
 
@@ -115,8 +153,9 @@ def test_a_value_that_is_no_tensor_is_part_of_the_assumptions(tmp_path: Path, mo
     assert remark == ""
     module = load(kernel, tmp_path, monkeypatch)
     agree(task, module)
-    with pytest.raises(ValueError, match="no graph of this kernel"):
-        module.ModelNew()(torch.randn(9, 7), 4)
+    x, model = torch.randn(9, 7), module.ModelNew()
+    torch.testing.assert_close(model(x, 4), x.sort(1).values * 4)
+    assert counted(model) == 1
 
 
 def test_variants_without_a_graph_run_the_reference_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +243,12 @@ def test_a_kernel_that_is_plainly_wrong_or_fails_is_no_seed(monkeypatch: pytest.
     for old, new, reason in (
         ("static_cast<float>(2.0)", "static_cast<float>(3.0)", "its result on the main inputs"),
         ("return buf", "raise RuntimeError; return buf", "its code fails on the main inputs"),
-        ("x0.dim() == 2", "x0.shape[0] == 37", "its code fails on the inputs a"),
+        (
+            "return self.__graph_0(x0)",
+            "return self.__graph_0(x0) if len(x0) == 37 else 1 // 0",
+            "fails on the inputs a",
+        ),
+        ("x0.dim() == 2", "x0.shape[0] == 5", "does not take the main inputs"),
     ):
         assert old in kernel.source
         with pytest.raises(UnsupportedError, match=reason):

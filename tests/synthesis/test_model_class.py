@@ -79,13 +79,15 @@ def test_the_result_has_the_references_weights_and_the_given_forward() -> None:
     x = torch.randn(4, 8)
     torch.testing.assert_close(candidate(x), 1.5 * reference(x))
     assert candidate.Model == 3
-    assert candidate.other() is ours["ModelNew"]
+    assert candidate.other() is ours["Model"]
+    torch.testing.assert_close(ours["Model"].forward(candidate, x), reference(x))
 
 
 def test_what_only_makes_inputs_is_gone_and_what_the_constructor_needs_stays() -> None:
     ours = _load(model_new_source(TASK, "    def forward(self, x):\n        return x\n"))
-    assert not {"get_inputs", "get_init_inputs", "get_input_variants", "Model", "BATCH", "UNUSED", "helper"} & set(ours)
+    assert not {"get_inputs", "get_init_inputs", "get_input_variants", "BATCH", "UNUSED"} & set(ours)
     assert ours["WIDTH"] == 8
+    assert "helper" in ours, "the reference's own forward needs it"
 
 
 def test_the_prelude_stands_behind_the_imports_so_that_future_imports_stay_first() -> None:
@@ -94,11 +96,22 @@ def test_the_prelude_stands_behind_the_imports_so_that_future_imports_stay_first
     assert _load(source)["MARK"] == "/"
 
 
-def test_several_methods_are_added_and_one_line_classes_are_opened() -> None:
-    task = "import torch\nclass Model(torch.nn.Module): pass\n"
-    forward = "def forward(self, x):\n    return self._twice(x)\n\ndef _twice(self, x):\n    return x + x\n"
+def test_methods_beside_forward_hide_nothing_of_the_references() -> None:
+    own = "def _twice(self, x):\n        return 3 * x\n    def forward(self, x):\n        return self._twice(x)"
+    task = f"import torch\nclass Model(torch.nn.Module):\n    {own}\n"
+    forward = "def forward(self, x):\n    return self.__twice(x) + super().forward(x)\n\ndef __twice(self, x):\n    return x + x\n"
     model = _load(model_new_source(task, forward))["ModelNew"]()
-    assert model(torch.ones(2)).tolist() == [2.0, 2.0]
+    assert model(torch.ones(2)).tolist() == [5.0, 5.0]
+
+
+def test_without_methods_it_is_a_copy_of_the_reference() -> None:
+    theirs, ours = _load(TASK), _load(model_new_source(TASK, ""))
+    torch.manual_seed(1)
+    reference = theirs["Model"]()
+    torch.manual_seed(1)
+    x = torch.randn(4, 8)
+    torch.manual_seed(1)
+    torch.testing.assert_close(ours["ModelNew"]()(x), reference(x))
 
 
 def test_a_model_that_is_an_alias_is_derived_from() -> None:

@@ -10,8 +10,10 @@ from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import AllowAten, Task
 from kernelevolve.synthesis.builtin.cpp.scalar import index_text
 from kernelevolve.synthesis.builtin.cpp.writer import Source
+from kernelevolve.synthesis.builtin.fallback import reference_method, unless
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.model_class import model_new_source
+from kernelevolve.synthesis.builtin.modes import attribute_text, mode_condition
 from kernelevolve.synthesis.traced.expr import Size
 from kernelevolve.synthesis.traced.program import Role
 
@@ -59,7 +61,7 @@ def kernel_file(task: Task, source: Source, choices: Choices) -> Kernel:
         head += _PREPARE.format(count=len(source.prepare_arguments))
     if source.advised:
         head += _ADVISE
-    forward = _forward(source, rebinds=task.allow_aten is AllowAten.NONE)
+    forward = _forward(source, rebinds=task.allow_aten is AllowAten.NONE) + "\n" + reference_method(task)
     text = _shell(task.source, forward).replace(_MARK, head.strip("\n"))
     return Kernel(source=text, language="cpp", knobs=dict(choices.values))
 
@@ -75,35 +77,30 @@ def _shape(extents: tuple[Size, ...]) -> str:
     return f"({inner},)" if len(extents) == 1 else f"({inner})"
 
 
-def attribute_text(name: str) -> str:
-    """A dotted name of a parameter as an expression; numbers are members of a Sequential or a list."""
-    return "self" + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in name.split("."))
-
-
 def _forward(source: Source, rebinds: bool) -> str:
     """`rebinds`: what is written back to the module takes the place of its buffer, where copying is forbidden."""
     program = source.program
     names = [n or f"_{i}" for i, n in enumerate(program.inputs)]
     lines = [f"def forward(self, {', '.join(names)}):" if names else "def forward(self):"]
     inputs = [n for n in program.inputs if n is not None]
+    kinds = [f"{n}.dim() == {len(program.input_shapes[n])}" for n in inputs if program.input_shapes[n]]
+    lines.append(unless(" and ".join(filter(None, [mode_condition(program.modes), *kinds])), names))
+    lines += [f"    {s} = {b}.shape[{d}]" for s, (b, d) in program.sizes.items()]
+    shapes = [
+        f"{n}.shape == {_shape(program.input_shapes[n])} and {n}.dtype == torch.{program.buffers[n].dtype}"
+        for n in inputs
+    ]
+    lines.append(unless(" and ".join(shapes), names))
     given = {o.argument: f"{o.argument}_given" for o in program.outputs if o.argument}
     lines += [f"    {name} = {n}" for n, name in given.items()]
     lines += [f"    {n} = {n}.contiguous()" for n in inputs]
-    lines += [f"    {s} = {b}.shape[{d}]" for s, (b, d) in program.sizes.items()]
-    for n in inputs:
-        dtype = program.buffers[n].dtype
-        shape = _shape(program.input_shapes[n])
-        lines += [
-            f"    if {n}.shape != {shape} or {n}.dtype != torch.{dtype}:",
-            f'        raise ValueError(f"{n} of shape {{tuple({n}.shape)}} and {{{n}.dtype}}: wants {{{shape}}} of {dtype}")',
-        ]
     parameters = [n for n, b in program.buffers.items() if b.role is Role.PARAMETER]
     direct = [n for n in parameters if n in source.arguments]
     lines += [f"    {n} = {attribute_text(program.buffers[n].attribute)}.detach().contiguous()" for n in direct]
     if source.advised:
-        lines.append(f"    self._advise({', '.join(source.advised)})")
+        lines.append(f"    self.__advise({', '.join(source.advised)})")
     if source.kept:
-        lines.append(f"    {', '.join(source.kept)}{',' if len(source.kept) == 1 else ''} = self._prepared()")
+        lines.append(f"    {', '.join(source.kept)}{',' if len(source.kept) == 1 else ''} = self.__prepared()")
     for o in program.outputs:
         lines.append(f"    {o.buffer} = torch.empty({_shape(o.shape)}, dtype=torch.{o.dtype})")
     for n in source.workspace:
@@ -120,7 +117,7 @@ def _forward(source: Source, rebinds: bool) -> str:
     results = ", ".join(o.buffer for o in program.outputs if o.returned)
     returned = {"tensor": results, "list": f"[{results}]", "tuple": f"({results},)"}[program.structure]
     lines.append(f"    return {returned}")
-    text = "\n".join(lines) + "\n"
+    text = "\n".join(filter(None, lines)) + "\n"
     if source.advised:
         text += "\n" + _ADVISE_METHOD
     if source.kept:
@@ -129,12 +126,14 @@ def _forward(source: Source, rebinds: bool) -> str:
 
 
 _ADVISE_METHOD = """\
-def _advise(self, *tables):
+__advised_at = None
+
+def __advise(self, *tables):
     places = tuple(t.data_ptr() for t in tables)
-    if getattr(self, "_advised_at", None) != places:
+    if self.__advised_at != places:
         for t in tables:
             _LIBRARY.advise(t.data_ptr(), t.numel() * t.element_size())
-        self._advised_at = places
+        self.__advised_at = places
 """
 
 
@@ -142,12 +141,12 @@ def _prepared(source: Source) -> str:
     """A method that computes what follows from parameters, again whenever one of them changed."""
     program = source.program
     sources = [n for n in source.prepare_arguments if program.buffers[n].role is Role.PARAMETER]
-    lines = ["def _prepared(self):"]
+    lines = ["__prepared_for = None", "", "def __prepared(self):"]
     lines += [f"    {n} = {attribute_text(program.buffers[n].attribute)}.detach()" for n in sources]
     versions = ", ".join(f"({n}.data_ptr(), {attribute_text(program.buffers[n].attribute)}._version)" for n in sources)
     lines += [
         f"    state = ({versions},)",
-        '    if getattr(self, "_prepared_for", None) != state:',
+        "    if self.__prepared_for != state:",
     ]
     lines += [f"        {n} = {n}.contiguous()" for n in sources]
     made = [n for n in source.prepare_arguments if n not in sources]
@@ -158,8 +157,8 @@ def _prepared(source: Source) -> str:
     kept = ", ".join(source.kept)
     lines += [
         f"        _LIBRARY.prepare({arguments})",
-        f"        self._prepared_tensors = ({kept},)",
-        "        self._prepared_for = state",
-        "    return self._prepared_tensors",
+        f"        self.__prepared_tensors = ({kept},)",
+        "        self.__prepared_for = state",
+        "    return self.__prepared_tensors",
     ]
     return "\n".join(lines) + "\n"

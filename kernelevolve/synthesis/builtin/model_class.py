@@ -1,4 +1,4 @@
-"""`ModelNew` out of a reference's source: its constructor and helpers stay, its forward is another one."""
+"""`ModelNew` beside a reference: the task's file without what makes inputs, and a class that derives from its `Model`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 
 
 def model_new_source(task_source: str, forward_source: str, *, prelude: str = "") -> str:
-    """The source of a file that defines `ModelNew`: the class `Model` of `task_source` with another forward.
+    """The source of a file that defines `ModelNew`, which derives from the `Model` of `task_source`.
 
-    `forward_source` is the text of one or more method definitions (indented or not); each replaces the method of its
-    name or is added. `prelude` is put after the leading imports, as it is. What makes inputs goes, and with it the
-    constants and functions that nothing refers to any more. Where `Model` is bound but is no class of the file,
-    `ModelNew` derives from it.
+    The constructor is the reference's, and `super().forward` its operations. `forward_source` is the text of one or more
+    method definitions (indented or not; none: a plain copy of the reference). Methods beside `forward` hide nothing of the
+    reference's where their names begin with two underscores. `prelude` is put after the leading imports, as it is. What
+    makes inputs goes, and with it the constants and functions that nothing refers to any more.
 
     Raises `UserError` when `task_source` is no Python or binds no `Model`; `libcst.ParserSyntaxError` when
     `forward_source` or `prelude` is no Python.
@@ -35,16 +35,9 @@ def model_new_source(task_source: str, forward_source: str, *, prelude: str = ""
     methods = cst.parse_module(textwrap.dedent(forward_source)).body
     used_by_prelude = _names(cst.parse_module(prelude).body)
     body = [statement for statement in module.body if not _is_task_only(statement)]
-    if any(isinstance(s, cst.ClassDef) and s.name.value == REFERENCE for s in body):
-        body = [
-            _with_methods(s, methods) if isinstance(s, cst.ClassDef) and s.name.value == REFERENCE else s for s in body
-        ]
-        body = list(cst.ensure_type(module.with_changes(body=body).visit(_Rename()), cst.Module).body)
-    elif any(REFERENCE in _bound(statement) for statement in body):
-        derived = cst.ensure_type(cst.parse_statement(f"\n\nclass {CANDIDATE}({REFERENCE}):\n    pass\n"), cst.ClassDef)
-        body.append(_with_methods(derived, methods))
-    else:
+    if not any(_defines_reference(statement) for statement in body):
         raise UserError(f"the task's source defines no class `{REFERENCE}`: name the reference's class so")
+    body.append(_derived(methods))
     body = _without_unused(body, used_by_prelude)
     at = _end_of_imports(body)
     head = module.with_changes(body=body[:at], footer=()).code
@@ -55,52 +48,30 @@ def model_new_source(task_source: str, forward_source: str, *, prelude: str = ""
     return head + tail
 
 
+def _defines_reference(statement: _Statement) -> bool:
+    if isinstance(statement, cst.ClassDef):
+        return statement.name.value == REFERENCE
+    if isinstance(statement, cst.SimpleStatementLine):
+        return REFERENCE in _bound(statement)
+    return any(isinstance(n, cst.ClassDef) and n.name.value == REFERENCE for n in m.findall(statement, m.ClassDef()))
+
+
+def _derived(methods: Sequence[_Statement]) -> cst.ClassDef:
+    owner = cst.ensure_type(cst.parse_statement(f"\n\nclass {CANDIDATE}({REFERENCE}):\n    pass\n"), cst.ClassDef)
+    if not methods:
+        return owner
+    body = [
+        method.with_changes(leading_lines=[cst.EmptyLine(indent=False)] if number else [])
+        for number, method in enumerate(methods)
+    ]
+    return owner.with_changes(body=cst.IndentedBlock(body=body))
+
+
 def _is_task_only(statement: _Statement) -> bool:
     if isinstance(statement, cst.FunctionDef):
         return statement.name.value in _TASK_FUNCTIONS
     main = m.Comparison(left=m.Name("__name__"), comparisons=[m.ComparisonTarget(operator=m.Equal())])
     return m.matches(statement, m.If(test=main))
-
-
-def _with_methods(owner: cst.ClassDef, methods: Sequence[_Statement]) -> cst.ClassDef:
-    new = {s.name.value: s for s in methods if isinstance(s, cst.FunctionDef)}
-    old = [s for s in owner.body.body if isinstance(s, cst.SimpleStatementLine | cst.BaseCompoundStatement)]
-    if isinstance(owner.body, cst.SimpleStatementSuite):
-        old = [
-            cst.SimpleStatementLine(body=[small])
-            for small in owner.body.body
-            if isinstance(small, cst.BaseSmallStatement)
-        ]
-    body: list[_Statement] = []
-    for statement in old:
-        if isinstance(statement, cst.FunctionDef) and statement.name.value in new:
-            replacement = new.pop(statement.name.value, None)
-            if replacement is not None:
-                body.append(_led_by(replacement, statement.leading_lines))
-        elif not m.matches(statement, m.SimpleStatementLine(body=[m.Pass()])):
-            body.append(statement)
-    for number, method in enumerate(new.values()):
-        blank = [cst.EmptyLine(indent=False)] if body or number else []
-        body.append(_led_by(method, blank))
-    return owner.with_changes(body=cst.IndentedBlock(body=body))
-
-
-def _led_by(method: cst.FunctionDef, lines: Sequence[cst.EmptyLine]) -> cst.FunctionDef:
-    return cst.ensure_type(method.with_changes(leading_lines=lines), cst.FunctionDef)
-
-
-class _Rename(cst.CSTTransformer):
-    """`Model` -> `ModelNew` where it is a name; attributes and keywords of that spelling stay."""
-
-    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.Name:  # noqa: N802
-        del original_node
-        return updated_node.with_changes(value=CANDIDATE) if updated_node.value == REFERENCE else updated_node
-
-    def leave_Attribute(self, original_node: cst.Attribute, updated_node: cst.Attribute) -> cst.Attribute:  # noqa: N802
-        return updated_node.with_changes(attr=original_node.attr)
-
-    def leave_Arg(self, original_node: cst.Arg, updated_node: cst.Arg) -> cst.Arg:  # noqa: N802
-        return updated_node.with_changes(keyword=original_node.keyword)
 
 
 def _names(nodes: Sequence[cst.CSTNode]) -> frozenset[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.builtin.cpp.writer import write
 from kernelevolve.synthesis.builtin.knobs import Choices
+from kernelevolve.synthesis.builtin.modes import watched_modes
 from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.synthesis.traced.program import Program
@@ -34,7 +35,8 @@ def trace_task(task: Task) -> Program | Seed:
     loaded = load_module(task)
     inputs = draw_inputs(loaded, task.seed)
     try:
-        program = trace(build_model(loaded, task.seed), inputs)
+        model = build_model(loaded, task.seed)
+        program = replace(trace(model, inputs), modes=watched_modes(model))
         write(program, Choices(), Target.of({}))
     except UnsupportedError as reason:
         model = build_model(loaded, task.seed)

@@ -167,6 +167,8 @@ class Program:
     input_shapes: dict[str, tuple[Size, ...]]
     constants: dict[str, list[float | int | bool]] = field(default_factory=dict)
     """Flat, row-major."""
+    modes: dict[str, bool] = field(default_factory=dict)
+    """The modules that look at their mode, training or evaluation, by dotted name, and the mode that the program was traced in."""
 
 
 def reads(statement: Statement) -> list[str]:

@@ -16,6 +16,7 @@ from devices.base import CompileFailure
 from devices.toolchains.cpp import CppToolchain
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
+from kernelevolve.synthesis.builtin.fallback import fallback_calls
 from kernelevolve.synthesis.builtin.inductor.kernel import inductor_kernel
 from kernelevolve.synthesis.builtin.model_class import CANDIDATE
 from kernelevolve.synthesis.traced.builder import UnsupportedError
@@ -71,6 +72,8 @@ def _compare(task: Task, module: ModuleType) -> None:
             except Exception as error:
                 who = "the reference" if model is reference else "its code"
                 raise UnsupportedError(f"{who} fails on {where}: {type(error).__name__}: {error}") from error
+        if variant is None and fallback_calls(candidate):
+            raise UnsupportedError("its code does not take the main inputs")
         if not _alike(*results):
             raise UnsupportedError(f"its result on {where} is not the reference's")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,11 +12,12 @@ import torch
 from devices.toolchains.loader import LOADER
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
+from kernelevolve.synthesis.builtin.fallback import fits_method, reference_method, unless
 from kernelevolve.synthesis.builtin.inductor.lowering import Kind, Lowered, lower
 from kernelevolve.synthesis.builtin.inductor.prelude import tunable, with_prelude
 from kernelevolve.synthesis.builtin.inductor.wrapper import Graph, take_apart
-from kernelevolve.synthesis.builtin.kernel_file import attribute_text
-from kernelevolve.synthesis.builtin.model_class import REFERENCE, model_new_source
+from kernelevolve.synthesis.builtin.model_class import model_new_source
+from kernelevolve.synthesis.builtin.modes import attribute_text, mode_condition, watched_modes
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 
@@ -48,12 +48,16 @@ _LIBRARY = load_library(CPP_SOURCE, CPP_FLAGS)
 {signatures}
 {constants}
 
+class _LiesOtherwiseError(Exception):
+    """A tensor does not lie as the C++ reads it."""
+
+
 def _expect(tensor, size, stride, *_):
     """Raises where a tensor does not lie as the C++ reads it; the strides of single elements do not matter."""
     if tensor.shape == size and tensor.stride() == stride:
         return
     if tensor.shape != size or any(a != b for n, a, b in zip(size, tensor.stride(), stride) if n > 1 and tensor.numel()):
-        raise ValueError(f"a tensor of shape {{tuple(tensor.shape)}}, strides {{tensor.stride()}}: wants {{size}}, {{stride}}")
+        raise _LiesOtherwiseError(f"a tensor of shape {{tuple(tensor.shape)}}, strides {{tensor.stride()}}: wants {{size}}, {{stride}}")
 
 
 def _view(tensor, size, stride, offset=0):
@@ -75,18 +79,12 @@ class _Written:
 
     def fits(self) -> str:
         """The method that says whether the graph is right for its inputs."""
-        lines = [f"def _fits_{self.number}({', '.join(['self', *self.inputs])}):"]
-        bound = {name for name, _ in self.lowered.bindings}
-        early = [c for c in self.lowered.conditions if not bound & _names(c) and ".shape[" not in c]
-        late = [c for c in self.lowered.conditions if c not in early]
-        lines += [f"    if not ({' and '.join(early)}):", "        return False"] if early else []
-        lines += [f"    {name} = {value}" for name, value in self.lowered.bindings]
-        lines.append(f"    return {' and '.join(late) or 'True'}")
-        return "\n".join(lines) + "\n"
+        lowered = self.lowered
+        return fits_method(f"__fits_{self.number}", self.inputs, lowered.bindings, lowered.conditions)
 
     def run(self) -> str:
         """The method that runs the graph."""
-        lines = [f"def _graph_{self.number}({', '.join(['self', *self.inputs])}):"]
+        lines = [f"def __graph_{self.number}({', '.join(['self', *self.inputs])}):"]
         for a in self.lowered.arguments:
             if a.kind is Kind.STATE:
                 lines.append(f"    {a.name} = {attribute_text(a.source)}.detach()")
@@ -106,7 +104,7 @@ class _Written:
         """Whether the written method says yes."""
         namespace: dict[str, Any] = {"torch": torch}
         exec(self.fits(), namespace)
-        decide: Callable[..., bool] = namespace[f"_fits_{self.number}"]
+        decide: Callable[..., bool] = namespace[f"__fits_{self.number}"]
         return len(inputs) == len(self.inputs) and bool(decide(None, *inputs))
 
     def constants(self) -> list[str]:
@@ -126,11 +124,12 @@ def inductor_kernel(task: Task) -> tuple[Kernel, str]:
     """TorchInductor's code for the reference of `task`, and a remark on the inputs that it does not cover ("" where there are none).
 
     One graph serves all the inputs that its assumptions about sizes allow; variants beyond them get graphs of their own, and where
-    that cannot be, the reference's own operations. Inputs that nothing covers are refused by the kernel. Nothing is compiled here.
+    that cannot be, the reference's own operations, which is what all inputs that no graph takes get. Nothing is compiled here.
     Raises UnsupportedError where TorchInductor has no code of its own for the main inputs; `UserError` where the task is at fault.
     """
     loaded = load_module(task)
     graphs: list[_Written] = []
+    modes = mode_condition(watched_modes(build_model(loaded, task.seed)))
     uncovered: dict[str, str] = {}
     for variant in (None, *loaded.get_input_variants()):
         inputs = draw_inputs(loaded, task.seed, variant)
@@ -156,10 +155,10 @@ def inductor_kernel(task: Task) -> tuple[Kernel, str]:
     if not any(g.graph.functions for g in graphs):
         raise UnsupportedError("TorchInductor leaves all of it to ATen")
     remark = "; ".join(f"for the inputs {v} the reference's own operations run ({why})" for v, why in uncovered.items())
-    return _kernel(task, graphs, sorted(uncovered)), remark
+    return _kernel(task, graphs, modes, sorted(uncovered)), remark
 
 
-def _kernel(task: Task, graphs: Sequence[_Written], uncovered: Sequence[str]) -> Kernel:
+def _kernel(task: Task, graphs: Sequence[_Written], modes: str, uncovered: Sequence[str]) -> Kernel:
     functions = [f for g in graphs for f in g.graph.functions]
     text = with_prelude("\n".join(tunable(f.text, k) for k, f in enumerate(functions)))
     head = _HEAD.format(
@@ -169,42 +168,31 @@ def _kernel(task: Task, graphs: Sequence[_Written], uncovered: Sequence[str]) ->
         signatures="\n".join(line for g in graphs for line in g.signatures()),
         constants="\n".join(line for g in graphs for line in g.constants()),
     )
-    methods = [_forward(graphs, uncovered), *(m for g in graphs for m in (g.fits(), g.run()))]
-    if uncovered:
-        methods.append(_reference_forward(task.source))
+    methods = [
+        _forward(graphs, modes, uncovered),
+        *(m for g in graphs for m in (g.fits(), g.run())),
+        reference_method(task),
+    ]
     source = model_new_source(task.source, "\n".join(methods), prelude=head)
     return Kernel(source=source, language="cpp")
 
 
-def _forward(graphs: Sequence[_Written], uncovered: Sequence[str]) -> str:
+def _forward(graphs: Sequence[_Written], modes: str, uncovered: Sequence[str]) -> str:
     names = graphs[0].inputs
     given = ", ".join(names)
     tensors = [a.name for a in graphs[0].lowered.arguments if a.kind is Kind.INPUT]
     lines = [f"def forward({', '.join(['self', *names])}):"]
+    lines += filter(None, [unless(modes, names)])
     lines += [f"    {n} = {n}.contiguous()" for n in tensors]
     for g in graphs:
-        lines += [f"    if self._fits_{g.number}({given}):", f"        return self._graph_{g.number}({given})"]
-    if uncovered:
         lines += [
-            f"    # TorchInductor has no code for the inputs {', '.join(uncovered)}: the reference's own operations.",
-            f"    return self._reference_forward({given})",
+            f"    if self.__fits_{g.number}({given}):",
+            "        try:",
+            f"            return self.__graph_{g.number}({given})",
+            "        except _LiesOtherwiseError:",
+            f"            return self.__reference({given})",
         ]
-    else:
-        shown = ", ".join(f"tuple({n}.shape)" for n in tensors)
-        lines.append(f'    raise ValueError(f"no graph of this kernel takes inputs of shapes {{[{shown}]}}")')
+    if uncovered:
+        lines.append(f"    # TorchInductor has no code for the inputs {', '.join(uncovered)}.")
+    lines.append(f"    return self.__reference({given})")
     return "\n".join(lines) + "\n"
-
-
-def _reference_forward(task_source: str) -> str:
-    """The reference's forward under another name."""
-    for node in ast.parse(task_source).body:
-        if isinstance(node, ast.ClassDef) and node.name == REFERENCE:
-            for method in node.body:
-                if isinstance(method, ast.FunctionDef) and method.name == "forward":
-                    text = ast.get_source_segment(task_source, method, padded=True) or ""
-                    return textwrap.dedent(text).replace("def forward(", "def _reference_forward(", 1) + "\n"
-    return "def _reference_forward(self, *inputs):\n    return super().forward(*inputs)\n"
-
-
-def _names(expression: str) -> set[str]:
-    return {n.id for n in ast.walk(ast.parse(expression)) if isinstance(n, ast.Name)}

@@ -106,10 +106,10 @@ def lower(model: torch.nn.Module, inputs: Sequence[Any]) -> Lowered:
     contiguous = [x.contiguous() if isinstance(x, torch.Tensor) else x for x in inputs]
     exported = export_program(model, contiguous, table=compiler.decompositions())
     mutated, structure = _results(exported)
-    arguments = _named_arguments(exported, contiguous)
+    arguments = named_arguments(exported, contiguous)
     code = compiler.run(exported.graph_module)
-    bindings, conditions = _conditions(exported, arguments)
-    return Lowered(code, arguments, bindings, conditions, mutated, structure)
+    bindings, assumed = conditions(exported, arguments)
+    return Lowered(code, arguments, bindings, assumed, mutated, structure)
 
 
 class _Compiler:
@@ -199,8 +199,11 @@ def _results(exported: ExportedProgram) -> tuple[tuple[str, ...], str]:
     return tuple(mutated), str(spec.type.__name__)
 
 
-def _named_arguments(exported: ExportedProgram, inputs: Sequence[Any]) -> tuple[Argument, ...]:
-    """The graph's inputs; they are renamed in the graph, so that its code shows where they come from."""
+def named_arguments(exported: ExportedProgram, inputs: Sequence[Any]) -> tuple[Argument, ...]:
+    """The graph's inputs; they are renamed in the graph, so that its code shows where they come from.
+
+    Raises UnsupportedError for one that is no tensor of the module, its code or its inputs, and no plain value.
+    """
     specs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
     found: list[Argument] = []
     position = 0
@@ -239,10 +242,13 @@ def _constant(tensor: torch.Tensor) -> str:
     return f"torch.tensor([{', '.join(values)}], dtype={tensor.dtype}).reshape({tuple(tensor.shape)!r})"
 
 
-def _conditions(
+def conditions(
     exported: ExportedProgram, arguments: Sequence[Argument]
 ) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """The sizes that the inputs' shapes give, and everything that was assumed about shapes on the way."""
+    """The sizes that the inputs' shapes give, and everything that was assumed about shapes on the way.
+
+    Raises UnsupportedError for an assumption on a size that the shapes do not give.
+    """
     from torch.utils._sympy.printers import PythonPrinter
 
     printer = PythonPrinter()

@@ -1,0 +1,51 @@
+"""Training or evaluation: which modules of a reference look at it, and in which mode each of them was when a kernel was written."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping
+
+from torch import nn
+
+_WORD = ".training"
+_PLAIN = ("Module", "Sequential", "ModuleList", "ModuleDict")
+
+
+def watched_modes(model: nn.Module) -> dict[str, bool]:
+    """The mode of each module that may compute something else in the other mode, by its dotted name ("" is `model` itself).
+
+    A module may where the text of its class reads `.training`, or, for a class of the task's own file, the file does.
+    """
+    seen: dict[type, bool] = {}
+    return {name: module.training for name, module in model.named_modules() if _looks(type(module), seen)}
+
+
+def mode_condition(modes: Mapping[str, bool]) -> str:
+    """A Python expression of `self` that holds in these modes; "" where there are none."""
+    return " and ".join(f"{'' if mode else 'not '}{attribute_text(name)}.training" for name, mode in modes.items())
+
+
+def attribute_text(name: str) -> str:
+    """A dotted name of a parameter or a module as an expression; numbers are members of a Sequential or a list."""
+    return "self" + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in name.split(".") if p)
+
+
+def _looks(kind: type, seen: dict[type, bool]) -> bool:
+    if kind not in seen:
+        seen[kind] = any(_WORD in _text(base) for base in kind.__mro__ if _counts(base))
+    return seen[kind]
+
+
+def _counts(base: type) -> bool:
+    return base is not object and not (base.__module__.startswith("torch.nn.modules") and base.__name__ in _PLAIN)
+
+
+def _text(base: type) -> str:
+    """The whole file for a class that is not torch's: its functions may be handed the module."""
+    try:
+        if base.__module__.startswith("torch."):
+            return inspect.getsource(base)
+        return inspect.getsource(sys.modules[base.__module__])
+    except (OSError, TypeError, KeyError):
+        return _WORD
