@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,7 @@ from kernelevolve.store.snapshot import Snapshot
 _LOCK_PATIENCE_SECONDS = 15.0
 _RATE_WINDOW_SECONDS = 10.0
 _STOP_SECONDS = 10.0
+_ANSWER_SECONDS = 1.0
 
 
 class Progress(Snapshot):
@@ -70,6 +72,8 @@ class Archipelago:
         self._islands: dict[int, Any] = {}
         self._runs: dict[Any, int] = {}
         self._restarts = 0
+        self._exhausted: list[str] = []
+        self._doing: tuple[str, ...] = ()
         self._rates: deque[tuple[float, int]] = deque()
 
     def __enter__(self) -> Self:
@@ -106,9 +110,12 @@ class Archipelago:
             finished, _ = ray.wait(list(self._runs), num_returns=1, timeout=interval)
             for reference in finished:
                 self._reap(reference)
+            if self._exhausted and not self._runs:
+                self.finish(self._exhausted[-1])
             progress = self.progress()
             if progress.reason and deadline is None:
                 deadline = time.monotonic() + self._settings.grace_seconds
+                self._doing = self._asked_for() if not progress.spent.evaluations else ()
             if deadline is not None and time.monotonic() >= deadline:
                 for index in self._runs.values():
                     self._islands[index].stop.remote()
@@ -124,6 +131,16 @@ class Archipelago:
         since, before = self._rates[0]
         rate = (snapshot.spent.evaluations - before) / (now - since) if now > since else 0.0
         return Progress(**dict(snapshot), evaluations_per_second=rate, restarts=self._restarts, done=not self._runs)
+
+    @property
+    def doing(self) -> tuple[str, ...]:
+        """Where the run ended before anything was judged: what was under way then, a line for each candidate."""
+        return self._doing
+
+    def diagnoses(self) -> list[tuple[int, str]]:
+        """Why kernels failed, the commonest first, with the number of kernels."""
+        found: list[tuple[int, str]] = ask(self._store.diagnoses.remote())
+        return found
 
     def finish(self, reason: str) -> None:
         """End the run as if its budget were reached: `watch` ends after the grace."""
@@ -143,12 +160,23 @@ class Archipelago:
         """Take note of an island that ended; start it again where its process died."""
         index = self._runs.pop(reference)
         try:
-            ask(reference)
+            exhausted = ask(reference)
+            if exhausted is not None:
+                self._exhausted.append(exhausted)
         except RayActorError:
             if self._restarts >= self._settings.restarts:
                 raise
             self._restarts += 1
             self._start(index)
+
+    def _asked_for(self) -> tuple[str, ...]:
+        asked = [self._islands[index].doing.remote() for index in self._runs.values()]
+        answered, silent = ray.wait(asked, num_returns=len(asked), timeout=_ANSWER_SECONDS) if asked else ([], [])
+        found = ["an island was starting"] if silent else []
+        for reference in answered:
+            with suppress(RayActorError):
+                found += ask(reference)
+        return tuple(dict.fromkeys(found))
 
     def _end(self, running: list[Any]) -> None:
         if running:

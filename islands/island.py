@@ -26,7 +26,7 @@ from kernelevolve.search.base import Strategy, View
 from kernelevolve.store.actor import Member
 from kernelevolve.store.client import StoreClient
 from kernelevolve.store.ledger import Claim
-from kernelevolve.synthesis.base import Context, Operator
+from kernelevolve.synthesis.base import Context, ExhaustedError, Operator
 
 _INFRASTRUCTURE = (OSError, RuntimeError, RayError)
 _BACKOFF_SECONDS = 0.2
@@ -83,17 +83,24 @@ class Island:
         self._migrants: set[str] = set()
         self._own_nodes = 0
         self._in_flight: dict[int, Expansion] = {}
+        self._doing: dict[int, str] = {}
+        """By step."""
+        self._idle = 0
+        """Slots that wait for a node, because the operator has nothing new to propose."""
+        self._exhausted: str | None = None
         self._outbox: asyncio.Queue[_Entry | None]
         self._slots: list[asyncio.Task[None]] = []
         self._fraction = 0.0
         self._over = False
 
-    async def run(self) -> None:
-        """Replay the log, then search until the store says that the run has ended.
+    async def run(self) -> str | None:
+        """Replay the log, then search until the store says that the run has ended, or the operator has nothing new to propose; then
+        its words for that are returned.
 
         Raises what an operator or the evaluation raised, when retrying did not help.
         """
         self._outbox = asyncio.Queue()
+        self._news = asyncio.Event()
         self._member: Member = await self._store.enlist(self._index)
         self._next_step = self._member.next_step
         self._clock = self._member.seconds - time.monotonic()
@@ -109,6 +116,11 @@ class Island:
             await asyncio.gather(*self._slots, return_exceptions=True)
             self._outbox.put_nowait(None)
             await writer
+        return self._exhausted
+
+    async def doing(self) -> list[str]:
+        """What is under way, a line for each candidate."""
+        return list(self._doing.values())
 
     async def stop(self) -> None:
         """Cancel the candidates in flight. What is evaluated already is inserted before `run` returns."""
@@ -139,11 +151,30 @@ class Island:
                 )
             )
             self._in_flight[step] = expansion
+            exhausted = None
             try:
                 if not await self._carry_out(expansion):
                     self._over = True
+                    self._news.set()
+            except ExhaustedError as error:
+                exhausted = str(error)
             finally:
                 self._in_flight.pop(step, None)
+                self._doing.pop(step, None)
+            if exhausted is not None and not await self._something_new(exhausted):
+                return
+
+    async def _something_new(self, exhausted: str) -> bool:
+        """Wait until a node is told, after which there may be more to propose; False where none is under way any more."""
+        self._idle += 1
+        if self._idle == self._settings.in_flight:
+            self._exhausted = exhausted
+            self._news.set()
+            return False
+        self._news.clear()
+        await self._news.wait()
+        self._idle -= 1
+        return self._exhausted is None
 
     async def _carry_out(self, expansion: Expansion) -> bool:
         """Propose, judge and insert one kernel; False when the run has ended instead."""
@@ -165,6 +196,7 @@ class Island:
             is_last = attempt == self._settings.reproposals
             seed = derive_seed(expansion.seed, "again", attempt) if attempt else expansion.seed
             proposal = expansion.model_copy(update={"seed": seed})
+            self._doing[expansion.step] = "a kernel was being proposed"
             try:
                 draft = await self._retried(self._operator.propose, proposal, context)
             except OverspentError as error:
@@ -180,6 +212,7 @@ class Island:
             if answer.claim is not Claim.GRANTED and not is_last:
                 self._judged.add(kernel.id)
                 continue
+            self._doing[expansion.step] = f"{draft.operator} was being judged"
             evaluation = answer.evaluation or await self._verdict(draft)
             node = Node(
                 id=context.purpose,
@@ -280,6 +313,7 @@ class Island:
         self._strategy.tell(node)
         self._operator.tell(node)
         self._history.tell(node)
+        self._news.set()
         if node.kernel_id not in self._told:
             self._told.add(node.kernel_id)
             self._judged.add(node.kernel_id)

@@ -76,6 +76,7 @@ def _sorted_out(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
 
 
 def _writer(task: Task, settings: RunConfig) -> Write:
+    from kernelevolve.synthesis.builtin.chain import Stage
     from kernelevolve.synthesis.builtin.operator import BuiltinOperator, written
 
     operator = settings.operator.build("operator")
@@ -84,7 +85,8 @@ def _writer(task: Task, settings: RunConfig) -> Write:
     prepared = operator.prepare(task, settings.device)
     program = prepared.program
     if program is None:
-        raise UserError(f"{task.name} cannot be traced ({prepared.seed_note}): it has no space of knobs")
+        why = prepared.chain.absent[Stage.TRACED]
+        raise UserError(f"{task.name} cannot be traced ({why}): it has no space of knobs")
 
     def write(point: Mapping[str, KnobValue]) -> Written:
         return written(program, prepared.target, task, tuple(sorted(point.items())))

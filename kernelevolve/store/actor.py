@@ -184,6 +184,10 @@ class StoreActor:
         """The fittest correct nodes with different kernels, best first."""
         return [(node, self._store.kernel(node.kernel_id)) for node in self._store.best(count)]
 
+    async def diagnoses(self) -> list[tuple[int, str]]:
+        """See `SqliteStore.diagnoses`."""
+        return self._store.diagnoses()
+
     async def close(self) -> None:
         """Write what is under way and give the folder back."""
         await self._drained()

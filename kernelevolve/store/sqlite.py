@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from kernelevolve.core.evaluation import Status
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.store.base import GraphStore
@@ -20,6 +23,7 @@ from kernelevolve.store.reader import GraphReading, joined
 from kernelevolve.store.schema import GRAPH, connect, database_of
 
 _PAGE = 1000
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _INDEX_BYTES = 1 << 16
 
 
@@ -96,6 +100,22 @@ class SqliteStore(GraphReading, GraphStore):
             "SELECT nodes.island, kernels.status, count(*) FILTER (WHERE NOT nodes.cached), max(kernels.fitness)"
             " FROM nodes JOIN kernels ON kernels.id = nodes.kernel GROUP BY 1, 2"
         )
+
+    def diagnoses(self) -> list[tuple[int, str]]:
+        """Why kernels failed, in words, the commonest reason first, with the number of kernels. Reasons that differ in numbers alone
+        are one, told as the first kernel has it."""
+        counts: Counter[str] = Counter()
+        words: dict[str, str] = {}
+        rows = self._db.execute(
+            "SELECT status, json_extract(evaluation, '$.diagnosis.summary') FROM kernels WHERE status != ? ORDER BY number",
+            (Status.OK.value,),
+        )
+        for status, summary in rows:
+            told = f"{status}: {summary}"
+            key = _NUMBER.sub("#", told)
+            counts[key] += 1
+            words.setdefault(key, told)
+        return [(count, words[key]) for key, count in counts.most_common()]
 
     def next_step(self, island: int) -> int:
         """The step after the last one that the island has a node of."""

@@ -49,6 +49,10 @@ class Context:
         return cls(task=task, device=device, facts=facts or {}, parents=(), history=(), known=())
 
 
+class ExhaustedError(Exception):
+    """An operator has nothing to propose that is not known, as far as it was told; the text says what was judged, or why nothing is."""
+
+
 class Operator(ABC):
     """Turns an expansion into a new kernel. The same seed, expansion and context give the same draft."""
 
@@ -66,7 +70,8 @@ class Operator(ABC):
         return self
 
     @abstractmethod
-    async def propose(self, expansion: Expansion, context: Context) -> Draft: ...
+    async def propose(self, expansion: Expansion, context: Context) -> Draft:
+        """Raises ExhaustedError where there is no kernel that is new; further nodes that it is told may change that."""
 
     def tell(self, node: Node) -> None:  # noqa: B027 - many learn nothing
         """A node was inserted, or has come from another island: as strategies are told, in the same order, after a restart again."""

@@ -15,7 +15,7 @@ from kernelevolve.core.task import Task
 from kernelevolve.core.usage import Usage
 from kernelevolve.llm.choosing import Chooser
 from kernelevolve.llm.settings import Choice
-from kernelevolve.synthesis.base import Context, Operator
+from kernelevolve.synthesis.base import Context, ExhaustedError, Operator
 
 _MODEL, _BUILTIN = "llm", "builtin"
 _ONE = Usage(tokens=1)
@@ -72,4 +72,7 @@ class HybridOperator(Operator):
         name = self._chooser.choose(rng)
         if rng.random() < 2 * self.least_share:
             name = rng.choice([_MODEL, _BUILTIN])
-        return await self._operators[name].propose(expansion, context)
+        try:
+            return await self._operators[name].propose(expansion, context)
+        except ExhaustedError:
+            return await self._operators[_MODEL].propose(expansion, context)

@@ -12,7 +12,7 @@ from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.graph import Draft, Expansion
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.usage import Usage
-from kernelevolve.synthesis.base import Context, Operator
+from kernelevolve.synthesis.base import Context, ExhaustedError, Operator
 from tests.conformance.records import make_evaluation
 
 
@@ -23,6 +23,8 @@ class DoubleOperator(Operator):
     kernels: int = 10**9
     failures: int = 0
     """Proposals that raise, at first."""
+    ends: bool = False
+    """Whether it proposes new kernels alone, and says so when there is none."""
     usage: Usage = field(default_factory=Usage)
     trials: int = 0
     """Of each proposal."""
@@ -36,8 +38,17 @@ class DoubleOperator(Operator):
         assert all(parent.kernel.id == parent.node.kernel_id for parent in context.parents + context.history)
         number = Random(expansion.seed).randrange(self.kernels)
         move = ("draft", "mutate", "crossover")[len(context.parents)]
-        kernel = Kernel(source=f"# {number}\n", language="python")
+        kernel = _kernel(number)
+        if self.ends:
+            new = [k for k in map(_kernel, range(self.kernels)) if k.id not in context.known]
+            if not new:
+                raise ExhaustedError(f"all {self.kernels} kernels were judged")
+            kernel = new[number % len(new)]
         return Draft(kernel=kernel, operator=f"double/{move}", usage=self.usage, trials=self.trials)
+
+
+def _kernel(number: int) -> Kernel:
+    return Kernel(source=f"# {number}\n", language="python")
 
 
 @dataclass

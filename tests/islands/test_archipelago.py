@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from islands.archipelago import Archipelago, Progress
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.errors import UserError
+from kernelevolve.core.evaluation import Status
 from kernelevolve.core.graph import Phase
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.usage import Usage
@@ -92,6 +93,36 @@ def test_a_known_kernel_costs_no_evaluation_and_nothing_new_ends_the_run(
         for node in store.log(island):
             assert node.evaluation == store.evaluation(node.kernel_id)
     store.close()
+
+
+@pytest.mark.parametrize(("count", "in_flight"), [(1, 1), (3, 4)])
+def test_an_operator_that_has_nothing_new_ends_the_run_at_once(
+    make: Make, marks: Path, count: int, in_flight: int
+) -> None:
+    def session() -> Progress:
+        operator, evaluator = DoubleOperator(kernels=12, ends=True), DoubleEvaluator(marks, seconds=0.05)
+        return finish(make(Budget(seconds=60), operator, evaluator, count=count, in_flight=in_flight))
+
+    last = session()
+    assert last.reason == "all 12 kernels were judged"
+    assert last.spent.evaluations == len(evaluated(marks)) == 12
+    assert last.spent.seconds < 30
+    again = session()
+    assert (again.reason, again.nodes) == (last.reason, last.nodes)
+
+
+def test_what_was_under_way_when_nothing_was_judged_and_why_kernels_failed(make: Make, marks: Path) -> None:
+    evaluator = DoubleEvaluator(marks, seconds=600)
+    with make(Budget(seconds=60), evaluator=evaluator, count=1, grace_seconds=0) as archipelago:
+        for _ in archipelago.watch(0.05):
+            if evaluated(marks):
+                archipelago.finish("enough")
+    assert archipelago.doing == ("double/draft was being judged",)
+    with make(Budget(evaluations=60), evaluator=DoubleEvaluator(marks), count=1) as archipelago:
+        *_, last = archipelago.watch(0.05)
+        [(count, words)] = archipelago.diagnoses()
+    assert count == 60 - last.statuses[Status.OK] > 0
+    assert words.startswith("wrong_result: ")
 
 
 def test_resuming_goes_on_where_the_run_ended(make: Make, tmp_path: Path, marks: Path) -> None:

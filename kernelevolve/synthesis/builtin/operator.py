@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from devices.registry import get_device
 from kernelevolve.core.errors import UserError
-from kernelevolve.core.graph import Draft, Expansion, Phase
+from kernelevolve.core.evaluation import Diagnosis
+from kernelevolve.core.graph import Draft, Expansion, Node, Phase
 from kernelevolve.core.kernel import Kernel, KnobValue
 from kernelevolve.core.task import Task
-from kernelevolve.synthesis.base import Context, Operator, Parent
+from kernelevolve.llm.once import Once
+from kernelevolve.synthesis.base import Context, ExhaustedError, Operator, Parent
+from kernelevolve.synthesis.builtin.chain import WORDS, Chain, Stage
 from kernelevolve.synthesis.builtin.cpp.writer import write
 from kernelevolve.synthesis.builtin.knobs import Choices, Knob
-from kernelevolve.synthesis.builtin.moves import Move, changed, crossed, drafted, mutated
-from kernelevolve.synthesis.builtin.source_knobs import mutate
+from kernelevolve.synthesis.builtin.moves import Move, crossed, drafted, mutated
+from kernelevolve.synthesis.builtin.source_knobs import mutate, variants
 from kernelevolve.synthesis.builtin.target import Target
+from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.synthesis.traced.program import Program
+
+if TYPE_CHECKING:
+    from kernelevolve.synthesis.builtin.seeds import Seed
+
+_LARGE = 150
+"""Statements of a program whose C++ may take long to compile."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,8 @@ class BuiltinOperator(Operator):
     """Writes kernels from the traced form of the reference, as a point in a space of knobs.
 
     A kernel of its own is changed through its knobs, structure included, and written anew; anybody else's through the knobs
-    that its text shows. What cannot be traced starts from TorchInductor's code, and what that refuses from the ATen graph.
+    that its text shows. What cannot be traced, and what fails whatever its knobs, starts from TorchInductor's code, then the ATen graph,
+    then the reference's own operations. A copy of these is judged first where nothing is known to be right and more may take long.
     """
 
     trusted: ClassVar[bool] = True
@@ -41,46 +53,128 @@ class BuiltinOperator(Operator):
     """Probability that a crossover moves one knob as well."""
     program: Program | None = None
     target: Target = field(default_factory=lambda: Target.of({}))
-    seed: Kernel | None = None
-    """Where drafts start when there is no program."""
-    seed_note: str = ""
+    chain: Chain = field(default_factory=Chain, compare=False)
+    """Told of every node: each island has its own."""
+    _seeds: dict[Stage, Once[tuple[Seed, ...]]] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def prepare(self, task: Task, device: str) -> BuiltinOperator:
         if device != "cpu":
             raise UserError(f"the built-in operator writes kernels for the device cpu only, not {device}")
+        from kernelevolve.synthesis.builtin.seeds import forbidden
         from kernelevolve.synthesis.builtin.tracing import trace_task
 
         traced = trace_task(task)
         if isinstance(traced, Program):
-            return replace(self, program=traced, target=Target.of(get_device(device).facts()))
-        return replace(self, seed=traced.kernel, seed_note=traced.note)
+            target = Target.of(get_device(device).facts())
+            return replace(self, program=traced, target=target, chain=Chain(forbidden(task)))
+        return replace(self, chain=Chain({Stage.TRACED: traced.why, **forbidden(task)}))
+
+    def tell(self, node: Node) -> None:
+        self.chain.tell(node)
 
     async def propose(self, expansion: Expansion, context: Context) -> Draft:
         rng = random.Random(expansion.seed)
-        draft = self._propose(expansion, context, rng)
-        for _ in range(self.attempts - 1):
-            if draft.kernel.id not in context.known:
-                break
-            draft = self._propose(expansion, context, rng)
-        return draft
+        if expansion.phase is not Phase.DRAFT:
+            draft = self._expanded(context, rng)
+            if draft is not None:
+                return draft
+        return await self._draft(expansion.step, context, rng)
 
-    def _propose(self, expansion: Expansion, context: Context, rng: random.Random) -> Draft:
-        if expansion.phase is Phase.DRAFT:
-            return self._draft(expansion.step, context, rng)
+    def _expanded(self, context: Context, rng: random.Random) -> Draft | None:
+        """A new kernel near the parents; None where there is none."""
+        if all(self.chain.hopeless(parent.node) for parent in context.parents):
+            return None
+        for _ in range(self.attempts):
+            draft = self._changed(context, rng)
+            if draft is None or draft.kernel.id not in context.known:
+                return draft
+        return None
+
+    def _changed(self, context: Context, rng: random.Random) -> Draft | None:
         if len(context.parents) > 1:
             return self._crossover(context, rng)
         return self._mutate(context.parents[0], context.task, rng)
 
-    def _draft(self, step: int, context: Context, rng: random.Random) -> Draft:
-        if self.seed is not None:
-            seed = Draft(kernel=self.seed, operator="builtin/seed", note=self.seed_note)
-            return self._textual(self.seed, context.task, rng) if self.seed.id in context.known else seed
-        default = written(self._program(), self.target, context.task, ())
-        plain, space = default.kernel, default.space
-        if plain.id not in context.known and step == 0:
+    async def _draft(self, step: int, context: Context, rng: random.Random) -> Draft:
+        if self._is_copy_due(step):
+            [copy, *_] = await self._seeds_of(Stage.REFERENCE, context.task)
+            if copy.kernel.id not in context.known:
+                return self._seed_draft(Stage.REFERENCE, copy)
+        for stage in self.chain.plan(rng):
+            if stage is Stage.TRACED:
+                draft = self._traced(step, context, rng)
+                if draft is None and self.chain.works(stage):
+                    break
+            else:
+                draft = await self._from_seeds(stage, context, rng)
+            if draft is not None:
+                return draft
+        raise ExhaustedError(self._why_exhausted())
+
+    def _is_copy_due(self, step: int) -> bool:
+        if Stage.REFERENCE in self.chain.absent or not self.chain.nothing_right:
+            return False
+        slow = self.program is None or len(self.program.statements) > _LARGE
+        return self.chain.any_doubted or (step == 0 and slow)
+
+    def _why_exhausted(self) -> str:
+        reasons = self.chain.why_not_above(Stage.REFERENCE)
+        last = self.chain.absent.get(Stage.REFERENCE)
+        if self.chain.nothing_right and last:
+            return f"the built-in operator has no kernel: {reasons}; {last}"
+        return "all kernels that the built-in operator has for this task were judged"
+
+    def _traced(self, step: int, context: Context, rng: random.Random) -> Draft | None:
+        """A new point of the program's space; None where none is found."""
+        default = self._at((), context.task)
+        if isinstance(default, Draft):
+            return default if default.kernel.id not in context.known else None
+        if default.kernel.id not in context.known and step == (1 if len(self._program().statements) > _LARGE else 0):
             note = "the default schedule"
-            return Draft(kernel=plain, operator="builtin/draft", note=note, traits=default.traits)
-        return self._written(drafted(plain.knobs, space, self.draft_moves, rng), context.task, "draft")
+            return Draft(kernel=default.kernel, operator="builtin/draft", note=note, traits=default.traits)
+        for _ in range(self.attempts):
+            move = drafted(default.kernel.knobs, default.space, self.draft_moves, rng)
+            draft = self._written(move, context.task, "draft")
+            if draft.kernel.id not in context.known:
+                return draft
+        return None
+
+    async def _from_seeds(self, stage: Stage, context: Context, rng: random.Random) -> Draft | None:
+        """A seed of a stage, or one with other knobs; None where there is none, or none that is new."""
+        try:
+            seeds = await self._seeds_of(stage, context.task)
+        except UnsupportedError as reason:
+            self.chain.absent[stage] = f"{WORDS[stage]} cannot be had: {reason}"
+            return None
+        for seed in seeds:
+            if seed.kernel.id not in context.known:
+                return self._seed_draft(stage, seed)
+        chosen = rng.choice(seeds).kernel
+        for source, note in self._retuned(chosen, rng):
+            kernel = Kernel(source=source, language=chosen.language)
+            if kernel.id not in context.known:
+                return Draft(kernel=kernel, operator=f"builtin/{stage}", note=note)
+        return None
+
+    def _retuned(self, kernel: Kernel, rng: random.Random) -> Iterator[tuple[str, str]]:
+        """Some changes of the knobs that a text shows, then, where they can be counted, all."""
+        for _ in range(self.attempts):
+            retuned = mutate(kernel.source, kernel.language, rng)
+            if retuned is None:
+                return
+            yield retuned
+        yield from variants(kernel.source, kernel.language, rng)
+
+    async def _seeds_of(self, stage: Stage, task: Task) -> tuple[Seed, ...]:
+        from kernelevolve.synthesis.builtin.seeds import seeds_of
+
+        if stage not in self._seeds:
+            self._seeds[stage] = Once(lambda: asyncio.to_thread(seeds_of, task, stage))
+        return await self._seeds[stage].get()
+
+    def _seed_draft(self, stage: Stage, seed: Seed) -> Draft:
+        note = "; ".join(filter(None, [f"{WORDS[stage]}", seed.remark, self.chain.why_not_above(stage)]))
+        return Draft(kernel=seed.kernel, operator=f"builtin/{stage}", note=note)
 
     def _program(self) -> Program:
         if self.program is None:
@@ -91,38 +185,48 @@ class BuiltinOperator(Operator):
         """The space of a kernel that this operator wrote, None for anybody else's."""
         if self.program is None or not parent.kernel.knobs:
             return None
-        again, space = render(self._program(), self.target, task, tuple(sorted(parent.kernel.knobs.items())))
-        return space if again.source == parent.kernel.source else None
+        again = self._at(tuple(sorted(parent.kernel.knobs.items())), task)
+        return again.space if isinstance(again, Written) and again.kernel.source == parent.kernel.source else None
 
-    def _mutate(self, parent: Parent, task: Task, rng: random.Random) -> Draft:
+    def _mutate(self, parent: Parent, task: Task, rng: random.Random) -> Draft | None:
         space = self._own(parent, task)
         if space is None:
-            return self._textual(parent.kernel, task, rng)
+            return self._textual(parent.kernel, rng)
         return self._written(mutated(parent.kernel.knobs, space, self.mutation_moves, rng), task, "mutate")
 
-    def _textual(self, kernel: Kernel, task: Task, rng: random.Random) -> Draft:
-        """A change of the knobs that the text of a kernel shows; a draft of our own where it shows none."""
+    def _textual(self, kernel: Kernel, rng: random.Random) -> Draft | None:
+        """A change of the knobs that the text of a kernel shows; None where it shows none."""
         retuned = mutate(kernel.source, kernel.language, rng)
-        if retuned is None and self.seed is not None:
-            return Draft(kernel=self.seed, operator="builtin/seed", note=self.seed_note)
         if retuned is None:
-            plain, space = render(self._program(), self.target, task, ())
-            return self._written(changed(plain.knobs, space, self.draft_moves, rng), task, "draft")
+            return None
         source, note = retuned
         return Draft(kernel=Kernel(source=source, language=kernel.language), operator="builtin/retune", note=note)
 
-    def _crossover(self, context: Context, rng: random.Random) -> Draft:
+    def _crossover(self, context: Context, rng: random.Random) -> Draft | None:
         first, second = context.parents[:2]
         space = self._own(first, context.task)
         if space is None or self._own(second, context.task) is None:
             own = first if space is not None else second
             return self._mutate(own, context.task, rng)
+        if all(len(knob.domain) < 2 for knob in space.values()):
+            return None
         move = crossed(first.kernel.knobs, second.kernel.knobs, space, self.crossover_mutation, rng)
         return self._written(move, context.task, "crossover")
 
     def _written(self, move: Move, task: Task, name: str) -> Draft:
-        made = written(self._program(), self.target, task, tuple(sorted(move.point.items())))
+        made = self._at(tuple(sorted(move.point.items())), task)
+        if isinstance(made, Draft):
+            return made.model_copy(update={"operator": f"builtin/{name}", "note": move.note})
         return Draft(kernel=made.kernel, operator=f"builtin/{name}", note=move.note, traits=made.traits)
+
+    def _at(self, knobs: tuple[tuple[str, KnobValue], ...], task: Task) -> Written | Draft:
+        """The kernel at a point; a draft that is none where the writer fails there."""
+        try:
+            return written(self._program(), self.target, task, knobs)
+        except Exception as fault:  # noqa: BLE001 - a fault of ours at one point must not end a search: the node says it
+            summary = f"the writer fails at this point: {type(fault).__name__}: {' '.join(str(fault).split())[:200]}"
+            kernel = Kernel(source=f"# {dict(knobs)}\n", language="cpp")
+            return Draft(kernel=kernel, operator="builtin/draft", rejected=Diagnosis(stage="source", summary=summary))
 
 
 @dataclass(frozen=True)

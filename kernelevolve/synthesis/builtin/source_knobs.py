@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 import tokenize
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import prod
 
 from kernelevolve.core.kernel import KnobValue
 from kernelevolve.synthesis.builtin.knob_python import python_sites
 
 _MOST_MOVES = 3
+_MOST_VARIANTS = 2048
 _FAR = 0.25
 """The share of the moves of a number that go anywhere in its domain rather than one step up or down."""
 
@@ -85,6 +87,26 @@ def mutate(source: str, language: str, rng: random.Random) -> tuple[str, str] | 
     count = min(len(knobs), 1 + sum(rng.random() < 0.35 for _ in range(_MOST_MOVES - 1)))
     changes = [(knob, _moved(knob, rng)) for knob in sorted(rng.sample(knobs, count), key=lambda k: k.start)]
     return with_knobs(source, changes), ", ".join(f"{knob.name} {knob.value} -> {value}" for knob, value in changes)
+
+
+def variants(source: str, language: str, rng: random.Random) -> Iterator[tuple[str, str]]:
+    """Every text that other values of the knobs give, each once, in an order that `rng` draws, with a line that says what changed.
+
+    None where there are more than some thousand.
+    """
+    knobs = [knob for knob in read_knobs(source, language) if len(knob.domain) > 1]
+    count = prod(len(knob.domain) for knob in knobs)
+    if count > _MOST_VARIANTS:
+        return
+    for number in rng.sample(range(count), count):
+        changes: list[tuple[SourceKnob, KnobValue]] = []
+        rest = number
+        for knob in knobs:
+            rest, place = divmod(rest, len(knob.domain))
+            if knob.domain[place] != knob.value:
+                changes.append((knob, knob.domain[place]))
+        if changes:
+            yield with_knobs(source, changes), ", ".join(f"{knob.name} {knob.value} -> {v}" for knob, v in changes)
 
 
 def _moved(knob: SourceKnob, rng: random.Random) -> KnobValue:

@@ -1,11 +1,9 @@
-"""What a task gives the operator to start from: its traced program, or a seed kernel."""
+"""The traced program of a task, or why there is none."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from kernelevolve.core.errors import UserError
-from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.builtin.cpp.writer import write
 from kernelevolve.synthesis.builtin.knobs import Choices
@@ -18,50 +16,32 @@ from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 
 
 @dataclass(frozen=True)
-class Seed:
-    """A first kernel for a reference that has no traced program."""
+class Untraced:
+    """A reference has no traced program."""
 
-    kernel: Kernel
-    note: str
-    """Where it comes from, and why not from further up."""
+    why: str
+    """In a line for a person."""
 
 
-def trace_task(task: Task) -> Program | Seed:
-    """The traced program of a task's reference; where the traced form lacks something, a seed: TorchInductor's code, or where that
-    cannot be had, the ATen graph.
+def trace_task(task: Task) -> Program | Untraced:
+    """The traced program of a task's reference, from which C++ can be written.
 
-    Raises `UserError` where the reference raises, and where there is no graph of it at all.
+    Raises `UserError` where the reference raises.
     """
     loaded = load_module(task)
     inputs = draw_inputs(loaded, task.seed)
+    model = build_model(loaded, task.seed)
     try:
-        model = build_model(loaded, task.seed)
         program = replace(trace(model, inputs), modes=watched_modes(model))
         write(program, Choices(), Target.of({}))
     except UnsupportedError as reason:
-        model = build_model(loaded, task.seed)
-        with loaded.blamed("forward"):  # Told at once: looking for a seed takes many seconds.
-            model(*draw_inputs(loaded, task.seed))
-        return _seed(task, str(reason))
-    return program
-
-
-def _seed(task: Task, lacking: str) -> Seed:
-    # Here, since few tasks need them: with them comes libcst, most of a second.
-    from kernelevolve.synthesis.builtin.aten_seed import aten_kernel
-    from kernelevolve.synthesis.builtin.inductor.isolated import inductor_seed
-
-    lacks = f"the traced form lacks {lacking}"
-    try:
-        kernel, remark = inductor_seed(task)
-        return Seed(kernel, "; ".join(filter(None, [f"TorchInductor's code: {lacks}", remark])))
-    except UnsupportedError as reason:
-        refused = f"TorchInductor gives no kernel: {reason}"
-    try:
-        loaded = load_module(task)
-        kernel = aten_kernel(task, build_model(loaded, task.seed), draw_inputs(loaded, task.seed))
-        return Seed(kernel, f"the ATen graph as it is: {lacks}; {refused}")
-    except UnsupportedError as deepest:
-        raise UserError(
-            f"the built-in operator cannot draft {task.name}: {deepest}; simplify the reference"
-        ) from deepest
+        why = f"the traced form lacks {reason}"
+    except Exception as fault:  # noqa: BLE001 - a fault of ours must not keep the user from a kernel: later stages need no program
+        words = str(fault).strip().splitlines()
+        why = f"the traced form fails: {type(fault).__name__}{f': {words[0][:200]}' if words else ''}"
+    else:
+        return program
+    fresh = build_model(loaded, task.seed)
+    with loaded.blamed("forward"):
+        fresh(*draw_inputs(loaded, task.seed))
+    return Untraced(why)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import resource
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -14,8 +17,10 @@ import torch
 
 from devices.base import CompileFailure
 from devices.toolchains.cpp import CppToolchain
+from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
+from kernelevolve.synthesis.builtin.aten_seed import aten_kernel
 from kernelevolve.synthesis.builtin.fallback import fallback_calls
 from kernelevolve.synthesis.builtin.inductor.kernel import inductor_kernel
 from kernelevolve.synthesis.builtin.model_class import CANDIDATE
@@ -24,19 +29,32 @@ from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 
 _COMPILE_SECONDS = 120.0
 _COARSE = 0.02
+_PROCESSOR_SECONDS = 300
+"""Of this process alone; the compiler that it starts has as much."""
+_PR_SET_PDEATHSIG = 1
 
 
-def main(task_file: Path, result_file: Path) -> None:
+def main(task_file: Path, result_file: Path, stage: str) -> None:
     """Writes the kernel with its remark, or why there is none, as JSON."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_SECONDS, _PROCESSOR_SECONDS + 5))
     task = Task.model_validate_json(task_file.read_text(encoding="utf-8"))
-    answer: dict[str, str]
+    told: dict[str, str]
     try:
-        kernel, remark = inductor_kernel(task)
+        kernel, remark = inductor_kernel(task) if stage == "inductor" else (_aten_kernel(task), "")
         try_out(task, kernel)
-        answer = {"kernel": kernel.model_dump_json(), "remark": remark}
-    except UnsupportedError as reason:
-        answer = {"refused": str(reason)}
-    result_file.write_text(json.dumps(answer), encoding="utf-8")
+        told = {"kernel": kernel.model_dump_json(), "remark": remark}
+    except (UnsupportedError, UserError) as reason:
+        told = {"refused": str(reason)}
+    except Exception as fault:  # noqa: BLE001 - whatever PyTorch's compilers raise: the next stage is there for that
+        lines = str(fault).strip().splitlines()
+        told = {"refused": f"{type(fault).__name__}: {lines[0][:200] if lines else 'no message'}"}
+    result_file.write_text(json.dumps(told), encoding="utf-8")
+
+
+def _aten_kernel(task: Task) -> Kernel:
+    loaded = load_module(task)
+    return aten_kernel(task, build_model(loaded, task.seed), draw_inputs(loaded, task.seed))
 
 
 def try_out(task: Task, kernel: Kernel) -> None:
@@ -45,10 +63,11 @@ def try_out(task: Task, kernel: Kernel) -> None:
     A coarse look, so that a search does not start from what cannot work; whether a kernel is right is for the judge to say.
     """
     with tempfile.TemporaryDirectory() as folder:
-        made = CppToolchain().compile(kernel, Path(folder), _COMPILE_SECONDS)
-        if isinstance(made, CompileFailure):
-            raise UnsupportedError(f"its C++ needs what there is not: {made.summary}")
-        os.environ.update(made.environment)
+        if kernel.language == "cpp":
+            made = CppToolchain().compile(kernel, Path(folder), _COMPILE_SECONDS)
+            if isinstance(made, CompileFailure):
+                raise UnsupportedError(f"its C++ needs what there is not: {made.summary}")
+            os.environ.update(made.environment)
         module = ModuleType("inductor_seed")
         sys.modules[module.__name__] = module
         exec(compile(kernel.source, "kernel.py", "exec", dont_inherit=True), module.__dict__)
@@ -94,4 +113,4 @@ def _alike(want: Any, got: Any) -> bool:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

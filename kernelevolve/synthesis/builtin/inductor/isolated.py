@@ -1,4 +1,4 @@
-"""Runs TorchInductor in a process of its own: it keeps caches and global state, and may take long or die."""
+"""Runs PyTorch's compilers in a process of its own: they keep caches and global state, and may take long or die."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 
 _CHILD = "kernelevolve.synthesis.builtin.inductor.child"
-_SECONDS = 300.0
+_SECONDS = 900.0
+"""Of wall time, after which something hangs: what bounds the work is the processor's time, which load does not lengthen."""
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ")
 
 
-def inductor_seed(task: Task, seconds: float = _SECONDS) -> tuple[Kernel, str]:
-    """A kernel from TorchInductor's code that compiles and runs, and a remark on what it does not cover.
+def answer(task: Task, stage: str, seconds: float = _SECONDS) -> dict[str, str]:
+    """What the process says of one stage, `inductor` or `aten`: `kernel` (a record as JSON), which compiles and runs, with a `remark`
+    on what it does not cover; else `refused`, the reason.
 
     The process gets a scrubbed environment (none of TorchInductor's settings, no keys) and folders that go with it; after `seconds` it is
-    killed with all that it started. Raises UnsupportedError with the reason where there is no such kernel.
+    killed with all that it started. Raises UnsupportedError where it ends without an answer.
     """
     with tempfile.TemporaryDirectory(prefix="kernelevolve-inductor-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -32,7 +33,7 @@ def inductor_seed(task: Task, seconds: float = _SECONDS) -> tuple[Kernel, str]:
         messages = folder / "messages"
         with messages.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", _CHILD, str(folder / "task.json"), str(folder / "result.json")],
+                [sys.executable, "-m", _CHILD, str(folder / "task.json"), str(folder / "result.json"), stage],
                 cwd=folder,
                 env=_environment(folder),
                 stdin=subprocess.DEVNULL,
@@ -49,15 +50,15 @@ def inductor_seed(task: Task, seconds: float = _SECONDS) -> tuple[Kernel, str]:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         result = folder / "result.json"
+        if code == -signal.SIGXCPU:
+            raise UnsupportedError("it took more than its share of the processor's time")
         if code != 0 or not result.exists():
             lines = messages.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise UnsupportedError(
                 f"its process ended with status {code}: {lines[-1][:200] if lines else 'no message'}"
             )
-        answer: dict[str, str] = json.loads(result.read_text(encoding="utf-8"))
-    if "refused" in answer:
-        raise UnsupportedError(answer["refused"])
-    return Kernel.model_validate_json(answer["kernel"]), answer["remark"]
+        told: dict[str, str] = json.loads(result.read_text(encoding="utf-8"))
+    return told
 
 
 def _environment(folder: Path) -> dict[str, str]:
