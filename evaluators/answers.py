@@ -11,21 +11,27 @@ import torch
 from torch import nn
 
 from evaluators import tensors
-from evaluators.correctness import bounds_of, compare
-from evaluators.inputs.cases import DerivedCase, InputSettings, derived_cases
-from evaluators.inputs.worth import worth_comparing
+from evaluators.correctness import room_of
+from evaluators.doubt import doubt_of
+from evaluators.inputs.cases import DerivedCase, InputSettings, Kind, derived_cases
+from evaluators.inputs.worth import unfit
+from evaluators.runs import Ran, Runs
+from evaluators.work import Work
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import Record
 from kernelevolve.core.task import Task
-from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, load_module
+from kernelevolve.tasks.loading import LoadedTask, draw_inputs, load_module
 
 _TRIAL_STRIDE, _DRAW_STRIDE = 1000, 1_000_003
 """Between the seeds of trials, and of the draws that timed calls get."""
-
-
+_STEPS = 2
+"""Calls before the look at evaluation mode."""
+_ROUNDINGS = 4
+"""Of every operation in other ways, of each case,"""
+_ROUNDED_ELEMENTS = 50_000_000
+"""as many as let no more than so many elements be rounded; of the main inputs this many times that:"""
+_MAIN_SHARE = 4
 _HUGE_BYTES = 512 << 20
-_OWN_SHARE = 0.5
-"""Most of the room for errors that PyTorch's own result may take in a derived case."""
 
 
 class AnswerSettings(Record):
@@ -43,26 +49,13 @@ class AnswerSettings(Record):
 def compute_answers(task: Task, folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The task's own cases, into `folder`. Returns what `reference.py` reads, or the task's error."""
     chosen = AnswerSettings.model_validate(settings)
-
-    def compute(loaded: LoadedTask) -> dict[str, Any]:
-        cases: list[dict[str, Any]] = []
-        for variant in (None, *loaded.get_input_variants()):
-            for trial in range(chosen.trials if variant is None else 1):
-                cases.append(_case(loaded, variant, trial, folder, f"case{len(cases)}", chosen))
-        return {"cases": cases, "init": _init(loaded)}
-
-    return _told(task, compute)
+    return _told(task, lambda loaded: _Computing(loaded, folder, chosen).own())
 
 
 def compute_derived(task: Task, folder: Path, settings: Mapping[str, Any], main: Mapping[str, Any]) -> dict[str, Any]:
     """Cases beyond the task's own, as `compute_answers`; `main`: what that told of the first case."""
     chosen = AnswerSettings.model_validate(settings)
-
-    def compute(loaded: LoadedTask) -> dict[str, Any]:
-        cases, notes = _derived(loaded, folder, chosen.derived, main)
-        return {"cases": cases, "notes": notes}
-
-    return _told(task, compute)
+    return _told(task, lambda loaded: _Computing(loaded, folder, chosen).derived(main))
 
 
 def _told(task: Task, compute: Callable[[LoadedTask], dict[str, Any]]) -> dict[str, Any]:
@@ -90,118 +83,220 @@ def _init(loaded: LoadedTask) -> list[dict[str, Any]] | None:
         return None
 
 
-def _case(
-    loaded: LoadedTask, variant: str | None, trial: int, folder: Path, name: str, settings: AnswerSettings
-) -> dict[str, Any]:
-    seed = loaded.task.seed + _TRIAL_STRIDE * trial
-    described = _write(draw_inputs(loaded, seed, variant), folder, f"{name}.draw0.in")
-    arguments = _Arguments(folder, f"{name}.draw0.in", described)
-    model = build_model(loaded, loaded.task.seed)
-    before = _state(model)
-    native, structure = _run(loaded, model, arguments, seed)
-    if not native:
-        raise UserError(f"task {loaded.task.name}: forward returns no tensor")
-    stateful = not _agree(before, _state(model))
-    if trial == 0:
-        # A kernel cannot draw the reference's random numbers: forward must not depend on them, nor on what it did before.
-        fresh = build_model(loaded, loaded.task.seed)
-        _check_same(
-            loaded, native, _run(loaded, fresh, arguments, seed + 7919)[0], "two runs on the same inputs differ"
-        )
-        _check_same(loaded, native, _run(loaded, fresh, arguments, seed)[0], "a second call gives another result")
-    oracle = _oracle(loaded, arguments, native, steps=None)
-    told = {
-        "case": name,
-        "variant": variant,
-        "trial": trial,
-        "label": _label(variant, trial),
-        "inputs": described,
-        "draws": 1 if trial else _draws(loaded, variant, folder, name, described, settings),
-        "structure": structure,
-        **_answers(folder, f"{name}.", native, oracle),
-    }
-    if variant is None and trial == 0:
-        told["later"] = _later(loaded, arguments, folder, name, native, stateful)
-    return told
+class _Computing:
+    """Of one task, into one folder."""
 
+    def __init__(self, loaded: LoadedTask, folder: Path, settings: AnswerSettings) -> None:
+        self._loaded = loaded
+        self._seed = loaded.task.seed
+        self._folder = folder
+        self._settings = settings
+        self._runs = Runs(loaded)
+        self._written: int | None = None
+        """Elements that a run on the main inputs writes."""
 
-def _derived(
-    loaded: LoadedTask, folder: Path, settings: InputSettings, main: Mapping[str, Any]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Cases beyond the task's own that the reference has a result for by which others can be judged; what was dropped, in words."""
-    derived = derived_cases(loaded, settings)
-    kept: list[dict[str, Any]] = []
-    notes = list(derived.notes)
-    for case in derived.cases:
-        name = f"derived{len(kept)}"
-        try:
-            described = _write(case.inputs(), folder, f"{name}.draw0.in")
-            arguments = _Arguments(folder, f"{name}.draw0.in", described)
-            native, structure = _run(loaded, build_model(loaded, loaded.task.seed), arguments, loaded.task.seed)
-        except (UserError, TypeError) as error:
-            notes.append(f"{case.name}: dropped, {str(error).removeprefix(f'task {loaded.task.name}: ')}")
-            continue
-        oracle = _oracle(loaded, arguments, native, steps=None)
-        conditions = _conditions(loaded, arguments, oracle) if oracle is not None else None
-        why = _unfit(case, described, native, oracle, structure, main)
-        if not why and oracle is not None and conditions is not None:
-            bounds = (
-                bounds_of(n, o, loaded.task.tolerance).widened(**moved).relaxed(_OWN_SHARE)
-                for n, o, moved in zip(native, oracle, conditions, strict=True)
-            )
-            if any(compare(n, n, o, b, "") for n, o, b in zip(native, oracle, bounds, strict=True)):
-                why = "PyTorch's own result is hardly right"
-        if why:
-            notes.append(f"{case.name}: dropped, {why}")
-            continue
-        told = {"case": name, "variant": None, "trial": 0, "label": case.name, "inputs": described, "draws": 1}
-        told["conditions"] = conditions
-        kept.append({**told, "structure": structure, **_answers(folder, f"{name}.", native, oracle)})
-    return kept, notes
+    def own(self) -> dict[str, Any]:
+        cases: list[dict[str, Any]] = []
+        for variant in (None, *self._loaded.get_input_variants()):
+            for trial in range(self._settings.trials if variant is None else 1):
+                cases.append(self._case(variant, trial, f"case{len(cases)}"))
+        return {"cases": cases, "init": _init(self._loaded)}
 
-
-def _conditions(loaded: LoadedTask, arguments: _Arguments, oracle: Sequence[torch.Tensor]) -> list[dict[str, float]]:
-    """How far each result moves, at most and by RMS, when every floating input is rounded differently: nobody can be asked for more."""
-    generator = torch.Generator().manual_seed(loaded.task.seed)
-    shaken = []
-    for narrow, wide in zip(arguments(), arguments(wide=True), strict=True):
-        if isinstance(narrow, torch.Tensor) and narrow.is_floating_point():
-            signs = torch.randint(0, 2, wide.shape, generator=generator) * 2 - 1
-            shaken.append(wide * (1 + signs * torch.finfo(narrow.dtype).eps))
+    def _case(self, variant: str | None, trial: int, name: str) -> dict[str, Any]:
+        seed = self._seed + _TRIAL_STRIDE * trial
+        described = _write(draw_inputs(self._loaded, seed, variant), self._folder, f"{name}.draw0.in")
+        arguments = _Arguments(self._folder, f"{name}.draw0.in", described)
+        told: dict[str, Any] = {
+            "case": name,
+            "variant": variant,
+            "trial": trial,
+            "label": _label(variant, trial),
+            "inputs": described,
+            "draws": 1 if trial else self._draws(variant, name, described),
+        }
+        if trial == 0 and variant is None:
+            native = self._main(arguments, told, seed)
         else:
-            shaken.append(wide)
-    found, _ = tensors.flatten(build_model(loaded, loaded.task.seed).double()(*shaken))
-    moved = []
-    for a, b in zip(found, oracle, strict=True):
-        difference = (a.double() - b.double()).abs()
-        difference = difference[difference.isfinite()]
-        most = float(difference.max()) if difference.numel() else 0.0
-        moved.append({"most": most, "rms": float(difference.square().mean().sqrt()) if difference.numel() else 0.0})
-    return moved
+            native = self._runs.native(self._runs.build(), arguments, seed)
+        return {**told, **self._answers(f"{name}.", arguments, native, _MAIN_SHARE if trial == 0 else 1)}
+
+    def _main(self, arguments: _Arguments, told: dict[str, Any], seed: int) -> Ran:
+        """The main inputs' results. A kernel cannot draw the reference's random numbers: they must not depend on them, nor on what was done
+        before. Finds out whether calls change the model, and what is different in evaluation mode after some of them."""
+        runs, loaded = self._runs, self._loaded
+        model = runs.build()
+        runs.look(model, arguments())
+        before = _state(model)
+        native = runs.native(model, arguments, seed)
+        if not native.outputs:
+            raise UserError(f"task {loaded.task.name}: forward returns no tensor")
+        changes = not _agree(before, _state(model))
+        fresh = runs.build()
+        again = [runs.native(fresh, arguments, each) for each in (seed + 7919, seed)]
+        _check_same(loaded, native, again[0], "two runs on the same inputs differ")
+        _check_same(loaded, native, again[1], "a second call gives another result")
+        fresh.eval()
+        later = runs.native(fresh, arguments, seed)
+        if changes or not _agree(native.outputs, later.outputs):
+
+            def prepare(wide: nn.Module) -> None:
+                for _ in range(_STEPS):
+                    wide(*arguments(wide=True))
+                wide.eval()
+
+            answers = self._answers(f"{told['case']}.later.", arguments, later, 1, prepare)
+            told["later"] = {"steps": _STEPS, **answers}
+        runs.stateful = changes
+        work = Work()
+        if runs.wide(arguments, native, mode=work) is not None:
+            told["work"] = {"written": work.written, "moved": work.moved, "operations": sorted(work.operations)}
+            self._written = work.written
+        told["stateful"] = changes
+        return native
+
+    def derived(self, main: Mapping[str, Any]) -> dict[str, Any]:
+        """Cases beyond the task's own that the reference has a result for by which others can be judged; what was left out, in words."""
+        loaded, runs = self._loaded, self._runs
+        work = main.get("work")
+        self._written = work["written"] if work else None
+        runs.look(
+            runs.build(),
+            [tensors.load(m, self._folder / f"{main['case']}.draw0.in{i}") for i, m in enumerate(main["inputs"])],
+        )
+        runs.stateful = main["stateful"]
+        derived = derived_cases(loaded, self._settings.derived)
+        kept: list[dict[str, Any]] = []
+        left_out: dict[str, list[str]] = {}
+
+        def leave_out(case: DerivedCase, why: str) -> None:
+            left_out.setdefault(case.check, []).append(f"{case.name}: {why}")
+
+        for case in derived.cases:
+            name = f"derived{len(kept)}"
+            try:
+                described = _write(case.inputs(), self._folder, f"{name}.draw0.in")
+                arguments = _Arguments(self._folder, f"{name}.draw0.in", described)
+                native = runs.native(runs.build(), arguments, self._seed)
+            except (UserError, TypeError) as error:
+                leave_out(case, str(error).removeprefix(f"task {loaded.task.name}: "))
+                continue
+            why = _unlike(native, main) or _tied(case, native, described, work)
+            if why:
+                leave_out(case, why)
+                continue
+            told = {"case": name, "variant": None, "trial": 0, "label": case.name, "inputs": described, "draws": 1}
+            oracle = runs.wide(arguments, native)
+            why = unfit(native.results, oracle, strict=case.kind is Kind.VALUES and not case.nonfinite)
+            if why:
+                leave_out(case, why)
+                continue
+            kept.append({**told, "check": case.check, **self._answers(f"{name}.", arguments, native, 1, oracle=oracle)})
+        return {"cases": kept, "notes": list(derived.notes), "left_out": left_out}
+
+    def _answers(
+        self,
+        prefix: str,
+        arguments: _Arguments,
+        native: Ran,
+        share: int,
+        prepare: Callable[[nn.Module], None] | None = None,
+        oracle: tuple[torch.Tensor, ...] | None = None,
+    ) -> dict[str, Any]:
+        """What `reference.Answers` is read from. `share`: of the room for further roundings; `oracle`: where it was computed before."""
+        runs = self._runs
+        if oracle is None:
+            oracle = runs.wide(arguments, native, prepare)
+        count = min(_ROUNDINGS, share * _ROUNDED_ELEMENTS // max(self._written or 1, 1)) if oracle is not None else 0
+        others = runs.rounded(arguments, native, count, prepare)
+        split = len(native.outputs)
+        told = {
+            "structure": native.structure,
+            "roundings": len(others),
+            **self._judged(prefix, native.outputs, oracle and oracle[:split], [o[:split] for o in others]),
+        }
+        if native.changed:
+            changed = tuple(native.changed.values())
+            told["after"] = {
+                "positions": list(native.changed),
+                "structure": "",
+                **self._judged(f"{prefix}after.", changed, oracle and oracle[split:], [o[split:] for o in others]),
+            }
+        return told
+
+    def _judged(
+        self,
+        prefix: str,
+        native: Sequence[torch.Tensor],
+        oracle: Sequence[torch.Tensor] | None,
+        others: Sequence[Sequence[torch.Tensor]],
+    ) -> dict[str, Any]:
+        def written(kind: str, values: Sequence[torch.Tensor]) -> list[dict[str, Any]]:
+            return [tensors.save(t, self._folder / f"{prefix}{kind}{i}", contiguous=True) for i, t in enumerate(values)]
+
+        doubts: list[dict[str, Any]] = []
+        for i, result in enumerate(native):
+            wide = result if oracle is None else oracle[i]
+            rows = [other[i] for other in others]
+            if not result.is_floating_point():
+                # What whole numbers are in float64 is one more rounding of what they follow from.
+                rows, wide = ([wide, *rows] if oracle is not None else []), result
+            doubt = doubt_of(result, wide, rows, *room_of(result.dtype, self._loaded.task.tolerance))
+            told: dict[str, Any] = {"typical": doubt.typical}
+            if doubt.places.numel():
+                told["places"] = tensors.save(doubt.places, self._folder / f"{prefix}places{i}")
+                told["values"] = tensors.save(doubt.values, self._folder / f"{prefix}values{i}", contiguous=True)
+            doubts.append(told)
+        judged = None
+        if oracle is not None and any(t.is_floating_point() for t in native):
+            judged = written("oracle", [o if n.is_floating_point() else n for n, o in zip(native, oracle, strict=True)])
+        return {"native": written("native", native), "oracle": judged, "doubts": doubts}
+
+    def _draws(self, variant: str | None, name: str, described: Sequence[dict[str, Any]]) -> int:
+        """Further inputs of the same shapes for timed calls; how many there are with the first."""
+        size = sum(
+            (self._folder / f"{name}.draw0.in{i}").stat().st_size for i, m in enumerate(described) if "value" not in m
+        )
+        most = min(
+            self._settings.most_draws, max(self._settings.draw_bytes // max(1, size), 2 if size < _HUGE_BYTES else 1)
+        )
+        count = 1
+        while count < most:
+            values = draw_inputs(self._loaded, self._seed + _DRAW_STRIDE * count, variant)
+            metas = _write(values, self._folder, f"{name}.draw{count}.in")
+            if json.dumps(metas) != json.dumps(list(described)):
+                break  # Shapes or plain values follow from chance: these calls would be other ones.
+            count += 1
+        return count
 
 
-def _unfit(
-    case: DerivedCase,
-    inputs: Sequence[Mapping[str, Any]],
-    native: Sequence[torch.Tensor],
-    oracle: Sequence[torch.Tensor] | None,
-    structure: str,
-    main: Mapping[str, Any],
-) -> str:
-    """Why nobody can be judged by a case."""
-    if structure != main["structure"] or [t.dim() for t in native] != [len(m["shape"]) for m in main["native"]]:
+def _unlike(native: Ran, main: Mapping[str, Any]) -> str:
+    """Why nobody can be judged by a case; empty where one can."""
+    dims = [len(m["shape"]) for m in main["native"]]
+    if native.structure != main["structure"] or [t.dim() for t in native.outputs] != dims:
         return "the results have another form"
-    if (
-        case.ties
-        and any(not t.is_floating_point() for t in native)
-        and any("float" in m.get("dtype", "") for m in inputs)
-    ):
-        return "positions among equal values may differ"
-    if case.nonfinite and oracle is None:
-        return "the reference does not run in float64"
-    if not all(worth_comparing(n, o) for n, o in zip(native, oracle or native, strict=True)):
-        return "PyTorch's own result is no good"
     return ""
+
+
+_UNORDERED = frozenset(
+    {
+        *("sort", "argsort", "topk", "kthvalue", "median.dim", "nanmedian.dim", "mode", "cummax", "cummin"),
+        *("max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices"),
+        *("adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d"),
+    }
+)
+"""ATen operations that say nothing of which of equal values they give the position of. Those of argmax, argmin, max and min, and of a
+stable sort, give the first."""
+
+
+def _tied(case: DerivedCase, native: Ran, inputs: Sequence[Mapping[str, Any]], work: Mapping[str, Any] | None) -> str:
+    if not case.ties or all(t.is_floating_point() for t in native.outputs):
+        return ""
+    if not any("float" in m.get("dtype", "") for m in inputs):
+        return ""
+    if work is None:
+        return "positions among equal values may differ, and which operations it has is not known"
+    found = sorted(_UNORDERED.intersection(work["operations"]))
+    return f"positions among equal values are not defined by {found[0]}" if found else ""
 
 
 class _Arguments:
@@ -221,33 +316,8 @@ def _write(values: Sequence[Any], folder: Path, prefix: str) -> list[dict[str, A
     return [tensors.save(value, folder / f"{prefix}{i}") for i, value in enumerate(values)]
 
 
-def _answers(
-    folder: Path, prefix: str, native: Sequence[torch.Tensor], oracle: Sequence[torch.Tensor] | None
-) -> dict[str, Any]:
-    def written(kind: str, values: Sequence[torch.Tensor]) -> list[dict[str, Any]]:
-        return [tensors.save(t, folder / f"{prefix}{kind}{i}", contiguous=True) for i, t in enumerate(values)]
-
-    return {"native": written("native", native), "oracle": written("oracle", oracle) if oracle is not None else None}
-
-
-def _run(loaded: LoadedTask, model: nn.Module, arguments: _Arguments, seed: int) -> tuple[list[torch.Tensor], str]:
-    name = loaded.task.name
-    torch.manual_seed(seed)
-    try:
-        # Outputs may share memory with inputs, or with each other's.
-        found, structure = tensors.flatten(model(*arguments()))
-        return [t.clone() for t in found], structure
-    except TypeError as error:
-        raise UserError(f"task {name}: forward {error}; it must return tensors") from error
-    except (MemoryError, RuntimeError, ValueError, IndexError, AttributeError, KeyError, AssertionError) as error:
-        if "allocate" in str(error):
-            raise
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"task {name}: forward raised {type(error).__name__}: {line}") from error
-
-
-def _check_same(loaded: LoadedTask, first: Sequence[torch.Tensor], second: Sequence[torch.Tensor], what: str) -> None:
-    if not _agree(first, second):
+def _check_same(loaded: LoadedTask, first: Ran, second: Ran, what: str) -> None:
+    if not _agree(first.results, second.results):
         raise UserError(f"task {loaded.task.name}: the reference is not deterministic: {what}")
 
 
@@ -260,62 +330,3 @@ def _agree(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> boo
 
 def _state(model: nn.Module) -> list[torch.Tensor]:
     return [tensor.clone() for tensor in model.state_dict().values() if isinstance(tensor, torch.Tensor)]
-
-
-def _oracle(
-    loaded: LoadedTask, arguments: _Arguments, native: Sequence[torch.Tensor], steps: int | None
-) -> list[torch.Tensor] | None:
-    """The results in float64, None where the model does not run in it. `steps`: calls before, then in evaluation mode."""
-    if not any(t.is_floating_point() for t in native):
-        return None
-    try:
-        model = build_model(loaded, loaded.task.seed).double()
-        for _ in range(steps or 0):
-            model(*arguments(wide=True))
-        if steps is not None:
-            model.eval()
-        wide, _ = tensors.flatten(model(*arguments(wide=True)))
-    except (RuntimeError, TypeError, ValueError):
-        return None
-    if [tuple(t.shape) for t in wide] != [tuple(t.shape) for t in native]:
-        return None
-    return [w.double() if n.is_floating_point() else n for w, n in zip(wide, native, strict=True)]
-
-
-_STEPS = 2
-
-
-def _later(
-    loaded: LoadedTask, arguments: _Arguments, folder: Path, name: str, native: Sequence[torch.Tensor], stateful: bool
-) -> dict[str, Any] | None:
-    """The results in evaluation mode after some calls; None where they are those of the first call, as of most models."""
-    model = build_model(loaded, loaded.task.seed)
-    for _ in range(_STEPS):
-        _run(loaded, model, arguments, loaded.task.seed)
-    model.eval()
-    later, structure = _run(loaded, model, arguments, loaded.task.seed)
-    if not stateful and _agree(native, later):
-        return None
-    oracle = _oracle(loaded, arguments, later, steps=_STEPS)
-    return {"steps": _STEPS, "structure": structure, **_answers(folder, f"{name}.later.", later, oracle)}
-
-
-def _draws(
-    loaded: LoadedTask,
-    variant: str | None,
-    folder: Path,
-    name: str,
-    described: Sequence[dict[str, Any]],
-    settings: AnswerSettings,
-) -> int:
-    """Further inputs of the same shapes for timed calls; how many there are with the first."""
-    size = sum((folder / f"{name}.draw0.in{i}").stat().st_size for i, m in enumerate(described) if "value" not in m)
-    most = min(settings.most_draws, max(settings.draw_bytes // max(1, size), 2 if size < _HUGE_BYTES else 1))
-    count = 1
-    while count < most:
-        values = draw_inputs(loaded, loaded.task.seed + _DRAW_STRIDE * count, variant)
-        metas = _write(values, folder, f"{name}.draw{count}.in")
-        if json.dumps(metas) != json.dumps(list(described)):
-            break  # Shapes or plain values follow from chance: these calls would be other ones.
-        count += 1
-    return count

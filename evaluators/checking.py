@@ -26,7 +26,10 @@ def arena_bytes(reference: Reference, settings: EvaluationSettings) -> int:
     """That any layout of this reference's cases needs."""
     most = TABLE_BYTES
     for case in reference.cases:
-        slots = max(_TOGETHER, *(slots_for(case, timing) for timing in (settings.timing, settings.final)))
+        slots = max(
+            _TOGETHER + (case.effects is not None),
+            *(slots_for(case, timing) for timing in (settings.timing, settings.final)),
+        )
         most = max(most, layout_of(case.inputs, slots).total_bytes)
     return most
 
@@ -42,10 +45,9 @@ class Checker:
     def bounds(self, answers: Answers) -> tuple[Bounds, ...]:
         """Of each output."""
         if answers.prefix not in self._bounds:
-            found = [bounds_of(*answers.output(i), self._tolerance) for i in range(len(answers.native))]
-            if answers.conditions is not None:
-                found = [b.widened(**moved) for b, moved in zip(found, answers.conditions, strict=True)]
-            self._bounds[answers.prefix] = tuple(found)
+            self._bounds[answers.prefix] = tuple(
+                bounds_of(*answers.output(i), self._tolerance, answers.doubt(i)) for i in range(len(answers.native))
+            )
         return self._bounds[answers.prefix]
 
     def check(self, seat: Seat) -> None:
@@ -62,15 +64,38 @@ class Checker:
         self._check_later(seat, self.reference.main)
 
     def _check_together(self, seat: Seat, cases: Sequence[Case]) -> None:
-        seat.lay_out(cases[0].inputs, len(cases))
+        # Where the reference changes its inputs, the second call needs values of its own.
+        again_slot = len(cases) if any(case.effects for case in cases) else 0
+        seat.lay_out(cases[0].inputs, max(len(cases), again_slot + 1))
         for slot, case in enumerate(cases):
             seat.write(slot, case.load())
-        *told, again = seat.call([*range(len(cases)), 0])
+        if again_slot:
+            seat.write(again_slot, cases[0].load())
+        *told, again = seat.call([*range(len(cases)), again_slot])
         for slot, (case, returned) in enumerate(zip(cases, told, strict=True)):
             shared = slot > 0 and [o.pointer for o in returned.outputs] == [o.pointer for o in again.outputs]
             self._compare(seat, returned, case.answers, case.label, shared=shared)
-            _check_unchanged(seat, slot, case)
+            self._check_inputs(seat, slot, case)
         self._check_again(seat, told[0], again, cases[0])
+
+    def _check_inputs(self, seat: Seat, slot: int, case: Case) -> None:
+        """Changed as the reference changes them, or not at all."""
+        effects = case.effects
+        changed = effects.positions if effects else ()
+        for i, (source, found) in enumerate(zip(case.load(), seat.inputs(slot), strict=True)):
+            if not isinstance(found, torch.Tensor):
+                continue
+            if effects is None or i not in changed:
+                if not same_bits(source, found):
+                    raise failed(Status.WRONG_RESULT, seat.stage, f"{case.label}: input {i} was changed in place")
+                continue
+            place = changed.index(i)
+            name = f"{case.label}, input {i}, which forward changes in place"
+            native, oracle = effects.answers.output(place)
+            bounds, doubt = self.bounds(effects.answers)[place], effects.answers.doubt(place)
+            wrong = compare(found, native, oracle, bounds, name, doubt)
+            if wrong:
+                raise failed(wrong.status, seat.stage, wrong.summary, wrong.details)
 
     def _check_again(self, seat: Seat, once: Returned, again: Returned, case: Case) -> None:
         """Two calls on the same values agree."""
@@ -115,7 +140,7 @@ class Checker:
                 raise failed(
                     Status.WRONG_SHAPE, seat.stage, f"{name}: shape {output.shape}, expected {tuple(native.shape)}"
                 )
-            found = compare(seat.read(output), native, oracle, self.bounds(answers)[i], name)
+            found = compare(seat.read(output), native, oracle, self.bounds(answers)[i], name, answers.doubt(i))
             if found and shared:
                 raise failed(
                     Status.WRONG_RESULT, seat.stage, f"{label}: the next call writes over the result", found.details
@@ -126,12 +151,6 @@ class Checker:
 
 def _same(seat: Seat, a: Described, b: Described) -> bool:
     return same_elements(seat.read(a), seat.read(b))
-
-
-def _check_unchanged(seat: Seat, slot: int, case: Case) -> None:
-    for i, (source, found) in enumerate(zip(case.load(), seat.inputs(slot), strict=True)):
-        if isinstance(found, torch.Tensor) and not same_bits(source, found):
-            raise failed(Status.WRONG_RESULT, seat.stage, f"{case.label}: input {i} was changed in place")
 
 
 def _named(label: str, position: int, returned: Returned) -> str:

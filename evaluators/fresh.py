@@ -7,7 +7,7 @@ draws share are kept, and the results of earlier calls, or multiples of them, do
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,10 +102,12 @@ class FreshValues:
             torch.lerp(source, self._draws[other][position], weight, out=target)
 
 
-def changed(inputs: Sequence[object], before: Sequence[object], rng: random.Random) -> int | None:
-    """The position of an input of a call that is not as it was, by a piece of each, anywhere in it."""
+def changed(
+    inputs: Sequence[object], before: Sequence[object], rng: random.Random, free: Collection[int] = ()
+) -> int | None:
+    """The position of an input of a call that is not as it was, by a piece of each, anywhere in it. `free`: may be changed."""
     for i, (now, then) in enumerate(zip(inputs, before, strict=True)):
-        if isinstance(now, torch.Tensor) and isinstance(then, torch.Tensor):
+        if i not in free and isinstance(now, torch.Tensor) and isinstance(then, torch.Tensor):
             new, old = _memory(now), _memory(then)
             start = rng.randrange(max(1, new.numel() - _LOOKED_AT + 1))
             if not same_bits(new[start : start + _LOOKED_AT], old[start : start + _LOOKED_AT]):

@@ -258,7 +258,9 @@ def difference(
     close, most, total = True, 0.0, 0.0
     for start in range(0, a.numel, _CHUNK):
         x, y = (each.part(start, min(start + _CHUNK, a.numel)) for each in (a, b))
-        close = close and (torch.equal(x, y) if x.dtype is torch.bool else torch.allclose(x, y, tolerance, tolerance))
+        close = close and (
+            tensors.same_bits(x, y) if x.dtype is torch.bool else torch.allclose(x, y, tolerance, tolerance)
+        )
         distance = (x.double() - y.double()).abs()
         most = max(most, float(distance.nan_to_num(nan=float("inf")).max()))
         total += float(distance.sum())

@@ -66,12 +66,13 @@ class Meter:
         limit = self._settings.run_timeout + PATIENCE * timing.max_seconds
         seed = derive_seed(self._settings.seed, "fresh", case.name, *others)
         bounds = self._checker.bounds(case.answers)
+        after = self._checker.bounds(case.effects.answers) if case.effects else ()
         eager = self.reference_seats(timing)
 
         def measure(attempt: int) -> tuple[Stopwatch, dict[str, tuple[Taken, ...]]]:
             for seat in (*eager, *(seat for contestant in others.values() for seat in contestant.seats)):
                 seat.allow(limit)
-            stopwatch = Stopwatch(eager, others, case, self._fresh_values(case), bounds, timing, seed + attempt)
+            stopwatch = Stopwatch(eager, others, case, self._fresh_values(case), bounds, timing, seed + attempt, after)
             try:
                 return stopwatch, stopwatch.run(enough)
             except FailedError as error:

@@ -17,6 +17,7 @@ import torch
 
 from evaluators import tensors
 from evaluators.client import ForkServer
+from evaluators.doubt import Doubt
 from evaluators.folders import private_folder
 from evaluators.gate import Gate
 from evaluators.players import NonsenseError, Player, PlayerEndedError
@@ -27,7 +28,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 
-_FORMAT = "9"
+_FORMAT = "10"
 _KEPT_SECONDS = 6 * 3600.0
 
 
@@ -41,8 +42,10 @@ class Answers:
     oracle: tuple[Mapping[str, Any], ...] | None
     """None where results are exact, or the reference does not run in float64."""
     structure: str
-    conditions: tuple[Mapping[str, float], ...] | None = None
-    """How far each result moves, `most` and by `rms`, when the inputs are rounded differently; None where that was not asked."""
+    doubts: tuple[Mapping[str, Any], ...] = ()
+    """`typical`, and files of `places` and `values`, of each result: the fields of `Doubt`."""
+    roundings: int = 0
+    """How many further roundings of every operation `doubts` rest on."""
     _mapped: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
     def output(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,6 +57,24 @@ class Answers:
                 oracle = tensors.load(self.oracle[position], self.folder / f"{self.prefix}oracle{position}")
             self._mapped[position] = native, oracle
         return self._mapped[position]
+
+    def doubt(self, position: int) -> Doubt:
+        """How far rounding alone moves one output. Not to be written to."""
+        told = self.doubts[position]
+        if "places" not in told:
+            return Doubt(typical=told["typical"])
+        places, values = (
+            tensors.load(told[name], self.folder / f"{self.prefix}{name}{position}") for name in ("places", "values")
+        )
+        return Doubt(places, values, told["typical"])
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Inputs that the reference changes in place, and what they hold afterwards."""
+
+    positions: tuple[int, ...]
+    answers: Answers
 
 
 @dataclass(frozen=True)
@@ -78,7 +99,11 @@ class Case:
     draws: int
     """Sets of values of the same shapes that timed calls get; the first is the one that the answers are for."""
     answers: Answers
+    effects: Effects | None
+    """None where the reference leaves its inputs as they are."""
     later: Later | None
+    check: str
+    """What it looks at, for people."""
     _mapped: dict[int, list[Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def load(self, draw: int = 0) -> list[Any]:
@@ -149,7 +174,8 @@ def reference_of(
 
 
 def _case(folder: Path, told: Mapping[str, Any]) -> Case:
-    name, later = told["case"], told.get("later")
+    name, later, after = told["case"], told.get("later"), told.get("after")
+    own = "variants" if told["variant"] is not None else "the task's own inputs"
     return Case(
         name=name,
         variant=told["variant"],
@@ -159,20 +185,22 @@ def _case(folder: Path, told: Mapping[str, Any]) -> Case:
         inputs=tuple(told["inputs"]),
         draws=told["draws"],
         answers=_answers(folder, f"{name}.", told),
+        effects=Effects(tuple(after["positions"]), _answers(folder, f"{name}.after.", after)) if after else None,
+        check=told.get("check", own),
         later=Later(later["steps"], _answers(folder, f"{name}.later.", later)) if later else None,
     )
 
 
 def _answers(folder: Path, prefix: str, told: Mapping[str, Any]) -> Answers:
     oracle = told["oracle"]
-    conditions = told.get("conditions")
     return Answers(
         folder,
         prefix,
         tuple(told["native"]),
         None if oracle is None else tuple(oracle),
         told["structure"],
-        None if conditions is None else tuple(conditions),
+        tuple(told["doubts"]),
+        told.get("roundings", 0),
     )
 
 
@@ -214,7 +242,12 @@ def _compute(
             if "error" in told:
                 raise UserError(told["error"])
             derived = _derived(player, {"do": "derived", **order, "main": told["cases"][0]}, limit)
-        told |= {"cases": [*told["cases"], *derived["cases"]], "notes": derived["notes"], "probe": first.model_dump()}
+        told |= {
+            "cases": [*told["cases"], *derived["cases"]],
+            "notes": derived["notes"],
+            "left_out": derived["left_out"],
+            "probe": first.model_dump(),
+        }
         with disk_errors(final.parent, what):
             (staged / "told.json").write_text(json.dumps(told))
         try:
@@ -252,10 +285,19 @@ def _derived(player: Player, order: Mapping[str, Any], limit: float) -> Mapping[
     try:
         told = player.ask(order, limit)
     except (PlayerEndedError, NonsenseError) as error:
-        return {"cases": [], "notes": [f"no inputs are derived: the process that tried ended ({error})"]}
+        return _nothing_derived(f"the process that tried ended ({error})")
     if "error" in told:
-        return {"cases": [], "notes": [f"no inputs are derived: {told['error']}"]}
+        return _nothing_derived(told["error"])
     return told
+
+
+def _nothing_derived(why: str) -> Mapping[str, Any]:
+    checks = ("hidden shapes", "distributions of values", "NaN and infinities")
+    return {
+        "cases": [],
+        "notes": [f"no inputs are derived: {why}"],
+        "left_out": {check: [f"no inputs are derived: {why}"] for check in checks},
+    }
 
 
 def _at_fault(task: Task, error: PlayerEndedError, limit: float, folder: Path) -> UserError:

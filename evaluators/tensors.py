@@ -96,9 +96,14 @@ def span_of(shape: Sequence[int], stride: Sequence[int]) -> int:
 def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Equal, NaN included."""
     if a.is_floating_point():
-        integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]
+        integer = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]
         return bool(torch.equal(a.view(integer), b.view(integer)))
-    return bool(torch.equal(a, b))
+    return bool(torch.equal(raw(a), raw(b)))
+
+
+def raw(tensor: torch.Tensor) -> torch.Tensor:
+    """Booleans as the bytes that they lie in, of which only 0 and 1 are any; others as they are."""
+    return tensor.view(torch.uint8) if tensor.dtype is torch.bool else tensor
 
 
 def save(value: Any, path: Path, *, contiguous: bool = False) -> dict[str, Any]:

@@ -107,12 +107,15 @@ class Stopwatch:
         bounds: Sequence[Bounds],
         settings: TimingSettings,
         seed: int,
+        after: Sequence[Bounds] = (),
     ) -> None:
-        """`values`, `bounds`: of the case's inputs and outputs. `seed`: of what nobody must foresee."""
+        """`values`, `bounds`: of the case's inputs and outputs. `seed`: of what nobody must foresee. `after`: of the inputs that the
+        reference changes in place."""
         self._rng = random.Random(seed)
         self._numbers = np.random.default_rng(seed)
         self._settings = settings
         self._bounds = bounds
+        self._after = dict(zip(case.effects.positions, after, strict=True)) if case.effects else {}
         self._values = values
         self._slots = slots_for(case, settings)
         self._case = case
@@ -275,7 +278,7 @@ class Stopwatch:
             seconds = seat.played(turn, came)
             least, most = came.lost
             if contestant.checked:
-                self._check_inputs(seat)
+                self._check_inputs(seat, seats[REFERENCE])
             return Taken(
                 number % len(contestant.seats),
                 self._call_seconds(seconds, self._calls),
@@ -285,14 +288,23 @@ class Stopwatch:
 
         return self._each(taken, order)
 
-    def _check_inputs(self, seat: Seat) -> None:
-        """Those of a call must be as they were."""
+    def _check_inputs(self, seat: Seat, reference: Seat) -> None:
+        """Those of a call must be as they were; what the reference changes in place, as it has left it."""
         call = self._rng.randrange(self._calls)
-        found = changed(seat.inputs(call), self._stage.inputs(call), self._rng)
+        now = seat.inputs(call)
+        found = changed(now, self._stage.inputs(call), self._rng, self._after)
         if found is not None:
             raise failed(
                 Status.WRONG_RESULT, seat.stage, f"{self._case.label}: input {found} was changed in a timed call"
             )
+        for i, bounds in self._after.items():
+            got, want = (each.reshape(-1) for each in (now[i], reference.inputs(call)[i]))
+            start = self._rng.randrange(max(1, want.numel() - _CHECKED_ELEMENTS + 1))
+            part = slice(start, start + _CHECKED_ELEMENTS)
+            label = f"{self._case.label}, input {i} after a timed call"
+            wrong = compare(got[part], want[part], want[part], bounds.relaxed(_RELAXED), label)
+            if wrong is not None:
+                raise failed(wrong.status, seat.stage, wrong.summary, wrong.details)
 
     def _verify(self, number: int) -> None:
         """Hold a piece of what every candidate has left behind in a round against the same piece of the reference's."""

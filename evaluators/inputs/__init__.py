@@ -2,7 +2,7 @@
 
 from evaluators.inputs.cases import DerivedCase, DerivedInputs, InputSettings, Kind, derived_cases
 from evaluators.inputs.ranges import declared_ranges
-from evaluators.inputs.worth import worth_comparing
+from evaluators.inputs.worth import unfit
 
 __all__ = [
     "DerivedCase",
@@ -11,5 +11,5 @@ __all__ = [
     "Kind",
     "declared_ranges",
     "derived_cases",
-    "worth_comparing",
+    "unfit",
 ]

@@ -73,6 +73,13 @@ class DerivedCase:
     """It has NaN and infinities: only for references that return them in the same places."""
     make: Callable[[], list[Any]] = field(repr=False, compare=False)
 
+    @property
+    def check(self) -> str:
+        """What it looks at, for people."""
+        if self.nonfinite:
+            return "NaN and infinities"
+        return "hidden shapes" if self.kind is Kind.SHAPE else "distributions of values"
+
     def inputs(self) -> list[Any]:
         """The arguments of forward. Leaves torch's global generator as it was."""
         with torch.random.fork_rng(devices=[]), torch.no_grad():

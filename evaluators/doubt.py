@@ -1,0 +1,77 @@
+"""Where, and by how much, rounding alone may give another result: the uncertainty of the right answer itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+_CHUNK = 1 << 18
+_LOOKED_AT = 1 << 18
+"""Elements by which the typical error is told."""
+_TYPICAL = 0.9
+"""The share of the elements that err less: steps, which few elements lie at, do not count."""
+_WORTH_NOTING = 0.25
+"""Of the room of an element: less is within the bounds in any case."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Of one output."""
+
+    places: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    """(m,) int64, ascending: elements, in the order of indices, that another rounding moves by more than a part of their room."""
+    values: torch.Tensor = field(default_factory=lambda: torch.empty(0, 0))
+    """(k, m), of the output's dtype: what these are under k other roundings."""
+    typical: float = 0.0
+    """What most elements err by at most, of PyTorch's own result."""
+
+    def at(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(places counted from `start`, values there) of the elements [start, stop)."""
+        low, high = torch.searchsorted(self.places, torch.tensor([start, stop])).tolist()
+        return self.places[low:high] - start, self.values[:, low:high]
+
+
+def doubt_of(
+    native: torch.Tensor, oracle: torch.Tensor, others: Sequence[torch.Tensor], atol: float, rtol: float
+) -> Doubt:
+    """`native`: PyTorch's result in the working precision; `oracle`: in float64, `native` itself where results are exact; `others`: under
+    other roundings, of the same shape. An element has the room `atol` + `rtol` |oracle|."""
+    n, o = native.reshape(-1), oracle.reshape(-1)
+    rows = [other.reshape(-1) for other in others]
+    places: list[torch.Tensor] = []
+    values: list[torch.Tensor] = []
+    for start in range(0, n.numel() if rows else 0, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        moved = torch.zeros(n[part].numel(), dtype=torch.bool)
+        for row in rows:
+            if native.dtype.is_floating_point:
+                c = o[part].double()
+                near = (row[part].double() - c).abs() <= _WORTH_NOTING * (atol + rtol * c.abs())
+                moved |= ~(near | (row[part] == c) | (row[part].isnan() & c.isnan()))
+            else:
+                moved |= row[part] != n[part]
+        found = moved.nonzero().reshape(-1)
+        if found.numel():
+            places.append(found + start)
+            values.append(torch.stack([row[part][found].to(native.dtype) for row in rows]))
+    typical = _typical_error(n, o, rows)
+    if not places:
+        return Doubt(typical=typical)
+    return Doubt(torch.cat(places), torch.cat(values, dim=1), typical)
+
+
+def _typical_error(native: torch.Tensor, oracle: torch.Tensor, others: Sequence[torch.Tensor]) -> float:
+    """Of PyTorch's own result, or half of what other roundings move results by, since these round by more than is needed."""
+    if not native.dtype.is_floating_point or native.numel() == 0:
+        return 0.0
+    step = max(1, native.numel() // _LOOKED_AT)
+    c = oracle[::step].double()
+
+    def typical(other: torch.Tensor) -> float:
+        error = (other[::step].double() - c).abs()
+        error = error[error.isfinite()].sort().values
+        return float(error[int(_TYPICAL * (error.numel() - 1))]) if error.numel() else 0.0
+
+    return max([typical(native), *(0.5 * typical(other) for other in others)])
