@@ -14,6 +14,7 @@ from evaluators import tensors
 from evaluators.correctness import room_of
 from evaluators.doubt import doubt_of
 from evaluators.inputs.cases import DerivedCase, InputSettings, Kind, derived_cases
+from evaluators.inputs.checks import SHAPES
 from evaluators.inputs.worth import unfit
 from evaluators.runs import Ran, Runs
 from evaluators.work import Work
@@ -26,11 +27,15 @@ _TRIAL_STRIDE, _DRAW_STRIDE = 1000, 1_000_003
 """Between the seeds of trials, and of the draws that timed calls get."""
 _STEPS = 2
 """Calls before the look at evaluation mode."""
-_ROUNDINGS = 4
-"""Of every operation in other ways, of each case,"""
-_ROUNDED_ELEMENTS = 50_000_000
-"""as many as let no more than so many elements be rounded; of the main inputs this many times that:"""
-_MAIN_SHARE = 4
+_MAIN_ROUNDINGS, _ROUNDINGS = 4, 2
+"""Runs with every operation rounded in other ways, on the main inputs, and on others,"""
+_ROUNDED_WORK = 50_000_000
+"""for each of which there must be room: so many elements, read or written, together; a quarter of that on others."""
+_ROUNDING_WORK = 15
+"""Times that an element of a result is gone through to round it."""
+_DERIVED_WORK = 6_000_000_000
+"""Elements that the reference may read or write on all derived inputs, for which fewer are derived."""
+_LEAST_DERIVED = 4
 _HUGE_BYTES = 512 << 20
 
 
@@ -44,29 +49,6 @@ class AnswerSettings(Record):
     draw_bytes: int
     """as long as they take no more than this (the first is there in any case, and a second unless it is huge)."""
     derived: InputSettings
-
-
-def compute_answers(task: Task, folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The task's own cases, into `folder`. Returns what `reference.py` reads, or the task's error."""
-    chosen = AnswerSettings.model_validate(settings)
-    return _told(task, lambda loaded: _Computing(loaded, folder, chosen).own())
-
-
-def compute_derived(task: Task, folder: Path, settings: Mapping[str, Any], main: Mapping[str, Any]) -> dict[str, Any]:
-    """Cases beyond the task's own, as `compute_answers`; `main`: what that told of the first case."""
-    chosen = AnswerSettings.model_validate(settings)
-    return _told(task, lambda loaded: _Computing(loaded, folder, chosen).derived(main))
-
-
-def _told(task: Task, compute: Callable[[LoadedTask], dict[str, Any]]) -> dict[str, Any]:
-    try:
-        return compute(load_module(task))
-    except UserError as error:
-        return {"error": str(error)}
-    except (MemoryError, RuntimeError) as error:
-        if "allocate" in str(error) or isinstance(error, MemoryError):
-            return {"error": f"task {task.name}: it does not fit in memory; make the inputs smaller"}
-        raise
 
 
 def _label(variant: str | None, trial: int) -> str:
@@ -83,24 +65,44 @@ def _init(loaded: LoadedTask) -> list[dict[str, Any]] | None:
         return None
 
 
-class _Computing:
-    """Of one task, into one folder."""
+class Computing:
+    """Of one task, into one folder: first `own`, then `derived`. Both return what `reference.py` reads, or the task's error."""
 
-    def __init__(self, loaded: LoadedTask, folder: Path, settings: AnswerSettings) -> None:
-        self._loaded = loaded
-        self._seed = loaded.task.seed
+    def __init__(self, task: Task, folder: Path, settings: Mapping[str, Any]) -> None:
+        self._task = task
+        self._seed = task.seed
         self._folder = folder
-        self._settings = settings
-        self._runs = Runs(loaded)
-        self._written: int | None = None
-        """Elements that a run on the main inputs writes."""
+        self._settings = AnswerSettings.model_validate(settings)
+        self._work: Work | None = None
+        """Of a run on the main inputs; None where the reference does not run in float64."""
 
     def own(self) -> dict[str, Any]:
-        cases: list[dict[str, Any]] = []
-        for variant in (None, *self._loaded.get_input_variants()):
-            for trial in range(self._settings.trials if variant is None else 1):
-                cases.append(self._case(variant, trial, f"case{len(cases)}"))
-        return {"cases": cases, "init": _init(self._loaded)}
+        """The task's own cases."""
+
+        def compute() -> dict[str, Any]:
+            self._loaded = load_module(self._task)
+            self._runs = Runs(self._loaded)
+            cases: list[dict[str, Any]] = []
+            for variant in (None, *self._loaded.get_input_variants()):
+                for trial in range(self._settings.trials if variant is None else 1):
+                    cases.append(self._case(variant, trial, f"case{len(cases)}"))
+            return {"cases": cases, "init": _init(self._loaded)}
+
+        return self._told(compute)
+
+    def derived(self, main: Mapping[str, Any]) -> dict[str, Any]:
+        """Cases beyond these; `main`: what was told of the first one."""
+        return self._told(lambda: self._derived(main))
+
+    def _told(self, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return compute()
+        except UserError as error:
+            return {"error": str(error)}
+        except (MemoryError, RuntimeError) as error:
+            if "allocate" in str(error) or isinstance(error, MemoryError):
+                return {"error": f"task {self._task.name}: it does not fit in memory; make the inputs smaller"}
+            raise
 
     def _case(self, variant: str | None, trial: int, name: str) -> dict[str, Any]:
         seed = self._seed + _TRIAL_STRIDE * trial
@@ -118,7 +120,7 @@ class _Computing:
             native = self._main(arguments, told, seed)
         else:
             native = self._runs.native(self._runs.build(), arguments, seed)
-        return {**told, **self._answers(f"{name}.", arguments, native, _MAIN_SHARE if trial == 0 else 1)}
+        return {**told, **self._answers(f"{name}.", arguments, native, _MAIN_ROUNDINGS if trial == 0 else _ROUNDINGS)}
 
     def _main(self, arguments: _Arguments, told: dict[str, Any], seed: int) -> Ran:
         """The main inputs' results. A kernel cannot draw the reference's random numbers: they must not depend on them, nor on what was done
@@ -130,48 +132,46 @@ class _Computing:
         native = runs.native(model, arguments, seed)
         if not native.outputs:
             raise UserError(f"task {loaded.task.name}: forward returns no tensor")
-        changes = not _agree(before, _state(model))
+        changing = _changing(before, _state(model))
+        del before, model
         fresh = runs.build()
         again = [runs.native(fresh, arguments, each) for each in (seed + 7919, seed)]
         _check_same(loaded, native, again[0], "two runs on the same inputs differ")
         _check_same(loaded, native, again[1], "a second call gives another result")
         fresh.eval()
         later = runs.native(fresh, arguments, seed)
-        if changes or not _agree(native.outputs, later.outputs):
+        del fresh
+        runs.changing = changing
+        work = Work()
+        if runs.wide(arguments, native, mode=work) is not None:
+            self._work = work
+        if changing or not _agree(native.outputs, later.outputs):
 
             def prepare(wide: nn.Module) -> None:
                 for _ in range(_STEPS):
                     wide(*arguments(wide=True))
                 wide.eval()
 
-            answers = self._answers(f"{told['case']}.later.", arguments, later, 1, prepare)
+            answers = self._answers(f"{told['case']}.later.", arguments, later, _ROUNDINGS, prepare)
             told["later"] = {"steps": _STEPS, **answers}
-        runs.stateful = changes
-        work = Work()
-        if runs.wide(arguments, native, mode=work) is not None:
-            told["work"] = {"written": work.written, "moved": work.moved, "operations": sorted(work.operations)}
-            self._written = work.written
-        told["stateful"] = changes
         return native
 
-    def derived(self, main: Mapping[str, Any]) -> dict[str, Any]:
-        """Cases beyond the task's own that the reference has a result for by which others can be judged; what was left out, in words."""
+    def _derived(self, main: Mapping[str, Any]) -> dict[str, Any]:
+        """Those that the reference has a result for by which others can be judged; and what was left out, in words."""
         loaded, runs = self._loaded, self._runs
-        work = main.get("work")
-        self._written = work["written"] if work else None
-        runs.look(
-            runs.build(),
-            [tensors.load(m, self._folder / f"{main['case']}.draw0.in{i}") for i, m in enumerate(main["inputs"])],
-        )
-        runs.stateful = main["stateful"]
         derived = derived_cases(loaded, self._settings.derived)
+        most = max(_LEAST_DERIVED, _DERIVED_WORK // max(self._work.moved, 1)) if self._work else len(derived.cases)
         kept: list[dict[str, Any]] = []
         left_out: dict[str, list[str]] = {}
 
         def leave_out(case: DerivedCase, why: str) -> None:
             left_out.setdefault(case.check, []).append(f"{case.name}: {why}")
 
+        chosen = _spread_over(derived.cases, most)
         for case in derived.cases:
+            if case not in chosen:
+                leave_out(case, f"a run of the reference is so much work that {most} further inputs must do")
+                continue
             name = f"derived{len(kept)}"
             try:
                 described = _write(case.inputs(), self._folder, f"{name}.draw0.in")
@@ -180,7 +180,7 @@ class _Computing:
             except (UserError, TypeError) as error:
                 leave_out(case, str(error).removeprefix(f"task {loaded.task.name}: "))
                 continue
-            why = _unlike(native, main) or _tied(case, native, described, work)
+            why = _unlike(native, main) or _tied(case, native, described, self._work)
             if why:
                 leave_out(case, why)
                 continue
@@ -190,23 +190,32 @@ class _Computing:
             if why:
                 leave_out(case, why)
                 continue
-            kept.append({**told, "check": case.check, **self._answers(f"{name}.", arguments, native, 1, oracle=oracle)})
-        return {"cases": kept, "notes": list(derived.notes), "left_out": left_out}
+            kept.append(
+                {**told, "check": case.check, **self._answers(f"{name}.", arguments, native, _ROUNDINGS, oracle=oracle)}
+            )
+        for check, reasons in derived.left_out.items():
+            left_out.setdefault(check, []).extend(reasons)
+        overtime = [SHAPES] if derived.overtime else []
+        return {"cases": kept, "notes": list(derived.notes), "left_out": left_out, "overtime": overtime}
 
     def _answers(
         self,
         prefix: str,
         arguments: _Arguments,
         native: Ran,
-        share: int,
+        roundings: int,
         prepare: Callable[[nn.Module], None] | None = None,
         oracle: tuple[torch.Tensor, ...] | None = None,
     ) -> dict[str, Any]:
-        """What `reference.Answers` is read from. `share`: of the room for further roundings; `oracle`: where it was computed before."""
+        """What `reference.Answers` is read from. `roundings`: further ones, where there is room; `oracle`: where it was computed before."""
         runs = self._runs
         if oracle is None:
             oracle = runs.wide(arguments, native, prepare)
-        count = min(_ROUNDINGS, share * _ROUNDED_ELEMENTS // max(self._written or 1, 1)) if oracle is not None else 0
+        room = 0
+        if oracle is not None and self._work is not None:
+            cost = self._work.moved + _ROUNDING_WORK * self._work.written
+            room = (roundings * _ROUNDED_WORK if roundings == _MAIN_ROUNDINGS else _ROUNDED_WORK // 2) // max(cost, 1)
+        count = min(roundings, room)
         others = runs.rounded(arguments, native, count, prepare)
         split = len(native.outputs)
         told = {
@@ -269,6 +278,16 @@ class _Computing:
         return count
 
 
+def _spread_over(cases: Sequence[DerivedCase], most: int) -> Sequence[DerivedCase]:
+    """So many cases, of each check one after the other."""
+    places: dict[str, int] = {}
+    order: list[tuple[int, int, DerivedCase]] = []
+    for case in cases:
+        places[case.check] = places.get(case.check, 0) + 1
+        order.append((places[case.check], len(order), case))
+    return [case for _, _, case in sorted(order, key=lambda each: each[:2])[:most]]
+
+
 def _unlike(native: Ran, main: Mapping[str, Any]) -> str:
     """Why nobody can be judged by a case; empty where one can."""
     dims = [len(m["shape"]) for m in main["native"]]
@@ -288,14 +307,14 @@ _UNORDERED = frozenset(
 stable sort, give the first."""
 
 
-def _tied(case: DerivedCase, native: Ran, inputs: Sequence[Mapping[str, Any]], work: Mapping[str, Any] | None) -> str:
+def _tied(case: DerivedCase, native: Ran, inputs: Sequence[Mapping[str, Any]], work: Work | None) -> str:
     if not case.ties or all(t.is_floating_point() for t in native.outputs):
         return ""
     if not any("float" in m.get("dtype", "") for m in inputs):
         return ""
     if work is None:
         return "positions among equal values may differ, and which operations it has is not known"
-    found = sorted(_UNORDERED.intersection(work["operations"]))
+    found = sorted(_UNORDERED.intersection(work.operations))
     return f"positions among equal values are not defined by {found[0]}" if found else ""
 
 
@@ -328,5 +347,11 @@ def _agree(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> boo
     )
 
 
-def _state(model: nn.Module) -> list[torch.Tensor]:
-    return [tensor.clone() for tensor in model.state_dict().values() if isinstance(tensor, torch.Tensor)]
+def _state(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
+
+
+def _changing(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
+    return tuple(
+        name for name, value in before.items() if name not in after or not tensors.same_bits(value, after[name])
+    )

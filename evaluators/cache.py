@@ -75,8 +75,9 @@ class VerdictCache:
         return None if row is None else Evaluation.model_validate_json(row[0]).model_copy(update={"cached": True})
 
     def put(self, evaluation: Evaluation, identity: str) -> None:
-        """Keep a verdict where it is certain; it is on disk when this returns."""
-        if evaluation.status not in _CERTAIN or evaluation.cached:
+        """Keep a verdict where it is certain, and no check was left out for want of time; it is on disk when this returns."""
+        overtime = any(check.overtime for check in evaluation.checks)
+        if evaluation.status not in _CERTAIN or evaluation.cached or overtime:
             return
         row = (content_id(evaluation.kernel_id, identity), evaluation.model_dump_json())
         with self._errors():

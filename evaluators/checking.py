@@ -9,6 +9,7 @@ import torch
 
 from evaluators.correctness import Bounds, bounds_of, compare, same_elements
 from evaluators.layout import TABLE_BYTES, layout_of
+from evaluators.ledger import EVALUATION_MODE, FLOAT64, INPUTS_AFTERWARDS, SECOND_CALL, Ledger
 from evaluators.reference import Answers, Case, Reference
 from evaluators.seat import Returned, Seat
 from evaluators.settings import EvaluationSettings
@@ -50,8 +51,8 @@ class Checker:
             )
         return self._bounds[answers.prefix]
 
-    def check(self, seat: Seat) -> None:
-        """Every case, and what calls leave behind in the model.
+    def check(self, seat: Seat, ledger: Ledger) -> None:
+        """Every case, and what calls leave behind in the model; written down in `ledger`.
 
         Cases of the same shapes are called one after the other and looked at afterwards: what was kept for the first values, or
         written over its result, is found in the second.
@@ -60,10 +61,10 @@ class Checker:
         while left:
             together = [case for case in left if case.inputs == left[0].inputs][:_TOGETHER]
             left = [case for case in left if case not in together]
-            self._check_together(seat, together)
-        self._check_later(seat, self.reference.main)
+            self._check_together(seat, together, ledger)
+        self._check_later(seat, self.reference.main, ledger)
 
-    def _check_together(self, seat: Seat, cases: Sequence[Case]) -> None:
+    def _check_together(self, seat: Seat, cases: Sequence[Case], ledger: Ledger) -> None:
         # Where the reference changes its inputs, the second call needs values of its own.
         again_slot = len(cases) if any(case.effects for case in cases) else 0
         seat.lay_out(cases[0].inputs, max(len(cases), again_slot + 1))
@@ -76,7 +77,11 @@ class Checker:
             shared = slot > 0 and [o.pointer for o in returned.outputs] == [o.pointer for o in again.outputs]
             self._compare(seat, returned, case.answers, case.label, shared=shared)
             self._check_inputs(seat, slot, case)
+            ledger.add(case.check)
+            ledger.add(INPUTS_AFTERWARDS)
+            ledger.add(FLOAT64, sum("float" in meta["dtype"] for meta in case.answers.oracle or ()))
         self._check_again(seat, told[0], again, cases[0])
+        ledger.add(SECOND_CALL)
 
     def _check_inputs(self, seat: Seat, slot: int, case: Case) -> None:
         """Changed as the reference changes them, or not at all."""
@@ -113,7 +118,7 @@ class Checker:
             if found:
                 raise failed(found.status, seat.stage, found.summary, found.details)
 
-    def _check_later(self, seat: Seat, case: Case) -> None:
+    def _check_later(self, seat: Seat, case: Case, ledger: Ledger) -> None:
         """A model of its own, called some times and put into evaluation mode, gives what the reference gives then."""
         later = case.later
         if later is None:
@@ -127,6 +132,7 @@ class Checker:
         seat.order(do="mode", train=False)
         label = f"{case.label}, in evaluation mode after {later.steps} calls"
         self._compare(seat, seat.call([0])[0], later.answers, label)
+        ledger.add(EVALUATION_MODE)
 
     def _compare(self, seat: Seat, returned: Returned, answers: Answers, label: str, *, shared: bool = False) -> None:
         """`shared`: its memory is that of a later result."""

@@ -25,6 +25,7 @@ from evaluators.gate import Gate
 from evaluators.interruption import InterruptedJobError
 from evaluators.isolation import isolation_of
 from evaluators.kernelbench import KernelBench
+from evaluators.ledger import RULE, TIMED_CALLS, TRIALS, Ledger
 from evaluators.machine import joined
 from evaluators.meter import PATIENCE, Meter
 from evaluators.players import ServerDiedError
@@ -38,7 +39,7 @@ from evaluators.source import check_source
 from evaluators.verdict import FailedError, Failure
 from kernelevolve.core.evaluation import AtenShare, Evaluation, FallbackShare, Measurement, Status
 from kernelevolve.core.kernel import Kernel
-from kernelevolve.core.task import Task
+from kernelevolve.core.task import AllowAten, Task
 
 _T = TypeVar("_T")
 
@@ -143,12 +144,6 @@ class Pipeline:
             self._meter = Meter(checker, self.eager, self.settings, self.gate, self.repeating)
         return self._meter
 
-    def _derived_inputs(self) -> str:
-        """How many sets of inputs beyond the task's own kernels are judged on."""
-        if self._reference is None:
-            return "none yet"
-        return str(sum(case.name.startswith("derived") for case in self._reference.cases))
-
     def _again(self, work: Callable[[], _T]) -> _T:
         """Once more after the fork server died; then it is raised."""
         try:
@@ -175,6 +170,7 @@ class Pipeline:
         """
         clock = _Clock(dict(compiled.seconds) if compiled else {})
         self.repeating.states.clear()
+        ledger = Ledger()
         timed: dict[str | None, Measurement] = {}
         share: AtenShare | None = None
         fallback: FallbackShare | None = None
@@ -188,6 +184,7 @@ class Pipeline:
                     clock,
                     timing or self._timing,
                     self._careful if variants is None else variants,
+                    ledger,
                 )
             )
         except FailedError as error:
@@ -206,6 +203,7 @@ class Pipeline:
             measurement=timed_main,
             variants={name: found for name, found in timed.items() if name is not None},
             diagnosis=failure.diagnosis if failure else None,
+            checks=ledger.told(),
             aten=share,
             fallback=fallback,
             seconds=clock.seconds,
@@ -222,7 +220,6 @@ class Pipeline:
             "arch": self.device.arch(),
             "isolation": self.isolation,
             "threads": str(self.threads),
-            "derived_inputs": self._derived_inputs(),
         }
 
     def _flags(self, timed: Measurement | None) -> dict[str, str]:
@@ -240,6 +237,7 @@ class Pipeline:
         clock: _Clock,
         timing: TimingSettings,
         variants: bool,
+        ledger: Ledger,
     ) -> tuple[dict[str | None, Measurement], AtenShare | None, FallbackShare | None]:
         artifact = compiled.unpack(self.build_dir) if compiled else self._compiled(kernel, clock)
         if self.settings.protocol is Protocol.KERNELBENCH:
@@ -249,9 +247,10 @@ class Pipeline:
                 clock.lap,
                 lambda measure: self.repeating.undisturbed(measure, timing.repeats, math.inf),
             )
+            ledger.add(TRIALS, self.settings.kernelbench.trials)
             return {None: judged}, None, None
         reference = self.reference()
-        with self.candidate(kernel, artifact, timing.kernel_processes, clock) as seats, clock.lap("timing"):
+        with self.candidate(kernel, artifact, timing.kernel_processes, clock, ledger) as seats, clock.lap("timing"):
             fallback = seats[0].fallback()
             floor = self.settings.drop_below * best if best else None
             measured = self.meter().time(kernel, seats, reference.main, timing, floor)
@@ -260,6 +259,7 @@ class Pipeline:
             found: dict[str | None, Measurement] = {None: measured}
             if variants:
                 found |= self.meter().time_variants(kernel, seats, timing)
+            ledger.add(TIMED_CALLS, sum(each.rounds for each in found.values()))
             share = self.audit(seats[0]) if variants else None
         return found, share, fallback
 
@@ -274,10 +274,19 @@ class Pipeline:
 
     @contextmanager
     def candidate(
-        self, kernel: Kernel, artifact: Artifact, processes: int, clock: _Clock | None = None
+        self,
+        kernel: Kernel,
+        artifact: Artifact,
+        processes: int,
+        clock: _Clock | None = None,
+        ledger: Ledger | None = None,
     ) -> Iterator[list[Seat]]:
-        """A candidate that is proven correct, in so many processes. Raises FailedError where it is not correct."""
-        checker, clock = self.checker(), clock or _Clock()
+        """A candidate that is proven correct, in so many processes. Raises FailedError where it is not correct.
+
+        `ledger`: takes what was checked.
+        """
+        checker, clock, ledger = self.checker(), clock or _Clock(), ledger or Ledger()
+        ledger.begin(self.reference())
         with ExitStack() as stack:
             seats: list[Seat] = []
             with clock.lap("correctness"), self.gate.shared():
@@ -285,8 +294,10 @@ class Pipeline:
                 for number in range(self.meter().at_most(processes)):
                     seat = stack.enter_context(self._loaded(kernel, artifact, 2 if changes and number == 0 else 0))
                     if number == 0:
-                        checker.check(seat)
+                        checker.check(seat, ledger)
                         seat.check_rule()
+                        if self.task.allow_aten is not AllowAten.ALL:
+                            ledger.add(RULE)
                         if changes:
                             seat.order(do="build")
                     seats.append(seat)

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -32,6 +32,9 @@ from evaluators.probing import probe
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import AllowAten, Task
 from kernelevolve.tasks.loading import LoadedTask, build_model, load_module
+
+if TYPE_CHECKING:
+    from evaluators.answers import Computing
 
 _KERNEL_FILE = "kernel.py"
 
@@ -80,6 +83,7 @@ class _Player:
         self._table = memoryview(memory).cast("B")
         self._model: Any = None
         self._make: Any = None
+        self._computing: Computing | None = None
         self._drawer: Drawer | None = None
         self._spares: list[Any] | None = None
         self._rule = AllowAten.ALL
@@ -94,16 +98,13 @@ class _Player:
     def obey(self, order: Mapping[str, Any]) -> dict[str, Any] | None:
         match order["do"]:
             case "answers":
-                from evaluators.answers import compute_answers  # With torch.export, which a candidate does without.
-
-                return compute_answers(
-                    Task.model_validate_json(order["task"]), Path(order["folder"]), order["settings"]
-                )
-            case "derived":
-                from evaluators.answers import compute_derived
+                from evaluators.answers import Computing  # With torch.export, which a candidate does without.
 
                 task = Task.model_validate_json(order["task"])
-                return compute_derived(task, Path(order["folder"]), order["settings"], order["main"])
+                self._computing = Computing(task, Path(order["folder"]), order["settings"])
+                return self._computing.own()
+            case "derived" if self._computing is not None:
+                return self._computing.derived(order["main"])
             case "candidate":
                 return self._candidate(order)
             case "reference":

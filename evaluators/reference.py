@@ -20,6 +20,7 @@ from evaluators.client import ForkServer
 from evaluators.doubt import Doubt
 from evaluators.folders import private_folder
 from evaluators.gate import Gate
+from evaluators.inputs.checks import NONFINITE_VALUES, OWN, SHAPES, VALUES, VARIANTS
 from evaluators.players import NonsenseError, Player, PlayerEndedError
 from evaluators.probing import Probe, leak
 from evaluators.scratch import disk_errors, full, scratch_base
@@ -28,7 +29,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 
-_FORMAT = "10"
+_FORMAT = "12"
 _KEPT_SECONDS = 6 * 3600.0
 
 
@@ -103,7 +104,7 @@ class Case:
     """None where the reference leaves its inputs as they are."""
     later: Later | None
     check: str
-    """What it looks at, for people."""
+    """The check that it belongs to."""
     _mapped: dict[int, list[Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def load(self, draw: int = 0) -> list[Any]:
@@ -123,6 +124,10 @@ class Reference:
     cases: tuple[Case, ...]
     notes: tuple[str, ...]
     """What was derived from the task's inputs and why not more, in words."""
+    left_out: Mapping[str, Sequence[str]]
+    """By what a check looks at: derived inputs that it does without, and why."""
+    overtime: frozenset[str]
+    """Checks of which something was left out because time ran out."""
     init: Sequence[Mapping[str, Any]] | None
     """Arguments of the constructor as `tensors.encode` writes them; None where they cannot be written."""
     probe: Probe
@@ -160,22 +165,33 @@ def reference_of(
         "derived": {**settings.inputs.model_dump(), "seed": settings.seed},
     }
     folder = data_folder() / content_id(_FORMAT, task.id, json.dumps(wanted), torch.__version__)
-    there = (folder / "told.json").exists()
+    there = (folder / "told.json").exists() and not json.loads((folder / "told.json").read_text())["overtime"]
     if not there:
         _compute(task, settings, wanted, server, folder, lambda found: probed(found, False))
-    told = json.loads((folder / "told.json").read_text())
-    first = Probe.model_validate(told["probe"])
+    found = read_reference(folder)
     if there:
-        probed(first, True)
-    cases = tuple(_case(folder, c) for c in told["cases"])
-    found = Reference(folder, cases, tuple(told["notes"]), told["init"], first)
+        probed(found.probe, True)
     found.touch()
     return found
 
 
+def read_reference(folder: Path) -> Reference:
+    """What was computed into this folder."""
+    told = json.loads((folder / "told.json").read_text())
+    return Reference(
+        folder=folder,
+        cases=tuple(_case(folder, case) for case in told["cases"]),
+        notes=tuple(told["notes"]),
+        left_out=told["left_out"],
+        overtime=frozenset(told["overtime"]),
+        init=told["init"],
+        probe=Probe.model_validate(told["probe"]),
+    )
+
+
 def _case(folder: Path, told: Mapping[str, Any]) -> Case:
     name, later, after = told["case"], told.get("later"), told.get("after")
-    own = "variants" if told["variant"] is not None else "the task's own inputs"
+    own = VARIANTS if told["variant"] is not None else OWN
     return Case(
         name=name,
         variant=told["variant"],
@@ -241,15 +257,19 @@ def _compute(
                 raise UserError(f"task {task.name}: the reference failed: it wrote to its own channel") from error
             if "error" in told:
                 raise UserError(told["error"])
-            derived = _derived(player, {"do": "derived", **order, "main": told["cases"][0]}, limit)
+            derived = _derived(player, {"do": "derived", "main": told["cases"][0]}, limit)
         told |= {
             "cases": [*told["cases"], *derived["cases"]],
             "notes": derived["notes"],
             "left_out": derived["left_out"],
+            "overtime": derived["overtime"],
             "probe": first.model_dump(),
         }
         with disk_errors(final.parent, what):
             (staged / "told.json").write_text(json.dumps(told))
+        if final.exists():
+            # Time had run out for some of it. Whoever uses it has its files open, or computes them again.
+            shutil.rmtree(final, ignore_errors=True)
         try:
             staged.rename(final)
         except OSError:
@@ -285,18 +305,20 @@ def _derived(player: Player, order: Mapping[str, Any], limit: float) -> Mapping[
     try:
         told = player.ask(order, limit)
     except (PlayerEndedError, NonsenseError) as error:
-        return _nothing_derived(f"the process that tried ended ({error})")
+        overtime = isinstance(error, PlayerEndedError) and error.ending.timeout
+        return _nothing_derived(f"the process that tried ended ({error})", overtime=overtime)
     if "error" in told:
         return _nothing_derived(told["error"])
     return told
 
 
-def _nothing_derived(why: str) -> Mapping[str, Any]:
-    checks = ("hidden shapes", "distributions of values", "NaN and infinities")
+def _nothing_derived(why: str, *, overtime: bool = False) -> Mapping[str, Any]:
+    checks = (SHAPES, VALUES, NONFINITE_VALUES)
     return {
         "cases": [],
         "notes": [f"no inputs are derived: {why}"],
         "left_out": {check: [f"no inputs are derived: {why}"] for check in checks},
+        "overtime": list(checks) if overtime else [],
     }
 
 

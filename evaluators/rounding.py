@@ -58,7 +58,7 @@ class Rounding(TorchDispatchMode):  # type: ignore[misc]
         self._eps = torch.finfo(working).eps
         self._direction = direction
         self._generator = generator
-        self._noise = torch.rand(_NOISE, generator=generator, dtype=torch.float64) * 2 - 1
+        self._noise = torch.empty(0, dtype=torch.float64)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -96,6 +96,8 @@ class Rounding(TorchDispatchMode):  # type: ignore[misc]
             case Direction.DOWN:
                 return -1.0
             case Direction.RANDOM:
+                if not self._noise.numel():
+                    self._noise = torch.rand(_NOISE, generator=self._generator, dtype=torch.float64) * 2 - 1
                 start = int(torch.randint(_NOISE, (), generator=self._generator))
                 turned = self._noise.roll(start)
                 count = result.numel()

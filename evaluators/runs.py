@@ -45,25 +45,30 @@ class Ran:
 
 
 class Runs:
-    """Of one task. Models are built once where calls leave nothing behind in them, else for each run."""
+    """Of one task. Two models, of the working precision and of float64, are built and put back into their first state for each run."""
 
     def __init__(self, loaded: LoadedTask) -> None:
         self._loaded = loaded
-        self.stateful = True
-        """Whether a call changes the model."""
-        self._kept: dict[bool, nn.Module] = {}
+        self.changing: tuple[str, ...] | None = None
+        """Names of the state that calls change; None where that is not known yet, and each run gets a new model."""
+        self._kept: dict[bool, tuple[nn.Module, dict[str, torch.Tensor]]] = {}
         self.widest: torch.dtype | None = None
         """The widest floating dtype below float64 of the model and its inputs; None where there is none."""
 
     def build(self, *, wide: bool = False) -> nn.Module:
-        """A new model, or the one that was built before and that calls do not change."""
-        if not self.stateful and wide in self._kept:
-            return self._kept[wide]
+        """A model as its constructor leaves it; the one of the last call, put back, where that is known to be enough."""
+        if wide in self._kept:
+            model, first = self._kept[wide]
+            state = model.state_dict()
+            for name, value in first.items():
+                state[name].copy_(value)
+            return model
         model = build_model(self._loaded, self._loaded.task.seed)
         if wide:
             model.double()
-        if not self.stateful:
-            self._kept[wide] = model
+        if self.changing is not None:
+            state = model.state_dict()
+            self._kept[wide] = model, {name: state[name].clone() for name in self.changing}
         return model
 
     def native(self, model: nn.Module, arguments: Arguments, seed: int) -> Ran:
@@ -95,8 +100,9 @@ class Runs:
         `prepare`: is given the model before the call. `mode`: in which it runs.
         """
         given = arguments(wide=True)
+        model = self.build(wide=True)
+        modes = [(module, module.training) for module in model.modules()]
         try:
-            model = self.build(wide=True)
             with mode or nullcontext():
                 if prepare is not None:
                     prepare(model)
@@ -104,6 +110,9 @@ class Runs:
                 found, structure = tensors.flatten(model(*given))
         except (RuntimeError, TypeError, ValueError, IndexError):
             return None
+        finally:
+            for module, training in modes:
+                module.training = training
         results = [t.clone() for t in (*found, *(given[i] for i in native.changed))]
         if structure != native.structure or [t.shape for t in results] != [t.shape for t in native.results]:
             return None

@@ -45,9 +45,10 @@ class DerivedSettings(Record):
     nonfinite: bool
     """One more with NaN and infinities."""
     memory_factor: float = Field(gt=0)
-    """Most memory of hidden shapes, as a multiple of the main inputs'."""
+    """Most memory of hidden shapes, as a multiple of the main inputs'; 4 MiB in any case."""
     export_seconds: float = Field(gt=0)
-    """For torch.export, by which dimensions that a task leaves free are found."""
+    """For torch.export, by which dimensions that a task leaves free are found: so long that only a fault exceeds it. What then follows is
+    said, and not remembered."""
 
 
 class Protocol(StrEnum):

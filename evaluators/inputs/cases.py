@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from evaluators.inputs.checks import NONFINITE_VALUES, SHAPES, VALUES
 from evaluators.inputs.dimensions import Draw, find_dimensions, observe
 from evaluators.inputs.exporting import Evidence, export_evidence, output_shapes
 from evaluators.inputs.facts import Facts, Seen, look, merge
@@ -33,6 +34,8 @@ _CHECKED_OPERATIONS = 4000
 """About a second's worth of asking the model, without data, which shapes it takes. A number, not a time, so that the outcome follows
 from the task."""
 
+_AFFORDABLE_BYTES = 4 << 20
+"""That inputs of hidden shapes may take however little the main ones do."""
 _SMALL_BYTES = 1 << 16
 """Least that the inputs take in cases in which values matter and sizes do not."""
 
@@ -55,7 +58,7 @@ class InputSettings(Record):
     """One more case with NaN and infinities, where an input is not restricted."""
     seed: int
     memory_factor: float = Field(gt=0)
-    """Inputs of hidden shapes take at most this many times the memory of the main ones."""
+    """Inputs of hidden shapes take at most this many times the memory of the main ones, if that is more than 4 MiB."""
     export_seconds: float = Field(gt=0)
     """For torch.export, the strongest evidence of free dimensions."""
 
@@ -75,10 +78,10 @@ class DerivedCase:
 
     @property
     def check(self) -> str:
-        """What it looks at, for people."""
+        """The check that it belongs to."""
         if self.nonfinite:
-            return "NaN and infinities"
-        return "hidden shapes" if self.kind is Kind.SHAPE else "distributions of values"
+            return NONFINITE_VALUES
+        return SHAPES if self.kind is Kind.SHAPE else VALUES
 
     def inputs(self) -> list[Any]:
         """The arguments of forward. Leaves torch's global generator as it was."""
@@ -94,6 +97,10 @@ class DerivedInputs:
     dimensions: Dimensions
     notes: tuple[str, ...]
     """In words: each group of dimensions, whether it is free and why; inputs whose values stay as drawn; what did not run."""
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By what cases look at: what there are none of, or fewer than were asked for, and why."""
+    overtime: bool = False
+    """Whether time ran out while free dimensions were looked for."""
 
 
 def derived_cases(loaded: LoadedTask, settings: InputSettings) -> DerivedInputs:
@@ -121,6 +128,12 @@ class _Deriving:
         self.settings = settings
         self.seeds = [derive_seed(settings.seed, "derived inputs", k) for k in range(_DRAWS)]
         self.notes: list[str] = []
+        self.left_out: dict[str, list[str]] = {}
+
+    def leave_out(self, check: str, why: str) -> None:
+        if why not in self.notes:
+            self.notes.append(why)
+        self.left_out.setdefault(check, []).append(why)
 
     def result(self) -> DerivedInputs:
         loaded = self.loaded
@@ -129,8 +142,9 @@ class _Deriving:
         torch.manual_seed(self.seeds[0])
         variants = list(loaded.get_input_variants().values())
         if not all(_is_plain(x) for x in first):
-            self.notes.append("no inputs are derived: forward takes more than plain tensors and values")
-            return DerivedInputs((), Dimensions((), frozenset()), tuple(self.notes))
+            for check in (SHAPES, VALUES, NONFINITE_VALUES):
+                self.leave_out(check, "no inputs are derived: forward takes more than plain tensors and values")
+            return DerivedInputs((), Dimensions((), frozenset()), tuple(self.notes), self.left_out)
         self.facts, main = self._facts(first, variants)
         evidence, model = self._export(first)
         numbers = model_numbers(model, loaded.get_init_inputs())
@@ -138,7 +152,7 @@ class _Deriving:
         self.notes += [group.describe() for group in self.dimensions.groups]
         legal = self._legal(first, model, evidence)
         cases = [*self._shapes(first, legal), *self._values(first, self._small(first, legal))]
-        return DerivedInputs(tuple(cases), self.dimensions, tuple(self.notes))
+        return DerivedInputs(tuple(cases), self.dimensions, tuple(self.notes), self.left_out, evidence.overtime)
 
     def _facts(self, first: list[Any], variants: Sequence[list[Any]]) -> tuple[dict[int, Facts], list[Draw]]:
         """Facts of each tensor, and what counts of each main draw; one draw is held at a time beside the first."""
@@ -160,7 +174,7 @@ class _Deriving:
         model = build_model(self.loaded, self.loaded.task.seed)
         evidence = export_evidence(model, first, self.settings.export_seconds)
         if evidence.failure:
-            self.notes.append(f"torch.export says nothing: {evidence.failure}")
+            self.leave_out(SHAPES, f"torch.export says nothing: {evidence.failure}")
         return evidence, build_model(self.loaded, self.loaded.task.seed)
 
     def _legal(self, first: list[Any], model: nn.Module, evidence: Evidence) -> Callable[[Sizes], bool]:
@@ -197,11 +211,12 @@ class _Deriving:
             self.settings.shapes,
             derive_seed(self.settings.seed, "sizes"),
             lambda sizes: self._bytes(first, sizes),
-            int(own * self.settings.memory_factor),
+            max(int(own * self.settings.memory_factor), _AFFORDABLE_BYTES),
             legal,
         )
         if len(found) < self.settings.shapes:
-            self.notes.append(f"{len(found)} hidden shapes instead of {self.settings.shapes}: no other sizes are legal")
+            why = f"{len(found)} hidden shapes instead of {self.settings.shapes}: no other sizes are legal"
+            self.leave_out(SHAPES, why)
         return [self._shape_case(number, sizes) for number, sizes in enumerate(found)]
 
     def _shape_case(self, number: int, sizes: Sizes) -> DerivedCase:
@@ -242,9 +257,14 @@ class _Deriving:
         self.notes += [f"x{i}: its values stay as drawn, {why}" for i, why in sorted(fixed.items())]
         chosen = applicable(first, self.facts, fixed, self.settings.values)
         if len(chosen) < self.settings.values:
-            self.notes.append(f"{len(chosen)} distributions of values instead of {self.settings.values}")
-        if self.settings.nonfinite and takes_nonfinite(first, self.facts, fixed, self.ranges):
+            why = f"{len(chosen)} distributions of values instead of {self.settings.values}: no others apply"
+            self.leave_out(VALUES, why)
+        if not self.settings.nonfinite:
+            pass
+        elif takes_nonfinite(first, self.facts, fixed, self.ranges):
             chosen.append((NONFINITE.floats or "", NONFINITE))
+        else:
+            self.leave_out(NONFINITE_VALUES, "no input is a floating one whose values are not restricted")
         return [self._value_case(name, distribution, fixed, sizes) for name, distribution in chosen]
 
     def _value_case(self, name: str, distribution: Distribution, fixed: Mapping[int, str], sizes: Sizes) -> DerivedCase:

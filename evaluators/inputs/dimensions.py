@@ -30,7 +30,7 @@ from evaluators.inputs.relations import (
     row_lengths,
 )
 
-_GROWTH = 1.25
+_GROWTH = 2.25
 """A hidden size is at most this many times the main one, and a few more."""
 
 

@@ -55,6 +55,8 @@ class Evidence:
     """In the exported graph."""
     failure: str = ""
     """One line; empty where export worked."""
+    overtime: bool = False
+    """Whether it failed because time ran out."""
 
 
 class _Overtime(BaseException):
@@ -74,7 +76,7 @@ def export_evidence(model: nn.Module, inputs: Sequence[Any], seconds: float) -> 
         with _quiet(), torch.no_grad(), _limited(seconds):
             evidence = _read(export(model, tuple(inputs), dynamic_shapes=free), model, inputs)
     except _Overtime:
-        return Evidence(failure=f"it takes longer than {seconds:g} s")
+        return Evidence(failure=f"it takes longer than {seconds:g} s", overtime=True)
     except Exception as error:  # noqa: BLE001 - a border to foreign code: export raises what the model raises
         text = str(error).strip()
         return Evidence(failure=text.splitlines()[0][:200] if text else type(error).__name__)

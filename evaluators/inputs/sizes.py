@@ -1,4 +1,4 @@
-"""Which hidden sizes: 1, odd primes, one off a power of two, a bit more than the main size."""
+"""Which hidden sizes: 1, odd primes, one off a power of two, more than twice the main size."""
 
 from __future__ import annotations
 
@@ -32,15 +32,24 @@ def hidden_sizes(
     """
     rng = random.Random(seed)
     free = [g for g, group in enumerate(groups) if group.free]
+
+    def fits(trial: Mapping[int, int]) -> bool:
+        return elements(trial) <= most_elements and legal(trial)
+
     found: list[Sizes] = []
     for case in range(2 * count):
         if len(found) == count or not free:
             break
         chosen: dict[int, int] = {}
-        for order, g in enumerate(free):
-            for n in _offers(groups[g], case + order, rng):
+        # What grows comes last: it then knows how small the others are.
+        order = sorted(range(len(free)), key=lambda k: _kind(case + k) is _larger)
+        for k in order:
+            g = free[k]
+            for n in _offers(groups[g], case + k, rng):
                 trial = {**chosen, g: n}
-                if elements(trial) <= most_elements and legal(trial):
+                if n > groups[g].size and elements(trial) > most_elements:
+                    trial = _shrunk(groups, [h for h in free if h != g], trial, elements, most_elements)
+                if fits(trial):
                     chosen = trial
                     break
         if chosen and chosen not in found:
@@ -48,11 +57,26 @@ def hidden_sizes(
     return found
 
 
+def _shrunk(
+    groups: Sequence[Group],
+    others: Sequence[int],
+    sizes: dict[int, int],
+    elements: Callable[[Sizes], int],
+    most_elements: int,
+) -> dict[int, int]:
+    """The same with the other groups as much smaller as leaves room; as it is where there is none."""
+    for divisor in (2, 3, 5, 9, 17, 33, 65):
+        smaller = {h: max(groups[h].low, sizes.get(h, groups[h].size) // divisor) for h in others}
+        smaller = {h: n for h, n in smaller.items() if _fits(groups[h], n)}
+        if elements({**sizes, **smaller}) <= most_elements:
+            return {**sizes, **smaller}
+    return sizes
+
+
 def _offers(group: Group, turn: int, rng: random.Random) -> Iterator[int]:
     """A few sizes of the kind whose turn it is, then of the other kinds, then some that keep a common divisor."""
-    kinds = (_primes, _larger, _one, _off_powers)
-    for k in range(len(kinds)):
-        offers = [n for n in kinds[(turn + k) % len(kinds)](group) if _fits(group, n)]
+    for k in range(len(_KINDS)):
+        offers = [n for n in _kind(turn + k)(group) if _fits(group, n)]
         yield from rng.sample(offers, min(_TRIES if k == 0 else 1, len(offers)))
     for divisor in (2, 4, 8, 16, 32, 64):
         part = group.size // divisor
@@ -82,9 +106,18 @@ def _off_powers(group: Group) -> list[int]:
 
 
 def _larger(group: Group) -> list[int]:
-    most = min(group.high, group.size + max(3, group.size // 8))
-    start = max(group.size + 1, most - _MOST_PRIMES)
+    """More than twice the main size, which no table that was made for it holds, or as much more as may be; no multiples of 8."""
+    most = min(group.high, 2 * group.size + max(3, group.size // 8))
+    start = max(group.size + 1, min(2 * group.size + 1, most - max(3, group.size // 8)), most - _MOST_PRIMES)
     return [n for n in range(start, most + 1) if n % 8]
+
+
+_KINDS = (_primes, _larger, _one, _off_powers)
+
+
+def _kind(turn: int) -> Callable[[Group], list[int]]:
+    """Whose turn it is."""
+    return _KINDS[turn % len(_KINDS)]
 
 
 def _is_prime(n: int) -> bool:

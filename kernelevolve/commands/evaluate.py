@@ -126,6 +126,7 @@ def _told(verdict: Evaluation, task: str, path: Path) -> dict[str, Any]:
         "aten_share": verdict.aten.share if verdict.aten else None,
         "aten_operators": dict(verdict.aten.operators) if verdict.aten else {},
         "fallback": verdict.fallback.model_dump() if verdict.fallback else None,
+        "checks": [check.model_dump() for check in verdict.checks],
         "diagnosis": verdict.diagnosis.model_dump() if verdict.diagnosis else None,
         "seconds": dict(verdict.seconds),
         "machine": verdict.machine.model_dump() if verdict.machine else None,
@@ -154,6 +155,7 @@ def _print_text(judged: Iterator[tuple[Path, Evaluation]], *, several: bool) -> 
 
 
 def _lines(verdict: Evaluation) -> Iterator[str]:
+    from evaluators.ledger import in_words
     from kernelevolve.report.summary import fallback_text, machine_text, ratio_text, variants_text
 
     if verdict.cached:
@@ -171,6 +173,8 @@ def _lines(verdict: Evaluation) -> Iterator[str]:
         yield f"{verdict.status} ({verdict.diagnosis.stage}): {verdict.diagnosis.summary}"
         if verdict.diagnosis.details:
             yield verdict.diagnosis.details
+    if verdict.checks:
+        yield f"checked: {in_words(verdict.checks)}"
     if "excessive_speedup" in verdict.environment:
         yield f"KernelBench flags speedups {verdict.environment['excessive_speedup']} as excessive"
     if verdict.machine and verdict.machine.disturbed:

@@ -52,6 +52,19 @@ class Diagnosis(Record):
     """Compiler messages, first wrong elements, a traceback of the candidate: cut to the point."""
 
 
+class Check(Record):
+    """One kind of look at a kernel's correctness: how often it was done, and what of it was not."""
+
+    name: str
+    """In the plural, as a count stands before it: `hidden shapes`."""
+    count: int = Field(ge=0)
+    """Sets of inputs, results, calls or blocks that were found right."""
+    left_out: tuple[str, ...] = ()
+    """What was not looked at, and why."""
+    overtime: bool = False
+    """Whether something was left out because time ran out: another evaluation may look at it."""
+
+
 class Measurement(Record):
     """One timing of a kernel against the reference, interleaved in one process on the same inputs."""
 
@@ -128,6 +141,8 @@ class Evaluation(Record):
     variants: Mapping[str, Measurement] = {}
     """Of the further named shapes, where they were measured."""
     diagnosis: Diagnosis | None = None
+    checks: tuple[Check, ...] = ()
+    """What the verdict rests on, in the order in which it was done; up to the failure, where there is one."""
     aten: AtenShare | None = None
     """Where it was looked at."""
     fallback: FallbackShare | None = None

@@ -1,0 +1,4 @@
+"""Names of the checks that sets of inputs belong to, in the plural: a count stands before them."""
+
+OWN, VARIANTS = "own inputs", "variants"
+SHAPES, VALUES, NONFINITE_VALUES = "hidden shapes", "distributions of values", "inputs with NaN and infinities"

@@ -1,0 +1,116 @@
+"""A task's answers, and a candidate's results held against them, in this process: the checks of the pipeline without its processes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from evaluators import tensors
+from evaluators.answers import Computing
+from evaluators.arena import Arena, Slots
+from evaluators.checking import Checker
+from evaluators.elements import Elements, Held
+from evaluators.layout import layout_of
+from evaluators.ledger import Ledger
+from evaluators.reference import Reference, read_reference
+from evaluators.seat import Returned, Seat
+from evaluators.tensors import Described
+from evaluators.verdict import FailedError, Failure
+from kernelevolve.core.task import Task
+
+DERIVED = {
+    "shapes": 4,
+    "values": 6,
+    "nonfinite": True,
+    "seed": 0,
+    "memory_factor": 1.5,
+    "export_seconds": 60.0,
+}
+
+
+def reference_in(folder: Path, task: Task) -> Reference:
+    """Computed into `folder`."""
+    folder.mkdir()
+    computing = Computing(task, folder, {"trials": 2, "most_draws": 1, "draw_bytes": 1 << 20, "derived": DERIVED})
+    with torch.no_grad():
+        own = computing.own()
+        assert "error" not in own, own["error"]
+        derived = computing.derived(own["cases"][0])
+    assert "error" not in derived, derived["error"]
+    probe = {"seconds": 1e-3, "variants": 0, "growth_bytes": 0}
+    told = {**derived, "cases": [*own["cases"], *derived["cases"]], "init": own["init"], "probe": probe}
+    (folder / "told.json").write_text(json.dumps(told))
+    return read_reference(folder)
+
+
+def copy_of(task: Task) -> str:
+    """The reference as a kernel."""
+    return re.sub(r"\bModel\b", "ModelNew", task.source)
+
+
+def failure_of(reference: Reference, task: Task, kernel: str, ledger: Ledger | None = None) -> Failure | None:
+    """Why a kernel in Python is wrong; None where it is right."""
+    ledger = ledger or Ledger()
+    ledger.begin(reference)
+    with torch.no_grad():
+        seat = _InProcess(kernel, task.seed)
+        try:
+            Checker(reference, task.tolerance).check(seat, ledger)
+        except FailedError as error:
+            return error.failure
+        finally:
+            seat.arena.close()
+    return None
+
+
+class _InProcess(Seat):
+    """Its calls are made here."""
+
+    def __init__(self, kernel: str, seed: int) -> None:
+        self.stage = "correctness"
+        self.arena = Arena(1 << 24)
+        self._seed = seed
+        self._class = _loaded(kernel).ModelNew
+        self._results: list[Any] = []
+        self._tensors: dict[int, torch.Tensor] = {}
+        self.order(do="build")
+
+    def order(self, **order: Any) -> tuple[Returned, ...]:
+        if order["do"] == "build":
+            torch.manual_seed(self._seed)
+            self._model: nn.Module = self._class()
+        else:
+            self._model.train(order["train"])
+        return ()
+
+    def lay_out(self, inputs: Sequence[Mapping[str, Any]], slots: int) -> None:
+        layout = layout_of(inputs, slots)
+        assert layout.total_bytes <= self.arena.capacity
+        self.slots = Slots(self.arena.memory, layout)
+
+    def call(self, slots: Sequence[int]) -> tuple[Returned, ...]:
+        self._results, self._tensors, told = [], {}, []
+        for slot in slots:
+            self._results.append(self._model(*self.inputs(slot)))
+            found, structure = tensors.flatten(self._results[-1])
+            described = tuple(Described(**tensors.describe(t)) for t in found)
+            self._tensors |= {id(d): t for d, t in zip(described, found, strict=True)}
+            told.append(Returned(outputs=described, structure=structure))
+        return tuple(told)
+
+    def read(self, output: Described, address: int | None = None) -> Elements:
+        del address
+        return Held(self._tensors[id(output)])
+
+
+def _loaded(kernel: str) -> ModuleType:
+    module = ModuleType("candidate")
+    exec(compile(kernel, "candidate.py", "exec"), module.__dict__)
+    return module

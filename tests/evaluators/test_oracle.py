@@ -1,0 +1,186 @@
+"""Copies of references are right, also at steps, where terms cancel and where calls leave something behind; what is subtly wrong is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from evaluators.reference import Reference
+from kernelevolve.core.evaluation import Status
+from kernelevolve.core.task import Task
+
+from .in_process import copy_of, failure_of, reference_in
+
+Of = Callable[[str], tuple[Task, Reference]]
+
+
+class Written(NamedTuple):
+    """A reference: bodies of its functions, a line or some."""
+
+    forward: str
+    inputs: str = "return [torch.randn(40, 48)]"
+    init: str = "pass"
+    takes: str = "x"
+
+    def source(self, model: str) -> str:
+        def body(lines: str, indent: int) -> str:
+            return "\n".join(" " * indent + line for line in lines.splitlines())
+
+        return f"""import torch
+from torch import nn
+from torch.nn import functional as F
+
+class {model}(nn.Module):
+    def __init__(self):
+        super().__init__()
+{body(self.init, 8)}
+    def forward(self, {self.takes}):
+{body(self.forward, 8)}
+
+def get_inputs():
+{body(self.inputs, 4)}
+"""
+
+    def kernel(self, forward: str) -> str:
+        """Another forward of the same model."""
+        return self._replace(forward=forward).source("ModelNew")
+
+
+GRID = "return [torch.randint(-40, 41, (40, 48)) / 4]"
+_NORM = "self.norm = nn.BatchNorm1d(48)"
+_ROTARY = """half = 8
+inverse = 1.0 / (10000 ** (torch.arange(half) / half))
+angle = torch.arange(x.shape[0])[:, None] * inverse
+a, b = x[:, :half], x[:, half:]
+return torch.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], 1)"""
+
+REFERENCES = {
+    "floor of a cosine": Written("return torch.floor(torch.cos(x * 30) * 64)"),
+    "floor": Written("return torch.floor(x)", GRID),
+    "round": Written("return torch.round(x * 2)", GRID),
+    "floor division": Written(
+        "return torch.div(x, 0.1, rounding_mode='floor')", "return [torch.randint(0, 200, (40, 48)) / 10]"
+    ),
+    "remainder": Written("return torch.remainder(x, 0.1)", "return [torch.randint(0, 200, (40, 48)) / 10]"),
+    "cancelling": Written("return (x + 3e6) - 3e6"),
+    "layer norm far from zero": Written("return F.layer_norm(x, (48,))", "return [torch.randn(40, 48) + 1e5]"),
+    "variance far from zero": Written("return x.var(-1)", "return [torch.randn(40, 48) + 3e3]"),
+    "logistic map": Written("for _ in range(24):\n    x = 3.9 * x * (1 - x)\nreturn x", "return [torch.rand(40, 48)]"),
+    "buckets": Written(
+        "return torch.bucketize(x, self.edges)", GRID, "self.register_buffer('edges', torch.linspace(-3, 3, 25))"
+    ),
+    "buckets of normal values": Written(
+        "return torch.bucketize(x, self.edges)", init="self.register_buffer('edges', torch.linspace(-3, 3, 41))"
+    ),
+    "buckets of a logarithm": Written(
+        "return torch.bucketize(torch.log(x), self.edges)",
+        init="self.register_buffer('edges', torch.linspace(-3, 1, 41))",
+    ),
+    "quantised": Written("return (x / (x.abs().amax(1, keepdim=True) / 127)).round().to(torch.int8)"),
+    "argmax of products": Written("return (x @ self.w).argmax(1)", init="self.w = nn.Parameter(torch.randn(48, 300))"),
+    "argmax of ties": Written("return x.argmax(1)", GRID),
+    "cast to whole numbers": Written("return (x * 1000 / 7).to(torch.int32)"),
+    "signs of what cancels": Written("return torch.sign(x - x.mean(1, keepdim=True))"),
+    "comparison of sums": Written("return x.cumsum(1) > x.flip(1).cumsum(1)"),
+    "whole powers": Written("return torch.pow(x, 3)", "return [torch.randint(-9, 10, (40, 48))]"),
+    "half precision": Written("return torch.tanh(x) * 3", "return [torch.randn(40, 48).half()]"),
+    "rounded to half": Written("return x.half().float() * 3"),
+    "mean of nothing": Written("return x[:, :0].mean(1) + x[:, 0]"),
+    "in place": Written(
+        "F.relu(x, inplace=True)\nreturn x + y", "return [torch.randn(40, 48), torch.randn(40, 48)]", takes="x, y"
+    ),
+    "added in place": Written("x.add_(1)\nreturn x * 2"),
+    "an input returned": Written("return x.mul_(2)"),
+    "batch norm": Written("return self.norm(x)", init=_NORM),
+    "dropout in evaluation mode": Written("return self.drop(x)", init="self.drop = nn.Dropout(0.5)\nself.eval()"),
+    "counter": Written(
+        "self.count += 1\nreturn x if self.training else x * self.count",
+        init="self.register_buffer('count', torch.zeros(()))",
+    ),
+    "rotary": Written(_ROTARY, "return [torch.randn(60, 16)]"),
+}
+
+WRONG = [
+    ("floor of a cosine", "return torch.floor(torch.cos(x * 30).half().float() * 64)", "half precision inside"),
+    ("floor of a cosine", "return torch.cos(x * 30) * 64 - 0.5", "no step"),
+    ("floor", "return torch.ceil(x) - 1", "another side of a step"),
+    ("round", "return torch.floor(x * 2 + 0.5)", "ties away from zero"),
+    ("floor division", "return torch.div(x, 0.1, rounding_mode='trunc') - (x == 0).float()", "off by one at zero"),
+    ("cancelling", "return torch.zeros_like(x)", "zeros"),
+    ("cancelling", "return (x + 6e7) - 6e7", "fewer digits"),
+    ("layer norm far from zero", "return torch.zeros_like(x)", "zeros"),
+    ("layer norm far from zero", "return F.layer_norm((x - 1e5).half().float(), (48,)) * 1.1", "another factor"),
+    ("buckets", "return torch.bucketize(x, self.edges, right=True)", "the other bucket at an edge"),
+    (
+        "buckets of normal values",
+        "return torch.bucketize(x, self.edges).where(~x.isnan(), 0)",
+        "NaN in the first bucket",
+    ),
+    (
+        "buckets of a logarithm",
+        "return torch.bucketize(torch.log(x), self.edges).where(x > 0, 0)",
+        "NaN in the first bucket",
+    ),
+    ("quantised", "return (x / (x.abs().amax(1, keepdim=True) / 127)).floor().to(torch.int8)", "floor for round"),
+    ("quantised", "return (x / (x.abs().amax(1, keepdim=True) / 127)).half().round().to(torch.int8)", "half precision"),
+    ("argmax of products", "return (x.bfloat16() @ self.w.bfloat16()).argmax(1)", "bfloat16 inside"),
+    ("argmax of ties", "return 47 - x.flip(1).argmax(1)", "the last of equal values"),
+    ("cast to whole numbers", "return (x * 1000 / 7).round().to(torch.int32)", "round for trunc"),
+    (
+        "comparison of sums",
+        "r = x.cumsum(1) > x.flip(1).cumsum(1)\nreturn (r.to(torch.uint8) * 2).view(torch.bool)",
+        "bytes of 2",
+    ),
+    ("rounded to half", "return x * 3", "no rounding"),
+    ("mean of nothing", "return x[:, 0]", "zero for NaN"),
+    ("in place", "return F.relu(x) * 2 if False else F.relu(x) + y", "leaves its input as it is"),
+    ("in place", "F.relu(x, inplace=True)\nr = x + y\ny.zero_()\nreturn r", "changes another input"),
+    ("added in place", "x.add_(2)\nreturn (x - 1) * 2", "changes its input in another way"),
+    ("batch norm", "return F.batch_norm(x, None, None, self.norm.weight, self.norm.bias, True)", "no evaluation mode"),
+    (
+        "batch norm",
+        "n = self.norm\nif self.training:\n    return F.batch_norm(x, None, None, n.weight, n.bias, True)\nreturn n(x)",
+        "forgets the running statistics",
+    ),
+    ("counter", "return x", "forgets to count"),
+    (
+        "rotary",
+        _ROTARY.replace("torch.arange(x.shape[0])[:, None]", "torch.arange(x.shape[0]).clamp(max=90)[:, None]"),
+        "a table that ends",
+    ),
+    ("rotary", _ROTARY.replace("* inverse", "* inverse.half()"), "half precision inside"),
+]
+
+
+@pytest.fixture(scope="module")
+def references() -> dict[str, tuple[Task, Reference]]:
+    """Computed when they are first asked for, by `of`."""
+    return {}
+
+
+@pytest.fixture
+def of(references: dict[str, tuple[Task, Reference]], tmp_path_factory: pytest.TempPathFactory) -> Of:
+    def found(name: str) -> tuple[Task, Reference]:
+        if name not in references:
+            task = Task(name=name.replace(" ", "_"), source=REFERENCES[name].source("Model"))
+            references[name] = task, reference_in(tmp_path_factory.mktemp("oracle") / "data", task)
+        return references[name]
+
+    return found
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_a_copy_is_right(name: str, of: Of) -> None:
+    task, reference = of(name)
+    failure = failure_of(reference, task, copy_of(task))
+    assert failure is None, f"{failure.summary}\n{failure.details}"
+
+
+@pytest.mark.parametrize(("name", "forward", "why"), WRONG, ids=[f"{name}: {why}" for name, _, why in WRONG])
+def test_what_is_subtly_wrong_is_refused(name: str, forward: str, why: str, of: Of) -> None:
+    task, reference = of(name)
+    failure = failure_of(reference, task, REFERENCES[name].kernel(forward))
+    assert failure is not None, why
+    assert failure.status is Status.WRONG_RESULT, failure.summary
