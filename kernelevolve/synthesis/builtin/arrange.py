@@ -25,6 +25,8 @@ from kernelevolve.synthesis.traced.program import (
 
 def arranged(g: Group, name: str, program: Program, choices: Choices) -> Group:
     """Which shared axes to run in parallel, which to leave to the statements."""
+    if not g.shared:
+        return g
     shared = list(g.shared)
     for position, s in enumerate(g.statements):
         if isinstance(s, Contract | SegmentReduce) and s.axes:

@@ -12,10 +12,11 @@ from kernelevolve.synthesis.builtin.cpp.scalar import index_text
 from kernelevolve.synthesis.builtin.cpp.writer import Source
 from kernelevolve.synthesis.builtin.fallback import reference_method, unless
 from kernelevolve.synthesis.builtin.knobs import Choices
+from kernelevolve.synthesis.builtin.library import call_text
 from kernelevolve.synthesis.builtin.model_class import model_new_source
 from kernelevolve.synthesis.builtin.modes import attribute_text, mode_condition
 from kernelevolve.synthesis.traced.expr import Size
-from kernelevolve.synthesis.traced.program import Role
+from kernelevolve.synthesis.traced.program import LibraryCall, Role, reads
 
 _HEAD = '''\
 import ctypes
@@ -30,9 +31,12 @@ CPP_SOURCE = r"""
 {loader}
 
 _LIBRARY = load_library(CPP_SOURCE, CPP_FLAGS)
-_LIBRARY.run.argtypes = [ctypes.c_void_p] * {pointers} + [ctypes.c_int64] * {sizes}
+_LIBRARY.run.argtypes = {types}
 _LIBRARY.run.restype = None
 '''
+
+_WHOLE = "[ctypes.c_void_p] * {} + [ctypes.c_int64] * {}"
+_BY_PARTS = "[ctypes.c_int64, ctypes.c_void_p]"
 
 _MARK = "_LIBRARY = None"
 
@@ -54,8 +58,7 @@ def kernel_file(task: Task, source: Source, choices: Choices) -> Kernel:
         flags=list(source.flags),
         source=source.text,
         loader=LOADER.strip("\n"),
-        pointers=len(source.arguments),
-        sizes=len(source.sizes),
+        types=_BY_PARTS if source.steps else _WHOLE.format(len(source.arguments), len(source.sizes)),
     )
     if source.kept:
         head += _PREPARE.format(count=len(source.prepare_arguments))
@@ -95,19 +98,22 @@ def _forward(source: Source, rebinds: bool) -> str:
     lines += [f"    {name} = {n}" for n, name in given.items()]
     lines += [f"    {n} = {n}.contiguous()" for n in inputs]
     parameters = [n for n, b in program.buffers.items() if b.role is Role.PARAMETER]
-    direct = [n for n in parameters if n in source.arguments]
+    called = [s for s in source.steps if isinstance(s, LibraryCall)]
+    taken = {*source.arguments, *(n for s in called for n in reads(s))}
+    direct = [n for n in parameters if n in taken]
     lines += [f"    {n} = {attribute_text(program.buffers[n].attribute)}.detach().contiguous()" for n in direct]
     if source.advised:
         lines.append(f"    self.__advise({', '.join(source.advised)})")
     if source.kept:
         lines.append(f"    {', '.join(source.kept)}{',' if len(source.kept) == 1 else ''} = self.__prepared()")
+    made = {s.buffer for s in called}
     for o in program.outputs:
-        lines.append(f"    {o.buffer} = torch.empty({_shape(o.shape)}, dtype=torch.{o.dtype})")
+        if o.buffer not in made:
+            lines.append(f"    {o.buffer} = torch.empty({_shape(o.shape)}, dtype=torch.{o.dtype})")
     for n in source.workspace:
         b = program.buffers[n]
         lines.append(f"    {n} = torch.empty({_shape(b.extents)}, dtype=torch.{b.dtype})")
-    arguments = ", ".join([*(f"{n}.data_ptr()" for n in source.arguments), *source.sizes])
-    lines.append(f"    _LIBRARY.run({arguments})")
+    lines += _steps(source) if source.steps else [f"    _LIBRARY.run({_arguments(source, set())})"]
     for o in program.outputs:
         if o.attribute and rebinds:
             lines.append(f"    {attribute_text(o.attribute)} = {o.buffer}")
@@ -123,6 +129,27 @@ def _forward(source: Source, rebinds: bool) -> str:
     if source.kept:
         text += "\n" + _prepared(source)
     return text
+
+
+def _arguments(source: Source, later: set[str]) -> str:
+    """Pointers and sizes; 0 for what is not there yet."""
+    pointers = ("0" if n in later else f"{n}.data_ptr()" for n in source.arguments)
+    return ", ".join([*pointers, *source.sizes])
+
+
+def _steps(source: Source) -> list[str]:
+    """Parts of the library and calls of PyTorch's in turns, through one table of pointers and sizes."""
+    made = {s.buffer for s in source.steps if isinstance(s, LibraryCall)}
+    count = len(source.arguments) + len(source.sizes)
+    lines = [f"    at = (ctypes.c_int64 * {count})({_arguments(source, made)})"]
+    for s in source.steps:
+        if not isinstance(s, LibraryCall):
+            lines.append(f"    _LIBRARY.run({s}, at)")
+            continue
+        lines.append(f"    {s.buffer} = {call_text(s, source.program, _shape)}  # {s.hint}")
+        if s.buffer in source.arguments:
+            lines.append(f"    at[{source.arguments.index(s.buffer)}] = {s.buffer}.data_ptr()")
+    return lines
 
 
 _ADVISE_METHOD = """\

@@ -13,7 +13,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Diagnosis
 from kernelevolve.core.graph import Draft, Expansion, Node, Phase
 from kernelevolve.core.kernel import Kernel, KnobValue
-from kernelevolve.core.task import Task
+from kernelevolve.core.task import AllowAten, Task
 from kernelevolve.llm.once import Once
 from kernelevolve.synthesis.base import Context, ExhaustedError, Operator, Parent
 from kernelevolve.synthesis.builtin.chain import WORDS, Chain, Stage
@@ -245,7 +245,7 @@ def written(program: Program, target: Target, task: Task, knobs: tuple[tuple[str
     from kernelevolve.synthesis.builtin.kernel_file import kernel_file
 
     choices = Choices(dict(knobs))
-    source = write(program, choices, target)
+    source = write(program, choices, target, libraries=task.allow_aten is AllowAten.ALL)
     return Written(kernel_file(task, source, choices), dict(choices.space), source.traits)
 
 

@@ -20,6 +20,7 @@ from kernelevolve.synthesis.traced.program import (
     Axis,
     Compute,
     Contract,
+    LibraryCall,
     Program,
     Reduce,
     Role,
@@ -180,7 +181,8 @@ def parallelism(shared: tuple[tuple[Axis, ...], ...], hints: dict[str, int]) -> 
 
 
 def group(program: Program, choices: Choices, alone: set[str]) -> list[Group]:
-    """Greedy fusion in program order: a statement joins the last group where enough parallel work remains.
+    """Greedy fusion in program order: a statement joins the last group where enough parallel work remains; a call of a library
+    is a group by itself.
 
     Statements of `alone` (buffers) are left out: they are prepared beforehand.
     """
@@ -189,7 +191,7 @@ def group(program: Program, choices: Choices, alone: set[str]) -> list[Group]:
     enough = 16
     for s in statements:
         joined = False
-        if groups:
+        if groups and not isinstance(s, LibraryCall) and not isinstance(groups[-1][0], LibraryCall):
             candidate = (*groups[-1], s)
             before = parallelism(shared_axes(tuple(groups[-1]), program), program.hints)
             after = parallelism(shared_axes(candidate, program), program.hints)
@@ -200,7 +202,7 @@ def group(program: Program, choices: Choices, alone: set[str]) -> list[Group]:
             groups[-1].append(s)
         else:
             groups.append([s])
-    return [Group(tuple(g), shared_axes(tuple(g), program)) for g in groups]
+    return [Group(tuple(g), () if isinstance(g[0], LibraryCall) else shared_axes(tuple(g), program)) for g in groups]
 
 
 def _related(members: list[Statement], s: Statement) -> bool:

@@ -27,6 +27,7 @@ from kernelevolve.synthesis.traced.program import (
     Buffer,
     Compute,
     Contract,
+    LibraryCall,
     Program,
     Reduce,
     Role,
@@ -79,6 +80,8 @@ def map_expressions(statement: Statement, fn: Callable[[Expr], Expr]) -> Stateme
             return replace(statement, index=index, value=fn(statement.value), initial=fn(statement.initial))
         case Compute() | Reduce() | Scan():
             return replace(statement, value=fn(statement.value))
+        case LibraryCall():
+            return statement
 
 
 def inline(program: Program, choices: Choices) -> Program:
@@ -129,7 +132,9 @@ def _inlined(program: Program, choices: Choices) -> set[str]:
             continue
         own = cost(s.value)
         plain = isinstance(s.value, Load) and all(isinstance(t, sympy.Basic) for t in s.value.index)
-        if any(isinstance(c, Contract) for c in consumers.get(s.buffer, [])):
+        if any(isinstance(c, LibraryCall) for c in consumers.get(s.buffer, [])):
+            inlines = False
+        elif any(isinstance(c, Contract) for c in consumers.get(s.buffer, [])):
             inlines = plain
         elif (
             plain
@@ -147,6 +152,8 @@ def _inlined(program: Program, choices: Choices) -> set[str]:
 
 def _revisits(definition: Compute, consumer: Statement) -> bool:
     """Whether the consumer reads each element more than once: it loops over axes that the definition lacks."""
+    if isinstance(consumer, LibraryCall):
+        return True
     axes = [*consumer.axes, *(consumer.reduced if isinstance(consumer, Reduce) else ())]
     return len([a for a in axes if a.extent != 1]) > len([a for a in definition.axes if a.extent != 1])
 
@@ -214,11 +221,18 @@ def retarget(program: Program) -> Program:
         moved: list[Statement] = []
         for s in statements:
             if s is not copy:
-                fresh = map_expressions(s, partial(rewrite, leaf=swap))
+                fresh = _of_operand(map_expressions(s, partial(rewrite, leaf=swap)), old, new)
                 moved.append(replace(fresh, buffer=new) if s.buffer == old else fresh)
         statements = moved
         del buffers[old]
     return replace(program, statements=tuple(statements), buffers=buffers)
+
+
+def _of_operand(s: Statement, old: str, new: str) -> Statement:
+    """A call of a library with one buffer for another; any other statement as it is."""
+    if not isinstance(s, LibraryCall):
+        return s
+    return replace(s, operands=tuple(replace(o, buffer=new) if o.buffer == old else o for o in s.operands))
 
 
 def _pruned(program: Program, statements: Iterable[Statement]) -> Program:
@@ -401,6 +415,8 @@ def prepared(program: Program) -> set[str]:
     varying = {b for b, r in program.buffers.items() if r.role is Role.OUTPUT}
     found: set[str] = set()
     for s in program.statements:
+        if isinstance(s, LibraryCall):
+            continue
         symbols = {t for a in s.axes for t in a.extent.free_symbols}
         if s.buffer not in varying and not symbols and all(r in fixed for r in reads(s)) and reads(s):
             fixed.add(s.buffer)

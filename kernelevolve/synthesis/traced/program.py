@@ -126,7 +126,40 @@ class Scatter:
     hint: str = ""
 
 
-Statement = Compute | Reduce | Contract | Scan | SegmentReduce | Scatter
+@dataclass(frozen=True)
+class Operand:
+    """A whole buffer as a tensor: with `shape` in the order of memory, its dimensions then permuted by `order`."""
+
+    buffer: str
+    shape: tuple[Size, ...]
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LibraryCall:
+    """buffer = operation(operands), which vendors' libraries have tuned: a writer may leave it to them, or write `expansion` instead.
+
+    `operation` is one of
+    - `convolution`: input, weight and, where there is one, bias; stride, padding, dilation, whether transposed, what is added to the
+      result then, groups;
+    - `matmul`: two matrices, or two batches of them;
+    - `addmm`: what is added, and two matrices; beta and alpha.
+    """
+
+    buffer: str
+    operation: str
+    operands: tuple[Operand, ...]
+    arguments: tuple[object, ...]
+    expansion: tuple[Statement, ...]
+    """Statements that compute the same; the last defines the buffer."""
+    work: Size
+    """Multiplications, roughly."""
+    hint: str = ""
+    axes: tuple[Axis, ...] = ()
+    """None: it has no loops that could be fused."""
+
+
+Statement = Compute | Reduce | Contract | Scan | SegmentReduce | Scatter | LibraryCall
 
 
 @dataclass(frozen=True)
@@ -183,9 +216,12 @@ def reads(statement: Statement) -> list[str]:
         case Scatter(index=index, value=value, initial=initial):
             parts = [name for e in (*index, value, initial) for name in buffers_read(e)]
             return list(dict.fromkeys(parts))
+        case LibraryCall(operands=operands):
+            return list(dict.fromkeys(o.buffer for o in operands))
 
 
 def expressions(statement: Statement) -> list[Expr]:
+    """What a statement computes from elements; nothing for a call of a library, which takes whole buffers."""
     match statement:
         case Compute(value=value) | Reduce(value=value) | Scan(value=value):
             return [value]
@@ -195,3 +231,5 @@ def expressions(statement: Statement) -> list[Expr]:
             return [first, last, value]
         case Scatter(index=index, value=value, initial=initial):
             return [*index, value, initial]
+        case LibraryCall():
+            return []

@@ -18,7 +18,7 @@ from kernelevolve.synthesis.traced.builder import Builder, UnsupportedError, cas
 from kernelevolve.synthesis.traced.expr import Const, Expr, IndexValue, Op, Size
 from kernelevolve.synthesis.traced.lowering import LOWERINGS
 from kernelevolve.synthesis.traced.lowering.call import Call, Result
-from kernelevolve.synthesis.traced.program import Compute, Output, Program, Role, reads
+from kernelevolve.synthesis.traced.program import Compute, LibraryCall, Output, Program, Role, Statement, reads
 from kernelevolve.synthesis.traced.virtual import Virtual, dims_of
 
 _MAX_CONSTANT = 65536
@@ -296,7 +296,7 @@ class _Lowering:
             structure = kind.__name__
         b = self.builder
         statements = _needed(tuple(b.statements), {o.buffer for o in outputs})
-        used = {o.buffer for o in outputs} | {r for s in statements for r in (*reads(s), s.buffer)}
+        used = {o.buffer for o in outputs} | {r for s in _expanded(statements) for r in (*reads(s), s.buffer)}
         buffers = {n: buf for n, buf in b.buffers.items() if n in used or buf.role is Role.INPUT}
         return Program(
             buffers=buffers,
@@ -332,6 +332,11 @@ class _Lowering:
         made = b.buffer([a.extent for a in axes], dtype, Role.OUTPUT, name)
         b.statements.append(Compute(made.name, axes, v.at(tuple(a.symbol for a in axes)), "output"))
         return Output(name, shape, dtype, *target)
+
+
+def _expanded(statements: Sequence[Statement]) -> list[Statement]:
+    """With what calls of a library may be replaced by."""
+    return [t for s in statements for t in ((s, *s.expansion) if isinstance(s, LibraryCall) else (s,))]
 
 
 def _needed(statements: tuple[Any, ...], wanted: set[str]) -> tuple[Any, ...]:

@@ -34,7 +34,7 @@ class Fixed:
         """The call of the copy that fits."""
         if not self.values:
             return f"  {function}(a);\n"
-        test = " && ".join(f"{n} == {v}" for n, v in self.values)
+        test = " && ".join(f"a.{n} == {v}" for n, v in self.values)
         main, other = ", ".join(str(v) for _, v in self.values), ", ".join("-1" for _ in self.values)
         return f"  if ({test}) {function}<{main}>(a);\n  else {function}<{other}>(a);\n"
 

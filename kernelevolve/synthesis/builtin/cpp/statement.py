@@ -10,6 +10,7 @@ from kernelevolve.synthesis.traced.program import (
     Axis,
     Compute,
     Contract,
+    LibraryCall,
     Reduce,
     Scan,
     Scatter,
@@ -38,3 +39,5 @@ class StatementWriter(PointwiseWriter, ProductWriter):
                 return self._segment(s, tile, fixed)
             case Scatter():
                 return self._scatter(s)
+            case LibraryCall():
+                raise ValueError("a call of a library is no C++ of ours")

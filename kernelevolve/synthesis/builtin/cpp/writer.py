@@ -16,6 +16,7 @@ from kernelevolve.synthesis.builtin.cpp.product import BLOCK, product_roles
 from kernelevolve.synthesis.builtin.cpp.scalar import ITEM_BYTES, STORED, index_text, literal
 from kernelevolve.synthesis.builtin.cpp.statement import StatementWriter
 from kernelevolve.synthesis.builtin.knobs import Choices
+from kernelevolve.synthesis.builtin.library import with_libraries
 from kernelevolve.synthesis.builtin.schedule import Group, group
 from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.builtin.traits import traits_of
@@ -33,6 +34,7 @@ from kernelevolve.synthesis.traced.expr import Load, walk
 from kernelevolve.synthesis.traced.program import (
     Axis,
     Contract,
+    LibraryCall,
     Program,
     Reduce,
     Role,
@@ -57,15 +59,20 @@ class Source:
     """Those that `prepare` fills from parameters."""
     prepare_arguments: tuple[str, ...]
     program: Program
+    steps: tuple[int | LibraryCall, ...] = ()
+    """Parts of `run` by number, and between them what is left to PyTorch's libraries; empty where there is one part and no such call."""
     advised: tuple[str, ...] = ()
     """Parameters that `advise` is to be told of, once for each place they lie at."""
     traits: Mapping[str, float] = field(default_factory=dict)
     """See `traits.py`."""
 
 
-def write(program: Program, choices: Choices, target: Target) -> Source:
-    """Plan and print. Asking `choices` as it goes, so afterwards `choices.space` is the space of this program."""
-    program = retarget(inline(program, choices))
+def write(program: Program, choices: Choices, target: Target, libraries: bool = True) -> Source:
+    """Plan and print. Asking `choices` as it goes, so afterwards `choices.space` is the space of this program.
+
+    `libraries`: whether the task allows calls of PyTorch's own.
+    """
+    program = retarget(inline(with_libraries(program, choices, libraries), choices))
     program = reassociate(program, choices)
     program = collapse_reductions(relayout(program))
     ready = prepared(program)
@@ -79,17 +86,27 @@ def write(program: Program, choices: Choices, target: Target) -> Source:
     fixed = inner_sizes(program, groups)
     if fixed.values and not choices.flag("fixed_sizes", True):
         fixed = Fixed()
-    texts, calls = [], []
+    texts: list[str] = []
+    parts: list[list[str]] = []
+    """Calls of groups, those of each part of `run` together."""
+    steps: list[int | LibraryCall] = []
     block_rows: dict[int, int] = {}
     results = {o.buffer for o in program.outputs}
     for i, g in enumerate(groups):
+        if isinstance(g.statements[0], LibraryCall):
+            steps.append(g.statements[0])
+            continue
+        if not steps or isinstance(steps[-1], LibraryCall):
+            steps.append(len(parts))
+            parts.append([])
         outside = read_elsewhere(groups, i) | results
         text, call, block_rows[i] = _group(g, i, program, choices, target, fixed, outside, used)
         texts.append(text)
-        calls.append(call)
+        parts[-1].append(call)
     vector = choices.number("vector_bytes", target.vector_bytes, 16, 32, 64)
     sizes = tuple(program.sizes)
-    arguments = tuple(external)
+    own = {n for g in groups for s in g.statements if not isinstance(s, LibraryCall) for n in (*reads(s), s.buffer)}
+    arguments = tuple(n for n in external if n in own)
     prepare_text, prepare_arguments = _prepare(early, program, choices, target, used)
     advised = _gathered(groups, program)
     if advised and choices.flag("huge_pages", True):
@@ -99,10 +116,8 @@ def write(program: Program, choices: Choices, target: Target) -> Source:
     fields = "".join(f"  {_pointer(b, program, external)}{b};\n" for b in arguments)
     fields += "".join(f"  int64_t {s};\n" for s in sizes)
     constants = "".join(_constant(n, program) for n in program.constants)
-    parameters = ", ".join(
-        [*(f"{_pointer(b, program, external)}{b}" for b in arguments), *(f"int64_t {s}" for s in sizes)]
-    )
-    values = ", ".join([*arguments, *sizes])
+    whole = len(steps) == 1 and not isinstance(steps[0], LibraryCall)
+    entry = _entry if whole else _entry_by_parts
     body = (
         f"#define VECTOR_BYTES {vector}\n"
         + prelude(used)
@@ -110,17 +125,14 @@ def write(program: Program, choices: Choices, target: Target) -> Source:
         + constants
         + "\n".join(texts)
         + (f"\n{prepare_text}" if prepare_text else "")
-        + f"\n{fixed.head}static void groups(const Arguments& a) {{\n"
-        + ("  (void)a;\n" if not any(calls) else "")
-        + "".join(calls)
-        + "}\n"
-        + f'\nextern "C" void run({parameters}) {{\n'
-        + f"  const Arguments a{{{values}}};\n"
-        + fixed.dispatch("groups")
-        + "}\n"
+        + "".join(_part(k, calls, fixed) for k, calls in enumerate(parts))
+        + entry(len(parts), [(_pointer(b, program, external), b) for b in arguments], sizes, fixed)
     )
-    workspace = tuple(b for b in arguments if program.buffers[b].role is Role.INTERMEDIATE and b not in ready)
-    kept = tuple(b for b in arguments if b in ready)
+    called = {s.buffer for s in steps if isinstance(s, LibraryCall)}
+    workspace = tuple(
+        b for b in external if program.buffers[b].role is Role.INTERMEDIATE and b not in ready and b not in called
+    )
+    kept = tuple(b for b in external if b in ready)
     return Source(
         header(body) + body,
         _flags(choices, vector),
@@ -130,8 +142,33 @@ def write(program: Program, choices: Choices, target: Target) -> Source:
         kept,
         prepare_arguments,
         program,
+        () if whole else tuple(steps),
         advised,
         traits_of(program, groups, external, block_rows),
+    )
+
+
+def _part(number: int, calls: list[str], fixed: Fixed) -> str:
+    silence = "  (void)a;\n" if not any(calls) else ""
+    return f"\n{fixed.head}static void part{number}(const Arguments& a) {{\n{silence}{''.join(calls)}}}\n"
+
+
+def _entry(parts: int, pointers: list[tuple[str, str]], sizes: tuple[str, ...], fixed: Fixed) -> str:
+    """`run` of a pointer or a size per argument, where all is one part."""
+    parameters = ", ".join([*(f"{kind}{name}" for kind, name in pointers), *(f"int64_t {s}" for s in sizes)])
+    values = ", ".join([*(name for _, name in pointers), *sizes])
+    call = "".join(fixed.dispatch(f"part{k}") for k in range(parts))
+    return f'\nextern "C" void run({parameters}) {{\n  const Arguments a{{{values}}};\n{call}}}\n'
+
+
+def _entry_by_parts(parts: int, pointers: list[tuple[str, str]], sizes: tuple[str, ...], fixed: Fixed) -> str:
+    """`run` of a part's number and a table of all pointers and sizes: of many parts each would take many arguments."""
+    values = [f"({kind.strip()})at[{k}]" for k, (kind, _) in enumerate(pointers)]
+    values += [f"at[{len(pointers) + k}]" for k in range(len(sizes))]
+    calls = "".join(f"  if (part == {k}) {{\n{fixed.dispatch(f'part{k}')}  }}\n" for k in range(parts))
+    return (
+        '\nextern "C" void run(int64_t part, const int64_t* at) {\n'
+        + f"  const Arguments a{{{', '.join(values)}}};\n  (void)a;\n  (void)part;\n{calls}}}\n"
     )
 
 

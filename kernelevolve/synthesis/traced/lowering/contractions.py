@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import sympy
 
 from kernelevolve.synthesis.traced.builder import UnsupportedError, cast, compute_dtype
 from kernelevolve.synthesis.traced.expr import Expr, IndexTerm, Load, Op, Size
 from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, scalar
+from kernelevolve.synthesis.traced.lowering.library import with_library
 from kernelevolve.synthesis.traced.virtual import Virtual, broadcast_at, refine
 
 
@@ -52,25 +55,37 @@ def matmul(call: Call, a: Virtual, b: Virtual, dtype: str) -> Virtual:
     return call.builder.contract((*batch, rows, columns), inner, dtype, left, right, call.name)
 
 
+def _work(a: Virtual, b: Virtual) -> Size:
+    return prod((*a.shape, b.shape[-1]), start=sympy.Integer(1))
+
+
 def _mm(call: Call) -> Virtual:
-    return matmul(call, call.tensor(0), call.tensor(1), call.dtype)
+    a, b = call.tensor(0), call.tensor(1)
+    return with_library(call, "matmul", [a, b], (), _work(a, b), lambda x, y: matmul(call, x, y, call.dtype))
 
 
 def _add_matmul(call: Call) -> Virtual:
     """beta * input + alpha * (a @ b)."""
     beta, alpha = call.kwargs.get("beta", 1), call.kwargs.get("alpha", 1)
     work = compute_dtype(call.dtype)
-    product = matmul(call, call.tensor(1), call.tensor(2), work)
+    added, a, b = call.tensor(0), call.tensor(1), call.tensor(2)
 
     def fn(c: Expr, p: Expr) -> Expr:
         c, p = cast(c, work), cast(p, work)
+        if beta == 0:
+            return p if alpha == 1 else Op("mul", (p, scalar(alpha, work)), work)
         c = c if beta == 1 else Op("mul", (c, scalar(beta, work)), work)
         p = p if alpha == 1 else Op("mul", (p, scalar(alpha, work)), work)
         return Op("add", (p, c), work)
 
-    if beta == 0:
-        return product
-    return call.builder.pointwise([call.tensor(0), product], call.shape, call.dtype, fn, call.name)
+    def expand(c: Virtual, x: Virtual, y: Virtual) -> Virtual:
+        return call.builder.pointwise([c, matmul(call, x, y, work)], call.shape, call.dtype, fn, call.name)
+
+    if beta == 0 or not all(isinstance(v, int | float) for v in (beta, alpha)):
+        return call.builder.pointwise([added, matmul(call, a, b, work)], call.shape, call.dtype, fn, call.name)
+    if len(call.shape) != 2:
+        return expand(added, a, b)
+    return with_library(call, "addmm", [added, a, b], (beta, alpha), _work(a, b), expand)
 
 
 def _mv(call: Call) -> Virtual:

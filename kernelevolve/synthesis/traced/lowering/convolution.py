@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import gcd
+from math import gcd, prod
 from typing import Any
 
 import sympy
@@ -14,6 +14,7 @@ from kernelevolve.synthesis.traced.builder import cast, compute_dtype
 from kernelevolve.synthesis.traced.expr import Const, Expr, IndexTerm, IndexValue, Op, Size
 from kernelevolve.synthesis.traced.lowering.call import Call, Lowering
 from kernelevolve.synthesis.traced.lowering.contractions import stored
+from kernelevolve.synthesis.traced.lowering.library import with_library
 from kernelevolve.synthesis.traced.lowering.views import padded
 from kernelevolve.synthesis.traced.virtual import ZERO, Virtual, dims_of
 
@@ -44,24 +45,29 @@ class _Shape:
 
 def _convolution(call: Call) -> Virtual:
     batched = len(call.tensor(0).dims) == len(call.args[1].dims)
-    x = call.tensor(0)
+    x, weight, bias = call.tensor(0), call.tensor(1), call.args[2]
     if not batched:
         x = Virtual(((), *x.dims), x.dtype, x.at)
     shape = call.shape if batched else (sympy.Integer(1), *call.shape)
+    c, transposed = _Shape.of(call), bool(call.args[6])
     work = compute_dtype(call.dtype)
-    lower = _transposed if call.args[6] else _plain
-    out = lower(call, x, call.args[1], _Shape.of(call), shape, work)
-    bias = call.args[2]
-    spatial = len(shape) - 2
-    if bias is not None:
-        column = Virtual((bias.dims[0], *(() for _ in range(spatial))), bias.dtype, bias.at)
 
-        def add(p: Expr, c: Expr) -> Expr:
-            return Op("add", (p, cast(c, work)), work)
+    def expand(x: Virtual, weight: Virtual, *bias: Virtual) -> Virtual:
+        out = (_transposed if transposed else _plain)(call, x, weight, c, shape, work)
+        if not bias and work == call.dtype:
+            return out
+        columns = [Virtual((b.dims[0], *(() for _ in shape[2:])), b.dtype, b.at) for b in bias]
 
-        out = call.builder.pointwise([out, column], shape, call.dtype, add, call.name)
-    elif work != call.dtype:
-        out = call.builder.pointwise([out], shape, call.dtype, lambda p: p, call.name)
+        def add(p: Expr, *b: Expr) -> Expr:
+            return Op("add", (p, cast(b[0], work)), work) if b else p
+
+        return call.builder.pointwise([out, *columns], shape, call.dtype, add, call.name)
+
+    arguments = (c.stride, c.padding, c.dilation, transposed, c.added, c.groups)
+    larger = x.shape if transposed else shape
+    multiplications = prod((*larger, *weight.shape[1:]), start=sympy.Integer(1))
+    operands = [x, weight] if bias is None else [x, weight, bias]
+    out = with_library(call, "convolution", operands, arguments, multiplications, expand)
     return out if batched else Virtual(out.dims[1:], out.dtype, out.at)
 
 

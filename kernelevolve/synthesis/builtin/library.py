@@ -1,0 +1,53 @@
+"""Which operations are left to PyTorch's libraries, and how a kernel's Python calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from kernelevolve.synthesis.builtin.knobs import Choices
+from kernelevolve.synthesis.builtin.transform import extent_hint
+from kernelevolve.synthesis.traced.expr import Size
+from kernelevolve.synthesis.traced.program import LibraryCall, Operand, Program, Role, Statement, reads
+
+_WORTH = {"convolution": 1 << 19, "matmul": 1 << 24, "addmm": 1 << 24}
+"""Multiplications from which on a library gains more than fusing the operation with its neighbours does."""
+
+
+def with_libraries(program: Program, choices: Choices, allowed: bool) -> Program:
+    """Each call of a library kept or expanded, as its knob says; all expanded where the task does not allow PyTorch's own compute."""
+    statements: list[Statement] = []
+    for s in program.statements:
+        if not isinstance(s, LibraryCall):
+            statements.append(s)
+        elif allowed and choices.flag(f"library.{s.buffer}", extent_hint(s.work, program.hints) >= _WORTH[s.operation]):
+            statements.append(replace(s, expansion=()))
+        else:
+            statements.extend(s.expansion)
+    used = {n for s in statements for n in (*reads(s), s.buffer)}
+    buffers = {n: b for n, b in program.buffers.items() if n in used or b.role is Role.INPUT}
+    return replace(program, statements=tuple(statements), buffers=buffers)
+
+
+def call_text(call: LibraryCall, program: Program, shape_text: Callable[[tuple[Size, ...]], str]) -> str:
+    """The call as Python, of tensors that are named as the buffers are."""
+    operands = [_operand(o, program, shape_text) for o in call.operands]
+    match call.operation:
+        case "convolution":
+            bias = operands[2] if len(operands) > 2 else "None"
+            rest = ", ".join(repr(a) for a in call.arguments)
+            return f"torch.convolution({operands[0]}, {operands[1]}, {bias}, {rest}).contiguous()"
+        case "matmul":
+            return f"torch.matmul({operands[0]}, {operands[1]}).contiguous()"
+        case "addmm":
+            beta, alpha = call.arguments
+            return f"torch.addmm({', '.join(operands)}, beta={beta!r}, alpha={alpha!r}).contiguous()"
+        case name:
+            raise ValueError(f"no library has the operation {name}")
+
+
+def _operand(o: Operand, program: Program, shape_text: Callable[[tuple[Size, ...]], str]) -> str:
+    text = o.buffer
+    if program.buffers[o.buffer].extents != o.shape:
+        text += f".view({shape_text(o.shape)})"
+    return text if o.order == tuple(range(len(o.order))) else f"{text}.permute({o.order})"

@@ -1,0 +1,71 @@
+"""Operations that libraries have tuned, with the statements that a writer may put in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import sympy
+
+from kernelevolve.synthesis.traced.expr import Load, Size
+from kernelevolve.synthesis.traced.lowering.call import Call
+from kernelevolve.synthesis.traced.program import LibraryCall, Operand, Role
+from kernelevolve.synthesis.traced.virtual import Virtual
+
+DTYPES = ("float32", "float64")
+"""Of what libraries take: they round results of other types where the traced form does not."""
+
+
+def with_library(
+    call: Call,
+    operation: str,
+    operands: Sequence[Virtual],
+    arguments: tuple[object, ...],
+    work: Size,
+    expand: Callable[..., Virtual],
+) -> Virtual:
+    """`expand(*operands)` as a call of a library, which may be left to one or expanded. All is of one type of `DTYPES`."""
+    b = call.builder
+    if any(v.dtype != call.dtype for v in operands) or call.dtype not in DTYPES:
+        return expand(*operands)
+    kept: list[Virtual] = []
+    named: list[Operand] = []
+    for v in operands:
+        found = _whole(call, v)
+        if found is None:
+            v = b.compute(v.dims, v.dtype, v.at, call.name)  # noqa: PLW2901 - the same tensor, stored
+            found = _whole(call, v)
+        if found is None:
+            return expand(*operands)
+        kept.append(v)
+        named.append(found)
+    start = len(b.statements)
+    result = expand(*kept)
+    expansion = tuple(b.statements[start:])
+    del b.statements[start:]
+    last = expansion[-1].buffer
+    b.statements.append(LibraryCall(last, operation, tuple(named), arguments, expansion, work, call.name))
+    return result
+
+
+def _whole(call: Call, v: Virtual) -> Operand | None:
+    """The tensor as a permutation of a whole buffer's dimensions, None where it is anything else."""
+    symbols = tuple(sympy.Symbol(f"p{i}", integer=True, nonnegative=True) for i in range(len(v.atoms)))
+    probe = v.at(symbols)
+    if not isinstance(probe, Load) or sorted(map(str, probe.index)) != sorted(map(str, symbols)):
+        return None
+    buffer = call.builder.buffers[probe.buffer]
+    extents = dict(zip(probe.index, buffer.extents, strict=True))
+    if buffer.role is Role.CONSTANT or any(
+        sympy.expand(extents[s] - e) != 0 for s, e in zip(symbols, v.atoms, strict=True)
+    ):
+        return None
+    groups, start = list[tuple[sympy.Symbol, ...]](), 0
+    for atoms in v.dims:
+        groups.append(symbols[start : start + len(atoms)])
+        start += len(atoms)
+    places = {s: i for i, s in enumerate(probe.index)}
+    memory = sorted(range(len(groups)), key=lambda d: places[groups[d][0]] if groups[d] else -1)
+    if [s for d in memory for s in groups[d]] != list(probe.index):
+        return None
+    shape = v.shape
+    return Operand(probe.buffer, tuple(shape[d] for d in memory), tuple(memory.index(d) for d in range(len(groups))))
