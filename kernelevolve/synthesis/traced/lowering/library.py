@@ -64,7 +64,8 @@ def _whole(call: Call, v: Virtual) -> Operand | None:
         groups.append(symbols[start : start + len(atoms)])
         start += len(atoms)
     places = {s: i for i, s in enumerate(probe.index)}
-    memory = sorted(range(len(groups)), key=lambda d: places[groups[d][0]] if groups[d] else -1)
+    long = iter(sorted((d for d in range(len(groups)) if groups[d]), key=lambda d: places[groups[d][0]]))
+    memory = [next(long) if groups[d] else d for d in range(len(groups))]
     if [s for d in memory for s in groups[d]] != list(probe.index):
         return None
     shape = v.shape
