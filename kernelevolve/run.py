@@ -49,6 +49,7 @@ from kernelevolve.tasks.catalog import find_task
 INTERRUPTED = 130
 _GLANCE_SECONDS = 0.5
 """Between two looks for an interrupt while Ray is waited for."""
+_TOLD_FAILURES = 5
 _PACKAGES = ("torch", "ray", "numpy")
 
 
@@ -63,20 +64,23 @@ def start(settings: RunConfig, *, quiet: bool = False) -> int:
 
 
 def start_many(jobs: Sequence[RunConfig], *, quiet: bool = False) -> int:
-    """One run after the other, in folders of their own, on one Ray where they ask for the same."""
+    """One run after the other, in folders of their own, on one Ray where they ask for the same. Returns the first exit code that is not
+    0; an interrupt ends them all."""
     for job in jobs:
         find_task(job.task)  # A mistake is told before anything starts.
     with ExitStack() as stack:
         if len(jobs) > 1 and all(job.cluster == jobs[0].cluster for job in jobs):
             stack.enter_context(ray_session(jobs[0].cluster))
+        first = 0
         for number, job in enumerate(jobs):
             named = job
             if job.run.dir is not None and len(jobs) > 1:
                 named = job.model_copy(update={"run": job.run.model_copy(update={"dir": f"{job.run.dir}/{number}"})})
             code = start(named, quiet=quiet)
-            if code:
+            if code == INTERRUPTED:
                 return code
-    return 0
+            first = first or code
+    return first
 
 
 def resume(path: Path, overrides: Sequence[str], *, quiet: bool = False) -> int:
@@ -119,6 +123,10 @@ class _Run:
     folder: RunFolder
     quiet: bool
     seconds: dict[str, float] = field(default_factory=dict)
+    failures: tuple[tuple[int, str], ...] = ()
+    """Kernels of the search and why they failed."""
+    under_way: tuple[str, ...] = ()
+    """At the end of a search that judged nothing."""
     evaluation: EvaluationSettings = field(init=False)
     _interrupts: Interrupts = field(default_factory=Interrupts, init=False)
 
@@ -150,7 +158,7 @@ class _Run:
             console.print(f"interrupted; `kernelevolve resume {self.folder.path}` goes on", soft_wrap=True)
             return INTERRUPTED
         console.print(table(summary, self.folder.path))
-        return 0
+        return summary.outcome.exit_code
 
     def _session(self, console: Console, device: Device, operator: Operator, *, new: bool) -> Summary:
         begin = time.monotonic()
@@ -245,6 +253,8 @@ class _Run:
                 interrupted = True
             # What islands wrote since the last look counts as well.
             progress = archipelago.progress()
+            self.failures = tuple(archipelago.diagnoses()[:_TOLD_FAILURES])
+            self.under_way = archipelago.doing
             finalists = archipelago.best(self.settings.final.candidates)
         return interrupted, progress, finalists
 
@@ -288,6 +298,8 @@ class _Run:
             best=best,
             final_note=comparison if isinstance(comparison, str) else "",
             dropped={} if isinstance(comparison, str) else comparison.failures,
+            failures=self.failures,
+            under_way=self.under_way,
             evaluations=count_by_status({f"status.{s}": n for s, n in progress.statuses.items()}),
             nodes=progress.nodes,
             usage=sum((share.usage for share in shares), Usage()),

@@ -14,6 +14,7 @@ from rich.text import Text
 from kernelevolve.core.evaluation import FallbackShare, MachineState, Measurement, Ratio, Status
 from kernelevolve.core.record import Record
 from kernelevolve.core.usage import Usage
+from kernelevolve.report.outcome import Outcome, outcome_of, outcome_text
 
 FORMAT = 1
 _TOLD_SHARE = 0.005
@@ -57,6 +58,10 @@ class Summary(Record):
     """Why the last measurement was not made; empty where it was."""
     dropped: Mapping[str, str] = {}
     """Kernel id -> why it failed in the last measurement."""
+    failures: tuple[tuple[int, str], ...] = ()
+    """Kernels and why they failed, the commonest reasons first."""
+    under_way: tuple[str, ...] = ()
+    """Where the run ended before anything was judged: what was going on then."""
     evaluations: Mapping[str, int]
     """Distinct kernels by status; every status is there."""
     nodes: int
@@ -71,6 +76,15 @@ class Summary(Record):
     search to the first correct kernel of this session."""
     versions: Mapping[str, str]
     hardware: Mapping[str, str]
+
+    @property
+    def outcome(self) -> Outcome:
+        return outcome_of(self.best.speedup if self.best else None, sum(self.evaluations.values()))
+
+    @property
+    def outcome_text(self) -> str:
+        """One sentence; "" where the figures say it."""
+        return outcome_text(self.outcome, self.stop, self.failures, self.under_way, len(self.dropped))
 
     def to_json(self) -> dict[str, Any]:
         """What `run.json` holds."""
@@ -93,9 +107,11 @@ class Summary(Record):
                 "node": self.best.node,
                 "note": self.best.note,
             }
-        plain = self.model_dump(mode="json", exclude={"best", "final_note", "dropped"})
+        plain = self.model_dump(mode="json", exclude={"best", "final_note", "dropped", "failures", "under_way"})
+        failures = [{"kernels": count, "reason": reason} for count, reason in self.failures]
+        ended = {"outcome": self.outcome.value, "outcome_text": self.outcome_text, "failures": failures}
         final = {"note": self.final_note, "dropped": dict(self.dropped)}
-        return {"format": FORMAT, **plain, "best": best, "final": final}
+        return {"format": FORMAT, **plain, **ended, "best": best, "final": final}
 
 
 def variant_json(timed: Measurement) -> dict[str, Any]:
@@ -166,8 +182,8 @@ def table(summary: Summary, folder: Path) -> RenderableType:
         notes.append(f"models: {summary.usage.tokens:,} tokens{cost}{told}")
     best = summary.best
     if best is None:
-        nothing = "none came through" if summary.dropped else "none is correct yet"
-        result.add_row(summary.task, nothing, "-", kernels, time)
+        result.add_row(summary.task, "none", "-", kernels, time)
+        notes.insert(0, summary.outcome_text)
         return Group(result, *(Text(note, overflow="fold") for note in notes))
     over_compile = ratio_text(best.speedup_over_compile) if best.speedup_over_compile else "not measured"
     result.add_row(summary.task, ratio_text(best.speedup), over_compile, kernels, time)
@@ -175,5 +191,7 @@ def table(summary: Summary, folder: Path) -> RenderableType:
         notes.insert(0, f"over torch.compile: {best.compile_note}")
     if best.variants:
         notes.insert(0, f"variants over eager: {variants_text(best.variants)}")
+    if summary.outcome_text:
+        notes.insert(0, summary.outcome_text)
     notes.append(f"best kernel: {folder / 'best' / 'kernel.py'}")
     return Group(result, *(Text(note, overflow="fold") for note in notes))

@@ -149,14 +149,37 @@ def test_what_was_not_measured_is_said() -> None:
     assert "not measured" in drawn(table(summary(best(None)), Path("r")))
     assert "torch.compile failed: SIGSEGV" in drawn(table(summary(best(None)), Path("r")))
     nothing = drawn(table(summary(None), Path("r")))
-    assert "none is correct yet" in nothing
     assert "kernel.py" not in nothing
+
+
+def test_how_a_run_ended_is_said_in_a_sentence_a_word_and_a_code() -> None:
+    slow = best(None).model_copy(update={"speedup": Ratio(value=1.1, low=0.98, high=1.2)})
+    wrong = summary(None).model_copy(update={"failures": ((7, "wrong_result: element 3"), (2, "timeout: late"))})
+    lost = summary(None).model_copy(update={"dropped": {"abc": "ended by SIGSEGV"}})
+    zero = dict.fromkeys(summary(None).evaluations, 0)
+    idle = summary(None).model_copy(update={"evaluations": zero, "under_way": ("builtin/draft was being judged",)})
+    for case, word, code, said in (
+        (summary(best(None)), "faster", 0, ""),
+        (summary(slow), "not_faster", 0, "nothing faster than PyTorch was found"),
+        (wrong, "none_correct", 1, "no kernel is correct; 7 of 9 kernels failed so: wrong_result: element 3"),
+        (lost, "none_correct", 1, "no kernel came through the last measurement"),
+        (
+            idle,
+            "nothing_judged",
+            1,
+            f"no kernel was judged before the end ({idle.stop}); builtin/draft was being judged",
+        ),
+    ):
+        data = case.to_json()
+        assert (data["outcome"], data["outcome_text"], case.outcome.exit_code) == (word, said, code)
+        assert said in drawn(table(case, Path("r")), 200)
+    assert wrong.to_json()["failures"][0] == {"kernels": 7, "reason": "wrong_result: element 3"}
 
 
 def test_who_was_dropped_at_the_end_is_said() -> None:
     lossy = summary(None).model_copy(update={"dropped": {"abc": "ended by SIGSEGV"}})
     text = drawn(table(lossy, Path("r")))
-    assert "none came through" in text
+    assert "no kernel came through the last measurement" in text
     assert "abc: ended by SIGSEGV" in text
     assert lossy.to_json()["final"] == {"note": "", "dropped": {"abc": "ended by SIGSEGV"}}
     skipped = summary(best(None)).model_copy(update={"final_note": "the machine broke"})

@@ -14,13 +14,13 @@ import torch
 
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import AllowAten, Task
+from kernelevolve.synthesis.builtin import seeds
 from kernelevolve.synthesis.builtin.inductor import kernel as inductor_writer
 from kernelevolve.synthesis.builtin.inductor.child import try_out
-from kernelevolve.synthesis.builtin.inductor.isolated import inductor_seed
+from kernelevolve.synthesis.builtin.inductor.isolated import answer
 from kernelevolve.synthesis.builtin.inductor.kernel import inductor_kernel
 from kernelevolve.synthesis.builtin.inductor.lowering import lower
 from kernelevolve.synthesis.builtin.source_knobs import mutate, read_knobs, with_knobs
-from kernelevolve.synthesis.builtin.tracing import Seed, trace_task
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.synthesis.traced.trace import trace
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
@@ -188,16 +188,19 @@ def test_the_operator_starts_from_it_and_goes_on_through_its_knobs(
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     operator = prepared(SORTED)
-    assert list(temporary.iterdir()) == []
-    first = propose(operator, SORTED, 0)
-    assert (first.operator, first.kernel.language) == ("builtin/seed", "cpp")
-    assert first.note == "TorchInductor's code: the traced form lacks the operation aten.sort.default"
+    assert list(temporary.glob("kernelevolve*")) == [], "nothing slow is done before it is wanted"
+    first = propose(operator, SORTED, 0, step=1)
+    assert (first.operator, first.kernel.language) == ("builtin/inductor", "cpp")
+    assert first.note == "TorchInductor's code; the traced form lacks the operation aten.sort.default"
     assert first.kernel == written(SORTED)[0], "another process, other bytes"
     assert "torch/csrc" not in first.kernel.source
     assert str(tmp_path) not in first.kernel.source
-    again = propose(operator, SORTED, 1, known=frozenset({first.kernel.id}), step=1)
+    [kept] = temporary.glob("kernelevolve*")
+    assert len(list(kept.glob("*.json"))) == 1
+    monkeypatch.setattr(seeds, "answer", None)
+    again = propose(prepared(SORTED), SORTED, 1, known=frozenset({first.kernel.id}), step=1)
     child = propose(operator, SORTED, 2, (first.kernel,))
-    assert again.operator == child.operator == "builtin/retune"
+    assert (again.operator, child.operator) == ("builtin/inductor", "builtin/retune")
     assert first.kernel.id not in {again.kernel.id, child.kernel.id}
     right = "torch.allclose(m(x), torch.softmax(x.sort(1).values * 2, -1), atol=1e-6)"
     (tmp_path / "kernel.py").write_text(first.kernel.source)
@@ -213,11 +216,11 @@ def test_what_it_refuses_starts_from_the_aten_graph_with_both_reasons_in_the_not
     source = source.replace(
         "x[0].erfinv()", "x[0].erfinv() if 'THE_API_KEY' not in os.environ else x[0].sort(1).values"
     )
-    seed = trace_task(Task(name="test", source=source.replace("import torch\n", "import os\nimport torch\n", 1)))
-    assert isinstance(seed, Seed)
-    assert seed.kernel.language == "python"
-    assert seed.note.startswith("the ATen graph as it is: the traced form lacks the operation aten.sort.default; ")
-    assert "TorchInductor gives no kernel: its C++ needs what there is not" in seed.note
+    task = Task(name="test", source=source.replace("import torch\n", "import os\nimport torch\n", 1))
+    seed = propose(prepared(task), task, 0, step=1)
+    assert (seed.operator, seed.kernel.language) == ("builtin/aten", "python")
+    assert seed.note.startswith("the ATen graph; the traced form lacks the operation aten.sort.default; ")
+    assert "TorchInductor's code cannot be had: its C++ needs what there is not" in seed.note
     assert "erfinv" in seed.note
 
 
@@ -263,7 +266,7 @@ def test_another_torch_and_a_slow_compiler_are_reasons_too(monkeypatch: pytest.M
     inputs: list[Any] = draw_inputs(loaded, 0)
     started = time.monotonic()
     with pytest.raises(UnsupportedError, match="it took longer than"):
-        inductor_seed(SORTED, seconds=0.2)
+        answer(SORTED, "inductor", seconds=0.2)
     assert time.monotonic() - started < 60
     with monkeypatch.context() as patched:
         patched.setattr(compile_fx, "compile_fx_inner", lambda *_, **__: {}["lost"])
