@@ -172,7 +172,7 @@ def _prepared(source: Source) -> str:
     lines += [f"    {n} = {attribute_text(program.buffers[n].attribute)}.detach()" for n in sources]
     versions = ", ".join(f"({n}.data_ptr(), {attribute_text(program.buffers[n].attribute)}._version)" for n in sources)
     lines += [
-        f"    state = ({versions},)",
+        f"    state = ({versions}{',' if versions else ''})",
         "    if self.__prepared_for != state:",
     ]
     lines += [f"        {n} = {n}.contiguous()" for n in sources]

@@ -405,7 +405,7 @@ def row_candidates(s: Contract, buffers: Mapping[str, Buffer]) -> list[Axis]:
 
 
 def prepared(program: Program) -> set[str]:
-    """Intermediates that depend on constants and on parameters alone that no call changes."""
+    """Intermediates that depend on constants and on parameters alone that no call changes, in all of their parts."""
     changed = {o.attribute for o in program.outputs if o.attribute}
     fixed = {
         n
@@ -413,12 +413,15 @@ def prepared(program: Program) -> set[str]:
         if b.role in (Role.PARAMETER, Role.CONSTANT) and b.attribute not in changed
     }
     varying = {b for b, r in program.buffers.items() if r.role is Role.OUTPUT}
-    found: set[str] = set()
+    # A buffer is read behind all of its parts, so that one pass settles them in order.
     for s in program.statements:
         if isinstance(s, LibraryCall):
+            varying.add(s.buffer)
             continue
         symbols = {t for a in s.axes for t in a.extent.free_symbols}
-        if s.buffer not in varying and not symbols and all(r in fixed for r in reads(s)) and reads(s):
+        if symbols or not reads(s) or not all(r in fixed for r in reads(s)):
+            varying.add(s.buffer)
+            fixed.discard(s.buffer)
+        elif s.buffer not in varying:
             fixed.add(s.buffer)
-            found.add(s.buffer)
-    return found
+    return {s.buffer for s in program.statements if s.buffer in fixed}

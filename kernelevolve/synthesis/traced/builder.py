@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import sympy
@@ -27,22 +28,24 @@ class UnsupportedError(Exception):
 
 
 def cast(expr: Expr, dtype: str) -> Expr:
-    """`expr` as dtype; literals are converted on the spot."""
+    """`expr` as dtype; literals are converted on the spot where every machine converts them alike."""
     if expr.dtype == dtype:
         return expr
     if isinstance(expr, Const):
         if dtype == "bool":
             return Const(bool(expr.value), dtype)
-        return Const(float(expr.value) if dtype in FLOATS else int(expr.value), dtype)
-    if isinstance(expr, Op) and expr.name == "cast" and _widens(expr.args[0].dtype, expr.dtype, dtype):
-        return cast(expr.args[0], dtype)
+        if dtype in FLOATS:
+            return Const(float(expr.value), dtype)
+        if math.isfinite(expr.value):
+            return Const(wrapped_integer(int(expr.value), dtype), dtype)
     return Op("cast", (expr,), dtype)
 
 
-def _widens(source: str, middle: str, target: str) -> bool:
-    """Whether source -> middle -> target loses nothing against source -> target, or only a rounding to half precision."""
-    half = ("float16", "bfloat16")
-    return middle in half and source == target == "float32"
+def wrapped_integer(value: int, dtype: str) -> int:
+    """The integer of dtype that is congruent to `value`."""
+    bits = int(dtype.removeprefix("u").removeprefix("int"))
+    low = value & ((1 << bits) - 1)
+    return low - (1 << bits) if not dtype.startswith("u") and low >> (bits - 1) else low
 
 
 def compute_dtype(dtype: str) -> str:
@@ -71,6 +74,8 @@ class Builder:
         if not name:
             name = f"t{self._temporaries}"
             self._temporaries += 1
+        if dtype not in (*FLOATS, *INTEGERS, "bool"):
+            raise UnsupportedError(f"tensors of {dtype}")
         made = Buffer(name, tuple(extents), dtype, role, attribute)
         self.buffers[name] = made
         return made
@@ -181,7 +186,8 @@ class Builder:
         made = self.buffer(v.atoms, compute_dtype(dtype), Role.INTERMEDIATE)
         value = cast(v.at(tuple(a.symbol for a in axes)), made.dtype)
         self.statements.append(Scan(made.name, axes, along, kind, value, hint))
-        return self.view_of(made.name, v.dims)
+        out = self.view_of(made.name, v.dims)
+        return out if made.dtype == dtype else self.compute(v.dims, dtype, out.at, "to half")
 
     def segment_reduce(
         self,

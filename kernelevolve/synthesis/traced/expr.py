@@ -56,7 +56,8 @@ class Op:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Search:
-    """The position of `value` in the sorted last dimension of a buffer: the number of elements < value, or <= value if `right`."""
+    """The position of `value` in the sorted last dimension of a buffer: the number of elements < value, or <= value if `right`;
+    all of them where value is NaN."""
 
     buffer: str
     row: tuple[IndexTerm, ...]
@@ -72,15 +73,16 @@ IndexTerm: TypeAlias = sympy.Expr | Const | IndexValue | Load | Op | Search
 
 OPS = {
     # name: number of arguments
-    **dict.fromkeys(("add", "sub", "mul", "div", "floordiv", "mod", "pow", "atan2", "fmod", "min", "max"), 2),
+    **dict.fromkeys(("add", "sub", "mul", "div", "floordiv", "mod", "pow", "atan2", "hypot", "fmod", "min", "max"), 2),
     **dict.fromkeys(("truncdiv", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "xor", "shl", "shr"), 2),
     **dict.fromkeys(("neg", "abs", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt"), 1),
     **dict.fromkeys(("reciprocal", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh"), 1),
     **dict.fromkeys(("asinh", "acosh", "atanh", "erf", "erfc", "sigmoid", "floor", "ceil", "trunc", "round"), 1),
-    **dict.fromkeys(("sign", "not", "bitnot", "isnan", "isinf", "cast"), 1),
+    **dict.fromkeys(("sign", "not", "bitnot", "isnan", "isinf", "signbit", "cast"), 1),
     **dict.fromkeys(("where", "guard", "fma"), 3),
 }
-"""Every operation that a code writer knows, with its arity. min and max hand on NaN; floordiv and mod round down."""
+"""Every operation that a code writer knows, with its arity, as PyTorch computes it on a CPU: floating operations round to their
+dtype, NaN goes through min and max; integers wrap, floordiv and mod round down, shifts beyond the width shift everything out."""
 
 
 def is_expr(term: IndexTerm) -> bool:

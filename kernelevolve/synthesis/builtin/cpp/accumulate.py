@@ -9,7 +9,7 @@ import sympy
 from kernelevolve.synthesis.builtin.cpp.nest import Loop, Nest, NestWriter
 from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, ITEM_BYTES, STORED, Scalars, index_text
 from kernelevolve.synthesis.builtin.transform import axis_stride
-from kernelevolve.synthesis.traced.expr import Expr, Load, Op, key, substitute, walk
+from kernelevolve.synthesis.traced.expr import FLOATS, Expr, Load, Op, key, substitute, walk
 from kernelevolve.synthesis.traced.program import Axis, Reduce, Scan, SegmentReduce
 
 _LINE = 64
@@ -23,7 +23,9 @@ class BlockWriter(NestWriter):
         if s.kind in ("any", "all"):
             return "uint8_t"
         if s.kind in ("sum", "mean", "prod") and dtype in ("float16", "bfloat16", "float32"):
-            return self.choices.word(f"{self.group}.accumulate", "float", "double")
+            # A running sum has one chain of additions, whose rounding would add up.
+            widths = ("double", "float") if isinstance(s, Scan) else ("float", "double")
+            return self.choices.word(f"{self.group}.accumulate", *widths)
         return "float" if dtype in ("float16", "bfloat16") else CTYPE[dtype]
 
     def initial(self, kind: str, ctype: str) -> str:
@@ -47,6 +49,14 @@ class BlockWriter(NestWriter):
             self.used.add(name)
             return f"{name}<{ctype}>({b}, {a})"
         return f"{a} {({'sum': '+', 'mean': '+', 'prod': '*', 'any': '|', 'all': '&'})[kind]} {b}"
+
+    def step(self, kind: str, ctype: str, acc: str, value: Expr, scalars: Scalars, level: int) -> str:
+        """`acc` and one more value, which is computed inside of loop `level`; the sum of a product rounds once."""
+        if kind in ("sum", "mean") and isinstance(value, Op) and value.name == "mul" and value.dtype in FLOATS:
+            self.used.add("ke_fma")
+            a, b = (f"({ctype}){scalars.text(x, level)}" for x in value.args)
+            return f"ke_fma({a}, {b}, {acc})"
+        return self.combine(kind, ctype, acc, scalars.text(value, level))
 
     def _blocked(
         self,
@@ -94,13 +104,14 @@ class BlockWriter(NestWriter):
                 else:
                     loops.inside[level - len(rest) + 1].append(line)
 
-            text = self._scalars(symbols, declare).text(value, len(symbols) - 1)
+            scalars = self._scalars(symbols, declare)
+            text = self.step(s.kind, ctype, "acc[l]", value, scalars, len(symbols) - 1)
             body = [
                 "#pragma omp simd",
                 f"for (int64_t l = 0; l < {count}; ++l) {{",
                 f"  const int64_t {inner.symbol.name} = jb + l;",
                 *("  " + x for x in local),
-                f"  acc[l] = {self.combine(s.kind, ctype, 'acc[l]', text)};",
+                f"  acc[l] = {text};",
                 "}",
             ]
             if scattered is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 import sympy
 
 from kernelevolve.synthesis.builtin.cpp.nest import Nest, NestWriter
-from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, index_text, search_method, stored
+from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, index_text, loaded, search_method, stored
 from kernelevolve.synthesis.builtin.transform import transposed_axes
 from kernelevolve.synthesis.traced.expr import Const, Expr, IndexValue, Load, Op, Search, key, rewrite, walk
 from kernelevolve.synthesis.traced.program import Axis, Compute, Scatter
@@ -127,5 +127,7 @@ class PointwiseWriter(NestWriter):
         terms = tuple(Op("add", (e, Const(0, "int64")), "int64") for e in s.index)
         place = self.addresses.element(Load(s.buffer, terms, dtype), lambda e: scalars.text(e, level))
         value = scalars.text(s.value, level)
-        held = f"{place} = {stored(f'{place} + {value}' if s.accumulate else value, dtype, self.used)};"
+        if s.accumulate:
+            value = f"{loaded(place, dtype, self.used)} {'|' if dtype == 'bool' else '+'} {value}"
+        held = f"{place} = {stored(value, dtype, self.used)};"
         return lines + nest.render([held])

@@ -20,6 +20,26 @@ _ON_DEMAND = {
 """What makes a header needed: reading <cmath> takes a compiler longer than most kernels do."""
 
 FUNCTIONS: dict[str, tuple[tuple[str, ...], str]] = {
+    # Contraction is off, since a * b - c * d rounded once instead of twice is not 0 where it should be: what may fuse says so.
+    "ke_fma": (
+        (),
+        """\
+static inline float ke_fma(float a, float b, float c) {
+#ifdef __FP_FAST_FMAF
+  return __builtin_fmaf(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+static inline double ke_fma(double a, double b, double c) {
+#ifdef __FP_FAST_FMA
+  return __builtin_fma(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+""",
+    ),
     # Both operands' NaN count. Chains of the first form stay scalar with some compilers; single ones of the second are slower.
     "ke_max": (
         (),
@@ -40,26 +60,26 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     # The limit is a number.
     "ke_at_least": (
         (),
-        "template <class T> static inline T ke_at_least(T a, T limit) { return a <= limit ? limit : a; }\n",
+        "template <class T> static inline T ke_at_least(T a, T limit) { return a < limit ? limit : a; }\n",
     ),
     "ke_at_most": (
         (),
-        "template <class T> static inline T ke_at_most(T a, T limit) { return a >= limit ? limit : a; }\n",
+        "template <class T> static inline T ke_at_most(T a, T limit) { return a > limit ? limit : a; }\n",
     ),
     "ke_exp": (
-        (),
+        ("ke_fma",),
         """\
 static inline float ke_exp(float x) {
   const float n = __builtin_rintf(x * 1.44269504088896341f);
-  float f = x - n * 0.693145751953125f;
-  f = f - n * 1.428606765330187e-06f;
+  float f = ke_fma(n, -0.693145751953125f, x);
+  f = ke_fma(n, -1.428606765330187e-06f, f);
   float p = 1.9875691500e-4f;
-  p = p * f + 1.3981999507e-3f;
-  p = p * f + 8.3334519073e-3f;
-  p = p * f + 4.1665795894e-2f;
-  p = p * f + 1.6666665459e-1f;
-  p = p * f + 5.0000001201e-1f;
-  p = p * f * f + f + 1.0f;
+  p = ke_fma(p, f, 1.3981999507e-3f);
+  p = ke_fma(p, f, 8.3334519073e-3f);
+  p = ke_fma(p, f, 4.1665795894e-2f);
+  p = ke_fma(p, f, 1.6666665459e-1f);
+  p = ke_fma(p, f, 5.0000001201e-1f);
+  p = ke_fma(p * f, f, f) + 1.0f;
   const float m = n < -126.0f ? -126.0f : (n > 127.0f ? 127.0f : n);
   const int32_t bits = ((int32_t)m + 127) << 23;
   float scale;
@@ -71,7 +91,7 @@ static inline float ke_exp(float x) {
 """,
     ),
     "ke_log": (
-        (),
+        ("ke_fma",),
         """\
 static inline float ke_log(float x) {
   const bool tiny = x < 1.17549435e-38f;
@@ -85,19 +105,17 @@ static inline float ke_log(float x) {
   std::memcpy(&m, &mbits, 4);
   const float f = m - 1.0f, z = f * f;
   float p = 7.0376836292e-2f;
-  p = p * f - 1.1514610310e-1f;
-  p = p * f + 1.1676998740e-1f;
-  p = p * f - 1.2420140846e-1f;
-  p = p * f + 1.4249322787e-1f;
-  p = p * f - 1.6668057665e-1f;
-  p = p * f + 2.0000714765e-1f;
-  p = p * f - 2.4999993993e-1f;
-  p = p * f + 3.3333331174e-1f;
-  float r = f * z * p;
-  r = r + e * -2.12194440e-4f;
-  r = r - 0.5f * z;
-  r = f + r;
-  r = r + e * 0.693359375f;
+  p = ke_fma(p, f, -1.1514610310e-1f);
+  p = ke_fma(p, f, 1.1676998740e-1f);
+  p = ke_fma(p, f, -1.2420140846e-1f);
+  p = ke_fma(p, f, 1.4249322787e-1f);
+  p = ke_fma(p, f, -1.6668057665e-1f);
+  p = ke_fma(p, f, 2.0000714765e-1f);
+  p = ke_fma(p, f, -2.4999993993e-1f);
+  p = ke_fma(p, f, 3.3333331174e-1f);
+  float r = ke_fma(f * z, p, e * -2.12194440e-4f);
+  r = ke_fma(z, -0.5f, r);
+  r = ke_fma(e, 0.693359375f, f + r);
   r = x == 0.0f ? -__builtin_inff() : r;
   r = x < 0.0f ? __builtin_nanf("") : r;
   r = x > 3.4028234e38f ? x : r;
@@ -109,9 +127,9 @@ static inline float ke_log(float x) {
         ("ke_log",),
         """\
 static inline float ke_log1p(float x) {
-  const float series = x * (1.0f + x * (-0.5f + x * (0.333333333f - 0.25f * x)));
-  const float direct = ke_log(1.0f + x);
-  return __builtin_fabsf(x) < 0.01f ? series : direct;
+  const float u = 1.0f + x, lost = x - (u - 1.0f);
+  const float direct = ke_log(u), rest = lost / u;
+  return direct + (__builtin_fabsf(rest) < 1.0f ? rest : 0.0f);
 }
 """,
     ),
@@ -120,23 +138,23 @@ static inline float ke_log1p(float x) {
         "static inline float ke_sigmoid(float x) { return 1.0f / (1.0f + ke_exp(-x)); }\n",
     ),
     "ke_tanh": (
-        (),
+        ("ke_fma",),
         """\
 static inline float ke_tanh(float x) {
   const float c = x < -7.90531110763549805f ? -7.90531110763549805f : (x > 7.90531110763549805f ? 7.90531110763549805f : x);
   const float z = c * c;
   float p = -2.76076847742355e-16f;
-  p = p * z + 2.00018790482477e-13f;
-  p = p * z - 8.60467152213735e-11f;
-  p = p * z + 5.12229709037114e-08f;
-  p = p * z + 1.48572235717979e-05f;
-  p = p * z + 6.37261928875436e-04f;
-  p = p * z + 4.89352455891786e-03f;
+  p = ke_fma(p, z, 2.00018790482477e-13f);
+  p = ke_fma(p, z, -8.60467152213735e-11f);
+  p = ke_fma(p, z, 5.12229709037114e-08f);
+  p = ke_fma(p, z, 1.48572235717979e-05f);
+  p = ke_fma(p, z, 6.37261928875436e-04f);
+  p = ke_fma(p, z, 4.89352455891786e-03f);
   p = p * c;
   float q = 1.19825839466702e-06f;
-  q = q * z + 1.18534705686654e-04f;
-  q = q * z + 2.26843463243900e-03f;
-  q = q * z + 4.89352518554385e-03f;
+  q = ke_fma(q, z, 1.18534705686654e-04f);
+  q = ke_fma(q, z, 2.26843463243900e-03f);
+  q = ke_fma(q, z, 4.89352518554385e-03f);
   float r = p / q;
   r = x > 9.02f ? 1.0f : (x < -9.02f ? -1.0f : r);
   return x != x ? x : r;
@@ -144,59 +162,133 @@ static inline float ke_tanh(float x) {
 """,
     ),
     "ke_erf": (
-        (),
+        ("ke_fma",),
         """\
 static inline float ke_erf(float x) {
   const float c = x < -3.832506856900711f ? -3.832506856900711f : (x > 3.832506856900711f ? 3.832506856900711f : x);
   const float z = c * c;
   float p = 0.00022905065861350646f;
-  p = p * z + 0.0034082910107109506f;
-  p = p * z + 0.050955695062380861f;
-  p = p * z + 0.18520832239976145f;
-  p = p * z + 1.128379143519084f;
+  p = ke_fma(p, z, 0.0034082910107109506f);
+  p = ke_fma(p, z, 0.050955695062380861f);
+  p = ke_fma(p, z, 0.18520832239976145f);
+  p = ke_fma(p, z, 1.128379143519084f);
   float q = -1.1791602954361697e-7f;
-  q = q * z + 0.000023547966471313185f;
-  q = q * z + 0.0010179625278914885f;
-  q = q * z + 0.014070470171167667f;
-  q = q * z + 0.11098505178285362f;
-  q = q * z + 0.49746925110067538f;
-  q = q * z + 1.0f;
+  q = ke_fma(q, z, 0.000023547966471313185f);
+  q = ke_fma(q, z, 0.0010179625278914885f);
+  q = ke_fma(q, z, 0.014070470171167667f);
+  q = ke_fma(q, z, 0.11098505178285362f);
+  q = ke_fma(q, z, 0.49746925110067538f);
+  q = ke_fma(q, z, 1.0f);
   float r = c * p / q;
   r = x > c ? 1.0f : (x < c ? -1.0f : r);
   return x != x ? x : r;
 }
 """,
     ),
-    "ke_floordiv": (
+    # PyTorch raises where an integer is divided by 0: here it must not end the process. Neither may the least number divided by -1.
+    "ke_truncdiv": (
         (),
         """\
-template <class T> static inline T ke_floordiv(T a, T b) { const T q = a / b; return q - ((a % b != 0) && ((a < 0) != (b < 0))); }
-template <class T> static inline T ke_mod(T a, T b) { const T r = a % b; return r + ((r != 0 && ((r < 0) != (b < 0))) ? b : T(0)); }
-static inline float ke_mod(float a, float b) {
-  const float r = __builtin_fmodf(a, b);
-  return (r != 0 && ((r < 0) != (b < 0))) ? r + b : r;
+template <class T> static inline T ke_truncdiv(T a, T b) {
+  return T(-1) < T(0) && b == T(-1) ? T(-a) : b == 0 ? T(0) : T(a / b);
 }
-static inline double ke_mod(double a, double b) {
-  const double r = __builtin_fmod(a, b);
-  return (r != 0 && ((r < 0) != (b < 0))) ? r + b : r;
+""",
+    ),
+    "ke_floordiv": (
+        ("ke_truncdiv", "ke_fmod"),
+        """\
+template <class T> static inline T ke_floordiv(T a, T b) {
+  const T r = ke_fmod<T>(a, b);
+  return T(ke_truncdiv<T>(a, b) - (r != 0 && ((r < 0) != (b < 0))));
+}
+""",
+    ),
+    "ke_fmod": (
+        (),
+        """\
+template <class T> static inline T ke_fmod(T a, T b) {
+  return (T(-1) < T(0) && b == T(-1)) || b == 0 ? T(0) : T(a % b);
+}
+template <> inline float ke_fmod<float>(float a, float b) { return __builtin_fmodf(a, b); }
+template <> inline double ke_fmod<double>(double a, double b) { return __builtin_fmod(a, b); }
+""",
+    ),
+    "ke_mod": (
+        ("ke_fmod",),
+        """\
+template <class T> static inline T ke_mod(T a, T b) {
+  const T r = ke_fmod<T>(a, b);
+  return r != 0 && ((r < 0) != (b < 0)) ? T(r + b) : r;
+}
+""",
+    ),
+    # The quotient of what is left without the remainder is whole but for rounding.
+    "ke_floordiv_float": (
+        ("ke_fmod",),
+        """\
+template <class T> static inline T ke_floordiv_float(T a, T b) {
+  if (b == 0) return a / b;
+  const T r = ke_fmod<T>(a, b);
+  T q = (a - r) / b;
+  if (r != 0 && (b < 0) != (r < 0)) q -= T(1);
+  if (q == 0) return sizeof(T) == 4 ? T(__builtin_copysignf(0.0f, float(a / b))) : T(__builtin_copysign(0.0, double(a / b)));
+  const T whole = sizeof(T) == 4 ? T(__builtin_floorf(float(q))) : T(__builtin_floor(double(q)));
+  return q - whole > T(0.5) ? whole + T(1) : whole;
+}
+""",
+    ),
+    # Counts beyond the width shift everything out; negative ones count as such.
+    "ke_shl": (
+        (),
+        """\
+template <class T> static inline T ke_shl(T a, T n) {
+  constexpr int bits = 8 * sizeof(T);
+  const bool inside = n >= T(0) && n < T(bits);
+  const uint64_t moved = uint64_t(a) << (inside ? int(n) : 0);
+  return inside ? T(moved) : T(0);
+}
+""",
+    ),
+    "ke_shr": (
+        (),
+        """\
+template <class T> static inline T ke_shr(T a, T n) {
+  constexpr int most = 8 * sizeof(T) - (T(-1) < T(0));
+  const int by = n >= T(0) && n < T(most) ? int(n) : most;
+  return T(sizeof(T) == 8 ? int64_t(a) >> by : int64_t(int32_t(a) >> by));
+}
+""",
+    ),
+    "ke_pow": (
+        (),
+        """\
+template <class T> static inline T ke_pow(T a, T n) {
+  if (n < 0) return a == T(1) ? T(1) : a == T(-1) ? (n % 2 ? T(-1) : T(1)) : T(0);
+  T result = 1;
+  for (; n > 0; n = T(n / 2)) {
+    if (n % 2) result = T(result * a);
+    a = T(a * a);
+  }
+  return result;
 }
 """,
     ),
     "ke_sign": (
         (),
-        "template <class T> static inline T ke_sign(T a) { return a != a ? a : T((a > T(0)) - (a < T(0))); }\n",
+        "template <class T> static inline T ke_sign(T a) { return T((a > T(0)) - (a < T(0))); }\n",
     ),
+    # NaN lies behind all numbers.
     "ke_count": (
         (),
         """\
 template <class T> static inline int64_t ke_count_lt(const T* b, int64_t n, T v) {
   int32_t c = 0;
-  for (int64_t j = 0; j < n; ++j) c += b[j] < v;
+  for (int64_t j = 0; j < n; ++j) c += !(b[j] >= v);
   return c;
 }
 template <class T> static inline int64_t ke_count_le(const T* b, int64_t n, T v) {
   int32_t c = 0;
-  for (int64_t j = 0; j < n; ++j) c += b[j] <= v;
+  for (int64_t j = 0; j < n; ++j) c += !(b[j] > v);
   return c;
 }
 """,
@@ -208,19 +300,19 @@ template <class T> static inline int64_t ke_lower(const T* b, int64_t n, T v) {
   const T* p = b;
   while (n > 1) {
     const int64_t half = n / 2;
-    p = p[half - 1] < v ? p + half : p;
+    p = !(p[half - 1] >= v) ? p + half : p;
     n -= half;
   }
-  return (p - b) + (n == 1 && *p < v);
+  return (p - b) + (n == 1 && !(*p >= v));
 }
 template <class T> static inline int64_t ke_upper(const T* b, int64_t n, T v) {
   const T* p = b;
   while (n > 1) {
     const int64_t half = n / 2;
-    p = p[half - 1] <= v ? p + half : p;
+    p = !(p[half - 1] > v) ? p + half : p;
     n -= half;
   }
-  return (p - b) + (n == 1 && *p <= v);
+  return (p - b) + (n == 1 && !(*p > v));
 }
 """,
     ),
@@ -235,7 +327,7 @@ static inline void ke_batch(const T* b, int64_t n, const T* wanted, int64_t* pla
     #pragma omp simd
     for (int64_t l = 0; l < count; ++l) {
       const T probe = b[place[l] + half - 1];
-      place[l] += (RIGHT ? probe <= wanted[l] : probe < wanted[l]) ? half : 0;
+      place[l] += (RIGHT ? !(probe > wanted[l]) : !(probe >= wanted[l])) ? half : 0;
     }
     n -= half;
   }
@@ -243,7 +335,7 @@ static inline void ke_batch(const T* b, int64_t n, const T* wanted, int64_t* pla
     #pragma omp simd
     for (int64_t l = 0; l < count; ++l) {
       const T probe = b[place[l]];
-      place[l] += RIGHT ? probe <= wanted[l] : probe < wanted[l];
+      place[l] += RIGHT ? !(probe > wanted[l]) : !(probe >= wanted[l]);
     }
   }
 }

@@ -9,6 +9,7 @@ import sympy
 from kernelevolve.synthesis.builtin.cpp.accumulate import BlockWriter
 from kernelevolve.synthesis.builtin.cpp.nest import Loop, Nest
 from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, Scalars, index_text
+from kernelevolve.synthesis.traced.builder import compute_dtype
 from kernelevolve.synthesis.traced.expr import FLOATS, Load
 from kernelevolve.synthesis.traced.program import Axis, Reduce, Scan, SegmentReduce
 
@@ -58,9 +59,10 @@ class ReductionWriter(BlockWriter):
         def declare(level: int, line: str) -> None:
             (local if level == len(loops) else nest.inside[level + 1]).append(line)
 
-        result = self._scalars(symbols, declare).text(s.value, len(loops))
-        value = [
-            f"auto value = [&](int64_t {inner.symbol.name}) __attribute__((always_inline)) -> {ctype} {{",
+        scalars = self._scalars(symbols, declare)
+        result = self.step(s.kind, ctype, "so_far", s.value, scalars, len(loops))
+        with_next = [
+            f"auto with = [&]({ctype} so_far, int64_t {inner.symbol.name}) __attribute__((always_inline)) -> {ctype} {{",
             *("  " + x for x in local),
             f"  return {result};",
             "};",
@@ -68,8 +70,7 @@ class ReductionWriter(BlockWriter):
         simd = ["#pragma omp simd"] if self._vectorises(s.value) else []
 
         def step(count: str) -> list[str]:
-            combined = self.combine(s.kind, ctype, "acc[l]", "value(j + l)")
-            return [*simd, f"for (int64_t l = 0; l < {count}; ++l) acc[l] = {combined};"]
+            return [*simd, f"for (int64_t l = 0; l < {count}; ++l) acc[l] = with(acc[l], j + l);"]
 
         main = [
             f"int64_t j = {start};",
@@ -88,8 +89,8 @@ class ReductionWriter(BlockWriter):
                 *nest.after[len(out)],
             ]
             rest = [f"const int64_t rest = {end} - j;", *step("rest")]
-            return nest.render(["{", *("  " + x for x in (*value, *main, *rest)), "}"])
-        return nest.render([*value, *main, *self._halved(s.kind, ctype, lanes, end, simd), *finish("acc1[0]")])
+            return nest.render(["{", *("  " + x for x in (*with_next, *main, *rest)), "}"])
+        return nest.render([*with_next, *main, *self._halved(s.kind, ctype, lanes, end, simd), *finish("acc1[0]")])
 
     def _halved(self, kind: str, ctype: str, lanes: int, end: str, simd: list[str]) -> list[str]:
         """Combine all lanes into one by halves; on the way, what remains of the row joins as many lanes as it fills.
@@ -102,7 +103,6 @@ class ReductionWriter(BlockWriter):
             lanes //= 2
             name = f"acc{lanes}"
             folded = self.combine(kind, ctype, f"{wide}[l]", f"{wide}[l + {lanes}]")
-            joined = self.combine(kind, ctype, f"{name}[l]", "value(j + l)")
             loop = f"for (int64_t l = 0; l < {lanes}; ++l)"
             lines += [
                 f"{ctype} {name}[{lanes}];",
@@ -110,7 +110,7 @@ class ReductionWriter(BlockWriter):
                 f"{loop} {name}[l] = {folded};",
                 f"if (j + {lanes} <= {end}) {{",
                 *("  " + x for x in simd),
-                f"  {loop} {name}[l] = {joined};",
+                f"  {loop} {name}[l] = with({name}[l], j + l);",
                 f"  j += {lanes};",
                 "}",
             ]
@@ -143,7 +143,7 @@ class ReductionWriter(BlockWriter):
         """argmin and argmax: the first of equals; a NaN wins over every number."""
         out = [a for a in s.axes if a.symbol not in fixed]
         index = tuple(a.symbol for a in s.axes)
-        ctype = CTYPE[s.value.dtype]
+        ctype = CTYPE[compute_dtype(s.value.dtype)]
         loops = [self._loop(a, tile) for a in out] + [self._loop(a, None) for a in s.reduced]
         nest = Nest(loops)
         symbols = [loop.symbol for loop in loops]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
@@ -50,8 +51,12 @@ ITEM_BYTES = {
     "bool": 1,
 }
 
-_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "truncdiv": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-_INFIX |= {"eq": "==", "ne": "!=", "shl": "<<", "shr": ">>"}
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+_INFIX |= {"eq": "==", "ne": "!=", "and": "&", "or": "|", "xor": "^"}
+_ON_BOOL = {"add": "or", "mul": "and", "max": "or", "min": "and", "bitnot": "not"}
+"""What arithmetic on truth values is."""
+NARROW = ("uint8", "int8", "int16")
+"""C++ computes with these as int: what comes out is to be cut to their width."""
 _LIBM = frozenset(
     [
         "exp",
@@ -77,6 +82,7 @@ _LIBM = frozenset(
         "erfc",
         "pow",
         "atan2",
+        "hypot",
     ]
 )
 _INSTRUCTIONS = frozenset(["sqrt", "floor", "ceil", "trunc", "round", "fmod", "abs"])
@@ -202,13 +208,7 @@ class Scalars:
             case IndexValue(index):
                 return f"(int64_t){index_text(index)}"
             case Load(dtype=dtype):
-                element = self.address(node, show)
-                if dtype == "bfloat16":
-                    self.used.add("ke_bf16")
-                    return f"ke_from_bf16({element})"
-                if dtype == "bool":
-                    return f"({element} != 0)"
-                return f"(float){element}" if dtype == "float16" else element
+                return loaded(self.address(node, show), dtype, self.used)
             case Search(value=value, right=right, length=length):
                 base = self.search_base(node, show)
                 how = search_method(self.choices, node)
@@ -223,40 +223,46 @@ class Scalars:
 
     def _op(self, name: str, args: tuple[Expr, ...], dtype: str, show: Callable[[Expr], str]) -> str:
         a = [show(x) for x in args]
+        if name == "cast":
+            return self._cast(a[0], args[0].dtype, dtype)
+        if dtype == "bool" and name in _ON_BOOL:
+            name = _ON_BOOL[name]
         source = self._held(args[0].dtype)
         ctype = CTYPE[self._held(dtype)]
-        if name == "cast":
-            return f"({a[0]} != 0)" if dtype == "bool" else f"({ctype})({a[0]})"
         if name in _INFIX:
-            if name in ("shl", "shr"):
-                return f"({ctype})({a[0]} {_INFIX[name]} {a[1]})"
-            return f"({a[0]} {_INFIX[name]} {a[1]})"
-        if name in ("and", "or", "xor"):
-            return f"({a[0]} {({'and': '&', 'or': '|', 'xor': '^'})[name]} {a[1]})"
+            text = f"({a[0]} {_INFIX[name]} {a[1]})"
+            return f"({ctype}){text}" if dtype in NARROW else text
         if name in ("where", "guard"):
             return f"({a[0]} ? {a[1]} : {a[2]})"
         simple = {
-            "neg": f"(-{a[0]})",
+            "neg": f"({ctype})(-{a[0]})",
             "not": f"(!{a[0]})",
             "bitnot": f"({ctype})(~{a[0]})",
             "reciprocal": f"(({ctype})1 / {a[0]})",
             "rsqrt": f"(({ctype})1 / {_builtin('sqrt', source)}({a[0]}))",
-            "abs": f"{_builtin('abs', source)}({a[0]})" if source in FLOATS else f"({a[0]} < 0 ? -{a[0]} : {a[0]})",
+            "abs": f"{_builtin('abs', source)}({a[0]})"
+            if source in FLOATS
+            else f"({ctype})({a[0]} < 0 ? -{a[0]} : {a[0]})",
             "isnan": f"({a[0]} != {a[0]})",
             "isinf": f"({_builtin('abs', source)}({a[0]}) == {literal(math.inf, source)})"
             if source in FLOATS
             else "false",
+            "signbit": f"(__builtin_signbit({a[0]}) != 0)" if source in FLOATS else f"({a[0]} < 0)",
         }
         if name in simple:
             return simple[name]
         if name in ("max", "min"):
             return self._extreme(name, args, a, ctype)
-        if name in ("floordiv", "mod"):
-            self.used.add("ke_floordiv")
-            return f"ke_{name}<{ctype}>({a[0]}, {a[1]})" if dtype not in FLOATS else f"ke_{name}({a[0]}, {a[1]})"
+        if name in ("shl", "shr", "floordiv", "truncdiv", "mod"):
+            function = "ke_floordiv_float" if dtype in FLOATS and name == "floordiv" else f"ke_{name}"
+            return self._call(function, ctype, a)
+        if name in ("fmod", "pow") and dtype not in FLOATS:
+            return self._call(f"ke_{name}", ctype, a)
+        if name == "fma":
+            self.used.add("ke_fma")
+            return f"ke_fma({', '.join(a)})"
         if name == "sign":
-            self.used.add("ke_sign")
-            return f"ke_sign<{ctype}>({a[0]})"
+            return self._call("ke_sign", ctype, a)
         if name == "sigmoid":
             if source == "float32" and self._fast("exp"):
                 self.used.add("ke_sigmoid")
@@ -270,6 +276,24 @@ class Scalars:
         if name in _LIBM:
             return f"std::{name}({', '.join(a)})"
         raise ValueError(f"no C++ for the operation {name}")
+
+    def _call(self, function: str, ctype: str, a: list[str]) -> str:
+        self.used.add(function)
+        return f"{function}<{ctype}>({', '.join(a)})"
+
+    def _cast(self, value: str, source: str, dtype: str) -> str:
+        """Half precision is held as float, so that a cast to it only rounds."""
+        if dtype == "bool":
+            return f"({value} != 0)"
+        if dtype == "float16":
+            return f"(float)(_Float16)(float)({value})"
+        if dtype == "bfloat16":
+            self.used.add("ke_bf16")
+            return f"ke_from_bf16(ke_to_bf16((float)({value})))"
+        ctype = CTYPE[dtype]
+        if source in FLOATS and dtype in NARROW:
+            return f"({ctype})({'int64_t' if dtype == 'uint8' else 'int32_t'})({value})"
+        return f"({ctype})({value})"
 
     def _extreme(self, name: str, args: tuple[Expr, ...], a: list[str], ctype: str) -> str:
         limit = args[1]
@@ -317,14 +341,59 @@ def literal(value: float | int | bool, dtype: str) -> str:
     if dtype == "bool":
         return "true" if value else "false"
     if dtype not in FLOATS:
-        return f"(({CTYPE[dtype]}){int(value)}LL)" if dtype == "int64" else f"(({CTYPE[dtype]}){int(value)})"
+        if value == -(2**63):
+            return "INT64_MIN"
+        return f"(({CTYPE[dtype]}){int(value)}LL)" if dtype in ("int64", "int32") else f"(({CTYPE[dtype]}){int(value)})"
     ctype = "double" if dtype == "float64" else "float"
+    value = rounded(float(value), dtype)
     if math.isinf(value):
         return f"({'-' if value < 0 else ''}__builtin_inf{'f' if ctype == 'float' else ''}())"
     if math.isnan(value):
         return f'__builtin_nan{"f" if ctype == "float" else ""}("")'
-    text = repr(float(value))
+    text = repr(value)
     return text if ctype == "double" else f"{text}f"
+
+
+def rounded(value: float, dtype: str) -> float:
+    """The number of dtype that is nearest to `value`, the even one of two."""
+    if dtype == "float64" or not math.isfinite(value):
+        return value
+    try:
+        single: float = struct.unpack("f", struct.pack("f", value))[0]
+        if dtype == "float16":
+            return float(struct.unpack("e", struct.pack("e", single))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
+    return bfloat16_value(bfloat16_bits(single)) if dtype == "bfloat16" else single
+
+
+def bfloat16_bits(value: float) -> int:
+    """How bfloat16 stores a number of single precision."""
+    if math.isnan(value):
+        return 0x7FC0
+    bits: int = struct.unpack("I", struct.pack("f", value))[0]
+    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+
+
+def bfloat16_value(bits: int) -> float:
+    return float(struct.unpack("f", struct.pack("I", bits << 16))[0])
+
+
+def element_literal(value: float | int | bool, dtype: str) -> str:
+    """A number as an element of an array in memory."""
+    if dtype == "bfloat16":
+        return str(bfloat16_bits(rounded(float(value), "float32")))
+    return f"(_Float16){literal(value, dtype)}" if dtype == "float16" else literal(value, dtype)
+
+
+def loaded(element: str, dtype: str, used: set[str]) -> str:
+    """The text that reads an element of a buffer of dtype to compute with."""
+    if dtype == "bfloat16":
+        used.add("ke_bf16")
+        return f"ke_from_bf16({element})"
+    if dtype == "bool":
+        return f"({element} != 0)"
+    return f"(float){element}" if dtype == "float16" else element
 
 
 def stored(value: str, dtype: str, used: set[str]) -> str:

@@ -13,7 +13,7 @@ from kernelevolve.synthesis.builtin.cpp.fixed import Fixed, inner_sizes
 from kernelevolve.synthesis.builtin.cpp.layout import Addresses, Layout, read_elsewhere, scratch_layouts
 from kernelevolve.synthesis.builtin.cpp.prelude import header, prelude
 from kernelevolve.synthesis.builtin.cpp.product import BLOCK, product_roles
-from kernelevolve.synthesis.builtin.cpp.scalar import ITEM_BYTES, STORED, index_text, literal
+from kernelevolve.synthesis.builtin.cpp.scalar import ITEM_BYTES, STORED, element_literal, index_text
 from kernelevolve.synthesis.builtin.cpp.statement import StatementWriter
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.library import with_libraries
@@ -193,8 +193,8 @@ def _gathered(groups: list[Group], program: Program) -> tuple[str, ...]:
 def _flags(choices: Choices, vector: int) -> tuple[str, ...]:
     level = choices.word("optimise", "-O3", "-O2")
     flags = [level, "-march=native", f"-mprefer-vector-width={vector * 8}", "-fno-loop-unroll-and-jam"]
-    if choices.flag("fast_math", True):
-        flags += ["-ffast-math", "-fno-finite-math-only"]
+    # Arithmetic is eager's: every operation rounds, integers wrap. What remains is free, since nobody sees flags of the processor.
+    flags += ["-fwrapv", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
     if choices.flag("unroll", False):
         flags.append("-funroll-loops")
     return tuple(flags)
@@ -207,7 +207,7 @@ def _pointer(buffer: str, program: Program, external: dict[str, bool]) -> str:
 
 def _constant(name: str, program: Program) -> str:
     b = program.buffers[name]
-    values = ", ".join(literal(v, b.dtype) for v in program.constants[name])
+    values = ", ".join(element_literal(v, b.dtype) for v in program.constants[name])
     return f"static const {STORED[b.dtype]} {name}[] = {{{values}}};\n\n"
 
 

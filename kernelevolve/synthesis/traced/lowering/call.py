@@ -9,7 +9,7 @@ from typing import Any
 import sympy
 
 from kernelevolve.synthesis.traced.builder import Builder, UnsupportedError, cast
-from kernelevolve.synthesis.traced.expr import FLOATS, Const, Expr, IndexTerm, IndexValue, Op, Size, as_expr
+from kernelevolve.synthesis.traced.expr import Const, Expr, IndexTerm, IndexValue, Op, Size, as_expr
 from kernelevolve.synthesis.traced.virtual import Virtual
 
 
@@ -57,11 +57,9 @@ Lowering = Callable[[Call], Virtual | tuple[Virtual | None, ...]]
 def scalar(value: Any, dtype: str) -> Expr:
     """A Python number or a symbolic size as a literal of dtype."""
     if isinstance(value, bool):
-        return Const(value if dtype == "bool" else (float(value) if dtype in FLOATS else int(value)), dtype)
+        return cast(Const(value, "bool"), dtype)
     if isinstance(value, int | float):
-        if dtype in FLOATS:
-            return Const(float(value), dtype)
-        return Const(bool(value) if dtype == "bool" else int(value), dtype)
+        return cast(Const(value, "float64" if isinstance(value, float) else "int64"), dtype)
     if isinstance(value, sympy.Basic):
         if isinstance(value, sympy.Integer):
             return scalar(int(value), dtype)

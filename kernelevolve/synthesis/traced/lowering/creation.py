@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernelevolve.synthesis.traced.builder import cast
-from kernelevolve.synthesis.traced.expr import Expr, Op
+from kernelevolve.synthesis.traced.expr import FLOATS, Expr, Op
 from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, number, scalar
 from kernelevolve.synthesis.traced.virtual import Virtual, dims_of
 
@@ -22,9 +22,10 @@ def _arange(call: Call) -> Virtual:
     dtype = call.dtype
 
     def at(index: tuple[object, ...]) -> Expr:
-        position = cast(number(index[0]), dtype)
-        scaled = position if step == 1 else Op("mul", (position, scalar(step, dtype)), dtype)
-        return scaled if start == 0 else Op("add", (scaled, scalar(start, dtype)), dtype)
+        work = "float64" if dtype in FLOATS else "int64"
+        position = cast(number(index[0]), work)
+        scaled = position if step == 1 else Op("mul", (position, scalar(step, work)), work)
+        return cast(scaled if start == 0 else Op("add", (scaled, scalar(start, work)), work), dtype)
 
     if call.shape[0] == 1:
         return _filled(call, start)
@@ -41,7 +42,7 @@ CREATION: dict[str, Lowering] = {
     **{f"aten.{n}.default": lambda c: _filled(c, c.args[1]) for n in ("full", "full_like")},
     **{f"aten.arange.{o}": _arange for o in ("default", "start", "start_step")},
     "aten.new_full.default": lambda c: _filled(c, c.args[2]),
-    "aten.scalar_tensor.default": lambda c: _filled(c, c.args[0]),
+    **{f"{n}.scalar_tensor.default": lambda c: _filled(c, c.args[0]) for n in ("aten", "prims")},
     "aten.fill.Scalar": lambda c: _filled(c, c.args[1]),
     "prims.iota.default": _iota,
 }

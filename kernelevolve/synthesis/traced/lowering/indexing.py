@@ -119,14 +119,16 @@ def _search(call: Call, boundaries: Virtual, values: Any) -> Virtual:
     right = bool(call.kwargs.get("right", False)) or call.kwargs.get("side") == "right"
     if call.kwargs.get("sorter") is not None:
         raise UnsupportedError("searchsorted with a sorter")
-    boundaries = stored(call, boundaries)
     found = operand(values, boundaries.dtype)
+    work = compute_dtype(promote(boundaries.dtype, found.dtype))
+    if work != boundaries.dtype:
+        boundaries = call.builder.compute(boundaries.dims, work, boundaries.at, call.name)
+    boundaries = stored(call, boundaries)
     length = boundaries.shape[-1]
     if len(boundaries.dims[-1]) > 1 or length == 1:
         raise UnsupportedError("searchsorted in a split or single boundary")
     by_row = len(boundaries.dims) > 1
     dims = common_dims([found], call.shape)
-    work = promote(boundaries.dtype, found.dtype)
 
     def value(at: tuple[IndexTerm, ...]) -> Expr:
         logical = _logical(at, dims)

@@ -4,20 +4,55 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
+
+import sympy
 
 from kernelevolve.synthesis.traced.builder import cast, compute_dtype
-from kernelevolve.synthesis.traced.expr import FLOATS, Const, Expr, Op
+from kernelevolve.synthesis.traced.expr import FLOATS, INTEGERS, Const, Expr, Op
 from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, operand, scalar
 from kernelevolve.synthesis.traced.virtual import Virtual
 
-_RANK = {"bool": 0, "uint8": 1, "int8": 1, "int16": 2, "int32": 3, "int64": 4}
-_RANK |= {"float16": 10, "bfloat16": 10, "float32": 11, "float64": 12}
+_KIND = {"bool": 0, **dict.fromkeys(INTEGERS, 1), **dict.fromkeys(FLOATS, 2)}
+_WIDTH = {"bool": 0, "uint8": 1, "int8": 1, "int16": 2, "int32": 3, "int64": 4}
+_WIDTH |= {"float16": 1, "bfloat16": 1, "float32": 2, "float64": 3}
 
 
 def promote(*dtypes: str) -> str:
-    """The dtype that comparing values of these dtypes is done in."""
-    best = max(dtypes, key=lambda d: _RANK[d])
-    return compute_dtype(best)
+    """The dtype that PyTorch promotes these to."""
+    best, *rest = dtypes
+    for dtype in rest:
+        pair = {best, dtype}
+        if len(pair) > 1 and pair <= {"uint8", "int8"}:
+            best = "int16"
+        elif pair == {"float16", "bfloat16"}:
+            best = "float32"
+        else:
+            best = max(best, dtype, key=lambda d: (_KIND[d], _WIDTH[d]))
+    return best
+
+
+def result_type(*operands: Any) -> str:
+    """The dtype of an operation on tensors and numbers: those of lower rank count only where they are of a higher kind.
+
+    Tensors with dimensions come first, then those without, then numbers.
+    """
+    ranks: tuple[list[str], list[str], list[str]] = ([], [], [])
+    for x in operands:
+        if isinstance(x, Virtual):
+            ranks[0 if x.dims else 1].append(x.dtype)
+        elif isinstance(x, bool):
+            ranks[2].append("bool")
+        elif isinstance(x, float) or (not isinstance(x, int | sympy.Basic) and x.dtype in FLOATS):
+            ranks[2].append("float32")
+        else:
+            ranks[2].append("int64")
+    best = ""
+    for dtypes in ranks:
+        if dtypes:
+            here = promote(*dtypes)
+            best = here if not best or _KIND[here] > _KIND[best] else best
+    return best
 
 
 def op(name: str, *args: Expr) -> Expr:
@@ -60,12 +95,7 @@ def _named(name: str, count: int) -> Lowering:
 
 def _comparison(name: str) -> Lowering:
     def lower(call: Call) -> Virtual:
-        dtypes = [a.dtype for a in call.args[:2] if isinstance(a, Virtual)]
-        if any(isinstance(a, float) for a in call.args[:2]) and all(d not in FLOATS for d in dtypes):
-            dtypes.append("float32")
-        work = promote(*dtypes)
-        if work == "bool" and not all(isinstance(a, bool | Virtual) for a in call.args[:2]):
-            work = "int64"
+        work = compute_dtype(result_type(*call.args[:2]))
         operands = _operands(call, 2, work)
         return call.builder.pointwise(
             operands, call.shape, "bool", lambda a, b: compare(name, cast(a, work), cast(b, work)), call.name
@@ -96,8 +126,11 @@ def _add(sign: str) -> Lowering:
         operands = _operands(call, 2, work)
 
         def fn(a: Expr, b: Expr) -> Expr:
-            b = cast(b, work)
-            return op(sign, cast(a, work), b if alpha == 1 else op("mul", b, scalar(alpha, work)))
+            a, b = cast(a, work), cast(b, work)
+            if alpha == 1:
+                return op(sign, a, b)
+            factor = scalar(alpha if sign == "add" else -alpha, work)
+            return op("fma", b, factor, a) if work in FLOATS else op("add", a, op("mul", b, factor))
 
         return call.builder.pointwise(operands, call.shape, call.dtype, fn, call.name)
 
@@ -113,8 +146,8 @@ def _div(call: Call) -> Virtual:
         a, b = cast(a, work), cast(b, work)
         if mode is None:
             return op("div", a, b)
-        if work in FLOATS:
-            return op("floor" if mode == "floor" else "trunc", op("div", a, b))
+        if work in FLOATS and mode == "trunc":
+            return op("trunc", op("div", a, b))
         return op("floordiv" if mode == "floor" else "truncdiv", a, b)
 
     return call.builder.pointwise(operands, call.shape, call.dtype, fn, call.name)
@@ -123,11 +156,13 @@ def _div(call: Call) -> Virtual:
 def _pow(base: Expr, exponent: Expr) -> Expr:
     if isinstance(exponent, Const):
         power = float(exponent.value)
+        if power == 0:
+            return literal(1, base)
         if power == 0.5 and base.dtype in FLOATS:
             return op("sqrt", base)
         if power == -0.5 and base.dtype in FLOATS:
             return op("rsqrt", base)
-        if power == int(power) and 1 <= abs(power) <= 8:
+        if power in range(-8, 9) and (power > 0 or base.dtype in FLOATS):
             result, count = base, int(abs(power))
             square: Expr | None = None
             if count % 2 == 0 and count > 1:
@@ -244,16 +279,24 @@ def _predicate(name: str) -> Lowering:
     return lower
 
 
-def _remainder(a: Expr, b: Expr) -> Expr:
-    return op("mod", a, b)
+def _signbit(call: Call) -> Virtual:
+    x = call.tensor(0)
+    if x.dtype == "bool":
+        return call.builder.pointwise([x], call.shape, "bool", lambda _: Const(False, "bool"), call.name)
+    work = compute_dtype(x.dtype)
+    return call.builder.pointwise([x], call.shape, "bool", lambda e: Op("signbit", (cast(e, work),), "bool"), call.name)
 
 
 def _lerp(call: Call) -> Virtual:
+    """From the nearer end, so that both ends are met."""
     work = compute_dtype(call.dtype)
 
     def fn(a: Expr, b: Expr, w: Expr) -> Expr:
         a, b, w = cast(a, work), cast(b, work), cast(w, work)
-        return op("add", a, op("mul", w, op("sub", b, a)))
+        way = op("sub", b, a)
+        near = compare("lt", op("abs", w), literal(0.5, w))
+        far = op("sub", b, op("mul", way, op("sub", literal(1, w), w)))
+        return where(near, op("add", a, op("mul", w, way)), far)
 
     return call.builder.pointwise(_operands(call, 3, work), call.shape, call.dtype, fn, call.name)
 
@@ -264,13 +307,32 @@ def _addcmul(name: str) -> Lowering:
         value = call.kwargs.get("value", 1)
 
         def fn(a: Expr, b: Expr, c: Expr) -> Expr:
-            product = op(name, cast(b, work), cast(c, work))
-            scaled = product if value == 1 else op("mul", product, scalar(value, work))
-            return op("add", cast(a, work), scaled)
+            a, b, c = cast(a, work), cast(b, work), cast(c, work)
+            scaled = b if value == 1 else op("mul", scalar(value, work), b)
+            if name == "mul" and work in FLOATS:
+                return op("fma", scaled, c, a)
+            return op("add", a, op(name, scaled, c))
 
         return call.builder.pointwise(_operands(call, 3, work), call.shape, call.dtype, fn, call.name)
 
     return lower
+
+
+def _number_where_nan(name: str) -> Lowering:
+    """The larger or smaller of two; of a NaN and a number the number."""
+
+    def fn(a: Expr, b: Expr) -> Expr:
+        if a.dtype not in FLOATS:
+            return op(name, a, b)
+        b_if_a_is_nan = where(Op("isnan", (a,), "bool"), b, op(name, a, b))
+        return where(Op("isnan", (b,), "bool"), a, b_if_a_is_nan)
+
+    return _elementwise(fn, 2)
+
+
+def _copysign(a: Expr, b: Expr) -> Expr:
+    size = op("abs", a)
+    return where(Op("signbit", (b,), "bool"), op("neg", size), size)
 
 
 _UNARY = (
@@ -288,6 +350,9 @@ def _unary_named(name: str) -> Lowering:
     return lambda call: plain(call) if call.dtype in FLOATS else call.tensor(0)
 
 
+_OPERANDS = ("Tensor", "Tensor_Scalar", "Scalar_Tensor")
+
+
 POINTWISE: dict[str, Lowering] = {
     **{f"aten.{name}.default": _unary_named(name) for name in _UNARY},
     **{f"aten.{n}.{o}": _comparison(n) for n in ("lt", "le", "gt", "ge", "eq", "ne") for o in ("Tensor", "Scalar")},
@@ -296,7 +361,7 @@ POINTWISE: dict[str, Lowering] = {
     **{f"aten.mul.{o}": _named("mul", 2) for o in ("Tensor", "Scalar")},
     **{f"aten.div.{o}": _div for o in ("Tensor", "Scalar", "Tensor_mode", "Scalar_mode")},
     **{f"aten.pow.{o}": _elementwise(_pow, 2) for o in ("Tensor_Scalar", "Tensor_Tensor", "Scalar")},
-    **{f"aten.remainder.{o}": _elementwise(_remainder, 2) for o in ("Tensor", "Scalar")},
+    **{f"aten.remainder.{o}": _named("mod", 2) for o in ("Tensor", "Scalar", "Scalar_Tensor")},
     **{f"aten.fmod.{o}": _named("fmod", 2) for o in ("Tensor", "Scalar")},
     **{f"aten.clamp.{o}": _clamp_lowering for o in ("default", "Tensor")},
     **{f"aten.bitwise_and.{o}": _bitwise("and", "and", 2) for o in ("Tensor", "Scalar")},
@@ -308,20 +373,27 @@ POINTWISE: dict[str, Lowering] = {
     **{f"aten.__{n}__.{o}": _bitwise(n, n, 2) for n in ("and", "or", "xor") for o in ("Tensor", "Scalar")},
     "aten.floor_divide.default": lambda c: _div(Call(c.builder, c.name, c.args, {"rounding_mode": "floor"}, c.results)),
     "aten.bitwise_not.default": _bitwise("bitnot", "not", 1),
-    "aten.bitwise_left_shift.Tensor": _named("shl", 2),
-    "aten.bitwise_right_shift.Tensor": _named("shr", 2),
+    **{f"aten.bitwise_left_shift.{o}": _named("shl", 2) for o in _OPERANDS},
+    **{f"aten.bitwise_right_shift.{o}": _named("shr", 2) for o in _OPERANDS},
+    **{f"aten.__lshift__.{o}": _named("shl", 2) for o in ("Tensor", "Scalar")},
+    **{f"aten.__rshift__.{o}": _named("shr", 2) for o in ("Tensor", "Scalar")},
     "aten.logical_not.default": _logical("not", 1),
     "aten.logical_and.default": _logical("and", 2),
     "aten.logical_or.default": _logical("or", 2),
     "aten.logical_xor.default": _logical("xor", 2),
     "aten.maximum.default": _named("max", 2),
     "aten.minimum.default": _named("min", 2),
-    "aten.fmax.default": _elementwise(lambda a, b: where(compare("ge", a, b), a, where(compare("eq", a, a), a, b)), 2),
+    "aten.fmax.default": _number_where_nan("max"),
+    "aten.fmin.default": _number_where_nan("min"),
+    "aten.copysign.Tensor": _elementwise(_copysign, 2),
+    "aten.copysign.Scalar": _elementwise(_copysign, 2),
+    "aten.signbit.default": _signbit,
     "aten.clamp_min.default": lambda c: _clamp_lowering(Call(c.builder, c.name, c.args, {}, c.results)),
     "aten.clamp_max.default": lambda c: _clamp_lowering(
         Call(c.builder, c.name, c.args[:1], {"max": c.args[1]}, c.results)
     ),
     "aten.atan2.default": _named("atan2", 2),
+    "aten.hypot.default": _named("hypot", 2),
     "aten.sign.default": _named("sign", 1),
     "aten.sgn.default": _named("sign", 1),
     "aten.square.default": _elementwise(lambda x: op("mul", x, x), 1),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import sympy
 
 from kernelevolve.synthesis.traced.builder import UnsupportedError, cast, compute_dtype
-from kernelevolve.synthesis.traced.expr import Const, Expr, IndexValue, Op, Size
-from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, dim_of, dims_arg
-from kernelevolve.synthesis.traced.virtual import ONE, Virtual
+from kernelevolve.synthesis.traced.expr import FLOATS, Const, Expr, IndexTerm, Op, Size, as_expr
+from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, dim_of, dims_arg, scalar
+from kernelevolve.synthesis.traced.virtual import ONE, Virtual, broadcast_at, common_dims, ravel
 
 
 def _reduction(kind: str) -> Lowering:
@@ -43,13 +45,8 @@ def mean(call: Call, v: Virtual, over: tuple[int, ...], keepdim: bool, dtype: st
 def scaled(call: Call, total: Virtual, count: Size, dtype: str) -> Virtual:
     """total / count."""
     work = compute_dtype(dtype)
-
-    def fn(x: Expr) -> Expr:
-        if isinstance(count, sympy.Integer):
-            return Op("mul", (x, Const(1.0 / int(count), work)), work) if count > 0 else x
-        return Op("div", (x, cast(IndexValue(count), work)), work)
-
-    return call.builder.pointwise([total], total.shape, dtype, fn, "mean")
+    divisor = scalar(count, work)
+    return call.builder.pointwise([total], total.shape, dtype, lambda x: Op("div", (x, divisor), work), "mean")
 
 
 def _mean(call: Call) -> Virtual:
@@ -59,56 +56,69 @@ def _mean(call: Call) -> Virtual:
 
 
 def _moments(
-    call: Call, v: Virtual, over: tuple[int, ...], keepdim: bool, correction: float
+    call: Call, v: Virtual, over: tuple[int, ...], keepdim: bool, dtype: str, *, root: bool
 ) -> tuple[Virtual, Virtual]:
-    """Variance and mean, in two passes."""
-    b, work = call.builder, compute_dtype(v.dtype)
-    centre = mean(call, v, over, True, work)
+    """Variance, or its root, and mean, in two passes. What divides the squares is never negative.
+
+    The mean is held in double precision, since distances from one that is off do not cancel where all values are large.
+    A root squares in double precision as well, so that deviations of large and small numbers neither overflow nor vanish.
+    """
+    b = call.builder
+    work = "float64" if root else compute_dtype(dtype)
+    centre = mean(call, v, over, True, "float64")
 
     def square(x: Expr, m: Expr) -> Expr:
-        difference = Op("sub", (cast(x, work), m), work)
-        return Op("mul", (difference, difference), work)
+        if work == "float64":
+            return _times(Op("sub", (cast(x, work), m), work))
+        near = cast(m, work)
+        rest = cast(Op("sub", (m, cast(near, "float64")), "float64"), work)
+        return _times(Op("sub", (Op("sub", (cast(x, work), near), work), rest), work))
 
     squares = b.pointwise([v, centre], v.shape, work, square, call.name)
     total = b.reduce(squares, over, keepdim, "sum", work, call.name)
-    count = count_of(v, over)
-    spread = scaled(
-        call, total, sympy.Integer(count - int(correction)) if count.is_Integer else count - int(correction), work
-    )
+    count, correction = count_of(v, over), _correction(call)
+
+    def spread(x: Expr) -> Expr:
+        less = Op("sub", (scalar(count, "float64"), Const(correction, "float64")), "float64")
+        left = Op("max", (less, Const(0.0, "float64")), "float64") if correction else scalar(count, "float64")
+        divisor: Expr = cast(left, work)
+        if isinstance(count, sympy.Integer):
+            divisor = Const(max(0.0, int(count) - correction), work)
+        variance = Op("div", (x, divisor), work)
+        return Op("sqrt", (variance,), work) if root else variance
+
+    found = b.pointwise([total], total.shape, work, spread, call.name)
     if keepdim:
-        return spread, centre
+        return found, centre
     shape = tuple(s for d, s in enumerate(v.shape) if d not in over)
     kept = Virtual(tuple(d for i, d in enumerate(centre.dims) if i not in over), centre.dtype, centre.at)
     if kept.shape != shape:
         raise UnsupportedError("a mean of this shape")
-    return spread, kept
+    return found, kept
 
 
 def _correction(call: Call) -> float:
-    unbiased = call.kwargs.get("unbiased")
-    if unbiased is not None:
-        return float(unbiased)
+    for position in (1, 2):
+        if isinstance(unbiased := call.get(position, "unbiased"), bool):
+            return float(unbiased)
     value = call.kwargs.get("correction", 1)
     return 1.0 if value is None else float(value)
 
 
-def _var(call: Call) -> Virtual:
-    v = call.tensor(0)
-    over = dims_arg(call.get(1, "dim"), len(v.dims))
-    spread, _ = _moments(call, v, over, bool(call.kwargs.get("keepdim", False)), _correction(call))
-    return call.builder.pointwise([spread], spread.shape, call.dtype, lambda x: x, call.name)
+def _spread(*, root: bool, with_mean: bool) -> Lowering:
+    def lower(call: Call) -> Virtual | tuple[Virtual | None, ...]:
+        v = call.tensor(0)
+        given = call.get(1, "dim")
+        over = dims_arg(None if isinstance(given, bool) else given, len(v.dims))
+        dtype = call.results[0].dtype
+        both = _moments(call, v, over, bool(call.kwargs.get("keepdim", False)), dtype, root=root)
+        out = tuple(
+            x if x.dtype == dtype else call.builder.pointwise([x], x.shape, dtype, lambda e: cast(e, dtype), call.name)
+            for x in (both if with_mean else both[:1])
+        )
+        return out if with_mean else out[0]
 
-
-def _var_mean(call: Call) -> tuple[Virtual, Virtual]:
-    v = call.tensor(0)
-    over = dims_arg(call.get(1, "dim"), len(v.dims))
-    spread, centre = _moments(call, v, over, bool(call.kwargs.get("keepdim", False)), _correction(call))
-    dtype = call.results[0].dtype
-
-    def to(x: Virtual) -> Virtual:
-        return x if x.dtype == dtype else call.builder.pointwise([x], x.shape, dtype, lambda e: e, call.name)
-
-    return to(spread), to(centre)
+    return lower
 
 
 def _extremum_index(kind: str) -> Lowering:
@@ -136,26 +146,70 @@ def _scan(kind: str) -> Lowering:
     def lower(call: Call) -> Virtual:
         v = call.tensor(0)
         if not v.dims:
-            return v
+            return call.builder.pointwise([v], call.shape, call.dtype, lambda x: x, call.name)
         return call.builder.scan(v, dim_of(call.args[1], len(v.dims)), kind, call.dtype, call.name)
+
+    return lower
+
+
+def _running_extremum(kind: str) -> Lowering:
+    """(values, the place of the last element that is as extreme); NaN is more extreme than every number."""
+
+    def lower(call: Call) -> tuple[Virtual, Virtual]:
+        v, b = call.tensor(0), call.builder
+        if not v.dims:
+            return v, Virtual((), "int64", lambda _: Const(0, "int64"))
+        dim = dim_of(call.args[1], len(v.dims))
+        values = b.scan(v, dim, kind, call.dtype, call.name)
+        dims = common_dims([v, values], v.shape)
+        start, width = sum(len(d) for d in dims[:dim]), len(dims[dim])
+
+        def place(index: tuple[IndexTerm, ...]) -> Expr:
+            x = broadcast_at(v, dims, index)
+            best = broadcast_at(values, dims, index)
+            new: Expr = Op("eq", (x, best), "bool")
+            if v.dtype in FLOATS:
+                new = Op("or", (new, Op("isnan", (x,), "bool")), "bool")
+            here = as_expr(ravel(index[start : start + width], dims[dim]))
+            return Op("where", (new, here, Const(0, "int64")), "int64")
+
+        places = b.compute(dims, "int64", place, call.name)
+        return values, b.scan(places, dim, "max", "int64", call.name)
 
     return lower
 
 
 def _norm(call: Call) -> Virtual:
     v = call.tensor(0)
-    order = call.get(1, "ord", 2)
+    given = call.get(1, "ord", 2)
+    order = 2.0 if given is None else float(given)
     over = dims_arg(call.get(2, "dim"), len(v.dims))
     keepdim = bool(call.get(3, "keepdim", False))
     work = compute_dtype(call.dtype)
-    if order not in (1, 2):
-        raise UnsupportedError(f"a vector norm of order {order}")
-    if order == 2:
-        total = call.builder.reduce(v, over, keepdim, "sum", work, call.name, lambda x: _times(cast(x, work)))
-        return call.builder.pointwise([total], total.shape, call.dtype, lambda x: Op("sqrt", (x,), work), call.name)
-    return call.builder.reduce(
-        v, over, keepdim, "sum", call.dtype, call.name, lambda x: Op("abs", (cast(x, work),), work)
-    )
+
+    def size(x: Expr) -> Expr:
+        return Op("abs", (cast(x, work),), work)
+
+    def power(x: Expr, exponent: float) -> Expr:
+        return Op("pow", (x, Const(exponent, work)), work)
+
+    def term(x: Expr) -> Expr:
+        if order == 0:
+            some = Op("ne", (cast(x, work), Const(0.0, work)), "bool")
+            return cast(some, work)
+        return _times(cast(x, work)) if order == 2 else size(x) if order == 1 else power(size(x), order)
+
+    if math.isinf(order):
+        kind = "max" if order > 0 else "min"
+        return call.builder.reduce(v, over, keepdim, kind, call.dtype, call.name, size)
+    total = call.builder.reduce(v, over, keepdim, "sum", work, call.name, term)
+
+    def whole(x: Expr) -> Expr:
+        if order in (0, 1):
+            return x
+        return Op("sqrt", (x,), work) if order == 2 else power(x, 1 / order)
+
+    return call.builder.pointwise([total], total.shape, call.dtype, whole, call.name)
 
 
 def _times(x: Expr) -> Expr:
@@ -168,8 +222,10 @@ REDUCTIONS: dict[str, Lowering] = {
     **{f"aten.prod.{o}": k for o, k in (("default", _whole("prod")), ("dim_int", _reduction("prod")))},
     **{f"aten.sum.{o}": k for o, k in (("default", _whole("sum")), ("dim_IntList", _reduction("sum")))},
     **{f"aten.mean.{o}": _mean for o in ("default", "dim")},
-    **{f"aten.var.{o}": _var for o in ("correction", "dim", "default")},
-    "aten.var_mean.correction": _var_mean,
+    **{f"aten.var.{o}": _spread(root=False, with_mean=False) for o in ("correction", "dim", "default")},
+    **{f"aten.std.{o}": _spread(root=True, with_mean=False) for o in ("correction", "dim", "default")},
+    "aten.var_mean.correction": _spread(root=False, with_mean=True),
+    "aten.std_mean.correction": _spread(root=True, with_mean=True),
     "aten.amax.default": _reduction("max"),
     "aten.amin.default": _reduction("min"),
     "aten.max.default": _whole("max"),
@@ -180,5 +236,7 @@ REDUCTIONS: dict[str, Lowering] = {
     "aten.argmin.default": _extremum_index("argmin"),
     "aten.cumsum.default": _scan("sum"),
     "aten.cumprod.default": _scan("prod"),
+    "aten.cummax.default": _running_extremum("max"),
+    "aten.cummin.default": _running_extremum("min"),
     "aten.linalg_vector_norm.default": _norm,
 }
