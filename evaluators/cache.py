@@ -77,7 +77,7 @@ class VerdictCache:
     def put(self, evaluation: Evaluation, identity: str) -> None:
         """Keep a verdict where it is certain, and no check was left out for want of time; it is on disk when this returns."""
         overtime = any(check.overtime for check in evaluation.checks)
-        if evaluation.status not in _CERTAIN or evaluation.cached or overtime:
+        if evaluation.status not in _CERTAIN or evaluation.cached or evaluation.rough or overtime:
             return
         row = (content_id(evaluation.kernel_id, identity), evaluation.model_dump_json())
         with self._errors():

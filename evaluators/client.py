@@ -180,7 +180,13 @@ class ForkServer:
     def play(self, turns: Sequence[Turn]) -> list[Played]:
         """One turn after the other. Raises as `order` does."""
         orders = [
-            {"player": t.player.pid, "message": dict(t.order), "limit": t.limit, "staged": t.staged}
+            {
+                "player": t.player.pid,
+                "message": dict(t.order),
+                "limit": t.limit,
+                "staged": t.staged,
+                "patience": t.patience,
+            }
             for t in turns
             if t.player.ending is None
         ]

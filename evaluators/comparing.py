@@ -6,13 +6,15 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
+from evaluators.blocks import Taken, Times
 from evaluators.comparison import Comparison, Finalist
 from evaluators.pipeline import Pipeline
 from evaluators.seat import Seat
-from evaluators.statistics import claimed, measurement, ratio_of
-from evaluators.stopping import LongEnough, Times
+from evaluators.statistics import is_telling, measurement, ratio_of
+from evaluators.stopping import LongEnough
 from evaluators.timing import REFERENCE, Contestant
 from evaluators.verdict import FailedError
+from kernelevolve.core.evaluation import Ratio
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
 
@@ -49,11 +51,10 @@ class _Comparing:
                 note = f"torch.compile failed: {failures.pop(_COMPILED).summary}"
             self._failures |= {name: failure.summary for name, failure in failures.items()}
         found = [self._finalist(name, times) for name in times if name in seats]
-        found.sort(key=lambda finalist: -finalist.over_eager.speedup.value)
-        baseline = None
-        if _COMPILED in times:
-            seed = derive_seed(pipeline.settings.seed, "final", "compile")
-            baseline = ratio_of(times[REFERENCE], times[_COMPILED], seed)
+        found.sort(key=lambda finalist: -finalist.over_eager.rank)
+        baseline = self._over_eager(times) if _COMPILED in times else None
+        if _COMPILED in times and any(finalist.over_compile is None for finalist in found[:1]):
+            note = f"not measured: {pipeline.meter().why_not()}"
         best = self._with_variants(found, seats)
         return Comparison(
             finalists=tuple(f.model_copy(update={"aten": pipeline.audit(seats[f.kernel_id][1][0])}) for f in best),
@@ -101,15 +102,21 @@ class _Comparing:
 
     def _finalist(self, name: str, times: Times) -> Finalist:
         seed = derive_seed(self._pipeline.settings.seed, "final", name)
-        cautious, loud = self._pipeline.settings.final.cautious, self._pipeline.repeating.states[-1].disturbed
-        over_compile = None
-        if _COMPILED in times:
-            over_compile = claimed(times[_COMPILED], times[name], seed, cautious=cautious, loud=loud)
+        over_compile = self._ratio(times[_COMPILED], times[name], seed) if _COMPILED in times else None
         return Finalist(
             kernel_id=name,
-            over_eager=measurement(times[REFERENCE], times[name], seed, cautious=cautious, loud=loud),
+            over_eager=measurement(times[REFERENCE], times[name], seed, self._pipeline.meter().why_not()),
             over_compile=over_compile,
         )
+
+    def _over_eager(self, times: Times) -> Ratio | None:
+        seed = derive_seed(self._pipeline.settings.seed, "final", "compile")
+        return self._ratio(times[REFERENCE], times[_COMPILED], seed)
+
+    def _ratio(self, slower: Sequence[Taken], faster: Sequence[Taken], seed: int) -> Ratio | None:
+        """None where it cannot be told."""
+        found = ratio_of(slower, faster, seed)
+        return found if is_telling(found, slower, faster) else None
 
     def _with_variants(
         self, found: Sequence[Finalist], seats: Mapping[str, tuple[Kernel, list[Seat]]]

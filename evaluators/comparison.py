@@ -14,6 +14,7 @@ class Finalist(Record):
     kernel_id: str
     over_eager: Measurement
     over_compile: Ratio | None
+    """None where torch.compile was not timed, or the ratio could not be told."""
     variants: Mapping[str, Measurement] = {}
     """Over eager, of the task's further inputs by name: of the best finalist only."""
     aten: AtenShare | None = None

@@ -1,9 +1,10 @@
-"""Whether something else ran on a player's cores while it was timed: how long its threads waited for one.
+"""What others had to do with a timed block: whether it waited for a core, and whether others could run beside it.
 
 A thread that could run and has no core waits in a run queue; the kernel adds that time up (the second figure of
 /proc/PID/task/TID/schedstat, in nanoseconds). On an idle machine it is some ten microseconds of a block. Where it is more, and the
-process's own threads did not take the cores from each other, another process had a part of the block: its time says nothing of the
-kernel, and is to be taken again.
+process's own threads did not take the cores from each other, another process had a part of the block. The server's own waiting
+counts too: its clock stops late where it gets no core when the player is done. Who runs on another core takes no core from a block,
+but caches and memory: the number of threads that can run, in /proc/loadavg, tells of that at both ends of a block.
 """
 
 from __future__ import annotations
@@ -12,12 +13,26 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import IntEnum
 
 _SCHEDULER_CLOCK = 2
-_USUAL_SECONDS = 1.5e-4
-"""That threads wait for a core in a block when nothing else runs, at most,"""
-_SHARE = 0.05
+_USUAL_SECONDS = 2e-5
+"""That is waited for a core in a block when nothing else runs, at most,"""
+_SHARE = 0.02
 """and the share of a block that others may have beyond that."""
+_STEP_SECONDS = 1e-4
+"""Between two looks whether the machine is idle."""
+
+
+class Grade(IntEnum):
+    """How much others had to do with a block: the less, the better."""
+
+    ALONE = 0
+    """It waited for nobody, and nobody else could run as it began and as it ended."""
+    BESIDE = 1
+    """It waited for nobody; others ran beside it, or it cannot be told."""
+    DISTURBED = 2
+    """It waited for a core that another process had."""
 
 
 @dataclass(frozen=True)
@@ -29,31 +44,62 @@ class Moment:
     """Of all of its threads, ended ones too."""
     waited: Mapping[int, int]
     """By thread."""
+    watcher_waited: int = 0
+    """That the process which holds the clock waited for a core."""
 
 
 def moment(pid: int, threads: Sequence[int]) -> Moment:
     """Now, of a process and some of its threads; nothing where it is dead, or where the kernel does not count."""
     waited, ran = {}, 0
     for thread in threads:
-        with suppress(OSError), open(f"/proc/{pid}/task/{thread}/schedstat", "rb", buffering=0) as file:
-            waited[thread] = int(file.read(64).split()[1])
+        with suppress(OSError):
+            waited[thread] = _waited(f"/proc/{pid}/task/{thread}/schedstat")
     with suppress(OSError):
         ran = time.clock_gettime_ns(~pid << 3 | _SCHEDULER_CLOCK)
-    return Moment(time.perf_counter_ns(), ran, waited)
+    watcher = 0
+    with suppress(OSError):
+        watcher = _waited("/proc/thread-self/schedstat")
+    return Moment(time.perf_counter_ns(), ran, waited, watcher)
 
 
-def lost(before: Moment, after: Moment, cores: int) -> tuple[int, int]:
-    """(least, most) nanoseconds that others took from the process in between.
+def _waited(path: str) -> int:
+    with open(path, "rb", buffering=0) as file:
+        return int(file.read(64).split()[1])
 
-    The longest that one of its threads waited, where the others waited for that one meanwhile, and all that they waited, where each had
-    the others wait in its turn. No more than the time of its cores that it did not use itself, so that nobody has a slow block taken
-    again by crowding its own cores.
+
+def lost(before: Moment, after: Moment, cores: int) -> int:
+    """Nanoseconds, at least, that others took from a block in between.
+
+    The longest that one of the process's threads waited, where the others waited for that one meanwhile; no more than the time of its
+    cores that it did not use itself, so that nobody has a slow block taken again by crowding its own cores. To that comes what the
+    watcher waited.
     """
     waits = [total - before.waited.get(thread, total) for thread, total in after.waited.items()]
     unused = cores * (after.clock - before.clock) - (after.ran - before.ran)
-    return max(0, min(max(waits, default=0), unused)), max(0, min(sum(waits), unused))
+    return max(0, min(max(waits, default=0), unused)) + max(0, after.watcher_waited - before.watcher_waited)
 
 
-def disturbed(seconds: float, lost_seconds: float) -> bool:
-    """Whether others had too much of a block for its time to say anything."""
-    return lost_seconds > _USUAL_SECONDS + _SHARE * seconds
+def others_running() -> int | None:
+    """Threads on this machine, besides the caller's, that run or could; None where the kernel does not tell."""
+    try:
+        with open("/proc/loadavg", "rb", buffering=0) as file:
+            return int(file.read(64).split()[3].partition(b"/")[0]) - 1
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def await_idle(patience: float) -> bool:
+    """Sleep until nobody else runs on this machine, `patience` seconds at most. Whether that came about."""
+    end = time.monotonic() + patience
+    while others_running() != 0:
+        if time.monotonic() >= end:
+            return False
+        time.sleep(_STEP_SECONDS)
+    return True
+
+
+def grade_of(seconds: float, lost_seconds: float, others: int | None) -> Grade:
+    """Of a block that took so long. `others`: threads that could run as it began, or as it ended."""
+    if lost_seconds > _USUAL_SECONDS + _SHARE * seconds:
+        return Grade.DISTURBED
+    return Grade.ALONE if others == 0 else Grade.BESIDE

@@ -35,7 +35,7 @@ from evaluators.child import (
     become_subreaper,
     prctl,
 )
-from evaluators.disturbance import lost, moment
+from evaluators.disturbance import await_idle, lost, moment, others_running
 from evaluators.limits import Limits
 from evaluators.scratch import remove_tree
 from evaluators.usage import Allowance, excess, private_bytes
@@ -179,17 +179,21 @@ class _Server:
         return {"player": pid}
 
     def _turn(self, turn: dict[str, Any]) -> dict[str, Any]:
-        """Have a player prepare for a block; then, while it stands still, give it the values on the stage; then run the block."""
+        """Have a player prepare for a block; then, while it stands still, give it the values on the stage; then run the block.
+
+        Before all that, wait for the machine to be idle, so many seconds at most.
+        """
         player = self._players.get(turn["player"])
         if player is None:
             return {"ended": _UNKNOWN}
+        idle = await_idle(turn["patience"]) if turn["patience"] > 0 else None
         begin = _CLOCK()
         answer = self._ask(player, turn["message"], turn["limit"], placed=True)
         if answer.get("reply", "").startswith(READY):
             values = slice(*turn["staged"])
             memoryview(player.arena)[values] = memoryview(self._stage)[values]
             answer |= self._block(player, begin + int(turn["limit"] * 1e9))
-        return {**answer, "spent_nanoseconds": _CLOCK() - begin}
+        return {**answer, "spent_nanoseconds": _CLOCK() - begin, "idle": idle}
 
     def _ask(self, player: Child, message: dict[str, Any], limit: float, *, placed: bool) -> dict[str, Any]:
         """Let it carry out one order; it stands still afterwards."""
@@ -218,6 +222,7 @@ class _Server:
             player.channel.send(b"\n")
         except OSError:
             return {"ended": self._lost(player)}
+        others = others_running()
         before = moment(player.pid, threads)
         begin = _CLOCK()
         player.go()
@@ -229,7 +234,13 @@ class _Server:
         after = moment(player.pid, threads)
         if not player.halt():
             return {"ended": self._end(player, timeout=True)}
-        return {"report": reply, "nanoseconds": end - begin, "lost_nanoseconds": lost(before, after, len(self._cores))}
+        later = others_running()
+        return {
+            "report": reply,
+            "nanoseconds": end - begin,
+            "lost_nanoseconds": lost(before, after, len(self._cores)),
+            "others": None if others is None or later is None else max(others, later),
+        }
 
     def _reply(self, player: Child, deadline: int, glance: int = _GLANCE_NANOSECONDS) -> str | dict[str, Any]:
         """A line of the player's, without its end; or how it ended. `glance`: nanoseconds between two looks at what it holds."""

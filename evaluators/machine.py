@@ -18,6 +18,8 @@ from kernelevolve.core.evaluation import MachineState
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LEAST_SECONDS = 0.1
 """Below this, ticks of /proc/stat (10 ms) tell nothing of shares."""
+_TOLD_SHARE = 0.05
+"""Of the cores' time, that is worth a word."""
 _IDLE, _IOWAIT, _STEAL, _FIELDS = 3, 4, 7, 8
 """Of a line of /proc/stat; guest time, behind them, is counted in user time already."""
 
@@ -75,6 +77,7 @@ def between(before: Snapshot, after: Snapshot, disturbed_above: float) -> Machin
         pressure = min(1.0, max(0.0, after.pressure - before.pressure) / seconds)
     return MachineState(
         seconds=seconds,
+        cores=after.cores,
         load=after.load,
         foreign_share=foreign,
         steal_share=steal,
@@ -109,6 +112,7 @@ def joined(states: Sequence[MachineState]) -> MachineState | None:
 
     return MachineState(
         seconds=sum(s.seconds for s in states),
+        cores=states[-1].cores,
         load=max(s.load for s in states),
         foreign_share=mean(s.foreign_share for s in states),
         steal_share=mean(s.steal_share for s in states),
@@ -119,6 +123,20 @@ def joined(states: Sequence[MachineState]) -> MachineState | None:
         disturbed=any(s.disturbed for s in states),
         repeats=sum(s.repeats for s in states),
     )
+
+
+def cause(state: MachineState) -> str:
+    """In words, what took the cores from a measurement: `other programs used 1.8 of 2 cores`; nothing where little did."""
+    causes = [
+        f"{who} used {share * state.cores:.1f} of {state.cores} cores"
+        for who, share in (("other programs", state.foreign_share), ("other machines", state.steal_share))
+        if state.cores and share and share >= _TOLD_SHARE
+    ]
+    if state.thermal_throttles:
+        causes.append("the processor was too hot for its full clock")
+    if state.cgroup_throttles:
+        causes.append("our control group had used up its share of the processor")
+    return ", ".join(causes)
 
 
 def _less(after: int | None, before: int | None) -> int | None:

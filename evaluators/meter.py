@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 
+from evaluators.blocks import Taken
 from evaluators.checking import Checker, arena_bytes
 from evaluators.eager import EagerSeats
 from evaluators.fresh import FreshValues
 from evaluators.gate import Gate
+from evaluators.machine import cause
 from evaluators.reference import Case
 from evaluators.repeating import Repeating
 from evaluators.seat import Seat
 from evaluators.settings import EvaluationSettings, TimingSettings
 from evaluators.statistics import measurement
-from evaluators.stopping import Taken, TightEnough
+from evaluators.stopping import TightEnough
 from evaluators.timing import REFERENCE, Contestant, Enough, Stopwatch
 from evaluators.verdict import FailedError, Failure, failed
 from kernelevolve.core.evaluation import Measurement
@@ -22,8 +25,8 @@ from kernelevolve.core.seeds import derive_seed
 
 _REPLICATED_BYTES = 256 << 20
 """Most that the inputs of all processes alike take."""
-_DECIDED = 4 / 3
-"""Times `max_seconds`, for each kernel, after which no measurement is repeated: rounds that others disturb are, all the while."""
+_KNOWN_BLOCKS = 200
+"""Of the reference, that are kept of earlier measurements."""
 PATIENCE = 4
 """Times `max_seconds` that a measurement may take: kernels may be slow."""
 
@@ -41,6 +44,8 @@ class Meter:
         self._gate = gate
         self._repeating = repeating
         self._values: dict[str, FreshValues] = {}
+        self._known: dict[str, deque[Taken]] = defaultdict(lambda: deque(maxlen=_KNOWN_BLOCKS))
+        """The reference's undisturbed blocks of late, by case."""
 
     def time(
         self, kernel: Kernel, seats: Sequence[Seat], case: Case, timing: TimingSettings, floor: float | None
@@ -53,8 +58,10 @@ class Meter:
         if kernel.id in failures:
             raise FailedError(failures[kernel.id])
         seed = derive_seed(self._settings.seed, "bootstrap", kernel.id, case.name)
-        loud = self._repeating.states[-1].disturbed
-        return measurement(times[REFERENCE], times[kernel.id], seed, cautious=timing.cautious, loud=loud)
+        known = self._known[case.name]
+        found = measurement(times[REFERENCE], times[kernel.id], seed, self.why_not(), known)
+        known.extend(block for block in times[REFERENCE] if not block.disturbed)
+        return found
 
     def contest(
         self, others: Mapping[str, Contestant], case: Case, timing: TimingSettings, enough: Enough
@@ -69,19 +76,17 @@ class Meter:
         after = self._checker.bounds(case.effects.answers) if case.effects else ()
         eager = self.reference_seats(timing)
 
-        def measure(attempt: int) -> tuple[Stopwatch, dict[str, tuple[Taken, ...]]]:
+        def measure(_: int) -> tuple[Stopwatch, dict[str, tuple[Taken, ...]]]:
             for seat in (*eager, *(seat for contestant in others.values() for seat in contestant.seats)):
                 seat.allow(limit)
-            stopwatch = Stopwatch(eager, others, case, self._fresh_values(case), bounds, timing, seed + attempt, after)
+            stopwatch = Stopwatch(eager, others, case, self._fresh_values(case), bounds, timing, seed, after)
             try:
                 return stopwatch, stopwatch.run(enough)
             except FailedError as error:
                 raise self._eager.untimeable(error.failure) from error
 
         with self._gate.exclusive():
-            stopwatch, times = self._repeating.undisturbed(
-                measure, timing.repeats, _DECIDED * timing.max_seconds * len(others)
-            )
+            stopwatch, times = self._repeating.undisturbed(measure, 0, 0.0)
         failures = dict(stopwatch.failures)
         for name, contestant in others.items():
             try:
@@ -90,6 +95,10 @@ class Meter:
             except FailedError as error:
                 failures[name] = error.failure
         return {name: taken for name, taken in times.items() if name not in failures}, failures
+
+    def why_not(self) -> str:
+        """In words, why the last measurement may have told too little."""
+        return cause(self._repeating.states[-1]) or "calls with the same inputs took too different times"
 
     def reference_seats(self, timing: TimingSettings) -> list[Seat]:
         """The reference's processes, ready to be timed. Raises UserError where it cannot be built."""

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from evaluators.arena import Arena
+from evaluators.disturbance import Grade, grade_of
 from evaluators.interruption import InterruptedJobError
 from evaluators.scratch import remove_tree
 
@@ -150,6 +151,8 @@ class Turn:
     """Seconds for all of it."""
     staged: tuple[int, int]
     """First byte, and the one behind the last, of the memory of its inputs that is taken from the stage."""
+    patience: float = 0.0
+    """Seconds to wait for an idle machine before it begins."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +176,19 @@ class Played:
         return float(self.answer.get("nanoseconds", 0)) / 1e9
 
     @property
-    def lost(self) -> tuple[float, float]:
-        """(least, most) seconds of these in which other processes had its cores, see `disturbance.py`."""
-        least, most = self.answer.get("lost_nanoseconds", (0, 0))
-        return least / 1e9, most / 1e9
+    def lost(self) -> float:
+        """Seconds of these, at least, in which it waited for a core that others had."""
+        return float(self.answer.get("lost_nanoseconds", 0)) / 1e9
+
+    @property
+    def grade(self) -> Grade:
+        """How much others had to do with the block."""
+        return grade_of(self.seconds, self.lost, self.answer.get("others"))
+
+    @property
+    def idle(self) -> bool | None:
+        """Whether the machine was found idle before it; None where that was not waited for."""
+        return self.answer.get("idle")
 
     @property
     def spent(self) -> float:

@@ -191,12 +191,20 @@ class Seat:
         return told
 
     def turn(
-        self, calls: int, outputs: int, *, warm: bool = False, padding: int = 0, touch: bool = False, staged: int = 0
+        self,
+        calls: int,
+        outputs: int,
+        *,
+        warm: bool = False,
+        padding: int = 0,
+        touch: bool = False,
+        staged: int = 0,
+        patience: float = 0.0,
     ) -> Turn:
         """A timed block of so many calls, of `outputs` each, with the first slots, to be played.
 
         `warm`: one call with the first slot before it. `padding`: bytes that lie before its results; `touch`: they are written.
-        `staged`: slots, the first ones, that then get their values from the stage.
+        `staged`: slots, the first ones, that then get their values from the stage. `patience`: seconds to wait for an idle machine.
         """
         order = {
             "do": "prepare",
@@ -207,7 +215,7 @@ class Seat:
             "touch": touch,
         }
         part = self.slots.layout.part(staged) if self.slots is not None else (0, 0)
-        return Turn(self.player, order, self._left, part)
+        return Turn(self.player, order, self._left, part, patience)
 
     def played(self, turn: Turn, played: Played) -> float:
         """Seconds that the block took, from outside."""

@@ -29,10 +29,8 @@ class TimingSettings(Record):
     target_interval: float = Field(gt=0)
     """Relative half-width of the interval of the ratio at which measuring stops."""
     max_seconds: float = Field(gt=0)
-    cautious: bool
-    """Of a measurement that rests on rounds which others disturbed: claim no more than is sure, the end of the interval next to 1."""
-    repeats: int = Field(ge=0)
-    """Of a measurement that was disturbed."""
+    disturbed_factor: float = Field(ge=1)
+    """Times `max_seconds`, that measuring goes on at most where others use the cores, while that pays."""
 
 
 class DerivedSettings(Record):
@@ -82,6 +80,8 @@ class KernelBenchSettings(Record):
     timed_calls: int = Field(ge=2)
     flush_mb: int = Field(ge=0)
     """Written before each timed call, so that caches are cold."""
+    repeats: int = Field(ge=0)
+    """Of timed calls that others disturbed, as a whole."""
     excessive_speedup: float = Field(gt=0)
     """Above which a kernel is flagged."""
     timeout: float = Field(gt=0)

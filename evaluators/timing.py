@@ -19,14 +19,14 @@ import numpy as np
 import torch
 
 from evaluators.arena import Slots
+from evaluators.blocks import Taken, Times
 from evaluators.correctness import Bounds, compare
-from evaluators.disturbance import disturbed
 from evaluators.fresh import FreshValues, changed
 from evaluators.layout import TABLE_BYTES, layout_of
+from evaluators.pacing import Pacing
 from evaluators.reference import Case
 from evaluators.seat import Returned, Seat
 from evaluators.settings import TimingSettings
-from evaluators.stopping import Taken, Times
 from evaluators.verdict import FailedError, Failure, failed
 from kernelevolve.core.evaluation import Status
 
@@ -37,8 +37,6 @@ Enough = Callable[[Times, float], bool]
 _CHECKED_ELEMENTS = 1 << 16
 """Of an output, anywhere in it, that are looked at after a block."""
 _WARM_BLOCKS = 2
-_LONGEST = 30
-"""Times `block_seconds`, that a block of the slowest may take where that leaves it several calls."""
 _LENGTHENED = 2
 """Times that blocks are made longer, where those before tell that they are too short:"""
 _LONG_ENOUGH = 1.25
@@ -47,10 +45,6 @@ _PADDING_BYTES = 1 << 18
 """Most that is allocated before a block, so that results lie elsewhere in each."""
 _OVERHEADS = 5
 _RELAXED = 2.0
-_UNDISTURBED = 1.25
-"""Times `max_seconds`, for each candidate, that rounds which others disturbed are taken again."""
-_LEAST_ROUNDS = 12
-"""For that, disturbed ones among them: two of each process of a last measurement."""
 REFERENCE = "eager"
 
 
@@ -90,11 +84,6 @@ def slots_for(case: Case, settings: TimingSettings) -> int:
     return max(1, min(settings.most_calls, room // inputs, room // max(1, outputs), table))
 
 
-def _append(times: Mapping[str, list[Taken]], taken: Mapping[str, Taken]) -> None:
-    for name, block in taken.items():
-        times[name].append(block)
-
-
 class Stopwatch:
     """Times one case. What it is given must have been built; the gate must be held."""
 
@@ -125,7 +114,7 @@ class Stopwatch:
         self._outputs = len(case.answers.native)
         self._all: dict[str, Contestant] = {REFERENCE: Contestant(reference, checked=False), **others}
         self._overhead = 0.0
-        self._calls = 1
+        self._pacing = Pacing(settings, self._slots)
 
     @property
     def failures(self) -> dict[str, Failure]:
@@ -135,39 +124,31 @@ class Stopwatch:
         """Blocks of all that did not fail, until it is `enough`. Raises FailedError where the reference fails."""
         begin = time.monotonic()
         times: dict[str, list[Taken]] = {name: [] for name in self._all}
-        spoilt: list[dict[str, Taken]] = []
         self._each(self._lay_out)
         self._overhead = self._measure_overhead()
         self._settle()
         number = 0
         while len(self._alive()) > 1:
-            taken = self._round(number)
+            taken, idle = self._round(number)
             self._verify(number)
             number += 1
-            if any(block.disturbed for block in taken.values()):
-                spoilt.append(taken)
-            else:
-                _append(times, taken)
-            seconds = time.monotonic() - begin
-            if enough({name: times[name] for name in self._alive()}, seconds):
+            for name, block in taken.items():
+                times[name].append(block)
+            if enough({name: times[name] for name in self._alive()}, time.monotonic() - begin):
                 break
-            if spoilt and self._gives_up(number, seconds):
-                break
-        # Where the machine was hardly ever left alone, what was measured is better than nothing, and says what it is: of many that
-        # are timed most may have been left alone in a round.
-        if len(times[REFERENCE]) < self._settings.min_rounds:
-            for taken in spoilt:
-                _append(times, taken)
+            grades = [block.grade for block in taken.values()]
+            if self._pacing.saw(grades, idle, [min(b.seconds for b in blocks) for blocks in times.values() if blocks]):
+                # Longer blocks are not like those to come.
+                times, begin = {name: [] for name in self._all}, time.monotonic()
         return {name: tuple(times[name]) for name in self._alive()}
-
-    def _gives_up(self, rounds: int, seconds: float) -> bool:
-        """Whether to wait no longer for rounds that nobody disturbs."""
-        return rounds >= min(
-            _LEAST_ROUNDS, self._settings.min_rounds
-        ) and seconds > _UNDISTURBED * self._settings.max_seconds * (len(self._alive()) - 1)
 
     def _alive(self) -> dict[str, Contestant]:
         return {name: c for name, c in self._all.items() if c.failure is None}
+
+    @property
+    def _calls(self) -> int:
+        """Of a block."""
+        return self._pacing.calls
 
     def _each(self, work: Callable[[str], _T], order: Sequence[str] | None = None) -> dict[str, _T]:
         """What it gave for all that did not fail in it, which ends a contestant's part."""
@@ -215,24 +196,23 @@ class Stopwatch:
 
         A single call after a pause takes many times as long as it does among others: blocks tell, and are made longer until they do.
         """
-        self._calls = self._wanted_calls()
+        pacing = self._pacing
+        pacing.calls = pacing.wanted_calls(self._call_times())
         for _ in range(_LENGTHENED):
             self._each(self._warm_up)
-            wanted = self._wanted_calls()
-            if wanted <= _LONG_ENOUGH * self._calls:
+            wanted = pacing.wanted_calls(self._call_times())
+            if wanted <= _LONG_ENOUGH * pacing.calls:
                 break
-            self._calls = wanted
+            pacing.calls = wanted
         else:
             self._each(self._warm_up)
 
-    def _wanted_calls(self) -> int:
-        """That make a block of the fastest long enough, and one of the slowest not too long."""
-        calls = self._each(self._call).values()
-        wanted, most = self._settings.block_seconds / min(calls), _LONGEST * self._settings.block_seconds / max(calls)
-        return max(1, min(self._slots, round(wanted), int(most)))
+    def _call_times(self) -> list[float]:
+        """Seconds of a call, of all that did not fail."""
+        return list(self._each(self._call).values())
 
     def _call(self, name: str) -> float:
-        """Seconds of a call of this contestant, by the last block of its first process."""
+        """Seconds of a call of this contestant, by the fastest of the blocks of its first process so far."""
         seat = self._all[name].seats[0]
         if seat.call_seconds is None:
             seat.call_seconds = self._call_seconds(seat.block(1, self._outputs, warm=True), 1)
@@ -249,12 +229,13 @@ class Stopwatch:
                 continue
             self._write(seat, seat.warm_slots, self._calls - seat.warm_slots)
             for _ in range(_WARM_BLOCKS):
-                seconds = seat.block(self._calls, self._outputs, warm=True, padding=_PADDING_BYTES, touch=True)
-                seat.call_seconds = self._call_seconds(seconds, self._calls)
+                block = seat.block(self._calls, self._outputs, warm=True, padding=_PADDING_BYTES, touch=True)
+                seconds = self._call_seconds(block, self._calls)
+                seat.call_seconds = min(seconds, seat.call_seconds or seconds)
             seat.warm_slots = self._calls
 
-    def _round(self, number: int) -> dict[str, Taken]:
-        """A block of each, in an order by chance, on the same values."""
+    def _round(self, number: int) -> tuple[dict[str, Taken], list[bool | None]]:
+        """(a block of each, in an order by chance, on the same values; whether the machine was found idle before each, if waited for)"""
         values = self._values.choose(self._numbers, self._calls)
         self._values.write(values, self._stage)
         order = list(self._alive())
@@ -267,6 +248,7 @@ class Stopwatch:
                 warm=True,
                 padding=64 * self._rng.randrange(_PADDING_BYTES // 64),
                 staged=self._calls,
+                patience=self._pacing.patience(),
             )
             for seat in seats.values()
         ]
@@ -275,18 +257,12 @@ class Stopwatch:
         def taken(name: str) -> Taken:
             contestant, seat = self._all[name], seats[name]
             turn, came = played[name]
-            seconds = seat.played(turn, came)
-            least, most = came.lost
+            seconds = self._call_seconds(seat.played(turn, came), self._calls)
             if contestant.checked:
                 self._check_inputs(seat, seats[REFERENCE])
-            return Taken(
-                number % len(contestant.seats),
-                self._call_seconds(seconds, self._calls),
-                disturbed(seconds, least),
-                most / self._calls,
-            )
+            return Taken(number % len(contestant.seats), seconds, came.grade, came.lost / self._calls)
 
-        return self._each(taken, order)
+        return self._each(taken, order), [came.idle for _, came in played.values()]
 
     def _check_inputs(self, seat: Seat, reference: Seat) -> None:
         """Those of a call must be as they were; what the reference changes in place, as it has left it."""

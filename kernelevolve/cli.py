@@ -18,6 +18,7 @@ from kernelevolve.core.errors import UserError
 COMMANDS = {
     "run": "evolve a task's operator into a faster kernel",
     "resume": "go on with a run that was interrupted",
+    "measure": "measure the best kernels of a finished run again",
     "graph": "look into a run: the best, and where a kernel comes from",
     "compare": "which search is better: curves and tables over many runs",
     "tabulate": "measure a whole space of kernels once",

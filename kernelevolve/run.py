@@ -28,7 +28,6 @@ from kernelevolve import __version__, config
 from kernelevolve.cluster import ray_session
 from kernelevolve.config import RunConfig
 from kernelevolve.core.errors import UserError
-from kernelevolve.core.evaluation import Measurement
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
@@ -38,10 +37,12 @@ from kernelevolve.llm.client import ModelClient
 from kernelevolve.llm.recording import FILE, Recording, Share
 from kernelevolve.remote import ask
 from kernelevolve.report.best import write_best
+from kernelevolve.report.figures import plan_text
 from kernelevolve.report.files import write_json
 from kernelevolve.report.folder import RunFolder, check_possible, default_folder
 from kernelevolve.report.live import LiveView
-from kernelevolve.report.summary import Best, Summary, count_by_status, table
+from kernelevolve.report.summary import Summary, count_by_status, table
+from kernelevolve.report.winner import winner
 from kernelevolve.synthesis.base import Operator
 from kernelevolve.synthesis.preparing import Preparing
 from kernelevolve.tasks.catalog import find_task
@@ -264,7 +265,7 @@ class _Run:
         """What was measured, or why nothing was: what the search found is kept in any case."""
         if not finalists:
             return "no kernel was proven correct"
-        view.stage(f"measuring the best {len(finalists)} against eager and torch.compile")
+        view.stage(plan_text(self.evaluation.final, len(finalists), with_compile=self.settings.final.compile))
         begin = time.monotonic()
         compared: Comparison | str
         try:
@@ -286,7 +287,7 @@ class _Run:
         comparison: Comparison | str,
         state: str,
     ) -> Summary:
-        best = _winner(finalists, comparison)
+        best = winner(finalists, comparison)
         shares = self._shares()
         summary = Summary(
             run=self.folder.name,
@@ -321,37 +322,6 @@ def _summed(parts: Iterable[tuple[str, Usage]]) -> dict[str, Usage]:
     for name, usage in parts:
         found[name] = found.get(name, Usage()) + usage
     return found
-
-
-def _winner(finalists: list[tuple[Node, Kernel]], comparison: Comparison | str) -> Best | None:
-    """The best of the last measurement, None where none came through it; the best of the search where it was not made."""
-    if isinstance(comparison, str):
-        if not finalists:
-            return None
-        node = finalists[0][0]
-        measured = node.evaluation.measurement
-        return _best(node, measured, "search", f"not measured: {comparison}") if measured else None
-    if not comparison.finalists:
-        return None
-    first = comparison.finalists[0]
-    node = next(node for node, kernel in finalists if kernel.id == first.kernel_id)
-    return _best(node, first.over_eager, "final", comparison.compile_note).model_copy(
-        update={"speedup_over_compile": first.over_compile, "variants": first.variants}
-    )
-
-
-def _best(node: Node, measured: Measurement, how: str, compile_note: str) -> Best:
-    return Best(
-        node=node.id,
-        kernel_id=node.kernel_id,
-        speedup=measured.speedup,
-        speedup_over_compile=None,
-        compile_note=compile_note,
-        eager_seconds=measured.reference_seconds,
-        kernel_seconds=measured.kernel_seconds,
-        measured=how,
-        note=node.note,
-    )
 
 
 def _versions(device: Device) -> Mapping[str, str]:

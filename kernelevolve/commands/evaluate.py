@@ -109,9 +109,9 @@ def _print_json(judged: Iterator[tuple[Path, Evaluation]], task: str, *, several
 
 
 def _told(verdict: Evaluation, task: str, path: Path) -> dict[str, Any]:
-    from kernelevolve.report.summary import variant_json
+    from kernelevolve.report.figures import speedup_json, variant_json
 
-    speedup = verdict.speedup
+    not_measured = verdict.measurement.not_measured if verdict.measurement else ""
     return {
         "task": task,
         "kernel": str(path),
@@ -120,8 +120,7 @@ def _told(verdict: Evaluation, task: str, path: Path) -> dict[str, Any]:
         "protocol": verdict.environment["protocol"],
         "status": str(verdict.status),
         "cached": verdict.cached,
-        "speedup": speedup.value if speedup else None,
-        "speedup_interval": [speedup.low, speedup.high] if speedup else None,
+        **speedup_json(verdict.speedup, not_measured),
         "variants": {name: variant_json(timed) for name, timed in verdict.variants.items()},
         "aten_share": verdict.aten.share if verdict.aten else None,
         "aten_operators": dict(verdict.aten.operators) if verdict.aten else {},
@@ -156,12 +155,13 @@ def _print_text(judged: Iterator[tuple[Path, Evaluation]], *, several: bool) -> 
 
 def _lines(verdict: Evaluation) -> Iterator[str]:
     from evaluators.ledger import in_words
-    from kernelevolve.report.summary import fallback_text, machine_text, ratio_text, variants_text
+    from kernelevolve.report.figures import fallback_text, machine_text, variants_text, verdict_text
 
     if verdict.cached:
         yield "judged before, under the same conditions:"
-    if verdict.speedup:
-        yield f"{verdict.status}: {ratio_text(verdict.speedup)} over eager"
+    if verdict.measurement:
+        again = "" if verdict.speedup else "; the same command measures again"
+        yield f"{verdict.status}: {verdict_text(verdict.measurement)}{again}"
         if verdict.variants:
             yield f"variants: {variants_text(verdict.variants)}"
         if verdict.aten and verdict.aten.share > 0:
@@ -178,4 +178,4 @@ def _lines(verdict: Evaluation) -> Iterator[str]:
     if "excessive_speedup" in verdict.environment:
         yield f"KernelBench flags speedups {verdict.environment['excessive_speedup']} as excessive"
     if verdict.machine and verdict.machine.disturbed:
-        yield machine_text(verdict.machine)
+        yield machine_text(verdict.machine, verdict.measurement)

@@ -40,6 +40,11 @@ class Ratio(Record):
             raise ValueError(f"{self.value} lies outside of its interval [{self.low}, {self.high}]")
         return self
 
+    @property
+    def faster(self) -> bool:
+        """Whether the whole interval lies above 1."""
+        return self.low > 1
+
 
 class Diagnosis(Record):
     """Why a kernel failed, in a form that the next proposal can use."""
@@ -66,18 +71,38 @@ class Check(Record):
 
 
 class Measurement(Record):
-    """One timing of a kernel against the reference, interleaved in one process on the same inputs."""
+    """One timing of a kernel against the reference, in turns on the same inputs, each in processes of its own."""
 
-    speedup: Ratio
-    """Time of the reference / time of the kernel."""
+    speedup: Ratio | None
+    """Time of the reference / time of the kernel where nobody disturbs either; None where that cannot be told:"""
+    not_measured: str = ""
+    """why not, in words; empty where it can."""
+    rough_speedup: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """A guess in its place, by which a search ranks; nothing to tell anybody."""
     reference_seconds: float = Field(gt=0)
     kernel_seconds: float = Field(gt=0)
     """Medians per call, by KernelBench's rules means. Comparable within this measurement only."""
     rounds: int = Field(gt=0)
-    """Interleaved pairs that the interval rests on."""
+    """Blocks of the kernel, each with one of the reference."""
     disturbed_rounds: int = Field(default=0, ge=0)
-    """Of these, those in which other processes took the cores, since the machine gave too few others. Then, and where the machine was
-    disturbed as a whole, `speedup.value` is no best estimate but the value of the interval that is nearest to 1, if that is asked for."""
+    """Of these, those in which other processes took cores. Where they are few they are left out, else the blocks that were left alone
+    are taken from all rounds, whatever came of their counterparts."""
+
+    @model_validator(mode="after")
+    def _told_or_not(self) -> Self:
+        if (self.speedup is None) != bool(self.not_measured) or (self.speedup is None) != (
+            self.rough_speedup is not None
+        ):
+            raise ValueError("a measurement has a speedup, or a reason why not and a rough one")
+        return self
+
+    @property
+    def rank(self) -> float:
+        """What a search goes by: the speedup, a guess where it could not be measured."""
+        if self.speedup is not None:
+            return self.speedup.value
+        assert self.rough_speedup is not None
+        return self.rough_speedup
 
 
 class AtenShare(Record):
@@ -109,6 +134,8 @@ class MachineState(Record):
 
     seconds: float = Field(ge=0)
     """Of measuring."""
+    cores: int | None = None
+    """That this process may use; None in records of before they were counted."""
     load: float = Field(ge=0)
     """Average number of runnable tasks over the last minute, our own among them."""
     foreign_share: float | None
@@ -166,9 +193,15 @@ class Evaluation(Record):
 
     @property
     def speedup(self) -> Ratio | None:
+        """None also where it could not be measured: `measurement.not_measured` says why."""
         return self.measurement.speedup if self.measurement else None
 
     @property
     def fitness(self) -> float:
-        """Speedup over the reference; 0 for anything that is not proven correct."""
-        return self.measurement.speedup.value if self.measurement else 0.0
+        """Speedup over the reference, a guess where it could not be measured; 0 for anything that is not proven correct."""
+        return self.measurement.rank if self.measurement else 0.0
+
+    @property
+    def rough(self) -> bool:
+        """Whether `fitness` is a guess."""
+        return self.measurement is not None and self.measurement.speedup is None

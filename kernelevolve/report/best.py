@@ -6,8 +6,9 @@ from pathlib import Path
 
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
+from kernelevolve.report.figures import ratio_text, variants_text
 from kernelevolve.report.files import write_text
-from kernelevolve.report.summary import Best, ratio_text, variants_text
+from kernelevolve.report.summary import Best
 
 
 def write_best(folder: Path, task: Task, kernel: Kernel, best: Best) -> None:
@@ -21,12 +22,15 @@ def write_best(folder: Path, task: Task, kernel: Kernel, best: Best) -> None:
 def _readme(task: Task, kernel: Kernel, best: Best) -> str:
     over_compile = f"; over torch.compile {ratio_text(best.speedup_over_compile)}" if best.speedup_over_compile else ""
     variants = f"Variants over eager: {variants_text(best.variants)}.\n" if best.variants else ""
+    told = f"Not measured: {best.not_measured}."
+    if best.speedup is not None:
+        told = f"""Measured ({best.measured}), {best.speedup.confidence:.0%} interval in parentheses:
+{ratio_text(best.speedup)} over eager PyTorch{over_compile}."""
     return f"""# {task.name}
 
 `kernel.py` holds `ModelNew`, which computes what `Model` in `task.py` computes. It needs torch{_needs(kernel)} and nothing else.
 
-Measured ({best.measured}), {best.speedup.confidence:.0%} interval in parentheses:
-{ratio_text(best.speedup)} over eager PyTorch{over_compile}.
+{told}
 {variants}Kernel {best.kernel_id}, node {best.node}{f" ({best.note})" if best.note else ""}.
 
 Check it on this machine:

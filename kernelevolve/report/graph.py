@@ -121,7 +121,7 @@ def _overview_view(found: Overview) -> RenderableType:
     )
     head = Text(
         f"{int(statistics['nodes'])} nodes, {int(statistics['kernels'])} kernels ({statuses or 'none judged'}), "
-        f"best {statistics['best_fitness']:.2f}x, {statistics['seconds']:.0f} s"
+        f"best {_speed(found.best[0]) if found.best else '-'}, {statistics['seconds']:.0f} s"
     )
     origins = Table("island", "operator", "nodes", "correct", "best")
     for origin in found.origins:
@@ -138,4 +138,6 @@ def _table(title: str, nodes: Sequence[Node]) -> Table:
 
 
 def _speed(node: Node) -> str:
+    if node.evaluation.rough:
+        return f"about {node.fitness:.1f}x"
     return f"{node.fitness:.2f}x" if node.fitness else node.evaluation.status.value

@@ -16,7 +16,7 @@ from rich.text import Text
 from islands.archipelago import Progress
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.evaluation import Status
-from kernelevolve.report.summary import ratio_text
+from kernelevolve.report.figures import live_text
 
 LINE_SECONDS = 10.0
 IMPROVEMENTS = 5
@@ -114,7 +114,8 @@ def panel(title: str, budget: Budget, progress: Progress, warning: str = "") -> 
     for name in ("at", "speedup", "island", "what was changed"):
         steps.add_column(name, justify="left" if name.startswith("what") else "right", no_wrap=True)
     for step in progress.improvements[-IMPROVEMENTS:]:
-        steps.add_row(f"{step.seconds:.1f} s", f"{step.fitness:.2f}x", str(step.island), step.note or step.operator)
+        fitness = f"about {step.fitness:.1f}x" if step.rough else f"{step.fitness:.2f}x"
+        steps.add_row(f"{step.seconds:.1f} s", fitness, str(step.island), step.note or step.operator)
     bar = Table.grid(padding=(0, 2))
     bar.add_row(
         ProgressBar(total=1.0, completed=progress.fraction, width=40),
@@ -143,5 +144,4 @@ def left(budget: Budget, progress: Progress) -> str:
 
 
 def _best(progress: Progress) -> str:
-    speedup = progress.best.evaluation.speedup if progress.best else None
-    return ratio_text(speedup) if speedup else "-"
+    return live_text(progress.best.evaluation) if progress.best else "-"

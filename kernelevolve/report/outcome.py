@@ -15,6 +15,8 @@ class Outcome(StrEnum):
     """A kernel that is surely faster than PyTorch."""
     NOT_FASTER = "not_faster"
     """Right kernels, none of them surely faster."""
+    NOT_MEASURED = "not_measured"
+    """Right kernels, of which other programs let none be measured."""
     NONE_CORRECT = "none_correct"
     """Kernels were judged, and none is right."""
     NOTHING_JUDGED = "nothing_judged"
@@ -23,26 +25,29 @@ class Outcome(StrEnum):
     @property
     def exit_code(self) -> int:
         """0 where there is a right kernel, else 1."""
-        return 0 if self in (Outcome.FASTER, Outcome.NOT_FASTER) else 1
+        return 1 if self in (Outcome.NONE_CORRECT, Outcome.NOTHING_JUDGED) else 0
 
 
-def outcome_of(speedup: Ratio | None, judged: int) -> Outcome:
-    """`speedup`: of the best kernel over eager PyTorch; None where there is none. `judged`: kernels with a verdict."""
-    if speedup is not None:
-        return Outcome.FASTER if speedup.low > 1 else Outcome.NOT_FASTER
+def outcome_of(speedup: Ratio | None, *, correct: bool, judged: int) -> Outcome:
+    """`speedup`: of the best kernel over eager PyTorch; None where it was not measured. `correct`: whether there is a right kernel.
+    `judged`: kernels with a verdict."""
+    if correct:
+        if speedup is None:
+            return Outcome.NOT_MEASURED
+        return Outcome.FASTER if speedup.faster else Outcome.NOT_FASTER
     return Outcome.NONE_CORRECT if judged else Outcome.NOTHING_JUDGED
 
 
 def outcome_text(
     outcome: Outcome, stop: str, failures: Sequence[tuple[int, str]], under_way: Sequence[str], dropped: int
 ) -> str:
-    """A sentence; "" for `FASTER`, whose figures speak.
+    """A sentence; "" for `FASTER`, whose figures speak, and for `NOT_MEASURED`, whose reason is told with the figures.
 
     `stop`: the rule that ended the run. `failures`: kernels and why they failed, the commonest first. `under_way`: at the end, where
     nothing was judged. `dropped`: right kernels that failed in the last measurement.
     """
     match outcome:
-        case Outcome.FASTER:
+        case Outcome.FASTER | Outcome.NOT_MEASURED:
             return ""
         case Outcome.NOT_FASTER:
             return "nothing faster than PyTorch was found"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kernelevolve.core.evaluation import FallbackShare, MachineState, Measurement, Ratio, Status
+from kernelevolve.core.evaluation import Measurement, Ratio, Status
 from kernelevolve.core.record import Record
 from kernelevolve.core.usage import Usage
+from kernelevolve.report.figures import ratio_text, speedup_json, variant_json, variants_text
 from kernelevolve.report.outcome import Outcome, outcome_of, outcome_text
 
 FORMAT = 1
-_TOLD_SHARE = 0.005
 
 
 class Best(Record):
@@ -25,8 +25,10 @@ class Best(Record):
 
     node: str
     kernel_id: str
-    speedup: Ratio
-    """Over eager."""
+    speedup: Ratio | None
+    """Over eager; None where it could not be told:"""
+    not_measured: str = ""
+    """why not."""
     speedup_over_compile: Ratio | None
     """None where torch.compile was not measured; `compile_note` says why."""
     compile_note: str = ""
@@ -39,6 +41,12 @@ class Best(Record):
     """Over eager, of the task's further inputs by name, where they were measured."""
     note: str = ""
     """What its operator did last, for a person."""
+
+    @model_validator(mode="after")
+    def _told_or_not(self) -> Self:
+        if (self.speedup is None) != bool(self.not_measured):
+            raise ValueError("the best has a speedup, or a reason why it could not be measured")
+        return self
 
 
 class Summary(Record):
@@ -79,7 +87,9 @@ class Summary(Record):
 
     @property
     def outcome(self) -> Outcome:
-        return outcome_of(self.best.speedup if self.best else None, sum(self.evaluations.values()))
+        best = self.best
+        speedup = best.speedup if best else None
+        return outcome_of(speedup, correct=best is not None, judged=sum(self.evaluations.values()))
 
     @property
     def outcome_text(self) -> str:
@@ -92,12 +102,11 @@ class Summary(Record):
         if self.best is not None:
             over_compile = self.best.speedup_over_compile
             best = {
-                "speedup": self.best.speedup.value,
-                "speedup_interval": [self.best.speedup.low, self.best.speedup.high],
+                **speedup_json(self.best.speedup, self.best.not_measured),
                 "speedup_over_compile": over_compile.value if over_compile else None,
                 "speedup_over_compile_interval": [over_compile.low, over_compile.high] if over_compile else None,
                 "compile_note": self.best.compile_note,
-                "confidence": self.best.speedup.confidence,
+                "confidence": self.best.speedup.confidence if self.best.speedup else None,
                 "eager_seconds": self.best.eager_seconds,
                 "kernel_seconds": self.best.kernel_seconds,
                 "measured": self.best.measured,
@@ -113,53 +122,16 @@ class Summary(Record):
         final = {"note": self.final_note, "dropped": dict(self.dropped)}
         return {"format": FORMAT, **plain, **ended, "best": best, "final": final}
 
-
-def variant_json(timed: Measurement) -> dict[str, Any]:
-    """One entry of `variants` in `run.json` and in `kernelevolve evaluate --json`."""
-    return {
-        "speedup": timed.speedup.value,
-        "speedup_interval": [timed.speedup.low, timed.speedup.high],
-        "eager_seconds": timed.reference_seconds,
-        "kernel_seconds": timed.kernel_seconds,
-    }
-
-
-def variants_text(variants: Mapping[str, Measurement]) -> str:
-    """`rows_37 2.10x (2.05 to 2.16), rows_1000 ...`."""
-    return ", ".join(f"{name} {ratio_text(timed.speedup)}" for name, timed in variants.items())
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """All of what `to_json` wrote but its best. Raises `pydantic.ValidationError` where it is something else."""
+        plain = {name: value for name, value in data.items() if name not in {"format", "best", "final"}}
+        return cls.model_validate({**plain, "best": None})
 
 
 def count_by_status(statistics: Mapping[str, float]) -> dict[str, int]:
     """Distinct kernels by status from a store's statistics."""
     return {str(status): int(statistics.get(f"status.{status}", 0)) for status in Status}
-
-
-def ratio_text(ratio: Ratio) -> str:
-    """`3.21x (3.15 to 3.28)`."""
-    return f"{ratio.value:.2f}x ({ratio.low:.2f} to {ratio.high:.2f})"
-
-
-def fallback_text(fallback: FallbackShare) -> str:
-    """`the reference's own operations served 12% of the calls that were checked (in 3% of the time): ...`."""
-    return (
-        f"the reference's own operations served {fallback.calls:.0%} of the calls that were checked "
-        f"(in {fallback.seconds:.0%} of the time): inputs that the kernel was not written for"
-    )
-
-
-def machine_text(machine: MachineState) -> str:
-    """Of a disturbed measurement: `disturbed: other programs took 31% of the cores meanwhile; ...`."""
-    causes = [
-        f"{who} took {share:.0%} of the cores"
-        for who, share in (("other programs", machine.foreign_share), ("other machines", machine.steal_share))
-        if share and share >= _TOLD_SHARE
-    ]
-    if machine.thermal_throttles:
-        causes.append("the processor was too hot for its full clock")
-    if machine.cgroup_throttles:
-        causes.append("our control group had used up its share of the processor")
-    repeats = f"; measurements thrown away: {machine.repeats}" if machine.repeats else ""
-    return f"disturbed: {', '.join(causes) or 'something took the cores'} meanwhile{repeats}: do not trust the ratio"
 
 
 def table(summary: Summary, folder: Path) -> RenderableType:
@@ -186,12 +158,15 @@ def table(summary: Summary, folder: Path) -> RenderableType:
         notes.insert(0, summary.outcome_text)
         return Group(result, *(Text(note, overflow="fold") for note in notes))
     over_compile = ratio_text(best.speedup_over_compile) if best.speedup_over_compile else "not measured"
-    result.add_row(summary.task, ratio_text(best.speedup), over_compile, kernels, time)
+    over_eager = ratio_text(best.speedup) if best.speedup else "not measured"
+    result.add_row(summary.task, over_eager, over_compile, kernels, time)
     if best.speedup_over_compile is None and best.compile_note:
         notes.insert(0, f"over torch.compile: {best.compile_note}")
     if best.variants:
         notes.insert(0, f"variants over eager: {variants_text(best.variants)}")
     if summary.outcome_text:
         notes.insert(0, summary.outcome_text)
+    if best.speedup is None:
+        notes.insert(0, f"not measured: {best.not_measured}; `kernelevolve measure {folder}` measures again")
     notes.append(f"best kernel: {folder / 'best' / 'kernel.py'}")
     return Group(result, *(Text(note, overflow="fold") for note in notes))

@@ -236,6 +236,7 @@ class StoreActor:
                         island=node.island,
                         node_id=node.id,
                         fitness=node.fitness,
+                        rough=node.evaluation.rough,
                         operator=node.operator,
                         note=node.note,
                     )

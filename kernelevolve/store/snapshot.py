@@ -29,6 +29,8 @@ class Improvement(Record):
     island: int
     node_id: str
     fitness: float
+    rough: bool = False
+    """Whether that is a guess."""
     operator: str
     note: str
 

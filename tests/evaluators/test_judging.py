@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluators import tensors
+from evaluators.blocks import Taken
 from evaluators.correctness import Mismatch, bounds_of
 from evaluators.correctness import compare as compare_within
 from evaluators.gate import Gate, gate_folder
 from evaluators.settings import TimingSettings
 from evaluators.statistics import ratio_of
-from evaluators.stopping import LongEnough, Taken, TightEnough, spread
+from evaluators.stopping import LongEnough, TightEnough, spread
 from kernelevolve.core.evaluation import Status
 from kernelevolve.core.task import Tolerance
 
@@ -33,8 +34,7 @@ SETTINGS = TimingSettings(
     max_rounds=60,
     target_interval=0.02,
     max_seconds=10.0,
-    cautious=False,
-    repeats=0,
+    disturbed_factor=2.0,
 )
 
 
@@ -184,7 +184,7 @@ def test_measuring_stops_when_it_is_sure() -> None:
     first, second = blocks(rng, 3e-4, [1.0], 60), blocks(rng, 1e-4, [1.0], 60)
     rounds = next(n for n in range(1, 60) if enough({"eager": first[:n], "k": second[:n]}, 0.1))
     assert SETTINGS.min_rounds <= rounds < 60
-    assert spread(first[:rounds], second[:rounds])[1] < SETTINGS.target_interval
+    assert spread(list(zip(first, second, strict=True))[:rounds])[1] < SETTINGS.target_interval
     assert enough({"eager": first[:6], "k": second[:6]}, SETTINGS.max_seconds + 1)
     assert not enough({"eager": first[:2], "k": second[:2]}, SETTINGS.max_seconds + 1), "so few say nothing"
     assert enough({"eager": first}, 0.1), "the kernel has failed"

@@ -160,7 +160,7 @@ def test_measuring_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     part = part_of({"factor": ["all"], "version": ["all"]}, write)
     kernels = kernels_of(part, write)
     sources = [written.kernel for written in kernels.written]
-    short = [f"evaluation.final.{word}" for word in ("max_seconds=0.3", "min_rounds=6", "repeats=0")]
+    short = [f"evaluation.final.{word}" for word in ("max_seconds=0.3", "min_rounds=6")]
     settings = config.load(["evaluation.cache=off", *short], task="x").evaluation
     path, device = tmp_path / "journal", get_device("cpu")
     with Journal(path, TASK, settings) as journal:

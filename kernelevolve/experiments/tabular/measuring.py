@@ -122,6 +122,10 @@ def measure(
             journal.add(fit.id, _confirmed(journal.rows[fit.id], verdict))
 
 
+_ROUGH = 0.2
+"""Standard deviation of a speedup that could only be guessed, as a share of it."""
+
+
 def _unconfirmed(kernels: Sequence[Kernel], journal: Journal) -> Kernel | None:
     """The fittest among the first that was measured once; None where there is none."""
     judged = [kernel for kernel in kernels if journal.rows[kernel.id].status is Status.OK]
@@ -130,8 +134,7 @@ def _unconfirmed(kernels: Sequence[Kernel], journal: Journal) -> Kernel | None:
 
 
 def _confirmed(row: Row, verdict: Evaluation) -> Row:
-    speedup = verdict.speedup.value if verdict.speedup is not None else 0.0
-    return replace(row, status=verdict.status, speedup=speedup, confirmed=True)
+    return replace(row, status=verdict.status, speedup=verdict.fitness, confirmed=True)
 
 
 def _compiled_ahead(pipeline: Pipeline, kernels: Sequence[Kernel]) -> Iterator[tuple[Kernel, float]]:
@@ -160,7 +163,7 @@ def _compiled_ahead(pipeline: Pipeline, kernels: Sequence[Kernel]) -> Iterator[t
 def _row(verdict: Evaluation, compiling: float) -> Row:
     seconds = compiling + sum(verdict.seconds.values()) - verdict.seconds.get("compile", 0.0)
     if verdict.speedup is None:
-        return Row(verdict.status, 0.0, 0.0, seconds)
+        return Row(verdict.status, verdict.fitness, _ROUGH if verdict.rough else 0.0, seconds)
     deviation = math.log(verdict.speedup.high / verdict.speedup.low) / 2 / _Z
     return Row(verdict.status, verdict.speedup.value, deviation, seconds)
 

@@ -83,7 +83,7 @@ def _variants(verdict: Evaluation) -> list[str]:
     return [
         f"on the inputs {name} it is only {measured.speedup.value:.2f}x"
         for name, measured in verdict.variants.items()
-        if measured.speedup.value * _UNEVEN < main
+        if measured.speedup is not None and measured.speedup.value * _UNEVEN < main
     ]
 
 

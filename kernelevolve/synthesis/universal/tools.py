@@ -156,11 +156,12 @@ def _told(name: str, verdict: Evaluation) -> str:
         return "it is correct"
     measured = verdict.measurement
     assert measured is not None
-    lines = [
-        f"{measured.speedup.value:.3f}x over the reference ({measured.speedup.low:.3f} to {measured.speedup.high:.3f}), "
-        f"{measured.kernel_seconds * 1e6:.1f} us a call"
-    ]
-    lines += [f"{variant}: {one.speedup.value:.3f}x" for variant, one in verdict.variants.items()]
+    told = f"not measured: {measured.not_measured}"
+    if measured.speedup is not None:
+        ratio = measured.speedup
+        told = f"{ratio.value:.3f}x over the reference ({ratio.low:.3f} to {ratio.high:.3f})"
+    lines = [f"{told}, {measured.kernel_seconds * 1e6:.1f} us a call"]
+    lines += [f"{name}: {one.speedup.value:.3f}x" for name, one in verdict.variants.items() if one.speedup is not None]
     return "\n".join(lines)
 
 

@@ -45,6 +45,8 @@ class DocumentView(Record):
 def outcome(node: Node) -> str:
     """In a few words."""
     speedup = node.evaluation.speedup
+    if node.evaluation.rough:
+        return f"about {node.fitness:.1f}x"
     if speedup is None:
         return node.evaluation.status.value.replace("_", " ")
     return f"{speedup.value:.2f}x ({speedup.low:.2f} to {speedup.high:.2f})"

@@ -20,7 +20,7 @@ _TIMING_SECONDS = 0.15
 def corpus_settings() -> EvaluationSettings:
     """The defaults, with shorter limits."""
     plain = yaml.safe_load(_DEFAULTS.read_text())
-    timing = {**plain["timing"], "max_seconds": _TIMING_SECONDS, "repeats": 0}
+    timing = {**plain["timing"], "max_seconds": _TIMING_SECONDS}
     return EvaluationSettings.model_validate(
         {**plain, "run_timeout": _RUN_SECONDS, "memory_gb": _MEMORY_GB, "timing": timing}
     )

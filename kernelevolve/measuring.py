@@ -1,0 +1,114 @@
+"""Measuring the finalists of a finished run anew."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+
+from devices.registry import get_device
+from evaluators.comparing import compare_finalists
+from evaluators.comparison import Comparison
+from evaluators.pipeline import Pipeline
+from kernelevolve import config
+from kernelevolve.config import RunConfig
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.graph import Node
+from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.task import Task
+from kernelevolve.report.best import write_best
+from kernelevolve.report.figures import plan_text
+from kernelevolve.report.files import write_json
+from kernelevolve.report.folder import RunFolder
+from kernelevolve.report.summary import Summary, table
+from kernelevolve.report.winner import winner
+from kernelevolve.store.reader import GraphReader
+
+_CHANGEABLE = ("evaluation", "final")
+"""Parts of the settings: the rest says what the run was."""
+
+
+def measure(path: Path, overrides: Sequence[str] = (), *, quiet: bool = False) -> int:
+    """Measure the fittest kernels of a run again, and rewrite `run.json` and `best/`. Returns the exit code.
+
+    `overrides`: settings as `evaluation.final.max_seconds=5`, for this measurement. `quiet`: only the result is printed. Raises
+    UserError where there is nothing to measure, or nothing that can be done with it.
+    """
+    folder = RunFolder(path)
+    plain, task = folder.load()
+    settings = config.check(_changed(plain, overrides))
+    summary = _summary(folder)
+    finalists = _finalists(folder, settings)
+    if not quiet:
+        _say(plan_text(settings.evaluation.final, len(finalists), with_compile=settings.final.compile))
+    begin = time.monotonic()
+    compared = _compared(task, settings, [kernel for _, kernel in finalists], quiet=quiet)
+    best = winner(finalists, compared)
+    update = {
+        "best": best,
+        "final_note": "",
+        "dropped": compared.failures,
+        "seconds": {**summary.seconds, "final": time.monotonic() - begin},
+    }
+    summary = summary.model_copy(update=update)
+    if best is not None:
+        write_best(folder.best, task, next(k for _, k in finalists if k.id == best.kernel_id), best)
+    write_json(folder.summary_file, summary.to_json())
+    Console().print(table(summary, folder.path))
+    return 0
+
+
+def _changed(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Settings of a run with others in their place. Raises UserError where one is not there, or says what the run was."""
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        first, *rest = name.split(".")
+        place = plain.get(first)
+        for part in rest[:-1]:
+            place = place.get(part) if isinstance(place, dict) else None
+        if not equals or not rest or first not in _CHANGEABLE or not isinstance(place, dict) or rest[-1] not in place:
+            known = " and ".join(f"{part}.*" for part in _CHANGEABLE)
+            raise UserError(f"{override}: only settings of {known} can be changed, as evaluation.final.max_seconds=5")
+        place[rest[-1]] = yaml.safe_load(value)
+    return plain
+
+
+def _summary(folder: RunFolder) -> Summary:
+    """Raises UserError where the run has none."""
+    try:
+        return Summary.from_json(json.loads(folder.summary_file.read_text()))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{folder.path} has no run.json yet: `kernelevolve resume {folder.path}` ends the run"
+        ) from error
+    except (OSError, ValueError, ValidationError) as error:
+        raise UserError(f"{folder.summary_file} cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def _finalists(folder: RunFolder, settings: RunConfig) -> list[tuple[Node, Kernel]]:
+    """The fittest kernels, best first. Raises UserError where none is correct."""
+    with closing(GraphReader(*folder.graph())) as reader:
+        found = [(node, reader.kernel(node.kernel_id)) for node in reader.best(settings.final.candidates)]
+    if not found:
+        raise UserError(f"no kernel of {folder.path} is correct: there is nothing to measure")
+    return found
+
+
+def _compared(task: Task, settings: RunConfig, kernels: Sequence[Kernel], *, quiet: bool) -> Comparison:
+    pipeline = Pipeline(
+        task, get_device(settings.device), settings.evaluation, notify=(lambda _: None) if quiet else _say
+    )
+    with closing(pipeline):
+        return compare_finalists(pipeline, kernels, with_compile=settings.final.compile)
+
+
+def _say(note: str) -> None:
+    print(f"kernelevolve: {note}", file=sys.stderr, flush=True)
