@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 _SCHEDULER_CLOCK = 2
-_USUAL_SECONDS = 2e-5
+_USUAL_SECONDS = 4e-5
 """That is waited for a core in a block when nothing else runs, at most,"""
 _SHARE = 0.02
 """and the share of a block that others may have beyond that."""

@@ -14,9 +14,9 @@ from evaluators.settings import TimingSettings
 
 _LONGEST = 30
 """Times `block_seconds`, that a block of the slowest may take where that leaves it several calls."""
-_SHORT_SECONDS = 5e-4
+_SHORT_SECONDS = 8e-4
 """Of a block of the fastest, where others disturb,"""
-_SHORTEST_SECONDS = 1.5e-4
+_SHORTEST_SECONDS = 2e-4
 """less where one of the slowest would take more than"""
 _LONG_SECONDS = 3e-3
 """so long, about what a scheduler lets others run at a time."""
@@ -58,7 +58,7 @@ class Pacing:
         return _PATIENCE_SECONDS
 
     def saw(self, grades: Sequence[Grade], idle: Sequence[bool | None], call_seconds: Collection[float]) -> bool:
-        """Learn from the blocks of a round. Whether blocks are shorter from now on: those before are not like those to come.
+        """Learn from the blocks of a round. Whether blocks have another length from now on: those before are not like those to come.
 
         `idle`: what became of waiting for an idle machine, None where nobody waited.
         """
@@ -70,10 +70,11 @@ class Pacing:
         if len(recent) < _LOOK_BLOCKS or sum(g is Grade.DISTURBED for g in recent) < _DISTURBED_SHARE * len(recent):
             return False
         self._short = True
-        before, self.calls = self.calls, min(self.calls, self._short_calls(call_seconds))
-        return self.calls < before
+        before, self.calls = self.calls, self._short_calls(call_seconds)
+        return self.calls != before
 
     def _short_calls(self, call_seconds: Collection[float]) -> int:
         fastest, slowest = min(call_seconds), max(call_seconds)
         least = math.ceil(_SHORTEST_SECONDS / fastest)
-        return max(1, least, min(round(_SHORT_SECONDS / fastest), int(_LONG_SECONDS / slowest)))
+        wanted = max(1, least, min(round(_SHORT_SECONDS / fastest), int(_LONG_SECONDS / slowest)))
+        return min(self._slots, wanted)

@@ -43,6 +43,8 @@ _LONG_ENOUGH = 1.25
 """by more than that."""
 _PADDING_BYTES = 1 << 18
 """Most that is allocated before a block, so that results lie elsewhere in each."""
+_SETTLED_SHARE = 0.25
+"""Of `max_seconds`, that making ready may take of them: where others use the cores it takes longer."""
 _OVERHEADS = 5
 _RELAXED = 2.0
 REFERENCE = "eager"
@@ -127,6 +129,7 @@ class Stopwatch:
         self._each(self._lay_out)
         self._overhead = self._measure_overhead()
         self._settle()
+        begin = max(begin, time.monotonic() - _SETTLED_SHARE * self._settings.max_seconds)
         number = 0
         while len(self._alive()) > 1:
             taken, idle = self._round(number)
@@ -138,7 +141,7 @@ class Stopwatch:
                 break
             grades = [block.grade for block in taken.values()]
             if self._pacing.saw(grades, idle, [min(b.seconds for b in blocks) for blocks in times.values() if blocks]):
-                # Longer blocks are not like those to come.
+                # Blocks of another length are not like those to come.
                 times, begin = {name: [] for name in self._all}, time.monotonic()
         return {name: tuple(times[name]) for name in self._alive()}
 
@@ -199,13 +202,12 @@ class Stopwatch:
         pacing = self._pacing
         pacing.calls = pacing.wanted_calls(self._call_times())
         for _ in range(_LENGTHENED):
-            self._each(self._warm_up)
+            self._each(lambda name: self._warm_up(self._all[name].seats[:1]))
             wanted = pacing.wanted_calls(self._call_times())
             if wanted <= _LONG_ENOUGH * pacing.calls:
                 break
             pacing.calls = wanted
-        else:
-            self._each(self._warm_up)
+        self._each(lambda name: self._warm_up(self._all[name].seats))
 
     def _call_times(self) -> list[float]:
         """Seconds of a call, of all that did not fail."""
@@ -222,9 +224,9 @@ class Stopwatch:
         """Of a block that took so long."""
         return max(seconds - self._overhead, 1e-7) / calls
 
-    def _warm_up(self, name: str) -> None:
+    def _warm_up(self, seats: Sequence[Seat]) -> None:
         """Have memory that inputs and results lie in taken from the system here, not on the clock."""
-        for seat in self._all[name].seats:
+        for seat in seats:
             if seat.warm_slots >= self._calls:
                 continue
             self._write(seat, seat.warm_slots, self._calls - seat.warm_slots)

@@ -37,7 +37,7 @@ def live_text(verdict: Evaluation) -> str:
     """Of a search's best so far: a guess is marked as one, and has no interval."""
     if verdict.speedup is not None:
         return ratio_text(verdict.speedup)
-    return f"about {verdict.fitness:.1f}x (rough: other programs use the cores)"
+    return f"about {verdict.fitness:.1f}x (rough)"
 
 
 def variants_text(variants: Mapping[str, Measurement]) -> str:

@@ -143,6 +143,6 @@ def test_a_submitted_job_goes_on_while_machines_come_and_go(tmp_path: Path) -> N
     told = json.loads((run / "run.json").read_text())
     assert sum(told["evaluations"].values()) == 9
     assert told["stop"] == "9 evaluations are done"
-    assert told["best"]["speedup"] > 0
+    assert told["best"]["not_measured"] or told["best"]["speedup"] > 0
     assert judged(run) == 9
     assert (run / "best" / "kernel.py").exists()

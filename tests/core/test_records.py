@@ -15,6 +15,8 @@ from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import AllowAten, Task, Tolerance
 from tests.conformance.records import make_entry, make_evaluation, make_kernel
 
+RATIO = Ratio(value=1.0, low=1.0, high=1.0)
+
 POSITIVE = st.floats(1e-6, 1e6)
 
 
@@ -107,6 +109,29 @@ def test_records_are_frozen_and_know_their_fields() -> None:
         Kernel(source="", language="cpp", knob={})  # type: ignore[call-arg]
     with pytest.raises(ValidationError):
         Measurement(speedup=Ratio(value=1, low=1, high=1), reference_seconds=0, kernel_seconds=1, rounds=1)
+
+
+@pytest.mark.parametrize(
+    ("speedup", "not_measured", "rough"),
+    [
+        (RATIO, "why", 1.0),
+        (RATIO, "", 1.0),
+        (RATIO, "why", None),
+        (None, "", 1.0),
+        (None, "why", None),
+        (None, "", None),
+    ],
+)
+def test_a_measurement_has_a_speedup_or_a_reason(speedup: Ratio | None, not_measured: str, rough: float | None) -> None:
+    with pytest.raises(ValidationError):
+        Measurement(
+            speedup=speedup,
+            not_measured=not_measured,
+            rough_speedup=rough,
+            reference_seconds=1,
+            kernel_seconds=1,
+            rounds=1,
+        )
 
 
 @given(st.integers(), st.lists(st.one_of(st.integers(), st.text())))

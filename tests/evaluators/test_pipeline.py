@@ -76,16 +76,14 @@ def told(evaluation: Evaluation) -> str:
 def test_a_fused_kernel_is_correct_and_measured(pipeline: Pipeline) -> None:
     verdict = pipeline.evaluate(CPP)
     assert verdict.status is Status.OK, verdict.diagnosis
-    assert verdict.speedup is not None
-    assert 0.05 < verdict.speedup.value < 20
+    assert 0.05 < verdict.fitness < 20
     assert set(verdict.seconds) == {"source", "compile", "correctness", "timing"}
 
 
 def test_the_reference_itself_is_about_as_fast_as_itself(pipeline: Pipeline) -> None:
     verdict = pipeline.evaluate(python_kernel(RIGHT))
     assert verdict.status is Status.OK, verdict.diagnosis
-    assert verdict.speedup is not None
-    assert 0.5 < verdict.speedup.value < 2.0
+    assert 0.5 < verdict.fitness < 2.0
 
 
 @pytest.mark.parametrize(
@@ -282,7 +280,8 @@ def test_what_seems_better_than_the_best_is_measured_again_in_other_processes(
     told = pipeline.evaluate(kernel, best=0.0)
     [(before, first), (after, second)] = measured
     assert not before & after
-    assert told.measurement == second != first
+    assert told.measurement in ((first, second) if second.speedup is None else (second,))
+    assert first != second
     measured.clear()
     assert pipeline.evaluate(kernel, best=1000.0).status is Status.OK
     assert pipeline.evaluate(kernel).status is Status.OK
@@ -300,8 +299,8 @@ def test_a_kernel_a_thousand_times_slower_than_the_reference_is_slow_and_no_time
     with closing(Pipeline(task, get_device("cpu"), settings)) as pipeline:
         found = pipeline.evaluate(Kernel(source=slow, language="python"))
     assert found.status is Status.OK, found.diagnosis
-    assert found.speedup is not None
-    assert found.speedup.high < 0.1
+    assert found.fitness < 0.1
+    assert found.speedup is None or found.speedup.high < 0.1
 
 
 def test_timed_blocks_take_no_memory_from_the_system(settings: EvaluationSettings) -> None:

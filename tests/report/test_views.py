@@ -18,6 +18,7 @@ from kernelevolve.core.graph import Node, Phase
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
 from kernelevolve.report.best import write_best
+from kernelevolve.report.figures import verdict_text
 from kernelevolve.report.live import LiveView, counts, left, line, panel
 from kernelevolve.report.summary import Best, Summary, count_by_status, table
 from kernelevolve.store.snapshot import Improvement, IslandTally
@@ -95,6 +96,57 @@ def test_the_panel_shows_where_the_search_stands() -> None:
     text = drawn(panel("dlrm/thing", BUDGET, progress(NODE)))
     for part in ("3.21x (3.10 to 3.33)", "5 good", "4 buggy", "2 cheating", "2.5 evaluations/s", "40 s", "wider tiles"):
         assert part in text
+
+
+UNSURE = Measurement(
+    speedup=None,
+    not_measured="other programs used 1.8 of 2 cores",
+    rough_speedup=2.9371,
+    reference_seconds=3e-3,
+    kernel_seconds=1e-3,
+    rounds=4,
+    disturbed_rounds=4,
+)
+ROUGH = NODE.model_copy(update={"evaluation": NODE.evaluation.model_copy(update={"measurement": UNSURE})})
+
+
+def test_a_guess_is_told_as_one() -> None:
+    for text in (drawn(panel("dlrm/thing", BUDGET, progress(ROUGH))), line(BUDGET, progress(ROUGH))):
+        assert "best about 2.9x (rough)" in text
+        assert "2.94x" not in text
+    assert ROUGH.fitness == 2.9371
+
+
+def test_what_could_not_be_measured_is_said_with_the_remedy() -> None:
+    unsure = best(None).model_copy(update={"speedup": None, "not_measured": UNSURE.not_measured})
+    text = " ".join(drawn(table(summary(unsure), Path("runs/x"))).split())
+    assert "not measured: other programs used 1.8 of 2 cores; `kernelevolve measure runs/x` measures again" in text
+    assert "1.00x" not in text
+    told = json.loads(json.dumps(summary(unsure).to_json()))["best"]
+    assert (told["speedup"], told["speedup_interval"]) == (None, None)
+    assert told["not_measured"] == "other programs used 1.8 of 2 cores"
+    assert verdict_text(UNSURE) == "not measured: other programs used 1.8 of 2 cores"
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [((0.97, 1.02, 1.07), "cannot tell"), ((0.7, 0.8, 0.9), "slower than eager"), ((1.1, 1.2, 1.3), None)],
+)
+def test_no_speedup_is_claimed_where_the_interval_reaches_below_one(
+    interval: tuple[float, float, float], words: str | None
+) -> None:
+    ratio = Ratio(low=interval[0], value=interval[1], high=interval[2])
+    assert ratio.faster is (words is None)
+    said = drawn(table(summary(best(None).model_copy(update={"speedup": ratio})), Path("r")))
+    told = verdict_text(MEASURED.model_copy(update={"speedup": ratio}))
+    for text in (" ".join(said.split()), told):
+        assert (words or "than eager") in text if words else "than eager" not in text
+
+
+def test_a_summary_comes_back_from_its_file() -> None:
+    whole = summary(best(None)).model_copy(update={"dropped": {"k": "wrong"}, "final_note": "broke"})
+    back = Summary.from_json(json.loads(json.dumps(whole.to_json())))
+    assert back == whole.model_copy(update={"best": None, "dropped": {}, "final_note": ""})
 
 
 def test_nothing_correct_is_no_number() -> None:
