@@ -62,6 +62,10 @@ def main() -> int:
             failed.append(name)
             print(f"| {name} | none correct | - | - | - |", flush=True)
             continue
+        if best["speedup"] is None:
+            failed.append(name)
+            print(f"| {name} | not measured: {best['not_measured']} | - | - | - |", flush=True)
+            continue
         low, high = best["speedup_interval"]
         eager.append(best["speedup"])
         over = best["speedup_over_compile"]
@@ -78,7 +82,7 @@ def main() -> int:
         f"\ngeometric mean: {mean(eager):.2f}x over eager (bar {_OVER_EAGER}x), {mean(compiled):.2f}x over torch.compile "
         f"(bar {_OVER_COMPILE}x), measured for {len(compiled)} of {len(names)}, {options.seconds:g} s per task"
     )
-    print(f"slower than eager: {slower} of {len(eager)}; without a correct kernel: {len(failed)}")
+    print(f"slower than eager: {slower} of {len(eager)}; without a correct kernel, or not measured: {len(failed)}")
     met = mean(eager) >= _OVER_EAGER and mean(compiled) >= _OVER_COMPILE
     return 0 if met and not slower and not failed else 1
 

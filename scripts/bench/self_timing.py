@@ -31,7 +31,7 @@ from omegaconf import OmegaConf
 from devices.registry import get_device
 from evaluators.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
-from kernelevolve.core.evaluation import Measurement
+from kernelevolve.core.evaluation import Measurement, Ratio
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.tasks.catalog import find_task
 
@@ -51,12 +51,17 @@ class Decision:
     """That measuring took."""
 
     @property
+    def ratio(self) -> Ratio:
+        """Where it was not measured, one that says nothing."""
+        return self.found.speedup or Ratio(value=1.0, low=1e-3, high=1e3)
+
+    @property
     def holds_one(self) -> bool:
-        return self.found.speedup.low <= 1.0 <= self.found.speedup.high
+        return self.ratio.low <= 1.0 <= self.ratio.high
 
     @property
     def deviation(self) -> float:
-        return abs(self.found.speedup.value - 1.0)
+        return abs(self.ratio.value - 1.0)
 
     @property
     def quotient(self) -> float:
@@ -105,9 +110,9 @@ def row(name: str, made: Sequence[Decision]) -> None:
     call = statistics.median(one.found.reference_seconds for one in made)
     holds = sum(one.holds_one for one in made) / len(made)
     deviation = statistics.median(one.deviation for one in made)
-    highest = max(one.found.speedup.value for one in made)
+    highest = max(one.ratio.value for one in made)
     seconds = max(one.seconds for one in made)
-    width = statistics.median(one.found.speedup.high / one.found.speedup.low - 1 for one in made)
+    width = statistics.median(one.ratio.high / one.ratio.low - 1 for one in made)
     print(
         f"{name:<32}{len(made):>6}{call * 1e6:>9.1f}{holds:>8.1%}{deviation:>11.2%}{width:>8.2%}{highest:>9.3f}{seconds:>9.2f}",
         flush=True,
@@ -133,16 +138,20 @@ def main() -> int:
     row("all", made)
     ours, peer = (statistics.median(getattr(d, n) for d in made) for n in ("deviation", "quotient"))
     print(f"deviation of the quotient of medians {peer:.2%}, ratio {ours / max(peer, 1e-9):.2f}")
+    unmeasured = sum(one.found.speedup is None for one in made)
+    if unmeasured:
+        print(f"not measured: {unmeasured}")
     slow = [one for one in made if one.found.reference_seconds >= 1e-3]
     if slow:
         print(f"calls of a millisecond or more: {len(slow)}, which the bars are not for")
     missed = []
     if options.load:
-        highest = max(one.found.speedup.value for one in made)
+        highest = max(one.ratio.value for one in made)
         missed += [f"a speedup of {highest:.3f} is reported, at most {_HIGHEST}"] if highest > _HIGHEST else []
     else:
         holds = sum(one.holds_one for one in made) / len(made)
         missed += [f"the interval holds 1.0 in {holds:.1%}, at least {_COVERAGE:.0%}"] if holds < _COVERAGE else []
+        missed += [f"{unmeasured} were not measured"] if unmeasured else []
         missed += [f"the median deviation is {ours:.2%}, at most {_DEVIATION:.0%}"] if ours > _DEVIATION else []
     longest = max((one.seconds for one in made if one not in slow), default=0.0)
     missed += [f"measuring took up to {longest:.2f} s, at most {_SECONDS:g} s"] if longest > _SECONDS else []
