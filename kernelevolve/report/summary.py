@@ -14,7 +14,7 @@ from rich.text import Text
 from kernelevolve.core.evaluation import Measurement, Ratio, Status
 from kernelevolve.core.record import Record
 from kernelevolve.core.usage import Usage
-from kernelevolve.report.figures import ratio_text, speedup_json, variant_json, variants_text
+from kernelevolve.report.figures import not_faster, ratio_text, speedup_json, variant_json, variants_text
 from kernelevolve.report.outcome import Outcome, outcome_of, outcome_text
 
 FORMAT = 1
@@ -125,8 +125,10 @@ class Summary(Record):
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """All of what `to_json` wrote but its best. Raises `pydantic.ValidationError` where it is something else."""
-        plain = {name: value for name, value in data.items() if name not in {"format", "best", "final"}}
-        return cls.model_validate({**plain, "best": None})
+        derived = {"format", "best", "final", "outcome", "outcome_text"}
+        plain = {name: value for name, value in data.items() if name not in derived}
+        failures = [(told["kernels"], told["reason"]) for told in data.get("failures", ())]
+        return cls.model_validate({**plain, "best": None, "failures": failures})
 
 
 def count_by_status(statistics: Mapping[str, float]) -> dict[str, int]:
@@ -164,8 +166,8 @@ def table(summary: Summary, folder: Path) -> RenderableType:
         notes.insert(0, f"over torch.compile: {best.compile_note}")
     if best.variants:
         notes.insert(0, f"variants over eager: {variants_text(best.variants)}")
-    if summary.outcome_text:
-        notes.insert(0, summary.outcome_text)
+    if best.speedup is not None and not best.speedup.faster:
+        notes.insert(0, f"{summary.outcome_text}; the best kernel: {not_faster(best.speedup)}")
     if best.speedup is None:
         notes.insert(0, f"not measured: {best.not_measured}; `kernelevolve measure {folder}` measures again")
     notes.append(f"best kernel: {folder / 'best' / 'kernel.py'}")
