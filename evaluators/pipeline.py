@@ -42,6 +42,7 @@ from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import AllowAten, Task
 
 _T = TypeVar("_T")
+_S = TypeVar("_S", bound=ForkServer)
 
 
 @dataclass
@@ -62,8 +63,14 @@ def _surer(first: Measurement, again: Measurement) -> Measurement:
     return first if again.speedup is None and first.rank < again.rank else again
 
 
+def fork_server(settings: EvaluationSettings, kind: Callable[..., _S] = ForkServer) -> _S:  # type: ignore[assignment]
+    """A fork server for these settings, not started yet; `close` it. `kind`: its class."""
+    threads = settings.threads or usable_cores()
+    return kind(threads=threads, confined=settings.sandbox, readable=settings.readable)
+
+
 class Pipeline:
-    """Judges kernels of one task on one device, one after the other. Owns a fork server; `close` it."""
+    """Judges kernels of one task on one device, one after the other. `close` it."""
 
     def __init__(
         self,
@@ -74,10 +81,10 @@ class Pipeline:
         *,
         careful: bool = False,
         notify: Callable[[str], None] = lambda _: None,
-        server: type[ForkServer] = ForkServer,
+        server: ForkServer | None = None,
     ) -> None:
         """`careful`: measure as finalists are measured, and the task's further inputs too. `notify`: is told, in one line and before
-        it happens, that judging will take long. `server`: the class of its fork server.
+        it happens, that judging will take long. `server`: a fork server that pipelines share, with these settings; None: one of its own.
         """
         self.task = task
         self.note = ""
@@ -91,7 +98,8 @@ class Pipeline:
         self.threads = settings.threads or usable_cores()
         # The judge's own threads would spin on the cores that it measures on.
         torch.set_num_threads(1)
-        self.server = server(threads=self.threads, confined=settings.sandbox, readable=settings.readable)
+        self._owns_server = server is None
+        self.server = server or fork_server(settings)
         self.gate = Gate(interruption=self.server.interruption)
         self._kernelbench = KernelBench(task, settings, self.server, self.gate, self.threads, self._say_if_slow)
         with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
@@ -366,6 +374,7 @@ class Pipeline:
 
     def close(self) -> None:
         self.eager.end()
-        self.server.close()
+        if self._owns_server:
+            self.server.close()
         if self._own_builds is not None:
             self._own_builds.remove()

@@ -33,7 +33,7 @@ from omegaconf import OmegaConf
 from devices.registry import get_device
 from devices.toolchains.loader import LOADER
 from evaluators.client import ForkServer
-from evaluators.pipeline import Pipeline
+from evaluators.pipeline import Pipeline, fork_server
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
@@ -162,7 +162,11 @@ def evaluated(pipeline: Pipeline, number: int) -> Spent:
 
 def judge(place: int, count: int, builds: Path, start: Barrier, pipe: Any) -> None:
     """In a process of its own: judge so many kernels once all judges are warm; send what they took, and when they began and ended."""
-    with closing(Pipeline(TASK, get_device("cpu"), settings(), builds, server=_Timed)) as pipeline:
+    chosen = settings()
+    with (
+        closing(fork_server(chosen, _Timed)) as server,
+        closing(Pipeline(TASK, get_device("cpu"), chosen, builds, server=server)) as pipeline,
+    ):
         pipeline.warm()
         for number in range(_WARM_UP):
             evaluated(pipeline, -1 - number)

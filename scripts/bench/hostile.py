@@ -33,7 +33,7 @@ from omegaconf import OmegaConf
 from devices.registry import get_device
 from evaluators.child import become_subreaper
 from evaluators.client import ForkServer
-from evaluators.pipeline import Pipeline
+from evaluators.pipeline import Pipeline, fork_server
 from evaluators.scratch import scratch_base
 from evaluators.settings import EvaluationSettings
 from scripts.bench.hostile_kernels import HONEST, HOSTILE, TASK, Kind, mixture
@@ -103,9 +103,10 @@ def judge(work: Sequence[tuple[int, Kind]], limit: float, builds: Path, pipe: Co
     """Judge all, in this process; send (number done) now and then, and the findings at the end."""
     settings = light(limit)
     found = Findings()
-    with closing(Pipeline(TASK, get_device("cpu"), settings, builds, server=_Timed)) as pipeline:
-        server = pipeline.server
-        assert isinstance(server, _Timed)
+    with (
+        closing(fork_server(settings, _Timed)) as server,
+        closing(Pipeline(TASK, get_device("cpu"), settings, builds, server=server)) as pipeline,
+    ):
         pipeline.warm()
         for number, kind in enumerate((*HONEST, *HOSTILE) * _WARM_UP):
             pipeline.evaluate(kind.kernel(-1 - number))
