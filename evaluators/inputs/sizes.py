@@ -78,6 +78,8 @@ def _offers(group: Group, turn: int, rng: random.Random) -> Iterator[int]:
     for k in range(len(_KINDS)):
         offers = [n for n in _kind(turn + k)(group) if _fits(group, n)]
         yield from rng.sample(offers, min(_TRIES if k == 0 else 1, len(offers)))
+        if k == 0 and _kind(turn) is _larger:
+            yield from (n for n in _less_large(group) if _fits(group, n))
     for divisor in (2, 4, 8, 16, 32, 64):
         part = group.size // divisor
         if group.size % divisor == 0:
@@ -110,6 +112,11 @@ def _larger(group: Group) -> list[int]:
     most = min(group.high, 2 * group.size + max(3, group.size // 8))
     start = max(group.size + 1, min(2 * group.size + 1, most - max(3, group.size // 8)), most - _MOST_PRIMES)
     return [n for n in range(start, most + 1) if n % 8]
+
+
+def _less_large(group: Group) -> list[int]:
+    """Where memory is too short for twice the main size."""
+    return [(k * group.size // 8) | 1 for k in (14, 12, 11, 10, 9)]
 
 
 _KINDS = (_primes, _larger, _one, _off_powers)

@@ -13,7 +13,7 @@ from evaluators.cache import VerdictCache
 from evaluators.identity import identity_of
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
-from kernelevolve.core.evaluation import Diagnosis, Evaluation, Measurement, Ratio, Status
+from kernelevolve.core.evaluation import Check, Diagnosis, Evaluation, Measurement, Ratio, Status
 from kernelevolve.core.task import Task
 
 from .conftest import TASK
@@ -45,6 +45,17 @@ def test_what_may_be_the_machines_fault_is_judged_again(tmp_path: Path, status: 
         assert found == verdict(status).model_copy(update={"cached": True})
     assert cache.get("k", "elsewhere") is None
     assert cache.get("other", "here") is None
+
+
+def test_what_time_ran_out_for_is_judged_again(tmp_path: Path) -> None:
+    cache = VerdictCache(tmp_path, 1)
+    shapes = Check(name="hidden shapes", count=0, left_out=("torch.export takes longer than 60 s",), overtime=True)
+    cache.put(verdict(Status.OK).model_copy(update={"checks": (shapes,)}), "here")
+    assert cache.get("k", "here") is None
+    cache.put(
+        verdict(Status.OK).model_copy(update={"checks": (shapes.model_copy(update={"overtime": False}),)}), "here"
+    )
+    assert cache.get("k", "here") is not None
 
 
 def test_it_is_the_users_alone(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from evaluators.ledger import EVALUATION_MODE, Ledger, in_words
 from evaluators.reference import Reference
 from kernelevolve.core.evaluation import Status
 from kernelevolve.core.task import Task
@@ -81,6 +82,7 @@ REFERENCES = {
     "quantised": Written("return (x / (x.abs().amax(1, keepdim=True) / 127)).round().to(torch.int8)"),
     "argmax of products": Written("return (x @ self.w).argmax(1)", init="self.w = nn.Parameter(torch.randn(48, 300))"),
     "argmax of ties": Written("return x.argmax(1)", GRID),
+    "positions of the largest": Written("return x.topk(5, dim=1).indices"),
     "cast to whole numbers": Written("return (x * 1000 / 7).to(torch.int32)"),
     "signs of what cancels": Written("return torch.sign(x - x.mean(1, keepdim=True))"),
     "comparison of sums": Written("return x.cumsum(1) > x.flip(1).cumsum(1)"),
@@ -184,3 +186,52 @@ def test_what_is_subtly_wrong_is_refused(name: str, forward: str, why: str, of: 
     failure = failure_of(reference, task, REFERENCES[name].kernel(forward))
     assert failure is not None, why
     assert failure.status is Status.WRONG_RESULT, failure.summary
+
+
+def test_the_record_says_what_a_verdict_rests_on(of: Of) -> None:
+    task, reference = of("batch norm")
+    ledger = Ledger()
+    assert failure_of(reference, task, copy_of(task), ledger) is None
+    checks = {check.name: check for check in ledger.told()}
+    assert checks["own inputs"].count == 2
+    assert checks["hidden shapes"].count == 4
+    assert checks["distributions of values"].count >= 4
+    assert checks["inputs with NaN and infinities"].count == 1
+    assert checks[EVALUATION_MODE].count == 1
+    assert checks["inputs afterwards"].count == len(reference.cases)
+    assert not any(check.overtime for check in checks.values())
+    assert "2 own inputs, " in in_words(ledger.told())
+
+
+def test_the_record_says_what_was_left_out_and_why(of: Of) -> None:
+    task, reference = of("argmax of ties")
+    ledger = Ledger()
+    assert failure_of(reference, task, copy_of(task), ledger) is None
+    checks = {check.name: check for check in ledger.told()}
+    assert checks["results against float64"].left_out == ("the results are exact",)
+    assert checks[EVALUATION_MODE].left_out == ("nothing is different then",)
+    assert checks["inputs with NaN and infinities"].count == 0
+    assert "restricted" in checks["inputs with NaN and infinities"].left_out[0]
+
+
+def test_a_failure_has_the_checks_before_it(of: Of) -> None:
+    task, reference = of("batch norm")
+    ledger = Ledger()
+    forgets = REFERENCES["batch norm"].kernel(
+        "return F.batch_norm(x, None, None, self.norm.weight, self.norm.bias, True)"
+    )
+    assert failure_of(reference, task, forgets, ledger) is not None
+    checks = {check.name: check.count for check in ledger.told()}
+    assert checks["own inputs"] == 2
+    assert EVALUATION_MODE not in checks
+
+
+def test_ties_are_tried_where_pytorch_says_which_it_takes(of: Of) -> None:
+    def labels(name: str) -> set[str]:
+        return {case.label for case in of(name)[1].cases}
+
+    assert "values: ties" in labels("argmax of ties")
+    assert "values: ties" in labels("buckets of normal values")
+    assert "values: ties" not in labels("positions of the largest")
+    left = of("positions of the largest")[1].left_out["distributions of values"]
+    assert any("not defined by topk" in why for why in left)

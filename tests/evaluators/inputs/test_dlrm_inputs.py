@@ -96,6 +96,6 @@ def test_derived_inputs_are_legal_and_there_are_hidden_shapes(
 ) -> None:
     derived = check(find_task(task), LEGAL[task.removeprefix("dlrm/")])
     kinds = [case.kind for case in derived.cases]
-    assert kinds.count("shape") == 3
+    assert kinds.count("shape") == 4
     assert kinds.count("values") >= 5
     assert len({case.name for case in derived.cases}) == len(derived.cases)

@@ -385,7 +385,7 @@ def test_what_did_not_run_is_said(settings: InputSettings) -> None:
     assert any(note.startswith("x0[1] (24): fixed, no variant varies it") for note in notes)
     fixed = next(w for w in WRITTEN if w.name == "all_fixed")
     assert (
-        "0 hidden shapes instead of 3: no other sizes are legal"
+        "0 hidden shapes instead of 4: no other sizes are legal"
         in derived_cases(load_module(fixed.task()), settings).notes
     )
 
