@@ -126,7 +126,8 @@ def bounds_of(
     return Bounds(
         atol=atol,
         rtol=rtol,
-        rms=max(told, rounding, few, explicit),
+        # Of what is nothing but zeros no other element tells the size of the terms.
+        rms=max(told, rounding, few, explicit) if scale else atol,
         own=own,
         scale=scale,
         typical=_TYPICAL_FACTOR * doubt.typical,
