@@ -16,12 +16,13 @@ from evaluators.doubt import doubt_of
 from evaluators.inputs.cases import DerivedCase, InputSettings, Kind, derived_cases
 from evaluators.inputs.checks import SHAPES
 from evaluators.inputs.worth import unfit
-from evaluators.runs import Ran, Runs
+from evaluators.runs import Ran, Runs, widened
 from evaluators.work import Work
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import Record
 from kernelevolve.core.task import Task
-from kernelevolve.tasks.loading import LoadedTask, draw_inputs, load_module
+from kernelevolve.tasks.loading import LoadedTask, draw_inputs, flat_inputs, load_module
+from kernelevolve.tasks.structure import Structure, rebuild_arguments, shortened
 
 _TRIAL_STRIDE, _DRAW_STRIDE = 1000, 1_000_003
 """Between the seeds of trials, and of the draws that timed calls get."""
@@ -106,20 +107,25 @@ class Computing:
 
     def _case(self, variant: str | None, trial: int, name: str) -> dict[str, Any]:
         seed = self._seed + _TRIAL_STRIDE * trial
-        described = _write(draw_inputs(self._loaded, seed, variant), self._folder, f"{name}.draw0.in")
-        arguments = _Arguments(self._folder, f"{name}.draw0.in", described)
+        given = draw_inputs(self._loaded, seed, variant)
+        leaves, nesting = flat_inputs(self._loaded, given, variant)
+        described = _write(leaves, self._folder, f"{name}.draw0.in")
+        arguments = _Arguments(self._loaded, self._folder, f"{name}.draw0.in", described, nesting)
         told: dict[str, Any] = {
             "case": name,
             "variant": variant,
             "trial": trial,
             "label": _label(variant, trial),
             "inputs": described,
-            "draws": 1 if trial else self._draws(variant, name, described),
+            "nesting": nesting.model_dump(),
+            "draws": 1 if trial else self._draws(variant, name, described, nesting),
         }
         if trial == 0 and variant is None:
             native = self._main(arguments, told, seed)
         else:
             native = self._runs.native(self._runs.build(), arguments, seed)
+        if trial == 0:
+            self._check_sharing(leaves, given, arguments, native, seed)
         return {**told, **self._answers(f"{name}.", arguments, native, _MAIN_ROUNDINGS if trial == 0 else _ROUNDINGS)}
 
     def _main(self, arguments: _Arguments, told: dict[str, Any], seed: int) -> Ran:
@@ -127,11 +133,14 @@ class Computing:
         before. Finds out whether calls change the model, and what is different in evaluation mode after some of them."""
         runs, loaded = self._runs, self._loaded
         model = runs.build()
-        runs.look(model, arguments())
+        runs.look(model, arguments.leaves())
         before = _state(model)
         native = runs.native(model, arguments, seed)
-        if not native.outputs:
-            raise UserError(f"task {loaded.task.name}: forward returns no tensor")
+        if not native.forms:
+            raise UserError(
+                f"task {loaded.task.name}: forward returns no tensor but {shortened(native.structure)}: "
+                "return one, such as torch.tensor(value)"
+            )
         changing = _changing(before, _state(model))
         del before, model
         fresh = runs.build()
@@ -145,7 +154,7 @@ class Computing:
         work = Work()
         if runs.wide(arguments, native, mode=work) is not None:
             self._work = work
-        if changing or not _agree(native.outputs, later.outputs):
+        if changing or not _alike(native, later):
 
             def prepare(wide: nn.Module) -> None:
                 for _ in range(_STEPS):
@@ -156,9 +165,24 @@ class Computing:
             told["later"] = {"steps": _STEPS, **answers}
         return native
 
+    def _check_sharing(
+        self, leaves: Sequence[Any], given: Sequence[Any], arguments: _Arguments, native: Ran, seed: int
+    ) -> None:
+        """Inputs that share memory are given as copies, to the reference as to kernels. Raises UserError where that is another call."""
+        places = [x.untyped_storage().data_ptr() for x in leaves if isinstance(x, torch.Tensor) and x.numel()]
+        if len(set(places)) == len(places):
+            return
+        together = self._runs.native(self._runs.build(), _Given(leaves, given, arguments), seed)
+        if not _alike(native, together):
+            raise UserError(
+                f"task {self._loaded.task.name}: inputs share memory, and forward gives another result where they do not: "
+                "have get_inputs return copies, such as x.clone()"
+            )
+
     def _derived(self, main: Mapping[str, Any]) -> dict[str, Any]:
         """Those that the reference has a result for by which others can be judged; and what was left out, in words."""
         loaded, runs = self._loaded, self._runs
+        nesting = Structure.model_validate(main["nesting"])
         derived = derived_cases(loaded, self._settings.derived)
         most = max(_LEAST_DERIVED, _DERIVED_WORK // max(self._work.moved, 1)) if self._work else len(derived.cases)
         kept: list[dict[str, Any]] = []
@@ -175,7 +199,7 @@ class Computing:
             name = f"derived{len(kept)}"
             try:
                 described = _write(case.inputs(), self._folder, f"{name}.draw0.in")
-                arguments = _Arguments(self._folder, f"{name}.draw0.in", described)
+                arguments = _Arguments(loaded, self._folder, f"{name}.draw0.in", described, nesting)
                 native = runs.native(runs.build(), arguments, self._seed)
             except (UserError, TypeError) as error:
                 leave_out(case, str(error).removeprefix(f"task {loaded.task.name}: "))
@@ -185,6 +209,7 @@ class Computing:
                 leave_out(case, why)
                 continue
             told = {"case": name, "variant": None, "trial": 0, "label": case.name, "inputs": described, "draws": 1}
+            told["nesting"] = main["nesting"]
             oracle = runs.wide(arguments, native)
             why = unfit(native.results, oracle, strict=case.kind is Kind.VALUES and not case.nonfinite)
             if why:
@@ -220,6 +245,8 @@ class Computing:
         split = len(native.outputs)
         told = {
             "structure": native.structure,
+            "forms": native.forms,
+            "values": native.values,
             "roundings": len(others),
             **self._judged(prefix, native.outputs, oracle and oracle[:split], [o[:split] for o in others]),
         }
@@ -228,6 +255,8 @@ class Computing:
             told["after"] = {
                 "positions": list(native.changed),
                 "structure": "",
+                "forms": [],
+                "values": [],
                 **self._judged(f"{prefix}after.", changed, oracle and oracle[split:], [o[split:] for o in others]),
             }
         return told
@@ -260,7 +289,7 @@ class Computing:
             judged = written("oracle", [o if n.is_floating_point() else n for n, o in zip(native, oracle, strict=True)])
         return {"native": written("native", native), "oracle": judged, "doubts": doubts}
 
-    def _draws(self, variant: str | None, name: str, described: Sequence[dict[str, Any]]) -> int:
+    def _draws(self, variant: str | None, name: str, described: Sequence[dict[str, Any]], nesting: Structure) -> int:
         """Further inputs of the same shapes for timed calls; how many there are with the first."""
         size = sum(
             (self._folder / f"{name}.draw0.in{i}").stat().st_size for i, m in enumerate(described) if "value" not in m
@@ -271,8 +300,9 @@ class Computing:
         count = 1
         while count < most:
             values = draw_inputs(self._loaded, self._seed + _DRAW_STRIDE * count, variant)
-            metas = _write(values, self._folder, f"{name}.draw{count}.in")
-            if json.dumps(metas) != json.dumps(list(described)):
+            leaves, other = flat_inputs(self._loaded, values, variant)
+            metas = _write(leaves, self._folder, f"{name}.draw{count}.in")
+            if other != nesting or json.dumps(metas) != json.dumps(list(described)):
                 break  # Shapes or plain values follow from chance: these calls would be other ones.
             count += 1
         return count
@@ -290,8 +320,8 @@ def _spread_over(cases: Sequence[DerivedCase], most: int) -> Sequence[DerivedCas
 
 def _unlike(native: Ran, main: Mapping[str, Any]) -> str:
     """Why nobody can be judged by a case; empty where one can."""
-    dims = [len(m["shape"]) for m in main["native"]]
-    if native.structure != main["structure"] or [t.dim() for t in native.outputs] != dims:
+    ranks = [(dtype, len(shape)) for dtype, shape in main["forms"]]
+    if native.structure != main["structure"] or [(dtype, len(shape)) for dtype, shape in native.forms] != ranks:
         return "the results have another form"
     return ""
 
@@ -321,14 +351,44 @@ def _tied(case: DerivedCase, native: Ran, inputs: Sequence[Mapping[str, Any]], w
 class _Arguments:
     """Fresh copies of a case's inputs."""
 
-    def __init__(self, folder: Path, prefix: str, described: Sequence[dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        loaded: LoadedTask,
+        folder: Path,
+        prefix: str,
+        described: Sequence[Mapping[str, Any]],
+        nesting: Structure,
+    ) -> None:
+        self._classes = vars(loaded.module)
         self._folder, self._prefix, self._described = folder, prefix, described
+        self._nesting = nesting
 
     def __call__(self, wide: bool = False) -> list[Any]:
+        """The arguments of forward."""
+        return self.nested(self.leaves(wide))
+
+    def leaves(self, wide: bool = False) -> list[Any]:
         found = [tensors.load(m, self._folder / f"{self._prefix}{i}") for i, m in enumerate(self._described)]
-        if not wide:
-            return found
-        return [x.double() if isinstance(x, torch.Tensor) and x.is_floating_point() else x for x in found]
+        return [widened(x) for x in found] if wide else found
+
+    def nested(self, leaves: Sequence[Any]) -> list[Any]:
+        return rebuild_arguments(self._nesting, leaves, self._classes)
+
+
+class _Given:
+    """A draw itself, as the task's function has returned it."""
+
+    def __init__(self, drawn: Sequence[Any], given: Sequence[Any], copies: _Arguments) -> None:
+        self._drawn, self._given, self._copies = list(drawn), list(given), copies
+
+    def leaves(self, wide: bool = False) -> list[Any]:
+        """The draw, then copies to tell by what has changed."""
+        found, self._drawn = self._drawn, self._copies.leaves(wide)
+        return found
+
+    def nested(self, leaves: Sequence[Any]) -> list[Any]:
+        del leaves
+        return self._given
 
 
 def _write(values: Sequence[Any], folder: Path, prefix: str) -> list[dict[str, Any]]:
@@ -336,8 +396,14 @@ def _write(values: Sequence[Any], folder: Path, prefix: str) -> list[dict[str, A
 
 
 def _check_same(loaded: LoadedTask, first: Ran, second: Ran, what: str) -> None:
-    if not _agree(first.results, second.results):
+    if not _alike(first, second):
         raise UserError(f"task {loaded.task.name}: the reference is not deterministic: {what}")
+
+
+def _alike(first: Ran, second: Ran) -> bool:
+    """Exact results are not compared as numbers with a fraction are."""
+    exact = [[v for v in ran.values if not isinstance(v, float)] for ran in (first, second)]
+    return first.structure == second.structure and exact[0] == exact[1] and _agree(first.results, second.results)
 
 
 def _agree(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> bool:

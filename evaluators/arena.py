@@ -13,13 +13,14 @@ from typing import Any
 import torch
 
 from evaluators.layout import ALIGNMENT, TABLE_BYTES, Layout
-from evaluators.tensors import DTYPES, span_of
+from evaluators.tensors import span_of
+from kernelevolve.tasks.tensor_kinds import DTYPES
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 def views(memory: mmap.mmap, layout: Layout, slot: int) -> list[Any]:
-    """The arguments of a call, the tensors among them in the shared memory."""
+    """The leaves of the arguments of a call, the tensors among them in the shared memory."""
     found: list[Any] = []
     for meta in layout.inputs:
         if "value" in meta:
@@ -60,7 +61,7 @@ class Slots:
         self._inputs: dict[int, list[Any]] = {}
 
     def inputs(self, slot: int) -> list[Any]:
-        """The arguments of a call."""
+        """The leaves of the arguments of a call."""
         if slot not in self._inputs:
             self._inputs[slot] = views(self._memory, self.layout, slot)
         return self._inputs[slot]

@@ -13,11 +13,12 @@ from evaluators.ledger import EVALUATION_MODE, FLOAT64, INPUTS_AFTERWARDS, SECON
 from evaluators.reference import Answers, Case, Reference
 from evaluators.seat import Returned, Seat
 from evaluators.settings import EvaluationSettings
-from evaluators.tensors import Described, same_bits
+from evaluators.tensors import Described, as_tensor, comparable, memory_of, same_bits
 from evaluators.timing import slots_for
 from evaluators.verdict import failed
 from kernelevolve.core.evaluation import Status
 from kernelevolve.core.task import Tolerance
+from kernelevolve.tasks.structure import shortened
 
 _REPEAT = Tolerance(rtol=1e-3, atol=1e-4)
 _TOGETHER = 2
@@ -31,7 +32,7 @@ def arena_bytes(reference: Reference, settings: EvaluationSettings) -> int:
             _TOGETHER + (case.effects is not None),
             *(slots_for(case, timing) for timing in (settings.timing, settings.final)),
         )
-        most = max(most, layout_of(case.inputs, slots).total_bytes)
+        most = max(most, layout_of(case.inputs, slots, case.nesting).total_bytes)
     return most
 
 
@@ -59,7 +60,7 @@ class Checker:
         """
         left = list(self.reference.cases)
         while left:
-            together = [case for case in left if case.inputs == left[0].inputs][:_TOGETHER]
+            together = [c for c in left if (c.inputs, c.nesting) == (left[0].inputs, left[0].nesting)][:_TOGETHER]
             left = [case for case in left if case not in together]
             self._check_together(seat, together, ledger)
         self._check_later(seat, self.reference.main, ledger)
@@ -67,7 +68,7 @@ class Checker:
     def _check_together(self, seat: Seat, cases: Sequence[Case], ledger: Ledger) -> None:
         # Where the reference changes its inputs, the second call needs values of its own.
         again_slot = len(cases) if any(case.effects for case in cases) else 0
-        seat.lay_out(cases[0].inputs, max(len(cases), again_slot + 1))
+        seat.lay_out(cases[0].inputs, max(len(cases), again_slot + 1), cases[0].nesting)
         for slot, case in enumerate(cases):
             seat.write(slot, case.load())
         if again_slot:
@@ -91,14 +92,14 @@ class Checker:
             if not isinstance(found, torch.Tensor):
                 continue
             if effects is None or i not in changed:
-                if not same_bits(source, found):
+                if not same_bits(memory_of(source), memory_of(found)):
                     raise failed(Status.WRONG_RESULT, seat.stage, f"{case.label}: input {i} was changed in place")
                 continue
             place = changed.index(i)
             name = f"{case.label}, input {i}, which forward changes in place"
             native, oracle = effects.answers.output(place)
             bounds, doubt = self.bounds(effects.answers)[place], effects.answers.doubt(place)
-            wrong = compare(found, native, oracle, bounds, name, doubt)
+            wrong = compare(comparable(found), native, oracle, bounds, name, doubt)
             if wrong:
                 raise failed(wrong.status, seat.stage, wrong.summary, wrong.details)
 
@@ -124,7 +125,7 @@ class Checker:
         if later is None:
             return
         seat.order(do="build")
-        seat.lay_out(case.inputs, 1)
+        seat.lay_out(case.inputs, 1, case.nesting)
         for _ in range(later.steps):
             seat.write(0, case.load())
             seat.call([0])
@@ -136,16 +137,16 @@ class Checker:
 
     def _compare(self, seat: Seat, returned: Returned, answers: Answers, label: str, *, shared: bool = False) -> None:
         """`shared`: its memory is that of a later result."""
-        if len(returned.outputs) != len(answers.native) or returned.structure != answers.structure:
-            raise failed(
-                Status.WRONG_SHAPE, seat.stage, f"{label}: returned {returned.structure}, expected {answers.structure}"
-            )
-        for i, output in enumerate(returned.outputs):
+        if len(returned.outputs) != len(answers.forms) or returned.structure != answers.structure:
+            got, wanted = shortened(returned.structure), shortened(answers.structure)
+            raise failed(Status.WRONG_SHAPE, seat.stage, f"{label}: returned {got}, expected {wanted}")
+        self._compare_values(seat, returned, answers, label)
+        for i, (output, (dtype, shape)) in enumerate(zip(returned.outputs, answers.forms, strict=True)):
             name, (native, oracle) = _named(label, i, returned), answers.output(i)
-            if output.shape != tuple(native.shape):
-                raise failed(
-                    Status.WRONG_SHAPE, seat.stage, f"{name}: shape {output.shape}, expected {tuple(native.shape)}"
-                )
+            if output.shape != shape:
+                raise failed(Status.WRONG_SHAPE, seat.stage, f"{name}: shape {output.shape}, expected {shape}")
+            if output.dtype != dtype:
+                raise failed(Status.WRONG_SHAPE, seat.stage, f"{name}: torch.{output.dtype}, expected torch.{dtype}")
             found = compare(seat.read(output), native, oracle, self.bounds(answers)[i], name, answers.doubt(i))
             if found and shared:
                 raise failed(
@@ -153,6 +154,19 @@ class Checker:
                 )
             if found:
                 raise failed(found.status, seat.stage, found.summary, found.details)
+
+    def _compare_values(self, seat: Seat, returned: Returned, answers: Answers, label: str) -> None:
+        """Plain results: numbers with a fraction as elements are compared, all others exactly."""
+        place = len(answers.forms)
+        for i, (got, want) in enumerate(zip(returned.values, answers.values, strict=True)):
+            wrong = got != want
+            if isinstance(got, float) and isinstance(want, float):
+                bounds, doubt = self.bounds(answers)[place], answers.doubt(place)
+                wrong = compare(as_tensor(got), *answers.output(place), bounds, label, doubt) is not None
+                place += 1
+            if wrong:
+                text = f"{label}: plain result {i} is {got!r}, expected {want!r}"
+                raise failed(Status.WRONG_RESULT, seat.stage, text)
 
 
 def _same(seat: Seat, a: Described, b: Described) -> bool:

@@ -93,7 +93,7 @@ class _Comparing:
         try:
             seat.order(do="compile", task=pipeline.task.model_dump_json())
             seat.order(do="build")
-            seat.lay_out(case.inputs, 1)
+            seat.lay_out(case.inputs, 1, case.nesting)
             seat.write(0, case.load())
             seat.call([0])
         except FailedError as error:

@@ -324,9 +324,14 @@ def _wrong(candidate: Elements, native: Elements, wrong: int, first: list[_Wrong
     )
 
 
+def _usual(part: torch.Tensor) -> torch.Tensor:
+    """As a dtype that PyTorch has all its operations for."""
+    return part.to(torch.int64) if part.dtype in (torch.uint16, torch.uint32, torch.uint64) else part
+
+
 def _pattern(candidate: Elements, native: Elements) -> str:
     """Of the first elements, as many as are looked at."""
     shape = leading(candidate.shape)
     count = math.prod(shape)
-    got, want = (t.part(0, count).view(shape) for t in (candidate, native))
+    got, want = (_usual(t.part(0, count)).view(shape) for t in (candidate, native))
     return pattern(got, want, cut=count < candidate.numel)

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from evaluators import tensors
-from kernelevolve.core.errors import UserError
-from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs
+from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, flat_inputs
 
 
 class Drawer:
@@ -30,22 +29,17 @@ class Drawer:
     def draw(self, seed: int, folder: Path) -> dict[str, Any]:
         """The fields of `Drawn`; inputs lie in `folder`, over those that were drawn before. The generator is left at `seed`.
 
-        Raises UserError where the task's functions raise, or inputs are no tensors and plain values.
+        Raises UserError where the task's functions raise, or inputs cannot be given to a kernel.
         """
-        try:
-            inputs = [
-                tensors.save(self._cast(value), folder / f"in{i}")
-                for i, value in enumerate(draw_inputs(self._loaded, seed))
-            ]
-        except TypeError as error:
-            raise UserError(f"task {self._loaded.task.name}: an input is {error}, which does not travel") from error
+        leaves, structure = flat_inputs(self._loaded, draw_inputs(self._loaded, seed))
+        inputs = [tensors.save(self._cast(value), folder / f"in{i}") for i, value in enumerate(leaves)]
         torch.manual_seed(self._loaded.task.seed)
         try:
             init = [tensors.encode(value) for value in self._loaded.get_init_inputs()]
         except TypeError:
             init = None
         torch.manual_seed(seed)
-        return {"drawn": {"inputs": inputs, "init": init}}
+        return {"drawn": {"inputs": inputs, "structure": structure.model_dump(), "init": init}}
 
     def _cast(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor) and value.is_floating_point():

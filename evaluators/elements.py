@@ -7,7 +7,8 @@ from typing import Protocol
 import torch
 
 from evaluators.memory import read_bytes
-from evaluators.tensors import DTYPES, Described
+from evaluators.tensors import Described
+from kernelevolve.tasks.tensor_kinds import DTYPES
 
 
 class Elements(Protocol):
@@ -54,6 +55,19 @@ class Remote:
         piece = self._buffer[: stop - start]
         read_bytes(self._pid, self._address + start * self.dtype.itemsize, piece)
         return piece
+
+
+class Widened:
+    """Elements of eight bits with a fraction, as float32."""
+
+    dtype = torch.float32
+
+    def __init__(self, narrow: Elements) -> None:
+        self.shape, self.numel = narrow.shape, narrow.numel
+        self._narrow = narrow
+
+    def part(self, start: int, stop: int) -> torch.Tensor:
+        return self._narrow.part(start, stop).float()
 
 
 def elements_of(result: torch.Tensor | Elements) -> Elements:

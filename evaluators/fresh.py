@@ -15,7 +15,7 @@ import torch
 
 from evaluators.arena import Slots
 from evaluators.reference import Case
-from evaluators.tensors import same_bits, span_of
+from evaluators.tensors import memory_of, same_bits, span_of
 
 _LEAST_SCALE = 0.8
 _LOOKED_AT = 1 << 16
@@ -74,7 +74,7 @@ class FreshValues:
                     self._mix(values, call, i, target)
 
     def _write_together(self, values: Values, position: int, stack: torch.Tensor, targets: torch.Tensor) -> None:
-        sources = self._rows(stack, values.draws, 0)
+        targets, sources = _workable(targets), self._rows(stack, values.draws, 0)
         if not self._mixed[position]:
             targets.copy_(sources)
             return
@@ -93,13 +93,13 @@ class FreshValues:
 
     def _mix(self, values: Values, call: int, position: int, target: torch.Tensor) -> None:
         draw, other, weight = int(values.draws[call]), int(values.others[call]), float(values.weights[position, call])
-        source = self._draws[draw][position]
+        source, target = _memory(self._draws[draw][position]), _memory(target)
         if not self._mixed[position]:
             target.copy_(source)
         elif draw == other:
             torch.mul(source, 1.0 - (1.0 - _LEAST_SCALE) * weight, out=target)
         else:
-            torch.lerp(source, self._draws[other][position], weight, out=target)
+            torch.lerp(source, _memory(self._draws[other][position]), weight, out=target)
 
 
 def changed(
@@ -119,12 +119,26 @@ def _span(tensor: torch.Tensor) -> int:
     return span_of(tensor.shape, tensor.stride())
 
 
+_MIXABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
 def _memory(tensor: torch.Tensor) -> torch.Tensor:
-    """The elements from its first to its last, as they lie."""
-    return tensor.as_strided((_span(tensor),), (1,))
+    """The elements from its first to its last, as they lie, one-dimensional and as `_workable` has them."""
+    return _workable(memory_of(tensor))
+
+
+def _workable(memory: torch.Tensor) -> torch.Tensor:
+    """Rows of elements; of complex numbers both parts, one behind the other; as whole numbers where there are no mixtures."""
+    if memory.is_complex():
+        memory = torch.view_as_real(memory).flatten(-2)
+    return memory if memory.dtype in _MIXABLE else memory.view(_BITS[memory.itemsize])
 
 
 def _mixes(value: object) -> bool:
-    if not isinstance(value, torch.Tensor) or not value.is_floating_point() or value.numel() == 0:
+    if not isinstance(value, torch.Tensor) or value.numel() == 0:
         return False
-    return bool(value.isfinite().all()) and bool((value != value.round()).float().mean() > 0.5)
+    numbers = torch.view_as_real(value) if value.is_complex() else value
+    if numbers.dtype not in _MIXABLE:
+        return False
+    return bool(numbers.isfinite().all()) and bool((numbers != numbers.round()).float().mean() > 0.5)

@@ -76,7 +76,7 @@ class KernelBench:
                     drawn = [seat.draw(seed) for seed in (self.settings.kernelbench.seed, *self.trial_seeds())]
                 except FailedError as error:
                     raise self._at_fault(error.failure) from error
-            room = max(layout_of(one.inputs).total_bytes for one in drawn)
+            room = max(layout_of(one.inputs, 1, one.structure).total_bytes for one in drawn)
             self._prepared = _Prepared(drawn[0].init, room)
         return self._prepared
 
@@ -152,11 +152,11 @@ class KernelBench:
         try:
             drawn = reference.draw(seed)
             values = _load(drawn, reference)
-            reference.lay_out(drawn.inputs, 1)
+            reference.lay_out(drawn.inputs, 1, drawn.structure)
             reference.write(0, values)
         except FailedError as error:
             raise self._at_fault(error.failure) from error
-        seat.lay_out(drawn.inputs, 1)
+        seat.lay_out(drawn.inputs, 1, drawn.structure)
         seat.write(0, values)
 
     def _called(self, reference: Seat) -> Returned:

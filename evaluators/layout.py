@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluators.tensors import DTYPES, span_of
+from evaluators.tensors import span_of
 from kernelevolve.core.record import Record
+from kernelevolve.tasks.structure import Structure
+from kernelevolve.tasks.tensor_kinds import DTYPES
 
 TABLE_BYTES = 1 << 16
 ALIGNMENT = 64
@@ -22,7 +24,9 @@ class Layout(Record):
     """Where the inputs of a call lie in a slot, and how many slots there are."""
 
     inputs: tuple[Mapping[str, Any], ...]
-    """`dtype`, `shape`, `stride` and `offset` in bytes of a tensor; `value` of anything else."""
+    """Of each leaf: `dtype`, `shape`, `stride` and `offset` in bytes of a tensor; `value` of anything else."""
+    structure: Structure | None = None
+    """How the leaves are nested, as the list of arguments; None where each is an argument."""
     slot_bytes: int
     slots: int
 
@@ -35,8 +39,8 @@ class Layout(Record):
         return TABLE_BYTES, TABLE_BYTES + slots * self.slot_bytes
 
 
-def layout_of(inputs: Sequence[Mapping[str, Any]], slots: int = 1) -> Layout:
-    """`inputs`: as `tensors.save` describes them."""
+def layout_of(inputs: Sequence[Mapping[str, Any]], slots: int = 1, structure: Structure | None = None) -> Layout:
+    """`inputs`: leaves as `tensors.save` describes them; `structure`: of the list of arguments."""
     placed = []
     offset = 0
     for meta in inputs:
@@ -46,4 +50,5 @@ def layout_of(inputs: Sequence[Mapping[str, Any]], slots: int = 1) -> Layout:
         placed.append({**meta, "offset": offset})
         size = span_of(meta["shape"], meta["stride"]) * DTYPES[meta["dtype"]].itemsize
         offset += -(-size // ALIGNMENT) * ALIGNMENT + _STAGGER
-    return Layout(inputs=tuple(placed), slot_bytes=max(offset, ALIGNMENT), slots=slots)
+    nested = None if structure is None or structure.flat else structure
+    return Layout(inputs=tuple(placed), structure=nested, slot_bytes=max(offset, ALIGNMENT), slots=slots)

@@ -11,8 +11,9 @@ import os
 
 import torch
 
-from evaluators.tensors import DTYPES, Described, span_of
+from evaluators.tensors import Described, span_of
 from kernelevolve.core.errors import UserError
+from kernelevolve.tasks.tensor_kinds import DTYPES
 
 _MOST_BYTES = 1 << 30
 """Of one system call."""

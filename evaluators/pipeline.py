@@ -362,7 +362,7 @@ class Pipeline:
         main = self.reference().main
         seat.allow(self.settings.run_timeout)
         try:
-            seat.lay_out(main.inputs, 1)
+            seat.lay_out(main.inputs, 1, main.nesting)
             seat.write(0, main.load())
             return seat.audit()
         except FailedError:

@@ -21,7 +21,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from evaluators import aten, tensors
 from evaluators.arena import views
@@ -32,6 +31,8 @@ from evaluators.probing import probe
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import AllowAten, Task
 from kernelevolve.tasks.loading import LoadedTask, build_model, load_module
+from kernelevolve.tasks.structure import rebuild_arguments
+from kernelevolve.tasks.tensor_kinds import DTYPES
 
 if TYPE_CHECKING:
     from evaluators.answers import Computing
@@ -93,6 +94,7 @@ class _Player:
         self._calls = 0
         self._seconds = 0.0
         """What they took altogether."""
+        self._names: Mapping[str, Any] = {}
         self._padding: torch.Tensor | None = None
 
     def obey(self, order: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -110,11 +112,12 @@ class _Player:
             case "reference":
                 task = Task.model_validate_json(order["task"])
                 loaded = _task_module(task)
+                self._names = vars(loaded.module)
                 self._make = lambda: build_model(loaded, task.seed)
             case "as_kernelbench":
-                self._drawer = Drawer(
-                    _task_module(Task.model_validate_json(order["task"])), tensors.DTYPES[order["precision"]]
-                )
+                loaded = _task_module(Task.model_validate_json(order["task"]))
+                self._names = vars(loaded.module)
+                self._drawer = Drawer(loaded, DTYPES[order["precision"]])
                 self._make = self._drawer.model
             case "probe":
                 return {"probe": probe(_task_module(Task.model_validate_json(order["task"]))).model_dump()}
@@ -133,7 +136,7 @@ class _Player:
             case "inputs":
                 self._layout = Layout.model_validate(order["layout"])
                 self._results.clear()
-                self._inputs = [views(self._memory, self._layout, slot) for slot in range(self._layout.slots)]
+                self._inputs = [self._arguments_in(self._layout, slot) for slot in range(self._layout.slots)]
             case "call":
                 return self._call(order["slots"])
             case "rule":
@@ -153,11 +156,16 @@ class _Player:
                 raise ValueError(f"no order: {other}")
         return {}
 
+    def _arguments_in(self, layout: Layout, slot: int) -> list[Any]:
+        leaves = views(self._memory, layout, slot)
+        return leaves if layout.structure is None else rebuild_arguments(layout.structure, leaves, self._names)
+
     def _candidate(self, order: Mapping[str, Any]) -> dict[str, Any]:
         self._rule = AllowAten(order["allow_aten"])
         if self._rule is not AllowAten.ALL:
             aten.shut_doors()
         module = _load_kernel(order["source"])
+        self._names = vars(module)
         seed, precision = order["seed"], order.get("precision")
 
         def make() -> Any:
@@ -166,7 +174,7 @@ class _Player:
             torch.default_generator.manual_seed(seed)
             try:
                 model = module.ModelNew(*arguments)
-                return model if precision is None else model.to(dtype=tensors.DTYPES[precision])
+                return model if precision is None else model.to(dtype=DTYPES[precision])
             except Exception as error:
                 raise _blame(error, "the constructor of ModelNew") from error
 
@@ -202,6 +210,7 @@ class _Player:
 
     def _make_compiled(self, task: Task) -> None:
         loaded = _task_module(task)
+        self._names = vars(loaded.module)
 
         def make() -> Any:
             return torch.compile(build_model(loaded, task.seed))
@@ -218,20 +227,15 @@ class _Player:
         finally:
             self._seconds += time.perf_counter() - begin
 
-    def _described(self, result: Any) -> dict[str, Any]:
-        try:
-            outputs, structure = tensors.flatten(result)
-            return {"outputs": [tensors.describe(t) for t in outputs], "structure": structure}
-        except TypeError as error:
-            raise _FailedError("wrong_shape", f"forward {error}") from error
-
     def _call(self, slots: list[int]) -> dict[str, Any]:
         """One call after the other; what they return is kept until the next order."""
         self._results.clear()
         told = []
         for slot in slots:
-            self._results.append(self._called(slot))
-            told.append(self._described(self._results[-1]))
+            result = _taken_apart(self._called(slot))
+            self._results.append(result)
+            described = [tensors.describe(t) for t in result.tensors]
+            told.append({"outputs": described, "values": result.values, "structure": result.structure})
         return {"calls": told}
 
     def _prepare(
@@ -251,8 +255,8 @@ class _Player:
         warm, self._results = self._results, [None] * calls
         model, inputs, results = self._model, self._inputs, self._results
         table = self._table[: 8 * max(1, calls * outputs)].cast("Q")
-        channel, read, write, plain = self._channel, os.read, os.write, (torch.Tensor, nn.Parameter)
-        pointer_of = tensors.pointer_of
+        channel, read, write = self._channel, os.read, os.write
+        pointer_of, pointers_of, lies_as_it_is = tensors.pointer_of, tensors.pointers_of, tensors.lies_as_it_is
         failure = None
         gc.disable()
         if not read(channel, 1):
@@ -260,14 +264,16 @@ class _Player:
         try:
             for i in range(calls):
                 results[i] = model(*inputs[i])
-            if outputs == 1:
-                for i, result in enumerate(results):
-                    tensor = result if type(result) in plain else tensors.flatten(result)[0][0]
-                    table[i] = pointer_of(tensor)
-            else:
-                for i, result in enumerate(results):
-                    for j, tensor in enumerate(tensors.flatten(result)[0]):
-                        table[i * outputs + j] = pointer_of(tensor)
+            for i in range(calls):
+                result = results[i]
+                if outputs == 1 and lies_as_it_is(result):
+                    table[i] = pointer_of(result)
+                else:
+                    found = pointers_of(result, results)
+                    if len(found) != outputs:
+                        raise TypeError(f"it returned {len(found)} tensors, {outputs} before")
+                    for j, pointer in enumerate(found):
+                        table[i * outputs + j] = pointer
         except Exception as error:  # noqa: BLE001 - whatever foreign code raises in a later call
             failure = _blame(error, "a timed call")
         if failure is None:
@@ -277,6 +283,13 @@ class _Player:
         gc.enable()
         del warm
         return None
+
+
+def _taken_apart(result: Any) -> tensors.Result:
+    try:
+        return tensors.taken_apart(result)
+    except TypeError as error:
+        raise _FailedError("wrong_shape", f"forward {error}") from error
 
 
 def _task_module(task: Task) -> LoadedTask:

@@ -28,8 +28,9 @@ from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
+from kernelevolve.tasks.structure import Plain, Structure
 
-_FORMAT = "12"
+_FORMAT = "13"
 _KEPT_SECONDS = 6 * 3600.0
 
 
@@ -40,9 +41,15 @@ class Answers:
     folder: Path
     prefix: str
     native: tuple[Mapping[str, Any], ...]
+    """Tensors, as `tensors.comparable` makes them, then plain numbers with a fraction, as tensors."""
     oracle: tuple[Mapping[str, Any], ...] | None
     """None where results are exact, or the reference does not run in float64."""
     structure: str
+    """As `structure.described` tells it."""
+    forms: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """(dtype, shape) of each tensor, as it was returned."""
+    values: tuple[Plain, ...] = ()
+    """Plain results."""
     doubts: tuple[Mapping[str, Any], ...] = ()
     """`typical`, and files of `places` and `values`, of each result: the fields of `Doubt`."""
     roundings: int = 0
@@ -97,6 +104,9 @@ class Case:
     """For people."""
     folder: Path
     inputs: tuple[Mapping[str, Any], ...]
+    """Leaves of the arguments."""
+    nesting: Structure
+    """Of the list of arguments."""
     draws: int
     """Sets of values of the same shapes that timed calls get; the first is the one that the answers are for."""
     answers: Answers
@@ -108,7 +118,7 @@ class Case:
     _mapped: dict[int, list[Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def load(self, draw: int = 0) -> list[Any]:
-        """The arguments of forward: the files, mapped once. Not to be written to."""
+        """The leaves of the arguments of forward: the files, mapped once. Not to be written to."""
         if draw not in self._mapped:
             self._mapped[draw] = [
                 tensors.load(m, self.folder / f"{self.name}.draw{draw}.in{i}") for i, m in enumerate(self.inputs)
@@ -199,6 +209,7 @@ def _case(folder: Path, told: Mapping[str, Any]) -> Case:
         label=told["label"],
         folder=folder,
         inputs=tuple(told["inputs"]),
+        nesting=Structure.model_validate(told["nesting"]),
         draws=told["draws"],
         answers=_answers(folder, f"{name}.", told),
         effects=Effects(tuple(after["positions"]), _answers(folder, f"{name}.after.", after)) if after else None,
@@ -215,6 +226,8 @@ def _answers(folder: Path, prefix: str, told: Mapping[str, Any]) -> Answers:
         tuple(told["native"]),
         None if oracle is None else tuple(oracle),
         told["structure"],
+        tuple((dtype, tuple(shape)) for dtype, shape in told["forms"]),
+        tuple(told["values"]),
         tuple(told["doubts"]),
         told.get("roundings", 0),
     )

@@ -12,11 +12,12 @@ from torch import nn
 
 from evaluators import tensors
 from evaluators.rounding import Direction, Rounding
-from evaluators.tensors import same_bits
+from evaluators.tensors import as_tensor, comparable, same_bits
 from evaluators.work import Work
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.tasks.loading import LoadedTask, build_model
+from kernelevolve.tasks.structure import Plain
 
 _ROUNDINGS = (Direction.UP, Direction.DOWN, Direction.RANDOM, Direction.RANDOM)
 """In this order, as many as there is room for."""
@@ -25,8 +26,11 @@ _ROUNDINGS = (Direction.UP, Direction.DOWN, Direction.RANDOM, Direction.RANDOM)
 class Arguments(Protocol):
     """Makes fresh arguments of forward."""
 
-    def __call__(self, wide: bool = False) -> list[Any]:
-        """`wide`: floating tensors are float64."""
+    def leaves(self, wide: bool = False) -> list[Any]:
+        """Tensors and plain values; `wide`: floating tensors are float64."""
+
+    def nested(self, leaves: Sequence[Any]) -> list[Any]:
+        """The arguments that consist of these leaves."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,14 @@ class Ran:
     """What a call gave."""
 
     outputs: tuple[torch.Tensor, ...]
+    """Tensors, as `tensors.comparable` makes them, then plain numbers with a fraction, as tensors."""
+    forms: tuple[tuple[str, tuple[int, ...]], ...]
+    """(dtype, shape) of each tensor, as it was returned."""
+    values: tuple[Plain, ...]
+    """Plain results."""
     structure: str
     changed: dict[int, torch.Tensor]
-    """Position of an input that the call changed in place -> what it holds afterwards."""
+    """Number of a leaf of the arguments that the call changed in place -> what it holds afterwards."""
 
     @property
     def results(self) -> tuple[torch.Tensor, ...]:
@@ -65,7 +74,7 @@ class Runs:
             return model
         model = build_model(self._loaded, self._loaded.task.seed)
         if wide:
-            model.double()
+            model._apply(widened)
         if self.changing is not None:
             state = model.state_dict()
             self._kept[wide] = model, {name: state[name].clone() for name in self.changing}
@@ -75,18 +84,23 @@ class Runs:
         """A call. Raises UserError where forward raises, or returns something else than tensors."""
         name = self._loaded.task.name
         torch.manual_seed(seed)
-        given = arguments()
+        given = arguments.leaves()
         try:
-            # Outputs may share memory with inputs, or with each other's.
-            found, structure = tensors.flatten(model(*given))
-            return Ran(tuple(t.clone() for t in found), structure, _changed(given, arguments()))
-        except TypeError as error:
-            raise UserError(f"task {name}: forward {error}; it must return tensors") from error
-        except (MemoryError, RuntimeError, ValueError, IndexError, AttributeError, KeyError, AssertionError) as error:
+            result = model(*arguments.nested(given))
+        except (
+            *(MemoryError, RuntimeError, ValueError, IndexError, AttributeError, KeyError, AssertionError, TypeError),
+        ) as error:
             if "allocate" in str(error):
                 raise
             line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UserError(f"task {name}: forward raised {type(error).__name__}: {line}") from error
+        try:
+            found = tensors.taken_apart(result)
+        except TypeError as error:
+            raise UserError(f"task {name}: forward {error}") from error
+        forms = tuple((str(t.dtype).removeprefix("torch."), tuple(t.shape)) for t in found.tensors)
+        changed = _changed(given, arguments.leaves())
+        return Ran(_outputs(found), forms, tuple(found.values), found.structure, changed)
 
     def wide(
         self,
@@ -99,7 +113,7 @@ class Runs:
 
         `prepare`: is given the model before the call. `mode`: in which it runs.
         """
-        given = arguments(wide=True)
+        given = arguments.leaves(wide=True)
         model = self.build(wide=True)
         modes = [(module, module.training) for module in model.modules()]
         try:
@@ -107,14 +121,14 @@ class Runs:
                 if prepare is not None:
                     prepare(model)
                 torch.manual_seed(self._loaded.task.seed)
-                found, structure = tensors.flatten(model(*given))
+                found = tensors.taken_apart(model(*arguments.nested(given)))
         except (RuntimeError, TypeError, ValueError, IndexError):
             return None
         finally:
             for module, training in modes:
                 module.training = training
-        results = [t.clone() for t in (*found, *(given[i] for i in native.changed))]
-        if structure != native.structure or [t.shape for t in results] != [t.shape for t in native.results]:
+        results = [*_outputs(found), *(comparable(given[i]).clone() for i in native.changed)]
+        if found.structure != native.structure or [t.shape for t in results] != [t.shape for t in native.results]:
             return None
         return tuple(
             w.double() if n.is_floating_point() else w.to(n.dtype) for w, n in zip(results, native.results, strict=True)
@@ -136,13 +150,31 @@ class Runs:
     def look(self, model: nn.Module, arguments: Sequence[Any]) -> None:
         """Find `widest`."""
         floating = [*model.parameters(), *model.buffers(), *(x for x in arguments if isinstance(x, torch.Tensor))]
-        dtypes = {t.dtype for t in floating if t.is_floating_point()} - {torch.float64}
+        parts = {t.real.dtype if t.is_complex() else t.dtype for t in floating}
+        dtypes = {d for d in parts if d.is_floating_point and d.itemsize > 1} - {torch.float64}
         self.widest = max(dtypes, key=lambda d: -torch.finfo(d).eps, default=None)
 
 
 def _changed(after: Sequence[Any], before: Sequence[Any]) -> dict[int, torch.Tensor]:
     return {
-        i: late.clone()
+        i: comparable(late).clone()
         for i, (late, early) in enumerate(zip(after, before, strict=True))
-        if isinstance(late, torch.Tensor) and not same_bits(late, early)
+        if isinstance(late, torch.Tensor) and not same_bits(late.resolve_conj().resolve_neg(), early)
     }
+
+
+def widened(x: Any) -> Any:
+    """In double precision where it is a tensor of a floating dtype that PyTorch computes with."""
+    if not isinstance(x, torch.Tensor):
+        return x
+    if x.is_complex():
+        return x.to(torch.complex128)
+    return x.double() if x.is_floating_point() and x.itemsize > 1 else x
+
+
+def _outputs(found: tensors.Result) -> tuple[torch.Tensor, ...]:
+    # They may share memory with inputs, or with each other.
+    return (
+        *(comparable(t).clone() for t in found.tensors),
+        *(as_tensor(v) for v in found.values if isinstance(v, float)),
+    )

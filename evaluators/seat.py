@@ -10,16 +10,18 @@ import torch
 from pydantic import ConfigDict, ValidationError
 
 from evaluators.arena import Slots
-from evaluators.elements import Elements, Held, Remote
+from evaluators.elements import Elements, Held, Remote, Widened
 from evaluators.layout import layout_of
 from evaluators.memory import UnreadableError, read_tensor
 from evaluators.players import NonsenseError, Played, Player, PlayerEndedError, Turn
 from evaluators.probing import Probe
-from evaluators.tensors import DTYPES, Described
+from evaluators.tensors import Described, memory_of
 from evaluators.verdict import failed, verdict_on
 from kernelevolve.core.evaluation import AtenShare, FallbackShare, Status
 from kernelevolve.core.record import Record
 from kernelevolve.core.task import AllowAten, Task
+from kernelevolve.tasks.structure import Structure
+from kernelevolve.tasks.tensor_kinds import DTYPES
 
 _WIDEST = 16
 """Elements that an output may span for each that it has."""
@@ -45,13 +47,18 @@ class Returned(_Report):
     """What a call returned: where its tensors lie, and how they were nested."""
 
     outputs: tuple[Described, ...]
+    values: tuple[bool | int | float | str | None, ...] = ()
+    """Plain ones among what was returned."""
     structure: str
+    """As `structure.described` tells it."""
 
 
 class Drawn(_Report):
     """Inputs that the task's own process has drawn and written, as `tensors.save` describes them."""
 
     inputs: tuple[Mapping[str, Any], ...]
+    structure: Structure
+    """How they are nested, as the list of arguments."""
     init: tuple[Mapping[str, Any], ...] | None
     """Arguments of the constructor as `tensors.encode` writes them; None where they cannot be written."""
 
@@ -156,9 +163,9 @@ class Seat:
             raise self._nonsense("no inputs")
         return drawn
 
-    def lay_out(self, inputs: Sequence[Mapping[str, Any]], slots: int) -> None:
-        """Give it memory for so many sets of inputs, described as `tensors.save` does."""
-        layout = layout_of(inputs, slots)
+    def lay_out(self, inputs: Sequence[Mapping[str, Any]], slots: int, structure: Structure | None = None) -> None:
+        """Give it memory for so many sets of inputs; parameters as `layout_of` has them."""
+        layout = layout_of(inputs, slots, structure)
         if self.slots is not None and layout == self.slots.layout:
             return
         self.player.arena.use(layout)
@@ -174,14 +181,14 @@ class Seat:
         return self.slots
 
     def inputs(self, slot: int) -> list[Any]:
-        """The arguments of a call."""
+        """The leaves of the arguments of a call."""
         return self.laid_out.inputs(slot)
 
     def write(self, slot: int, values: Sequence[Any]) -> None:
-        """Put values there."""
+        """Put leaves there."""
         for source, target in zip(values, self.inputs(slot), strict=True):
             if isinstance(target, torch.Tensor):
-                target.copy_(source)
+                memory_of(target).copy_(memory_of(source))
 
     def call(self, slots: Sequence[int]) -> tuple[Returned, ...]:
         """One call after the other; the results stay where they are until the next order."""
@@ -245,8 +252,12 @@ class Seat:
     def read(self, output: Described, address: int | None = None) -> Elements:
         """The elements of an output, which are taken from where they lie when they are asked for, until the next order.
 
-        One that is not contiguous is taken as a whole.
+        One that is not contiguous is taken as a whole. They are as `tensors.comparable` makes them.
         """
+        elements = self._elements(output.as_real(), address)
+        return Widened(elements) if output.dtype.startswith("float8") else elements
+
+    def _elements(self, output: Described, address: int | None) -> Elements:
         if output.contiguous:
             return _Checked(self, Remote(self.player.pid, output, output.pointer if address is None else address))
         if output.span > max(_WIDEST * output.numel, 1 << 20):

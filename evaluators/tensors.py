@@ -6,6 +6,7 @@ Nothing is unpickled, so a hostile child can at worst deliver wrong numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,18 +14,15 @@ import torch
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from kernelevolve.core.record import Record
+from kernelevolve.tasks.structure import StructureError, described, key_order
+from kernelevolve.tasks.structure import flatten as flat
+from kernelevolve.tasks.tensor_kinds import DTYPES, fault_of
 
-DTYPES = {
-    str(d).removeprefix("torch."): d
-    for d in (
-        *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool),
-        *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
-    )
-}
 _Base = torch._C.TensorBase
 pointer_of, _stride_of, _size_of = _Base.data_ptr, _Base.stride, _Base.size
-_is_neg = _Base.is_neg
+_is_neg, _is_conj = _Base.is_neg, _Base.is_conj
 """Taken before foreign code is loaded, which may put its own into torch.Tensor."""
+_TENSORS = (torch.Tensor, torch.nn.Parameter)
 _MOST_ENCODED = 1 << 16
 _Size = Annotated[int, Field(ge=0, lt=1 << 48)]
 
@@ -59,6 +57,14 @@ class Described(Record):
             count *= size
         return count
 
+    def as_real(self) -> Described:
+        """Complex numbers as pairs of real ones, as `comparable` makes them of a tensor; all others as they are."""
+        if not self.dtype.startswith("complex"):
+            return self
+        real = "float32" if self.dtype == "complex64" else "float64"
+        stride = (*(2 * step for step in self.stride), 1)
+        return self.model_copy(update={"dtype": real, "shape": (*self.shape, 2), "stride": stride})
+
     @property
     def span(self) -> int:
         return span_of(self.shape, self.stride)
@@ -75,11 +81,10 @@ class Described(Record):
 
 def describe(tensor: torch.Tensor) -> dict[str, Any]:
     """The fields of `Described`. Raises TypeError for a tensor that does not lie in the CPU's memory as it is."""
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    if dtype not in DTYPES or tensor.layout != torch.strided or tensor.device.type != "cpu" or _is_neg(tensor):
-        raise TypeError(f"a tensor of {tensor.dtype} with layout {tensor.layout} on {tensor.device}")
+    if _is_neg(tensor) or _is_conj(tensor):
+        raise TypeError("a tensor that is to be negated or conjugated")
     return {
-        "dtype": dtype,
+        "dtype": str(tensor.dtype).removeprefix("torch."),
         "shape": list(_size_of(tensor)),
         "stride": list(_stride_of(tensor)),
         "pointer": pointer_of(tensor),
@@ -95,6 +100,8 @@ def span_of(shape: Sequence[int], stride: Sequence[int]) -> int:
 
 def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Equal, NaN included."""
+    if a.is_complex():
+        a, b = torch.view_as_real(a), torch.view_as_real(b)
     if a.is_floating_point():
         integer = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]
         return bool(torch.equal(a.view(integer), b.view(integer)))
@@ -106,20 +113,37 @@ def raw(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.view(torch.uint8) if tensor.dtype is torch.bool else tensor
 
 
+def comparable(tensor: torch.Tensor) -> torch.Tensor:
+    """Complex numbers as pairs of real ones, in a further dimension; numbers of eight bits with a fraction as float32; all others as
+    they are."""
+    if tensor.is_complex():
+        return torch.view_as_real(tensor.resolve_conj())
+    return tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor
+
+
+def as_tensor(number: float) -> torch.Tensor:
+    """A plain result with a fraction, to be compared as elements are."""
+    return torch.tensor(number, dtype=torch.float32)
+
+
+def memory_of(tensor: torch.Tensor) -> torch.Tensor:
+    """The elements from its first to its last, as they lie, gaps included: one-dimensional, a view."""
+    return tensor.as_strided((span_of(tensor.shape, tensor.stride()),), (1,))
+
+
 def save(value: Any, path: Path, *, contiguous: bool = False) -> dict[str, Any]:
     """Write a tensor with its strides, or `contiguous`; or describe a plain value. Raises TypeError for anything else."""
     if isinstance(value, torch.Tensor):
         tensor = value.detach().to("cpu").resolve_conj().resolve_neg()
         dtype = str(tensor.dtype).removeprefix("torch.")
         if dtype not in DTYPES or tensor.layout != torch.strided:
-            raise TypeError(f"a tensor of {tensor.dtype} with layout {tensor.layout}")
+            raise TypeError(f"a tensor that {fault_of(tensor)}")
         if contiguous or span_of(tensor.shape, tensor.stride()) > 2 * tensor.numel():
             tensor = tensor.contiguous()
-        span = span_of(tensor.shape, tensor.stride())
-        flat = tensor.as_strided((span,), (1,))
+        memory = memory_of(tensor)
         with path.open("wb") as handle:
-            if span:
-                handle.write(memoryview(flat.view(torch.uint8).numpy()))
+            if memory.numel():
+                handle.write(memoryview(memory.view(torch.uint8).numpy()))
         return {"dtype": dtype, "shape": list(tensor.shape), "stride": list(tensor.stride())}
     if value is None or isinstance(value, bool | int | float | str):
         return {"value": value}
@@ -143,29 +167,65 @@ def load(meta: Mapping[str, Any], path: Path) -> Any:
     return raw.view(dtype).as_strided(shape, stride)
 
 
-def flatten(result: Any) -> tuple[list[torch.Tensor], str]:
-    """The tensors of a result and its structure. Raises TypeError where it holds something else, a subclass included."""
-    if isinstance(result, torch.Tensor):
+@dataclass(frozen=True)
+class Result:
+    """What forward returned, taken apart."""
+
+    tensors: list[torch.Tensor]
+    """In the CPU's memory, as they are."""
+    values: list[bool | int | float | str | None]
+    """Plain ones among the leaves."""
+    structure: str
+    """As `structure.described` tells it."""
+
+
+def taken_apart(result: Any) -> Result:
+    """Raises TypeError, a text that goes on after `forward`, where it holds what cannot be returned, subclasses of Tensor included."""
+    if lies_as_it_is(result) and not fault_of(result):
+        return Result([result], [], "tensor")
+    try:
+        leaves, structure = flat(result, by_key=True)
+    except StructureError as error:
+        raise TypeError(_returned(error.path, error.fault)) from error
+    found, values = [], []
+    for path, leaf in zip(structure.paths(), leaves, strict=True):
+        if not isinstance(leaf, torch.Tensor):
+            values.append(leaf)
+            continue
         # A subclass may compute its values when somebody looks.
-        if type(result) not in (torch.Tensor, torch.nn.Parameter):
-            raise TypeError(f"returned {type(result).__name__}, no plain tensor")
-        return [result], "tensor"
-    if isinstance(result, tuple | list):
-        parts: list[torch.Tensor] = []
-        names = []
-        for item in result:
-            tensors, name = flatten(item)
-            parts += tensors
-            names.append(name)
-        return parts, f"sequence({', '.join(names)})"
+        fault = fault_of(leaf, verb="return")
+        if fault:
+            raise TypeError(_returned(path, fault))
+        found.append(leaf.resolve_conj().resolve_neg())
+    return Result(found, values, described(structure, leaves))
+
+
+def lies_as_it_is(result: Any) -> bool:
+    """Whether it is a tensor, no subclass, whose elements are what its memory holds."""
+    return type(result) in _TENSORS and not _is_conj(result) and not _is_neg(result)
+
+
+def pointers_of(result: Any, kept: list[Any]) -> list[int]:
+    """Where the tensors of a result lie, in the order of `taken_apart`, without a look at what they are.
+
+    What has to be conjugated or negated first is put into `kept`.
+    """
+    if lies_as_it_is(result):
+        return [pointer_of(result)]
+    if type(result) in _TENSORS:
+        kept.append(result.resolve_conj().resolve_neg())
+        return [pointer_of(kept[-1])]
     if isinstance(result, dict):
-        parts, names = [], []
-        for k in sorted(result):
-            tensors, name = flatten(result[k])
-            parts += tensors
-            names.append(f"{k}: {name}")
-        return parts, f"dict({', '.join(names)})"
-    raise TypeError(f"returned {type(result).__name__}, no tensor")
+        result = [result[k] for k in sorted(result, key=key_order)]
+    if isinstance(result, tuple | list):
+        return [pointer for part in result for pointer in pointers_of(part, kept)]
+    if isinstance(result, torch.Tensor):
+        raise TypeError(f"a timed call returned a {type(result).__name__}")
+    return []
+
+
+def _returned(path: str, fault: str) -> str:
+    return f"returned result{path}, which {fault}" if path else f"returned a result that {fault}"
 
 
 def encode(value: Any) -> dict[str, Any]:

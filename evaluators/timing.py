@@ -82,7 +82,7 @@ def slots_for(case: Case, settings: TimingSettings) -> int:
         (case.answers.folder / f"{case.answers.prefix}native{i}").stat().st_size
         for i in range(len(case.answers.native))
     )
-    table = TABLE_BYTES // 8 // max(1, len(case.answers.native))
+    table = TABLE_BYTES // 8 // max(1, len(case.answers.forms))
     return max(1, min(settings.most_calls, room // inputs, room // max(1, outputs), table))
 
 
@@ -110,10 +110,10 @@ class Stopwatch:
         self._values = values
         self._slots = slots_for(case, settings)
         self._case = case
-        layout = layout_of(case.inputs, self._slots)
+        layout = layout_of(case.inputs, self._slots, case.nesting)
         self._server = reference[0].player.server
         self._stage = Slots(self._server.stage(layout.total_bytes).memory, layout)
-        self._outputs = len(case.answers.native)
+        self._outputs = len(case.answers.forms)
         self._all: dict[str, Contestant] = {REFERENCE: Contestant(reference, checked=False), **others}
         self._overhead = 0.0
         self._pacing = Pacing(settings, self._slots)
@@ -167,7 +167,7 @@ class Stopwatch:
 
     def _lay_out(self, name: str) -> None:
         for seat in self._all[name].seats:
-            seat.lay_out(self._case.inputs, self._slots)
+            seat.lay_out(self._case.inputs, self._slots, self._case.nesting)
             if seat.returned is None:
                 self._write(seat, 0)
                 for _ in range(self._settings.warmup_calls):
@@ -179,8 +179,10 @@ class Stopwatch:
 
     def _as_expected(self, seat: Seat, returned: Returned) -> Returned:
         answers = self._case.answers
-        wanted = [(tuple(meta["shape"]), meta["dtype"]) for meta in answers.native]
-        if [(o.shape, o.dtype) for o in returned.outputs] != wanted or returned.structure != answers.structure:
+        if (
+            tuple((o.dtype, o.shape) for o in returned.outputs) != answers.forms
+            or returned.structure != answers.structure
+        ):
             raise failed(Status.WRONG_SHAPE, seat.stage, f"{self._case.label}: another shape or structure than before")
         return returned
 

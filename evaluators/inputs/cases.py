@@ -22,11 +22,12 @@ from evaluators.inputs.ranges import declared_ranges
 from evaluators.inputs.relations import Bound
 from evaluators.inputs.shapes import reshape_inputs
 from evaluators.inputs.sizes import Sizes, hidden_sizes
+from evaluators.inputs.stand_ins import restored, stand_in, unchanging
 from evaluators.inputs.values import NONFINITE, Distribution, applicable, kept, redistribute, takes_nonfinite
-from evaluators.tensors import DTYPES
 from kernelevolve.core.record import Record
 from kernelevolve.core.seeds import derive_seed
-from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs
+from kernelevolve.tasks.flat_model import taking_leaves
+from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, flat_inputs
 
 _DRAWS = 3
 """Draws of the main inputs, from which facts are read."""
@@ -84,7 +85,7 @@ class DerivedCase:
         return SHAPES if self.kind is Kind.SHAPE else VALUES
 
     def inputs(self) -> list[Any]:
-        """The arguments of forward. Leaves torch's global generator as it was."""
+        """The leaves of the arguments of forward. Leaves torch's global generator as it was."""
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             return self.make()
 
@@ -116,12 +117,6 @@ def derived_cases(loaded: LoadedTask, settings: InputSettings) -> DerivedInputs:
         return _Deriving(loaded, settings).result()
 
 
-def _is_plain(x: Any) -> bool:
-    if isinstance(x, torch.Tensor):
-        return x.layout == torch.strided and str(x.dtype).removeprefix("torch.") in DTYPES
-    return x is None or isinstance(x, bool | int | float | str)
-
-
 class _Deriving:
     def __init__(self, loaded: LoadedTask, settings: InputSettings) -> None:
         self.loaded = loaded
@@ -137,22 +132,34 @@ class _Deriving:
 
     def result(self) -> DerivedInputs:
         loaded = self.loaded
-        first = draw_inputs(loaded, self.seeds[0])
+        self.given, self.nesting = flat_inputs(loaded, draw_inputs(loaded, self.seeds[0]))
+        first = [stand_in(x) for x in self.given]
         self.ranges = declared_ranges(loaded, first)
         torch.manual_seed(self.seeds[0])
-        variants = list(loaded.get_input_variants().values())
-        if not all(_is_plain(x) for x in first):
-            for check in (SHAPES, VALUES, NONFINITE_VALUES):
-                self.leave_out(check, "no inputs are derived: forward takes more than plain tensors and values")
-            return DerivedInputs((), Dimensions((), frozenset()), tuple(self.notes), self.left_out)
+        variants = [
+            [stand_in(x) for x in flat_inputs(loaded, given, name)[0]]
+            for name, given in loaded.get_input_variants().items()
+        ]
         self.facts, main = self._facts(first, variants)
-        evidence, model = self._export(first)
+        evidence, model = self._export()
         numbers = model_numbers(model, loaded.get_init_inputs())
         self.dimensions = find_dimensions(main, [observe(v) for v in variants], self.facts, evidence, numbers)
         self.notes += [group.describe() for group in self.dimensions.groups]
         legal = self._legal(first, model, evidence)
         cases = [*self._shapes(first, legal), *self._values(first, self._small(first, legal))]
         return DerivedInputs(tuple(cases), self.dimensions, tuple(self.notes), self.left_out, evidence.overtime)
+
+    def _draw(self, seed: int) -> list[Any]:
+        """Stand-ins for the leaves of the main inputs."""
+        return [stand_in(x) for x in flat_inputs(self.loaded, draw_inputs(self.loaded, seed))[0]]
+
+    def _restored(self, made: Sequence[Any]) -> list[Any]:
+        return [restored(x, like) for x, like in zip(made, self.given, strict=True)]
+
+    def _model(self) -> nn.Module:
+        """The reference, which takes leaves."""
+        model = build_model(self.loaded, self.loaded.task.seed)
+        return taking_leaves(model, self.nesting, vars(self.loaded.module))
 
     def _facts(self, first: list[Any], variants: Sequence[list[Any]]) -> tuple[dict[int, Facts], list[Draw]]:
         """Facts of each tensor, and what counts of each main draw; one draw is held at a time beside the first."""
@@ -161,7 +168,7 @@ class _Deriving:
         constant = dict.fromkeys(tensors, True)
         main = [observe(first)]
         for seed in self.seeds[1:]:
-            again = draw_inputs(self.loaded, seed)
+            again = self._draw(seed)
             main.append(observe(again))
             for i in tensors:
                 seen[i].append(look(again[i]))
@@ -170,12 +177,12 @@ class _Deriving:
         others = {i: [look(v[i]) for v in alike if isinstance(v[i], torch.Tensor)] for i in tensors}
         return {i: merge(seen[i], others[i], constant=constant[i]) for i in tensors}, main
 
-    def _export(self, first: list[Any]) -> tuple[Evidence, nn.Module]:
-        model = build_model(self.loaded, self.loaded.task.seed)
-        evidence = export_evidence(model, first, self.settings.export_seconds)
+    def _export(self) -> tuple[Evidence, nn.Module]:
+        model = self._model()
+        evidence = export_evidence(model, self.given, self.settings.export_seconds)
         if evidence.failure:
             self.leave_out(SHAPES, f"torch.export says nothing: {evidence.failure}")
-        return evidence, build_model(self.loaded, self.loaded.task.seed)
+        return evidence, self._model()
 
     def _legal(self, first: list[Any], model: nn.Module, evidence: Evidence) -> Callable[[Sizes], bool]:
         checks = max(4, _CHECKED_OPERATIONS // max(evidence.operations, 1))
@@ -186,7 +193,7 @@ class _Deriving:
             if not self._has_room(shapes):
                 return False
             checks -= 1
-            return evidence.failure != "" or checks < 0 or output_shapes(model, first, shapes) is not None
+            return evidence.failure != "" or checks < 0 or output_shapes(model, self.given, shapes) is not None
 
         return legal
 
@@ -221,9 +228,9 @@ class _Deriving:
 
     def _shape_case(self, number: int, sizes: Sizes) -> DerivedCase:
         def make() -> list[Any]:
-            drawn = draw_inputs(self.loaded, self.seeds[number % _DRAWS])
+            drawn = self._draw(self.seeds[number % _DRAWS])
             generator = torch.Generator().manual_seed(derive_seed(self.settings.seed, "shape", number))
-            return reshape_inputs(drawn, self.dimensions, sizes, self.facts, generator)
+            return self._restored(reshape_inputs(drawn, self.dimensions, sizes, self.facts, generator))
 
         places = [
             f"x{p.source}[{p.dim}]={p.size(n)}" for g, n in sizes.items() for p in self.dimensions.groups[g].places
@@ -253,7 +260,7 @@ class _Deriving:
         return sum(math.prod(shape) * first[i].element_size() for i, shape in shapes.items())
 
     def _values(self, first: list[Any], sizes: Sizes) -> list[DerivedCase]:
-        fixed = kept(first, self.facts, self.dimensions.relations)
+        fixed = {**unchanging(self.given), **kept(first, self.facts, self.dimensions.relations)}
         self.notes += [f"x{i}: its values stay as drawn, {why}" for i, why in sorted(fixed.items())]
         chosen = applicable(first, self.facts, fixed, self.settings.values)
         if len(chosen) < self.settings.values:
@@ -270,10 +277,10 @@ class _Deriving:
     def _value_case(self, name: str, distribution: Distribution, fixed: Mapping[int, str], sizes: Sizes) -> DerivedCase:
         def make() -> list[Any]:
             seed = derive_seed(self.settings.seed, "values", name)
-            drawn = draw_inputs(self.loaded, self.seeds[seed % _DRAWS])
+            drawn = self._draw(self.seeds[seed % _DRAWS])
             generator = torch.Generator().manual_seed(seed)
             if sizes:
                 drawn = reshape_inputs(drawn, self.dimensions, sizes, self.facts, generator)
-            return redistribute(drawn, distribution, self.facts, fixed, self.ranges, generator)
+            return self._restored(redistribute(drawn, distribution, self.facts, fixed, self.ranges, generator))
 
         return DerivedCase(f"values: {name}", Kind.VALUES, distribution.ties, distribution.nonfinite, make)

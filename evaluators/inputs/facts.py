@@ -93,9 +93,9 @@ class Facts:
 
 
 def look(tensor: torch.Tensor) -> Seen:
-    """The facts of one tensor, of any dtype but complex."""
+    """The facts of one tensor; of complex numbers there are none, as of no elements."""
     x = tensor.detach()
-    if x.numel() == 0:
+    if x.numel() == 0 or x.is_complex():
         return _nothing()
     width = x.shape[-1] if x.dim() else 1
     rows = x.reshape(-1, width)[: max(1, _SAMPLE // width)]

@@ -249,6 +249,12 @@ def _members(integers: dict[int, torch.Tensor]) -> Iterator[Relation]:
 def _ordered(tensors: dict[int, torch.Tensor]) -> Iterator[Relation]:
     for i, x in tensors.items():
         for j, y in tensors.items():
-            alike = x.shape == y.shape and x.dtype == y.dtype and x.dtype != torch.bool and x.numel() > 1
+            alike = (
+                x.shape == y.shape
+                and x.dtype == y.dtype
+                and x.dtype != torch.bool
+                and not x.is_complex()
+                and x.numel() > 1
+            )
             if i != j and alike and bool((x <= y).all()):
                 yield Ordered(i, j)

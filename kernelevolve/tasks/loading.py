@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,6 +17,8 @@ from torch import nn
 
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import Task
+from kernelevolve.tasks.structure import Structure, StructureError, flatten
+from kernelevolve.tasks.tensor_kinds import fault_of
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,37 @@ def draw_inputs(loaded: LoadedTask, seed: int, variant: str | None = None) -> li
     """The inputs under `torch.manual_seed(seed)`: the main ones, or those of the named variant.
 
     Raises:
-        UserError: the task's function raises or returns no list, or there is no such variant.
+        UserError: the task's function raises or returns no list, or something in it that cannot be given to a kernel; or
+            there is no such variant.
     """
+    drawn = _drawn(loaded, seed, variant)
+    flat_inputs(loaded, drawn, variant)
+    return drawn
+
+
+def flat_inputs(loaded: LoadedTask, inputs: Sequence[Any], variant: str | None = None) -> tuple[list[Any], Structure]:
+    """The leaves of a draw, tensors and plain values, and how they are nested, as a list.
+
+    Raises UserError, which names the input and the remedy, where something in it cannot be given to a kernel.
+    """
+    where = f"task {loaded.task.name}: {f'variant {variant}, ' if variant is not None else ''}input "
+    leaves: list[Any] = []
+    parts: list[Structure] = []
+    for i, value in enumerate(inputs):
+        try:
+            found, structure = flatten(value)
+        except StructureError as error:
+            raise UserError(f"{where}{i}{error}") from error
+        for path, leaf in zip(structure.paths(), found, strict=True):
+            fault = fault_of(leaf) if isinstance(leaf, torch.Tensor) else ""
+            if fault:
+                raise UserError(f"{where}{i}{path} {fault}")
+        leaves += found
+        parts.append(structure)
+    return leaves, Structure(kind="list", parts=tuple(parts))
+
+
+def _drawn(loaded: LoadedTask, seed: int, variant: str | None) -> list[Any]:
     torch.manual_seed(seed)
     if variant is None:
         return loaded.get_inputs()

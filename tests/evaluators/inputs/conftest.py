@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from evaluators.inputs import DerivedInputs, InputSettings, derived_cases
-from evaluators.tensors import flatten
+from evaluators.tensors import taken_apart
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, load_module
 
@@ -19,7 +19,7 @@ Check = Callable[[Task, Legal], DerivedInputs]
 
 def outputs(loaded: LoadedTask, inputs: list[Any]) -> list[torch.Tensor]:
     with torch.no_grad():
-        return flatten(build_model(loaded, loaded.task.seed)(*inputs))[0]
+        return taken_apart(build_model(loaded, loaded.task.seed)(*inputs)).tensors
 
 
 def _same(a: Sequence[Any], b: Sequence[Any]) -> bool:
