@@ -14,10 +14,11 @@ from torch.export.graph_signature import OutputKind
 
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
-from kernelevolve.synthesis.builtin.fallback import fits_method, reference_method, unless
-from kernelevolve.synthesis.builtin.inductor.lowering import Kind, conditions, named_arguments
+from kernelevolve.synthesis.builtin.fallback import fits_method, reference_method, unless, unpacked
+from kernelevolve.synthesis.builtin.inductor.lowering import Argument, Kind, conditions, named_arguments
 from kernelevolve.synthesis.builtin.model_class import model_new_source
-from kernelevolve.synthesis.builtin.modes import attribute_text, mode_condition, watched_modes
+from kernelevolve.synthesis.builtin.modes import mode_condition, watched_modes
+from kernelevolve.synthesis.traced.attributes import attribute_text
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.synthesis.traced.trace import export_program
 
@@ -30,13 +31,13 @@ def aten_kernel(task: Task, model: torch.nn.Module, inputs: Sequence[Any]) -> Ke
     Raises UnsupportedError where torch.export has no graph of it.
     """
     modes = mode_condition(watched_modes(model))
-    exported = export_program(model, inputs, table={})
+    taken = export_program(model, inputs, table={})
+    exported = taken.program
     signature = exported.graph_signature
-    arguments = named_arguments(exported, inputs)
+    arguments = named_arguments(taken)
     exported.graph_module.recompile()
     bindings, assumed = conditions(exported, arguments)
-    names = [a.name for a in arguments if a.kind in (Kind.INPUT, Kind.FIXED)]
-    given = {Kind.STATE: lambda a: attribute_text(a.source), Kind.CONSTANT: lambda a: f"_CONSTANT_{a.name}"}
+    names, leaves = taken.arguments.parameters, taken.arguments.leaves
     code = exported.graph_module.code
     body = code[code.index("def forward(") :].replace("def forward(self", "def __graph(self", 1)
     results = [s for s in signature.output_specs if s.kind is OutputKind.USER_OUTPUT]
@@ -45,22 +46,31 @@ def aten_kernel(task: Task, model: torch.nn.Module, inputs: Sequence[Any]) -> Ke
     ]
     if len(results) + len(mutations) != len(signature.output_specs):
         raise UnsupportedError("a reference that changes its inputs")
-    out_spec = exported.call_spec.out_spec
-    single = out_spec is None or out_spec.is_leaf()
-    call = ", ".join(given[a.kind](a) if a.kind in given else a.name for a in arguments)
+    call = ", ".join(map(_passed, arguments))
     lines = [f"def forward({', '.join(['self', *names])}):"]
     lines += filter(None, [unless(modes, names)])
-    lines.append(unless(f"self.__fits({', '.join(names)})", names))
+    lines += unpacked(taken.arguments)
+    lines.append(unless(f"self.__fits({', '.join(leaves)})", names))
     lines.append(f"    results = self.__graph({call})")
     lines += [f"    {attribute_text(target)}.copy_(results[{i}])" for i, target in mutations]
     first = len(mutations)
-    lines.append(f"    return results[{first}]" if single else f"    return results[{first}:]")
+    texts = [f"results[{first + i}]" for i in range(len(results))]
+    lines.append(f"    return {taken.returned.text(texts, leaves)}")
     methods = [
         "\n".join(lines) + "\n",
-        fits_method("__fits", names, bindings, assumed),
+        fits_method("__fits", leaves, bindings, assumed),
         textwrap.dedent(body),
         reference_method(task),
     ]
     constants = [f"_CONSTANT_{a.name} = {a.source}" for a in arguments if a.kind is Kind.CONSTANT]
     source = model_new_source(task.source, "\n".join(methods), prelude="\n".join([_HEAD, *constants]))
     return Kernel(source=source, language="python")
+
+
+def _passed(argument: Argument) -> str:
+    match argument.kind:
+        case Kind.STATE:
+            return argument.source
+        case Kind.CONSTANT:
+            return f"_CONSTANT_{argument.name}"
+    return argument.name

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kernelevolve.core.task import AllowAten, Task
+from kernelevolve.synthesis.traced.signature import Arguments
 
 _COUNTED = '''\
 __fallback = {"calls": 0, "seconds": 0.0}
@@ -47,6 +48,12 @@ def unless(condition: str, names: Sequence[str]) -> str:
     if not condition:
         return ""
     return textwrap.indent(f"if not ({condition}):\n    return self.__reference({', '.join(names)})", "    ")
+
+
+def unpacked(arguments: Arguments) -> list[str]:
+    """Statements of `forward` that give each leaf of what it takes its name; what is nested otherwise goes to the reference."""
+    nested = unless(" and ".join(arguments.conditions()), arguments.parameters)
+    return [*filter(None, [nested]), *(f"    {line}" for line in arguments.unpacking())]
 
 
 def fits_method(

@@ -10,16 +10,19 @@ from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import AllowAten, Task
 from kernelevolve.synthesis.builtin.cpp.scalar import index_text
 from kernelevolve.synthesis.builtin.cpp.writer import Source
-from kernelevolve.synthesis.builtin.fallback import reference_method, unless
+from kernelevolve.synthesis.builtin.fallback import reference_method, unless, unpacked
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.library import call_text
-from kernelevolve.synthesis.builtin.model_class import model_new_source
-from kernelevolve.synthesis.builtin.modes import attribute_text, mode_condition
+from kernelevolve.synthesis.builtin.model_class import LOADED_NAMES, model_new_source
+from kernelevolve.synthesis.builtin.modes import mode_condition
 from kernelevolve.synthesis.traced.expr import Size
 from kernelevolve.synthesis.traced.program import LibraryCall, Role, reads
+from kernelevolve.synthesis.traced.signature import is_value
 
 _HEAD = '''\
 import ctypes
+
+import torch
 
 KNOBS = {knobs}
 
@@ -39,6 +42,7 @@ _WHOLE = "[ctypes.c_void_p] * {} + [ctypes.c_int64] * {}"
 _BY_PARTS = "[ctypes.c_int64, ctypes.c_void_p]"
 
 _MARK = "_LIBRARY = None"
+_RESERVED = frozenset({"KNOBS", *LOADED_NAMES})
 
 _PREPARE = """\
 _LIBRARY.prepare.argtypes = [ctypes.c_void_p] * {count}
@@ -72,21 +76,26 @@ def kernel_file(task: Task, source: Source, choices: Choices) -> Kernel:
 @lru_cache(maxsize=64)
 def _shell(task_source: str, forward: str) -> str:
     """The file around the literals: they are put in as text, since parsing them each time would cost most of a proposal."""
-    return model_new_source(task_source, forward, prelude=_MARK)
+    return model_new_source(task_source, forward, prelude=_MARK, reserved=_RESERVED)
+
+
+def _size_text(extent: Size) -> str:
+    return index_text(extent).replace(" / ", " // ")
 
 
 def _shape(extents: tuple[Size, ...]) -> str:
-    inner = ", ".join(index_text(e).replace(" / ", " // ") for e in extents)
+    inner = ", ".join(map(_size_text, extents))
     return f"({inner},)" if len(extents) == 1 else f"({inner})"
 
 
 def _forward(source: Source, rebinds: bool) -> str:
     """`rebinds`: what is written back to the module takes the place of its buffer, where copying is forbidden."""
     program = source.program
-    names = [n or f"_{i}" for i, n in enumerate(program.inputs)]
-    lines = [f"def forward(self, {', '.join(names)}):" if names else "def forward(self):"]
+    names = program.arguments.parameters
+    lines = [f"def forward({', '.join(['self', *names])}):", *unpacked(program.arguments)]
     inputs = [n for n in program.inputs if n is not None]
-    kinds = [f"{n}.dim() == {len(program.input_shapes[n])}" for n in inputs if program.input_shapes[n]]
+    kinds = [is_value(n, v) for n, v in program.fixed.items()]
+    kinds += [f"{n}.dim() == {len(program.input_shapes[n])}" for n in inputs if program.input_shapes[n]]
     lines.append(unless(" and ".join(filter(None, [mode_condition(program.modes), *kinds])), names))
     lines += [f"    {s} = {b}.shape[{d}]" for s, (b, d) in program.sizes.items()]
     shapes = [
@@ -101,7 +110,7 @@ def _forward(source: Source, rebinds: bool) -> str:
     called = [s for s in source.steps if isinstance(s, LibraryCall)]
     taken = {*source.arguments, *(n for s in called for n in reads(s))}
     direct = [n for n in parameters if n in taken]
-    lines += [f"    {n} = {attribute_text(program.buffers[n].attribute)}.detach().contiguous()" for n in direct]
+    lines += [f"    {n} = {program.buffers[n].attribute}.detach().contiguous()" for n in direct]
     if source.advised:
         lines.append(f"    self.__advise({', '.join(source.advised)})")
     if source.kept:
@@ -116,13 +125,13 @@ def _forward(source: Source, rebinds: bool) -> str:
     lines += _steps(source) if source.steps else [f"    _LIBRARY.run({_arguments(source, set())})"]
     for o in program.outputs:
         if o.attribute and rebinds:
-            lines.append(f"    {attribute_text(o.attribute)} = {o.buffer}")
+            lines.append(f"    {o.attribute} = {o.buffer}")
         elif not o.returned:
-            place = attribute_text(o.attribute) if o.attribute else given[o.argument]
+            place = o.attribute if o.attribute else given[o.argument]
             lines.append(f"    {place}.copy_({o.buffer})")
-    results = ", ".join(o.buffer for o in program.outputs if o.returned)
-    returned = {"tensor": results, "list": f"[{results}]", "tuple": f"({results},)"}[program.structure]
-    lines.append(f"    return {returned}")
+    results = [program.outputs[r].buffer if isinstance(r, int) else _size_text(r) for r in program.results]
+    leaves = [given.get(n, n) for n in program.arguments.leaves]
+    lines.append(f"    return {program.returned.text(results, leaves)}")
     text = "\n".join(filter(None, lines)) + "\n"
     if source.advised:
         text += "\n" + _ADVISE_METHOD
@@ -169,11 +178,11 @@ def _prepared(source: Source) -> str:
     program = source.program
     sources = [n for n in source.prepare_arguments if program.buffers[n].role is Role.PARAMETER]
     lines = ["__prepared_for = None", "", "def __prepared(self):"]
-    lines += [f"    {n} = {attribute_text(program.buffers[n].attribute)}.detach()" for n in sources]
-    versions = ", ".join(f"({n}.data_ptr(), {attribute_text(program.buffers[n].attribute)}._version)" for n in sources)
+    lines += [f"    {n} = {program.buffers[n].attribute}.detach()" for n in sources]
+    versions = ", ".join(f"({n}.data_ptr(), {program.buffers[n].attribute}._version)" for n in sources)
     lines += [
-        f"    state = ({versions}{',' if versions else ''})",
-        "    if self.__prepared_for != state:",
+        f"    versions = ({versions}{',' if sources else ''})",
+        "    if self.__prepared_for != versions:",
     ]
     lines += [f"        {n} = {n}.contiguous()" for n in sources]
     made = [n for n in source.prepare_arguments if n not in sources]
@@ -185,7 +194,7 @@ def _prepared(source: Source) -> str:
     lines += [
         f"        _LIBRARY.prepare({arguments})",
         f"        self.__prepared_tensors = ({kept},)",
-        "        self.__prepared_for = state",
+        "        self.__prepared_for = versions",
         "    return self.__prepared_tensors",
     ]
     return "\n".join(lines) + "\n"

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import libcst as cst
 import libcst.matchers as m
 
+from devices.toolchains.loader import LOADER
 from kernelevolve.core.errors import UserError
+from kernelevolve.synthesis.traced.attributes import free_name
 
 REFERENCE = "Model"
 CANDIDATE = "ModelNew"
 _TASK_FUNCTIONS = frozenset({"get_inputs", "get_init_inputs", "get_input_variants"})
 
+LOADED_NAMES = frozenset(
+    {"CPP_FLAGS", "CPP_SOURCE", "_LIBRARY", *re.findall(r"^(?:def|import) (\w+)", LOADER, re.MULTILINE)}
+)
+"""What a kernel in C++ binds at the top of its file."""
+
 _Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 
 
-def model_new_source(task_source: str, forward_source: str, *, prelude: str = "") -> str:
+def model_new_source(
+    task_source: str, forward_source: str, *, prelude: str = "", reserved: frozenset[str] = frozenset()
+) -> str:
     """The source of a file that defines `ModelNew`, which derives from the `Model` of `task_source`.
 
     The constructor is the reference's, and `super().forward` its operations. `forward_source` is the text of one or more
     method definitions (indented or not; none: a plain copy of the reference). Methods beside `forward` hide nothing of the
-    reference's where their names begin with two underscores. `prelude` is put after the leading imports, as it is. What
+    reference's where their names begin with two underscores. `prelude` is put after the leading imports, as it is; what the task's
+    module calls by a name that the prelude binds, or that is `reserved`, gets another one. What
     makes inputs goes, and with it the constants and functions that nothing refers to any more.
 
     Raises `UserError` when `task_source` is no Python or binds no `Model`; `libcst.ParserSyntaxError` when
@@ -33,7 +44,9 @@ def model_new_source(task_source: str, forward_source: str, *, prelude: str = ""
     except cst.ParserSyntaxError as error:
         raise UserError(f"the task's source is no valid Python (line {error.raw_line}): mend it") from error
     methods = cst.parse_module(textwrap.dedent(forward_source)).body
-    used_by_prelude = _names(cst.parse_module(prelude).body)
+    before = cst.parse_module(prelude).body
+    used_by_prelude = _names(before)
+    module = _yielding(module, reserved.union(*map(_bound, before)))
     body = [statement for statement in module.body if not _is_task_only(statement)]
     if not any(_defines_reference(statement) for statement in body):
         raise UserError(f"the task's source defines no class `{REFERENCE}`: name the reference's class so")
@@ -46,6 +59,51 @@ def model_new_source(task_source: str, forward_source: str, *, prelude: str = ""
         head = head.rstrip("\n") + "\n\n" + prelude.strip("\n") + "\n\n\n"
         tail = tail.lstrip("\n")
     return head + tail
+
+
+def _yielding(module: cst.Module, reserved: frozenset[str]) -> cst.Module:
+    """The module with other names for what it binds under reserved ones; modules that both import stay."""
+    bound: set[str] = set()
+    for statement in module.body:
+        if isinstance(statement, cst.ClassDef | cst.FunctionDef):
+            bound.add(statement.name.value)
+        elif not m.matches(statement, m.SimpleStatementLine(body=[m.Import()])):
+            bound |= _bound(statement)
+    clashing = bound & reserved
+    if not clashing:
+        return module
+    taken = frozenset(re.findall(r"\w+", module.code))
+    renamed = {name: free_name(f"{name}_of_task", taken) for name in clashing}
+    return cst.ensure_type(module.visit(_Rename(renamed)), cst.Module)
+
+
+class _Rename(cst.CSTTransformer):
+    """Other names for some; attributes, keywords and what an import takes from elsewhere stay."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        super().__init__()
+        self._names = names
+
+    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.Name:  # noqa: N802
+        del original_node
+        return updated_node.with_changes(value=self._names.get(updated_node.value, updated_node.value))
+
+    def leave_Attribute(self, original_node: cst.Attribute, updated_node: cst.Attribute) -> cst.Attribute:  # noqa: N802
+        return updated_node.with_changes(attr=original_node.attr)
+
+    def leave_Arg(self, original_node: cst.Arg, updated_node: cst.Arg) -> cst.Arg:  # noqa: N802
+        return updated_node.with_changes(keyword=original_node.keyword)
+
+    def leave_ImportAlias(self, original_node: cst.ImportAlias, updated_node: cst.ImportAlias) -> cst.ImportAlias:  # noqa: N802
+        name = original_node.evaluated_name
+        if name not in self._names:
+            return updated_node.with_changes(name=original_node.name)
+        alias = updated_node.asname or cst.AsName(
+            name=cst.Name(self._names[name]),
+            whitespace_before_as=cst.SimpleWhitespace(" "),
+            whitespace_after_as=cst.SimpleWhitespace(" "),
+        )
+        return updated_node.with_changes(name=original_node.name, asname=alias)
 
 
 def _defines_reference(statement: _Statement) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from kernelevolve.synthesis.traced.attributes import attribute_text
+
 _WORD = ".training"
 _PLAIN = ("Module", "Sequential", "ModuleList", "ModuleDict")
 
@@ -24,11 +26,6 @@ def watched_modes(model: nn.Module) -> dict[str, bool]:
 def mode_condition(modes: Mapping[str, bool]) -> str:
     """A Python expression of `self` that holds in these modes; "" where there are none."""
     return " and ".join(f"{'' if mode else 'not '}{attribute_text(name)}.training" for name, mode in modes.items())
-
-
-def attribute_text(name: str) -> str:
-    """A dotted name of a parameter or a module as an expression; numbers are members of a Sequential or a list."""
-    return "self" + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in name.split(".") if p)
 
 
 def _looks(kind: type, seen: dict[type, bool]) -> bool:

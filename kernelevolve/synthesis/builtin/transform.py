@@ -207,7 +207,10 @@ def retarget(program: Program) -> Program:
         if not isinstance(copy, Compute) or buffers[copy.buffer].role is not Role.OUTPUT:
             continue
         source = copy.value
-        if not isinstance(source, Load) or buffers[source.buffer].role is not Role.INTERMEDIATE:
+        # What several results copy is computed in place of the first; the others copy that.
+        if not isinstance(source, Load) or source.buffer not in buffers:
+            continue
+        if buffers[source.buffer].role is not Role.INTERMEDIATE:
             continue
         if source.index != tuple(a.symbol for a in copy.axes) or source.dtype != buffers[copy.buffer].dtype:
             continue

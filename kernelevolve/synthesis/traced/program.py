@@ -8,6 +8,8 @@ from enum import StrEnum
 import sympy
 
 from kernelevolve.synthesis.traced.expr import Expr, Load, Size, buffers_read
+from kernelevolve.synthesis.traced.signature import Arguments, Returned
+from kernelevolve.tasks.structure import Plain
 
 
 class Role(StrEnum):
@@ -15,7 +17,7 @@ class Role(StrEnum):
 
     INPUT = "input"
     PARAMETER = "parameter"
-    """A parameter or buffer of the module: `Buffer.attribute` is its dotted name."""
+    """A tensor that the module holds: `Buffer.attribute` is where."""
     CONSTANT = "constant"
     """A tensor that the reference builds: `Program.constants` has its values."""
     INTERMEDIATE = "intermediate"
@@ -39,6 +41,7 @@ class Buffer:
     dtype: str
     role: Role
     attribute: str = ""
+    """An expression of `self`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +173,7 @@ class Output:
     shape: tuple[Size, ...]
     dtype: str
     attribute: str = ""
-    """Dotted name of the module's buffer that takes its values; empty where it is returned."""
+    """Of the module, an expression of `self`: the buffer that takes its values; empty where it is returned."""
     argument: str = ""
     """The input buffer whose tensor takes its values; empty where it is returned."""
 
@@ -193,8 +196,14 @@ class Program:
     inputs: tuple[str | None, ...]
     """Buffers in the order of forward's arguments; None for an argument that is not a tensor."""
     outputs: tuple[Output, ...]
-    structure: str
-    """How forward returns them: `tensor`, `tuple` or `list`."""
+    arguments: Arguments
+    """How the inputs are nested; x0, x1, ... are its leaves."""
+    fixed: dict[str, Plain]
+    """Leaves that are no tensors, by name: the program is right for these values alone."""
+    returned: Returned
+    """What forward returns, out of results of the graph, which are"""
+    results: tuple[int | Size, ...]
+    """an output, by its number, or a size."""
     sizes: dict[str, tuple[str, int]]
     hints: dict[str, int]
     input_shapes: dict[str, tuple[Size, ...]]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sympy
@@ -14,11 +14,14 @@ from torch._decomp import core_aten_decompositions, get_decompositions
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind, OutputKind
 
+from kernelevolve.synthesis.traced.attributes import attribute_text, find_tensor, free_name
 from kernelevolve.synthesis.traced.builder import Builder, UnsupportedError, cast
 from kernelevolve.synthesis.traced.expr import Const, Expr, IndexValue, Op, Size
+from kernelevolve.synthesis.traced.flattened import Flattened
 from kernelevolve.synthesis.traced.lowering import LOWERINGS
 from kernelevolve.synthesis.traced.lowering.call import Call, Result
 from kernelevolve.synthesis.traced.program import Compute, LibraryCall, Output, Program, Role, Statement, reads
+from kernelevolve.synthesis.traced.signature import Arguments, Returned
 from kernelevolve.synthesis.traced.virtual import Virtual, dims_of
 
 _MAX_CONSTANT = 65536
@@ -65,30 +68,43 @@ def _decompositions() -> dict[Any, Callable[..., Any]]:
     return {name: decomposition for name, decomposition in table.items() if name not in kept}
 
 
+@dataclass(frozen=True)
+class Exported:
+    """A model's graph, from leaves of its arguments to tensors."""
+
+    program: ExportedProgram
+    model: torch.nn.Module
+    inputs: list[Any]
+    """The leaves that it was exported with."""
+    arguments: Arguments
+    returned: Returned
+    """What forward returns, out of the results of the graph."""
+
+
 def export_program(
     model: torch.nn.Module, inputs: Sequence[Any], *, table: Mapping[Any, Callable[..., Any]] | None = None
-) -> ExportedProgram:
+) -> Exported:
     """Export with every dimension dynamic that the model leaves free; all fixed where that is not possible.
 
-    `table` decomposes ATen operations; None stands for that of the traced form.
+    `table` decomposes ATen operations; None stands for that of the traced form. Afterwards the model takes leaves of its arguments.
 
     Raises UnsupportedError where torch.export cannot capture the model.
     """
     logging.getLogger("torch").setLevel(logging.CRITICAL)
+    flat = Flattened(model, inputs)
     free: tuple[Any, ...] = tuple(
-        dict.fromkeys(range(x.dim()), Dim.AUTO) if isinstance(x, torch.Tensor) else None for x in inputs
+        dict.fromkeys(range(x.dim()), Dim.AUTO) if isinstance(x, torch.Tensor) else None for x in flat.leaves
     )
-    kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
-    if inspect.Parameter.VAR_POSITIONAL in kinds:
-        named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
-        free = (*free[:named], free[named:])
     failures: list[str] = []
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        for shapes in (free, None):
+        for shapes in ((free,), None):
             try:
-                exported = export(model, tuple(inputs), dynamic_shapes=shapes)
-                return exported.run_decompositions(_decompositions() if table is None else dict(table))
+                exported = export(flat.model, tuple(flat.leaves), dynamic_shapes=shapes)
+                program = exported.run_decompositions(_decompositions() if table is None else dict(table))
+                return Exported(program, model, flat.leaves, flat.arguments, flat.returned)
+            except UnsupportedError:
+                raise
             except Exception as error:  # noqa: BLE001 - torch.export raises whatever the model and its passes raise
                 failures.append(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
     raise UnsupportedError(f"torch.export: {failures[-1]}")
@@ -99,18 +115,30 @@ def trace(model: torch.nn.Module, inputs: Sequence[Any]) -> Program:
 
     Raises UnsupportedError naming what the traced form lacks: an operation, a mutation of state, a shape that depends on data.
     """
-    exported = export_program(model, inputs)
-    return _Lowering(exported, inputs).program()
+    return _Lowering(export_program(model, inputs)).program()
+
+
+_DTYPES = frozenset(
+    (
+        *("float16", "bfloat16", "float32", "float64", "bool"),
+        *("uint8", "int8", "int16", "int32", "int64"),
+    )
+)
 
 
 def _dtype(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+    name = str(dtype).removeprefix("torch.")
+    if name not in _DTYPES:
+        raise UnsupportedError("complex numbers" if dtype.is_complex else f"numbers of {dtype}")
+    return name
 
 
 class _Lowering:
-    def __init__(self, exported: ExportedProgram, inputs: Sequence[Any]) -> None:
-        self.exported = exported
-        self.given = inputs
+    def __init__(self, exported: Exported) -> None:
+        self.exported = exported.program
+        self.given = exported.inputs
+        self.model = exported.model
+        self.signature, self.returned = exported.arguments, exported.returned
         self.builder = Builder()
         self.symbols: dict[sympy.Symbol, sympy.Symbol] = {}
         self.sizes: dict[str, tuple[str, int]] = {}
@@ -158,20 +186,32 @@ class _Lowering:
             self.values[node] = self.builder.source(shape, _dtype(value.dtype), Role.INPUT, name)
             return
         if not isinstance(value, torch.Tensor):
-            raise UnsupportedError(f"an input of kind {spec.kind.name.lower()}")
+            raise UnsupportedError(f"what the module holds under {spec.target}, which is no tensor")
         shape = [sympy.Integer(int(s)) for s in value.shape]
         if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
-            name = "w_" + "".join(c if c.isalnum() else "_" for c in spec.target)
-            self.values[node] = self.builder.source(shape, _dtype(value.dtype), Role.PARAMETER, name, spec.target)
+            self.values[node] = self._held(shape, value.dtype, spec.target, attribute_text(spec.target))
         elif spec.kind is InputKind.CONSTANT_TENSOR:
             tensor = self.exported.constants[spec.target]
+            place = find_tensor(self.model, tensor)
+            if place is not None:
+                self.values[node] = self._held(shape, tensor.dtype, spec.target, place)
+                return
             if tensor.numel() > _MAX_CONSTANT:
                 raise UnsupportedError(f"a constant tensor of {tensor.numel()} elements")
-            name = "c_" + "".join(c if c.isalnum() else "_" for c in spec.target)
+            name = free_name(
+                "c_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in spec.target), self.builder.buffers
+            )
             flat = tensor.detach().reshape(-1).tolist()
             self.values[node] = self.builder.constant(shape, _dtype(tensor.dtype), flat, name)
         else:
-            raise UnsupportedError(f"an input of kind {spec.kind.name.lower()}")
+            raise UnsupportedError(f"what the module holds under {spec.target} ({spec.kind.name.lower()})")
+
+    def _held(self, shape: Sequence[Size], dtype: torch.dtype, target: str, attribute: str) -> Virtual:
+        """A tensor that the module holds."""
+        name = free_name(
+            "w_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in target), self.builder.buffers
+        )
+        return self.builder.source(shape, _dtype(dtype), Role.PARAMETER, name, attribute)
 
     def _symbol(self, symbol: sympy.Symbol, name: str, dim: int, hint: int) -> None:
         if symbol not in self.symbols:
@@ -271,22 +311,20 @@ class _Lowering:
         return lowering(Call(self.builder, name, tuple(self._value(a) for a in node.args), kwargs, results))
 
     def _finish(self, node: torch.fx.Node) -> Program:
-        returned = node.args[0]
-        values = [self._value(a) for a in (returned if isinstance(returned, list | tuple) else [returned])]
-        metas = [a.meta["val"] if isinstance(a, torch.fx.Node) else None for a in returned]
         outputs: list[Output] = []
-        for v, meta, kind in zip(values, metas, self.exported.graph_signature.output_specs, strict=True):
-            if not isinstance(v, Virtual) or meta is None:
-                raise UnsupportedError("a result that is not a tensor")
-            shape = tuple(self._size(s) for s in meta.shape)
-            outputs.append(self._output(v, shape, _dtype(meta.dtype), len(outputs), self._target(kind)))
-        spec = self.exported.call_spec.out_spec
-        structure = "tensor"
-        if spec is not None and spec.num_children > 0 and not spec.is_leaf():
-            kind = spec.type
-            if kind not in (tuple, list) or spec.num_children != spec.num_leaves:
-                raise UnsupportedError("results in a nested or named structure")
-            structure = kind.__name__
+        results: list[int | Size] = []
+        for argument, spec in zip(node.args[0], self.exported.graph_signature.output_specs, strict=True):
+            v, meta = self._value(argument), argument.meta["val"] if isinstance(argument, torch.fx.Node) else argument
+            attribute, written = self._target(spec)
+            if isinstance(v, Virtual) and isinstance(meta, torch.Tensor):
+                shape = tuple(self._size(s) for s in meta.shape)
+                if not (attribute or written):
+                    results.append(len(outputs))
+                outputs.append(self._output(v, shape, _dtype(meta.dtype), len(outputs), (attribute, written)))
+            elif isinstance(v, sympy.Expr):
+                results.append(v)
+            else:
+                raise UnsupportedError("a result that is neither a tensor nor a size")
         b = self.builder
         statements = _needed(tuple(b.statements), {o.buffer for o in outputs})
         used = {o.buffer for o in outputs} | {r for s in _expanded(statements) for r in (*reads(s), s.buffer)}
@@ -296,7 +334,10 @@ class _Lowering:
             statements=statements,
             inputs=tuple(self.argument_names),
             outputs=tuple(outputs),
-            structure=structure,
+            arguments=self.signature,
+            fixed={f"x{i}": x for i, x in enumerate(self.given) if not isinstance(x, torch.Tensor)},
+            returned=self.returned,
+            results=tuple(results),
             sizes=self.sizes,
             hints=self.hints,
             input_shapes=self.input_shapes,
@@ -309,7 +350,7 @@ class _Lowering:
             case OutputKind.USER_OUTPUT:
                 return "", ""
             case OutputKind.BUFFER_MUTATION:
-                return spec.target, ""
+                return attribute_text(spec.target), ""
             case OutputKind.USER_INPUT_MUTATION:
                 return "", self.arguments[spec.target]
             case _:

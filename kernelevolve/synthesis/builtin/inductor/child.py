@@ -26,6 +26,7 @@ from kernelevolve.synthesis.builtin.inductor.kernel import inductor_kernel
 from kernelevolve.synthesis.builtin.model_class import CANDIDATE
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
+from kernelevolve.tasks.structure import flatten
 
 _COMPILE_SECONDS = 120.0
 _COARSE = 0.02
@@ -98,18 +99,26 @@ def _compare(task: Task, module: ModuleType) -> None:
 
 
 def _alike(want: Any, got: Any) -> bool:
-    if isinstance(want, tuple | list):
-        return isinstance(got, tuple | list) and len(want) == len(got) and all(map(_alike, want, got))
+    wanted, structure = flatten(want, by_key=True)
+    found, other = flatten(got, by_key=True)
+    return structure == other and all(map(_near, wanted, found))
+
+
+def _near(want: Any, got: Any) -> bool:
     if not isinstance(want, torch.Tensor):
-        return bool(type(want) is type(got) and want == got)
-    if want.shape != got.shape or want.dtype != got.dtype:
+        return type(want) is type(got) and (
+            want == got or (isinstance(want, float) and abs(want - got) <= _COARSE * abs(want))
+        )
+    if not isinstance(got, torch.Tensor) or want.shape != got.shape or want.dtype != got.dtype:
         return False
+    if want.is_complex():
+        return _near(torch.view_as_real(want.resolve_conj()), torch.view_as_real(got.resolve_conj()))
     if not want.dtype.is_floating_point:
         return bool(torch.equal(want, got))
-    finite = want[want.isfinite()].double()
+    want, got = want.double(), got.double()
+    finite = want[want.isfinite()]
     scale = float(finite.square().mean().sqrt()) if finite.numel() else 0.0
-    close = torch.allclose(got.double(), want.double(), rtol=_COARSE, atol=_COARSE * scale, equal_nan=True)
-    return bool(close)
+    return bool(torch.allclose(got, want, rtol=_COARSE, atol=_COARSE * scale, equal_nan=True))
 
 
 if __name__ == "__main__":

@@ -12,14 +12,17 @@ import torch
 from devices.toolchains.loader import LOADER
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
-from kernelevolve.synthesis.builtin.fallback import fits_method, reference_method, unless
+from kernelevolve.synthesis.builtin.fallback import fits_method, reference_method, unless, unpacked
 from kernelevolve.synthesis.builtin.inductor.lowering import Kind, Lowered, lower
 from kernelevolve.synthesis.builtin.inductor.prelude import tunable, with_prelude
 from kernelevolve.synthesis.builtin.inductor.wrapper import Graph, take_apart
-from kernelevolve.synthesis.builtin.model_class import model_new_source
-from kernelevolve.synthesis.builtin.modes import attribute_text, mode_condition, watched_modes
+from kernelevolve.synthesis.builtin.model_class import LOADED_NAMES, model_new_source
+from kernelevolve.synthesis.builtin.modes import mode_condition, watched_modes
+from kernelevolve.synthesis.traced.attributes import attribute_text
 from kernelevolve.synthesis.traced.builder import UnsupportedError
+from kernelevolve.synthesis.traced.signature import Origin
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
+from kernelevolve.tasks.structure import flatten
 
 _MOST_GRAPHS = 4
 _FLAGS = [
@@ -75,7 +78,7 @@ class _Written:
 
     @property
     def inputs(self) -> list[str]:
-        return [a.name for a in self.lowered.arguments if a.kind in (Kind.INPUT, Kind.FIXED)]
+        return self.lowered.given.leaves
 
     def fits(self) -> str:
         """The method that says whether the graph is right for its inputs."""
@@ -85,9 +88,12 @@ class _Written:
     def run(self) -> str:
         """The method that runs the graph."""
         lines = [f"def __graph_{self.number}({', '.join(['self', *self.inputs])}):"]
+        # The graph forgets its inputs as soon as it can.
+        given = {leaf.number for leaf in self.lowered.returned.leaves if leaf.origin is Origin.INPUT}
+        lines += [f"    given_{i} = {self.inputs[i]}" for i in sorted(given)]
         for a in self.lowered.arguments:
             if a.kind is Kind.STATE:
-                lines.append(f"    {a.name} = {attribute_text(a.source)}.detach()")
+                lines.append(f"    {a.name} = {a.source}.detach()")
             elif a.kind is Kind.CONSTANT:
                 lines.append(f"    {a.name} = _CONSTANT_{self.number}_{a.name}")
         lines += [textwrap.indent(s, "    ") for s in self.graph.statements]
@@ -95,9 +101,8 @@ class _Written:
         for target, result in zip(mutated, self.graph.results, strict=False):
             lines.append(f"    {attribute_text(target)}.copy_({result})")
         results = self.graph.results[len(mutated) :]
-        inner = ", ".join(results)
-        returned = {"tensor": inner, "list": f"[{inner}]", "tuple": f"({inner},)" if results else "()"}
-        lines.append(f"    return {returned[self.lowered.structure]}")
+        given_names = [f"given_{i}" for i in range(len(self.inputs))]
+        lines.append(f"    return {self.lowered.returned.text(results, given_names)}")
         return "\n".join(lines) + "\n"
 
     def takes(self, inputs: Sequence[Any]) -> bool:
@@ -105,7 +110,8 @@ class _Written:
         namespace: dict[str, Any] = {"torch": torch}
         exec(self.fits(), namespace)
         decide: Callable[..., bool] = namespace[f"__fits_{self.number}"]
-        return len(inputs) == len(self.inputs) and bool(decide(None, *inputs))
+        leaves, structure = flatten(list(inputs))
+        return structure == self.lowered.given.structure and bool(decide(None, *leaves))
 
     def constants(self) -> list[str]:
         return [
@@ -144,8 +150,8 @@ def inductor_kernel(task: Task) -> tuple[Kernel, str]:
             written = _Written(lowered, take_apart(lowered, f"g{number}_"), number)
             if not written.takes(inputs):
                 raise UnsupportedError("conditions that its own inputs do not meet")
-            if graphs and graphs[0].inputs != written.inputs:
-                raise UnsupportedError("another number of inputs")
+            if graphs and graphs[0].lowered.given != lowered.given:
+                raise UnsupportedError("inputs that are nested otherwise")
         except UnsupportedError as reason:
             if variant is None:
                 raise
@@ -173,26 +179,28 @@ def _kernel(task: Task, graphs: Sequence[_Written], modes: str, uncovered: Seque
         *(m for g in graphs for m in (g.fits(), g.run())),
         reference_method(task),
     ]
-    source = model_new_source(task.source, "\n".join(methods), prelude=head)
+    source = model_new_source(task.source, "\n".join(methods), prelude=head, reserved=LOADED_NAMES)
     return Kernel(source=source, language="cpp")
 
 
 def _forward(graphs: Sequence[_Written], modes: str, uncovered: Sequence[str]) -> str:
-    names = graphs[0].inputs
-    given = ", ".join(names)
+    taken = graphs[0].lowered.given
+    names, leaves = taken.parameters, ", ".join(taken.leaves)
+    reference = f"return self.__reference({', '.join(names)})"
     tensors = [a.name for a in graphs[0].lowered.arguments if a.kind is Kind.INPUT]
     lines = [f"def forward({', '.join(['self', *names])}):"]
     lines += filter(None, [unless(modes, names)])
+    lines += unpacked(taken)
     lines += [f"    {n} = {n}.contiguous()" for n in tensors]
     for g in graphs:
         lines += [
-            f"    if self.__fits_{g.number}({given}):",
+            f"    if self.__fits_{g.number}({leaves}):",
             "        try:",
-            f"            return self.__graph_{g.number}({given})",
+            f"            return self.__graph_{g.number}({leaves})",
             "        except _LiesOtherwiseError:",
-            f"            return self.__reference({given})",
+            f"            {reference}",
         ]
     if uncovered:
         lines.append(f"    # TorchInductor has no code for the inputs {', '.join(uncovered)}.")
-    lines.append(f"    return self.__reference({given})")
+    lines.append(f"    {reference}")
     return "\n".join(lines) + "\n"

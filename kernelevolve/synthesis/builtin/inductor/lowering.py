@@ -19,10 +19,11 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
+from kernelevolve.synthesis.traced.attributes import attribute_text, constant_text, find_tensor
 from kernelevolve.synthesis.traced.builder import UnsupportedError
-from kernelevolve.synthesis.traced.trace import export_program
+from kernelevolve.synthesis.traced.signature import Arguments, Returned, is_value
+from kernelevolve.synthesis.traced.trace import Exported, export_program
 
-_MAX_CONSTANT = 4096
 _SETTINGS = {
     # The number of threads is that of the machine where the kernel runs; the code is planned for this many on any machine.
     "cpp.dynamic_threads": True,
@@ -65,7 +66,7 @@ class Argument:
     name: str
     kind: Kind
     source: str = ""
-    """The dotted name of a parameter or a buffer; the expression of a constant or of a fixed value."""
+    """An expression: of `self` where the module holds it, of a constant; the condition that a fixed value is as it was."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,10 @@ class Lowered:
     """The code is right for inputs on which all of these hold: expressions of inputs and sizes, each safe once those before it hold."""
     mutated: tuple[str, ...]
     """Buffers that the first results are to be copied into."""
-    structure: str
-    """Of the results: `tensor`, `tuple` or `list`."""
+    given: Arguments
+    """What forward takes; arguments of the graph that are its inputs are called as its leaves are."""
+    returned: Returned
+    """What forward returns, out of the other results."""
 
 
 class _Captured(BaseException):
@@ -99,17 +102,13 @@ def lower(model: torch.nn.Module, inputs: Sequence[Any]) -> Lowered:
 
     Raises UnsupportedError where torch.export or TorchInductor refuses, and where this torch has another TorchInductor than the known one.
     """
-    for x in inputs:
-        if not isinstance(x, torch.Tensor | int | float | bool | str | None):
-            raise UnsupportedError(f"an input that is a {type(x).__name__}")
     compiler = _Compiler()
-    contiguous = [x.contiguous() if isinstance(x, torch.Tensor) else x for x in inputs]
-    exported = export_program(model, contiguous, table=compiler.decompositions())
-    mutated, structure = _results(exported)
-    arguments = named_arguments(exported, contiguous)
-    code = compiler.run(exported.graph_module)
-    bindings, assumed = conditions(exported, arguments)
-    return Lowered(code, arguments, bindings, assumed, mutated, structure)
+    taken = export_program(model, inputs, table=compiler.decompositions())
+    mutated = _mutated(taken.program)
+    arguments = named_arguments(taken)
+    code = compiler.run(taken.program.graph_module)
+    bindings, assumed = conditions(taken.program, arguments)
+    return Lowered(code, arguments, bindings, assumed, mutated, taken.arguments, taken.returned)
 
 
 class _Compiler:
@@ -181,8 +180,8 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
-def _results(exported: ExportedProgram) -> tuple[tuple[str, ...], str]:
-    """The buffers that the first results belong to, and the structure of the others."""
+def _mutated(exported: ExportedProgram) -> tuple[str, ...]:
+    """The buffers that the first results belong to."""
     mutated: list[str] = []
     for spec in exported.graph_signature.output_specs:
         if spec.kind is OutputKind.BUFFER_MUTATION and spec.target is not None:
@@ -191,19 +190,15 @@ def _results(exported: ExportedProgram) -> tuple[tuple[str, ...], str]:
             raise UnsupportedError("a reference that changes its inputs")
         elif spec.kind is not OutputKind.USER_OUTPUT:
             raise UnsupportedError(f"a result of kind {spec.kind.name.lower()}")
-    spec = exported.call_spec.out_spec
-    if spec is None or spec.is_leaf():
-        return tuple(mutated), "tensor"
-    if spec.type not in (tuple, list) or spec.num_children != spec.num_leaves:
-        raise UnsupportedError("results in a nested or named structure")
-    return tuple(mutated), str(spec.type.__name__)
+    return tuple(mutated)
 
 
-def named_arguments(exported: ExportedProgram, inputs: Sequence[Any]) -> tuple[Argument, ...]:
+def named_arguments(taken: Exported) -> tuple[Argument, ...]:
     """The graph's inputs; they are renamed in the graph, so that its code shows where they come from.
 
     Raises UnsupportedError for one that is no tensor of the module, its code or its inputs, and no plain value.
     """
+    exported, inputs = taken.program, taken.inputs
     specs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
     found: list[Argument] = []
     position = 0
@@ -217,29 +212,22 @@ def named_arguments(exported: ExportedProgram, inputs: Sequence[Any]) -> tuple[A
         if spec.kind is InputKind.USER_INPUT:
             name = f"x{position}"
             kind = Kind.INPUT if tensor else Kind.FIXED
-            source = "" if tensor else repr(inputs[position])
+            source = "" if tensor else is_value(name, inputs[position])
             position += 1
         elif spec.kind in (InputKind.PARAMETER, InputKind.BUFFER) and tensor:
-            name, kind, source = f"w{len(found)}_{readable}", Kind.STATE, str(spec.target)
+            name, kind, source = f"w{len(found)}_{readable}", Kind.STATE, attribute_text(str(spec.target))
         elif spec.kind is InputKind.CONSTANT_TENSOR and tensor:
-            name, kind = f"c{len(found)}_{readable}", Kind.CONSTANT
-            source = _constant(exported.constants[spec.target])
+            name, place = f"c{len(found)}_{readable}", find_tensor(taken.model, exported.constants[spec.target])
+            kind = Kind.CONSTANT if place is None else Kind.STATE
+            source = place or constant_text(exported.constants[spec.target])
         else:
-            raise UnsupportedError(f"an input of kind {spec.kind.name.lower()}")
+            raise UnsupportedError(f"what the module holds under {spec.target} ({spec.kind.name.lower()})")
         node._rename(name)
         node.target = node.name
         found.append(Argument(node.name, kind, source))
     if position != len(inputs):
         raise UnsupportedError("inputs that torch.export takes apart")
     return tuple(found)
-
-
-def _constant(tensor: torch.Tensor) -> str:
-    if tensor.numel() > _MAX_CONSTANT or tensor.is_complex():
-        raise UnsupportedError(f"a constant tensor of {tensor.numel()} elements of {tensor.dtype}")
-    # repr of an infinity or of NaN is a name, not a number.
-    values = (f'float("{v}")' if v - v != 0 else repr(v) for v in tensor.detach().reshape(-1).tolist())
-    return f"torch.tensor([{', '.join(values)}], dtype={tensor.dtype}).reshape({tuple(tensor.shape)!r})"
 
 
 def conditions(
@@ -259,8 +247,7 @@ def conditions(
     environment = None
     for argument, node in zip(arguments, nodes, strict=True):
         if argument.kind is Kind.FIXED:
-            kinds.append(f"type({argument.name}) is type({argument.source})")
-            kinds.append(f"{argument.name} == {argument.source}")
+            kinds.append(argument.source)
         if argument.kind is not Kind.INPUT:
             continue
         value = node.meta["val"]

@@ -1,0 +1,78 @@
+"""Where a tensor lies in a module, as an expression of `self`, whatever the names on the way are."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Container, Iterator
+from typing import Any
+
+import torch
+
+from kernelevolve.synthesis.traced.builder import UnsupportedError
+from kernelevolve.synthesis.traced.signature import value_text
+
+_MAX_CONSTANT = 4096
+
+
+def attribute_text(name: str) -> str:
+    """A dotted name of a parameter or a buffer, or of a module ("" is `self`), as an expression."""
+    text = "self"
+    for part in filter(None, name.split(".")):
+        text = _member(text, part)
+    return text
+
+
+def _member(owner: str, name: str) -> str:
+    plain = name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("__")
+    return f"{owner}.{name}" if plain else f"getattr({owner}, {name!r})"
+
+
+def find_tensor(model: torch.nn.Module, tensor: torch.Tensor) -> str | None:
+    """Of a tensor that is a plain attribute of a module, in a list or a dict perhaps; None where it is none."""
+    for name, module in model.named_modules():
+        owner = attribute_text(name)
+        for key, value in vars(module).items():
+            if key in ("_parameters", "_buffers", "_modules"):
+                continue
+            for path, found in _tensors(value):
+                if _same(found, tensor):
+                    return _member(owner, key) + path
+    return None
+
+
+def constant_text(tensor: torch.Tensor) -> str:
+    """An expression of its values. Raises UnsupportedError where they are too many, or of a dtype that Python has no numbers for."""
+    if tensor.numel() > _MAX_CONSTANT or tensor.is_complex():
+        raise UnsupportedError(f"a constant tensor of {tensor.numel()} elements of {tensor.dtype}")
+    values = ", ".join(value_text(v) for v in tensor.detach().reshape(-1).tolist())
+    return f"torch.tensor([{values}], dtype={tensor.dtype}).reshape({tuple(tensor.shape)!r})"
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """The name, or one that is made of it, which is not taken."""
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _tensors(value: Any, path: str = "", depth: int = 4) -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(value, torch.Tensor):
+        yield path, value
+    elif isinstance(value, list | tuple) and depth:
+        for i, part in enumerate(value):
+            yield from _tensors(part, f"{path}[{i}]", depth - 1)
+    elif isinstance(value, dict) and depth:
+        for key, part in value.items():
+            if isinstance(key, str | int):
+                yield from _tensors(part, f"{path}[{key!r}]", depth - 1)
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    if a is b:
+        return True
+    return (
+        (a.shape, a.dtype, a.layout) == (b.shape, b.dtype, b.layout)
+        and a.layout == torch.strided
+        and (a.data_ptr(), a.stride()) == (b.data_ptr(), b.stride())
+        and a.numel() > 0
+    )
