@@ -69,6 +69,11 @@ class Operator(ABC):
         del task, device
         return self
 
+    def early(self, task: Task, device: str) -> Operator | None:
+        """What may serve where `prepare` takes long, which goes on elsewhere meanwhile; None where it must be waited for."""
+        del task, device
+        return None
+
     @abstractmethod
     async def propose(self, expansion: Expansion, context: Context) -> Draft:
         """Raises ExhaustedError where there is no kernel that is new; further nodes that it is told may change that."""

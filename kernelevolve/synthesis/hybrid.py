@@ -60,6 +60,15 @@ class HybridOperator(Operator):
             prepared._operators[name] = one.prepare(task, device)
         return prepared
 
+    def early(self, task: Task, device: str) -> HybridOperator | None:
+        early = replace(self)
+        for name, one in self._operators.items():
+            ready = one if type(one).prepare is Operator.prepare else one.early(task, device)
+            if ready is None:
+                return None
+            early._operators[name] = ready
+        return early
+
     def tell(self, node: Node) -> None:
         promise = max((self._fitness.get(parent, 0.0) for parent in node.parents), default=0.0)
         self._fitness[node.id] = node.fitness

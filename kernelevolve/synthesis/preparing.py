@@ -1,4 +1,4 @@
-"""`Operator.prepare` in a process of its own, which begins before Ray is up: importing and tracing take seconds of one core."""
+"""`Operator.prepare` in a process of its own, which begins before Ray is up: importing and tracing take seconds, or a minute."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import Task
@@ -21,6 +24,9 @@ from kernelevolve.synthesis.base import Operator
 _ROOT = Path(__file__).parents[2]
 _PR_SET_PDEATHSIG = 1
 _GLANCE_SECONDS = 0.25
+_EARLY_PROCESSOR_SECONDS = 10.0
+_EARLY_SECONDS = 20.0
+"""After so much of either, what `Operator.early` gives is told, and preparing goes on."""
 
 
 class Preparing:
@@ -30,16 +36,18 @@ class Preparing:
         self._arguments = operator, task, device
         self._process: subprocess.Popen[bytes] | None = None
         self._prepared: Operator | None = None
+        self._told = b""
 
     def __enter__(self) -> Self:
         operator = self._arguments[0]
         if type(operator).prepare is not Operator.prepare:
+            self._errors = tempfile.TemporaryFile()
             path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=self._errors,
                 env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
                 start_new_session=True,  # Ctrl-C is for the driver, which ends this one.
             )
@@ -47,12 +55,19 @@ class Preparing:
             self._process.stdin.write(pickle.dumps(self._arguments))
             self._process.stdin.close()
             self._process.stdin = None
+            self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+            self._reader.start()
         else:
             self._prepared = operator
         return self
 
+    def _read(self, pipe: IO[bytes]) -> None:
+        self._told = pipe.read()
+
     def result(self, check: Callable[[], None]) -> Operator:
-        """The prepared operator. `check` is called now and then meanwhile; what it raises ends the waiting.
+        """The prepared operator, or the early one where preparing takes long; it then goes on until this is left.
+
+        `check` is called now and then meanwhile; what it raises ends the waiting.
 
         Raises UserError where the task cannot be served, RuntimeError where the process fails.
         """
@@ -63,21 +78,21 @@ class Preparing:
 
     def raise_early(self) -> None:
         """Raises what `result` would, where that is known by now."""
-        if self._process is not None and self._process.poll() is not None:
-            self._look(_GLANCE_SECONDS)
+        self._look(0.0)
 
     def _look(self, seconds: float) -> None:
-        """Take what the process has told, if it ends within so many seconds."""
+        """Take what the process has told, if it does within so many seconds."""
         if self._process is None or self._prepared is not None:
             return
-        try:
-            out, err = self._process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
+        self._reader.join(seconds)
+        if self._reader.is_alive():
             return
-        if self._process.returncode:
-            words = err.decode(errors="replace").strip() or f"exit code {self._process.returncode}"
+        if not self._told:
+            code = self._process.wait()
+            self._errors.seek(0)
+            words = self._errors.read().decode(errors="replace").strip() or f"exit code {code}"
             raise RuntimeError(f"preparing the operator failed:\n{words}")
-        found = pickle.loads(out)
+        found = pickle.loads(self._told)
         if isinstance(found, UserError):
             raise found
         assert isinstance(found, Operator)
@@ -89,25 +104,51 @@ class Preparing:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            for pipe in (self._process.stdout, self._process.stderr):
-                if pipe is not None:
-                    pipe.close()
+            self._reader.join()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+            self._errors.close()
+
+
+class _Answer:
+    """What the other process gets to know: the first of what is told."""
+
+    def __init__(self, channel: int) -> None:
+        self._channel = channel
+        self._lock = threading.Lock()
+        self._is_told = False
+
+    def tell(self, found: Operator | UserError) -> None:
+        with self._lock:
+            if not self._is_told:
+                self._is_told = True
+                with os.fdopen(self._channel, "wb") as file:
+                    file.write(pickle.dumps(found))
+
+
+def _tell_early(answer: _Answer, done: threading.Event, operator: Operator, task: Task, device: str) -> None:
+    begin = time.monotonic()
+    while not done.wait(_GLANCE_SECONDS):
+        if time.process_time() > _EARLY_PROCESSOR_SECONDS or time.monotonic() - begin > _EARLY_SECONDS:
+            early = operator.early(task, device)
+            if early is not None:
+                answer.tell(early)
+            return
 
 
 def main() -> None:
     gc.disable()  # This process is short: it would only look through PyTorch's modules again and again.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     operator, task, device = pickle.load(sys.stdin.buffer)
-    channel = os.dup(1)
+    answer, done = _Answer(os.dup(1)), threading.Event()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
-    found: Operator | UserError
+    threading.Thread(target=_tell_early, args=(answer, done, operator, task, device), daemon=True).start()
     try:
-        found = operator.prepare(task, device)
+        answer.tell(operator.prepare(task, device))
     except UserError as error:
-        found = error
-    with os.fdopen(channel, "wb") as file:
-        file.write(pickle.dumps(found))
+        answer.tell(error)
+    done.set()
 
 
 if __name__ == "__main__":

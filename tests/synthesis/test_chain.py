@@ -228,11 +228,26 @@ def test_a_fault_of_the_writer_at_a_point_is_a_node_and_no_end(monkeypatch: pyte
     assert search.propose().operator == "builtin/reference"
 
 
+@pytest.mark.parametrize("task", [TRACED, UNTRACED])
+def test_while_it_is_traced_elsewhere_a_copy_comes_first_and_then_what_the_trace_gives(task: Task) -> None:
+    search = Search(BuiltinOperator(**SETTINGS).early(task, "cpu"), task)  # type: ignore[arg-type]
+    first = search.propose()
+    assert (first.operator, first.note) == ("builtin/reference", "a copy of the reference")
+    search.tell(first)
+    second, whole = search.propose(), Search(prepared(task), task).propose()
+    if task is TRACED:
+        assert (second.operator, second.kernel, second.note) == ("builtin/draft", whole.kernel, "the default schedule")
+    else:
+        assert second.operator == "builtin/inductor"
+        assert "aten.sort" in second.note
+
+
 def test_a_fault_of_the_tracer_is_a_reason_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> object:
         raise KeyError("float8")
 
     monkeypatch.setattr(tracing, "trace", broken)
+    monkeypatch.setattr(tracing, "kept_trace", tracing.trace_task)
     operator = BuiltinOperator(**SETTINGS).prepare(TRACED, "cpu")  # type: ignore[arg-type]
     assert operator.chain.absent == {Stage.TRACED: "the traced form fails: KeyError: 'float8'"}
     assert Search(operator, TRACED).propose().kernel == reference_copy(TRACED)

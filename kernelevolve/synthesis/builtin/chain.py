@@ -77,6 +77,10 @@ class Chain:
         """Whether one of its kernels is right."""
         return stage in self._right
 
+    def tried(self, stage: Stage) -> bool:
+        """Whether one of its kernels was judged."""
+        return stage in self._right or stage in self._failures
+
     def hopeless(self, node: Node) -> bool:
         """Whether a node failed as all of its stage have: changing it would not help."""
         stage = self._stages.get(node.id)

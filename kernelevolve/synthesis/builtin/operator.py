@@ -27,12 +27,13 @@ from kernelevolve.synthesis.traced.program import Program
 
 if TYPE_CHECKING:
     from kernelevolve.synthesis.builtin.seeds import Seed
+    from kernelevolve.synthesis.builtin.tracing import Untraced
 
 _LARGE = 150
 """Statements of a program whose C++ may take long to compile."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class BuiltinOperator(Operator):
     """Writes kernels from the traced form of the reference, as a point in a space of knobs.
 
@@ -53,21 +54,36 @@ class BuiltinOperator(Operator):
     """Probability that a crossover moves one knob as well."""
     program: Program | None = None
     target: Target = field(default_factory=lambda: Target.of({}))
+    pending: bool = False
+    """Whether the reference is still being traced, in another process: then a copy of it is proposed before the program is waited for."""
     chain: Chain = field(default_factory=Chain, compare=False)
     """Told of every node: each island has its own."""
     _seeds: dict[Stage, Once[tuple[Seed, ...]]] = field(default_factory=dict, init=False, compare=False, repr=False)
 
+    _late: Once[Program | Untraced] | None = field(default=None, init=False, compare=False, repr=False)
+    """The program that came while the search was going on."""
+
     def prepare(self, task: Task, device: str) -> BuiltinOperator:
         if device != "cpu":
             raise UserError(f"the built-in operator writes kernels for the device cpu only, not {device}")
-        from kernelevolve.synthesis.builtin.seeds import forbidden
-        from kernelevolve.synthesis.builtin.tracing import trace_task
+        from kernelevolve.synthesis.builtin.tracing import kept_trace
 
-        traced = trace_task(task)
+        prepared = self.early(task, device)
+        prepared._take(kept_trace(task))
+        return prepared
+
+    def early(self, task: Task, device: str) -> BuiltinOperator:
+        from kernelevolve.synthesis.builtin.seeds import forbidden
+
+        target = Target.of(get_device(device).facts())
+        return replace(self, target=target, chain=Chain(forbidden(task)), pending=True)
+
+    def _take(self, traced: Program | Untraced) -> None:
+        self.pending = False
         if isinstance(traced, Program):
-            target = Target.of(get_device(device).facts())
-            return replace(self, program=traced, target=target, chain=Chain(forbidden(task)))
-        return replace(self, chain=Chain({Stage.TRACED: traced.why, **forbidden(task)}))
+            self.program = traced
+        else:
+            self.chain.absent[Stage.TRACED] = traced.why
 
     def tell(self, node: Node) -> None:
         self.chain.tell(node)
@@ -102,7 +118,9 @@ class BuiltinOperator(Operator):
                 return self._seed_draft(Stage.REFERENCE, copy)
         for stage in self.chain.plan(rng):
             if stage is Stage.TRACED:
-                draft = self._traced(step, context, rng)
+                if self.pending:
+                    await self._wait_for_program(context.task)
+                draft = self._traced(step, context, rng) if self.program is not None else None
                 if draft is None and self.chain.works(stage):
                     break
             else:
@@ -114,8 +132,19 @@ class BuiltinOperator(Operator):
     def _is_copy_due(self, step: int) -> bool:
         if Stage.REFERENCE in self.chain.absent or not self.chain.nothing_right:
             return False
-        slow = self.program is None or len(self.program.statements) > _LARGE
-        return self.chain.any_doubted or (step == 0 and slow)
+        return self.pending or self.chain.any_doubted or (step == 0 and (self.program is None or self._is_large()))
+
+    def _is_large(self) -> bool:
+        return self.program is not None and len(self.program.statements) > _LARGE
+
+    async def _wait_for_program(self, task: Task) -> None:
+        from kernelevolve.synthesis.builtin.tracing import kept_trace
+
+        if self._late is None:
+            self._late = Once(lambda: asyncio.to_thread(kept_trace, task))
+        traced = await self._late.get()
+        if self.pending:
+            self._take(traced)
 
     def _why_exhausted(self) -> str:
         reasons = self.chain.why_not_above(Stage.REFERENCE)
@@ -129,7 +158,8 @@ class BuiltinOperator(Operator):
         default = self._at((), context.task)
         if isinstance(default, Draft):
             return default if default.kernel.id not in context.known else None
-        if default.kernel.id not in context.known and step == (1 if len(self._program().statements) > _LARGE else 0):
+        waited = (self._late is not None or self._is_large()) and not self.chain.tried(Stage.TRACED)
+        if default.kernel.id not in context.known and (step == 0 or waited):
             note = "the default schedule"
             return Draft(kernel=default.kernel, operator="builtin/draft", note=note, traits=default.traits)
         for _ in range(self.attempts):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, replace
 
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.builtin.cpp.writer import write
+from kernelevolve.synthesis.builtin.kept import kept
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.modes import watched_modes
 from kernelevolve.synthesis.builtin.target import Target
@@ -21,6 +23,12 @@ class Untraced:
 
     why: str
     """In a line for a person."""
+
+
+def kept_trace(task: Task) -> Program | Untraced:
+    """As `trace_task`; made once on a machine, for it may take a minute."""
+    found: Program | Untraced = pickle.loads(kept(task, "traced", lambda: pickle.dumps(trace_task(task))))
+    return found
 
 
 def trace_task(task: Task) -> Program | Untraced:
