@@ -217,7 +217,7 @@ def test_kernels_that_fail_for_many_reasons_get_more_tries() -> None:
 def test_a_fault_of_the_writer_at_a_point_is_a_node_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     search = Search(prepared(TRACED), TRACED)
 
-    def broken(*_: object) -> object:
+    def broken(*_: object, **__: object) -> object:
         raise KeyError("t0")
 
     monkeypatch.setattr(operator_module, "write", broken)
@@ -243,7 +243,7 @@ def test_while_it_is_traced_elsewhere_a_copy_comes_first_and_then_what_the_trace
 
 
 def test_a_fault_of_the_tracer_is_a_reason_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> object:
+    def broken(*_: object, **__: object) -> object:
         raise KeyError("float8")
 
     monkeypatch.setattr(tracing, "trace", broken)

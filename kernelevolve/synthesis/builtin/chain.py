@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 
+from kernelevolve.core.evaluation import Status
 from kernelevolve.core.graph import Node
 
 _SAME = 4
@@ -57,7 +58,7 @@ class Chain:
         if stage is None:
             return
         self._stages[node.id] = stage
-        if node.fitness > 0:
+        if node.evaluation.status is Status.OK:
             self._right.add(stage)
         elif node.evaluation.diagnosis is not None:
             reason = f"{node.evaluation.status}: {node.evaluation.diagnosis.summary}"
@@ -84,7 +85,7 @@ class Chain:
     def hopeless(self, node: Node) -> bool:
         """Whether a node failed as all of its stage have: changing it would not help."""
         stage = self._stages.get(node.id)
-        return stage is not None and node.fitness == 0 and self._doubted(stage)
+        return stage is not None and node.evaluation.status is not Status.OK and self._doubted(stage)
 
     def plan(self, rng: Random) -> list[Stage]:
         """The stages that the next draft may be of, the one to be tried first in front.
