@@ -120,9 +120,10 @@ def test_data_movement(check: Check, forward: str) -> None:
             "[torch.randn(50, 20)]",
             "self.a = nn.Linear(20, 31); self.b = nn.Linear(31, 5)",
         ),
+        ("return x[0].reshape(-1, 24) @ x[1]", "[torch.randn(8, 15, 6), torch.randn(24, 40)]", "pass"),
         ("return torch.einsum('bnd,bnk->bdk', x[0], x[1])", "[torch.randn(20, 5, 16), torch.randn(20, 5, 8)]", "pass"),
     ],
-    ids=["mm", "linear", "bmm", "conv1d", "conv2d", "attention", "mv", "mlp", "einsum"],
+    ids=["mm", "linear", "bmm", "conv1d", "conv2d", "attention", "mv", "mlp", "across", "einsum"],
 )
 def test_products(check: Check, forward: str, inputs: str, init: str) -> None:
     check(task_of(forward, inputs, init))

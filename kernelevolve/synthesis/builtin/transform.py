@@ -18,6 +18,7 @@ from kernelevolve.synthesis.traced.expr import (
     Op,
     Search,
     Size,
+    divides_axes,
     rewrite,
     substitute,
     walk,
@@ -135,7 +136,7 @@ def _inlined(program: Program, choices: Choices) -> set[str]:
         if any(isinstance(c, LibraryCall) for c in consumers.get(s.buffer, [])):
             inlines = False
         elif any(isinstance(c, Contract) for c in consumers.get(s.buffer, [])):
-            inlines = plain
+            inlines = plain and isinstance(s.value, Load) and affine(s.value)
         elif (
             plain
             or own <= 3
@@ -148,6 +149,11 @@ def _inlined(program: Program, choices: Choices) -> set[str]:
         if inlines:
             chosen.add(s.buffer)
     return chosen
+
+
+def affine(load: Load) -> bool:
+    """Whether every index term is a sum of multiples of axes: what a product's operands have to be."""
+    return not any(isinstance(t, sympy.Basic) and divides_axes(t) for t in load.index)
 
 
 def _revisits(definition: Compute, consumer: Statement) -> bool:

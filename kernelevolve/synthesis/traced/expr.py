@@ -89,6 +89,11 @@ def is_expr(term: IndexTerm) -> bool:
     return not isinstance(term, sympy.Basic)
 
 
+def divides_axes(term: sympy.Expr) -> bool:
+    """Whether an index term rounds what depends on axes; sizes, which are positive, may stand in a quotient."""
+    return any(not s.is_positive for part in term.atoms(sympy.floor, sympy.Mod) for s in part.free_symbols)
+
+
 def as_expr(term: IndexTerm) -> Expr:
     """An index term as a number."""
     return IndexValue(term) if isinstance(term, sympy.Basic) else term

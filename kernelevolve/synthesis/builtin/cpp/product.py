@@ -7,7 +7,7 @@ import sympy
 from kernelevolve.synthesis.builtin.cpp.nest import Nest
 from kernelevolve.synthesis.builtin.cpp.reduction import ReductionWriter
 from kernelevolve.synthesis.builtin.cpp.scalar import ITEM_BYTES, index_text
-from kernelevolve.synthesis.builtin.transform import axis_stride, extent_hint, row_candidates
+from kernelevolve.synthesis.builtin.transform import affine, axis_stride, extent_hint, row_candidates
 from kernelevolve.synthesis.traced.expr import Expr, Load, Op
 from kernelevolve.synthesis.traced.program import Axis, Contract, Program, Reduce
 
@@ -87,6 +87,8 @@ class ProductWriter(ReductionWriter):
         plain = Reduce(s.buffer, s.axes, s.reduced, "sum", product, s.hint)
         out = [a for a in s.axes if a.symbol not in fixed]
         roles = product_roles(s, out, tile, self.program)
+        if not affine(s.left) or not affine(s.right):
+            return self._reduce(plain, tile, fixed)
         if roles is None or not self.choices.flag(f"tiled.{s.buffer}", True):
             return self._reduce(plain, tile, fixed)
         m, n = roles

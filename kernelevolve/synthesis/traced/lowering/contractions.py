@@ -7,16 +7,16 @@ from math import prod
 import sympy
 
 from kernelevolve.synthesis.traced.builder import UnsupportedError, cast, compute_dtype
-from kernelevolve.synthesis.traced.expr import Expr, IndexTerm, Load, Op, Size
+from kernelevolve.synthesis.traced.expr import Expr, IndexTerm, Load, Op, Size, divides_axes
 from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, scalar
 from kernelevolve.synthesis.traced.lowering.library import with_library
 from kernelevolve.synthesis.traced.virtual import Virtual, broadcast_at, refine
 
 
 def stored(call: Call, v: Virtual) -> Virtual:
-    """The same tensor as plain loads, computed into a buffer where it is an expression."""
+    """The same tensor as loads at sums of multiples of its index, computed into a buffer where it is anything else."""
     probe = v.at(tuple(sympy.Symbol(f"p{i}", integer=True, nonnegative=True) for i in range(len(v.atoms))))
-    if isinstance(probe, Load) and all(isinstance(t, sympy.Basic) for t in probe.index):
+    if isinstance(probe, Load) and all(isinstance(t, sympy.Basic) and not divides_axes(t) for t in probe.index):
         return v
     return call.builder.compute(v.dims, v.dtype, v.at, call.name)
 
