@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 import textwrap
+import tokenize
 from collections.abc import Mapping, Sequence
 
 import libcst as cst
@@ -21,6 +23,7 @@ LOADED_NAMES = frozenset(
     {"CPP_FLAGS", "CPP_SOURCE", "_LIBRARY", *re.findall(r"^(?:def|import) (\w+)", LOADER, re.MULTILINE)}
 )
 """What a kernel in C++ binds at the top of its file."""
+_WORD = re.compile(r"\w+")
 
 _Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 
@@ -136,9 +139,13 @@ def _names(nodes: Sequence[cst.CSTNode]) -> frozenset[str]:
     """Every name that is read or written below `nodes`, and every word of their strings (annotations, `__all__`)."""
     found: set[str] = set()
     for node in nodes:
-        found |= {str(cst.ensure_type(n, cst.Name).value) for n in m.findall(node, m.Name())}
-        for text in m.findall(node, m.SimpleString()):
-            found.add(str(cst.ensure_type(text, cst.SimpleString).raw_value))
+        # Tokens: walking the tree of a large forward takes seconds.
+        text = cst.Module(body=[]).code_for_node(node)
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.NAME:
+                found.add(token.string)
+            elif token.type == tokenize.STRING:
+                found.update(_WORD.findall(token.string))
     return frozenset(found)
 
 
@@ -166,17 +173,14 @@ def _bound(statement: _Statement) -> frozenset[str]:
 
 def _without_unused(body: Sequence[_Statement], used: frozenset[str]) -> list[_Statement]:
     """Drop constants and plain functions to which nothing that stays refers; imports and calls stay."""
-    kept = list(body)
+    bound = [_bound(s) for s in body]
+    bound = [frozenset() if b and _has_effect(s) else b for s, b in zip(body, bound, strict=True)]
+    names = [_names([s]) for s in body]
+    kept = list(range(len(body)))
     while True:
-        names = [_names([statement]) for statement in kept]
-        rest = []
-        for i, statement in enumerate(kept):
-            bound = frozenset() if _has_effect(statement) else _bound(statement)
-            needed = used.union(*(n for j, n in enumerate(names) if j != i))
-            if not bound or bound & needed:
-                rest.append(statement)
+        rest = [i for i in kept if not bound[i] or bound[i] & used.union(*(names[j] for j in kept if j != i))]
         if len(rest) == len(kept):
-            return kept
+            return [body[i] for i in kept]
         kept = rest
 
 

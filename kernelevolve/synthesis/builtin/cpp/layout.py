@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,9 +57,12 @@ def _axes(s: Statement) -> tuple[Axis, ...]:
     return s.initial_axes if isinstance(s, Scatter) else s.axes
 
 
-def read_elsewhere(groups: list[Group], index: int) -> set[str]:
-    """Buffers that groups other than this one read, or write a part of."""
-    return {r for i, g in enumerate(groups) if i != index for s in g.statements for r in (*reads(s), s.buffer)}
+def read_elsewhere(groups: list[Group]) -> list[set[str]]:
+    """For each group, the buffers that others read, or write a part of."""
+    touched = [{r for s in g.statements for r in (*reads(s), s.buffer)} for g in groups]
+    counts = Counter(n for names in touched for n in names)
+    shared = {n for n, count in counts.items() if count > 1}
+    return [shared | {n for n in counts if n not in names} for names in touched]
 
 
 class Addresses:

@@ -6,6 +6,7 @@ import math
 import struct
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import sympy
 
@@ -89,6 +90,7 @@ _INSTRUCTIONS = frozenset(["sqrt", "floor", "ceil", "trunc", "round", "fmod", "a
 """What processors, or compilers, do by themselves: without the headers that libm's vector functions need."""
 
 
+@lru_cache(maxsize=1 << 16)
 def index_text(expr: sympy.Expr) -> str:
     """An integer expression in C++, whose division rounds towards zero where sympy's floor and Mod round down."""
     if isinstance(expr, sympy.Integer):

@@ -92,6 +92,7 @@ def write(program: Program, choices: Choices, target: Target, libraries: bool = 
     steps: list[int | LibraryCall] = []
     block_rows: dict[int, int] = {}
     results = {o.buffer for o in program.outputs}
+    elsewhere = read_elsewhere(groups)
     for i, g in enumerate(groups):
         if isinstance(g.statements[0], LibraryCall):
             steps.append(g.statements[0])
@@ -99,7 +100,7 @@ def write(program: Program, choices: Choices, target: Target, libraries: bool = 
         if not steps or isinstance(steps[-1], LibraryCall):
             steps.append(len(parts))
             parts.append([])
-        outside = read_elsewhere(groups, i) | results
+        outside = elsewhere[i] | results
         text, call, block_rows[i] = _group(g, i, program, choices, target, fixed, outside, used)
         texts.append(text)
         parts[-1].append(call)
@@ -221,8 +222,7 @@ def _external(program: Program, groups: list[Group], ready: set[str]) -> dict[st
                 role = program.buffers[name].role
                 if role in (Role.INPUT, Role.PARAMETER) or name in ready:
                     found.setdefault(name, False)
-    for i, g in enumerate(groups):
-        elsewhere = read_elsewhere(groups, i)
+    for g, elsewhere in zip(groups, read_elsewhere(groups), strict=True):
         for s in g.statements:
             if s.buffer in results or s.buffer in elsewhere or _whole_result(s, g):
                 found[s.buffer] = True
