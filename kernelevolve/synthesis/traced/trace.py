@@ -84,7 +84,8 @@ class Exported:
 def export_program(
     model: torch.nn.Module, inputs: Sequence[Any], *, table: Mapping[Any, Callable[..., Any]] | None = None
 ) -> Exported:
-    """Export with every dimension dynamic that the model leaves free; all fixed where that is not possible.
+    """Export with every dimension dynamic that the model leaves free; where that is not possible with the first one of each
+    input, else with none.
 
     `table` decomposes ATen operations; None stands for that of the traced form. Afterwards the model takes leaves of its arguments.
 
@@ -92,22 +93,33 @@ def export_program(
     """
     logging.getLogger("torch").setLevel(logging.CRITICAL)
     flat = Flattened(model, inputs)
-    free: tuple[Any, ...] = tuple(
-        dict.fromkeys(range(x.dim()), Dim.AUTO) if isinstance(x, torch.Tensor) else None for x in flat.leaves
-    )
+    ranks = [x.dim() if isinstance(x, torch.Tensor) else 0 for x in flat.leaves]
     failures: list[str] = []
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        for shapes in ((free,), None):
+        for most in (max(ranks, default=0), 1, 0):
+            free: tuple[Any, ...] = tuple(dict.fromkeys(range(min(r, most)), Dim.AUTO) or None for r in ranks)
+            for x in flat.leaves:
+                _unmark(x)
             try:
-                exported = export(flat.model, tuple(flat.leaves), dynamic_shapes=shapes)
+                exported = export(flat.model, tuple(flat.leaves), dynamic_shapes=(free,) if most else None)
                 program = exported.run_decompositions(_decompositions() if table is None else dict(table))
                 return Exported(program, model, flat.leaves, flat.arguments, flat.returned)
             except UnsupportedError:
                 raise
             except Exception as error:  # noqa: BLE001 - torch.export raises whatever the model and its passes raise
                 failures.append(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+            finally:
+                for x in inputs:
+                    _unmark(x)
     raise UnsupportedError(f"torch.export: {failures[-1]}")
+
+
+def _unmark(value: Any) -> None:
+    """Forget what torch.export noted on a tensor about its dimensions, so that the next export of it starts afresh."""
+    if isinstance(value, torch.Tensor):
+        for name in [n for n in vars(value) if n.startswith("_dynamo_")]:
+            delattr(value, name)
 
 
 def trace(model: torch.nn.Module, inputs: Sequence[Any]) -> Program:

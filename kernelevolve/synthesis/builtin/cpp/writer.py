@@ -84,7 +84,8 @@ def write(program: Program, choices: Choices, target: Target, libraries: bool = 
     groups = [arranged(g, f"g{i}", program, choices) for i, g in enumerate(groups)]
     external = _external(program, groups, ready)
     fixed = inner_sizes(program, groups)
-    if fixed.values and not choices.flag("fixed_sizes", True):
+    large = len(groups) > _MANY
+    if fixed.values and not choices.flag("fixed_sizes", not large):
         fixed = Fixed()
     texts: list[str] = []
     parts: list[list[str]] = []
@@ -136,7 +137,7 @@ def write(program: Program, choices: Choices, target: Target, libraries: bool = 
     kept = tuple(b for b in external if b in ready)
     return Source(
         header(body) + body,
-        _flags(choices, vector),
+        _flags(choices, vector, large),
         arguments,
         sizes,
         workspace,
@@ -173,6 +174,9 @@ def _entry_by_parts(parts: int, pointers: list[tuple[str, str]], sizes: tuple[st
     )
 
 
+_MANY = 40
+"""Groups from which on a program is not compiled twice and less thoroughly, since compiling it takes long."""
+
 _LARGE = 4 << 20
 """Bytes from which on rows at random places miss the processor's tables of small pages."""
 
@@ -191,8 +195,8 @@ def _gathered(groups: list[Group], program: Program) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _flags(choices: Choices, vector: int) -> tuple[str, ...]:
-    level = choices.word("optimise", "-O3", "-O2")
+def _flags(choices: Choices, vector: int, large: bool) -> tuple[str, ...]:
+    level = choices.word("optimise", *(("-O2", "-O3") if large else ("-O3", "-O2")))
     flags = [level, "-march=native", f"-mprefer-vector-width={vector * 8}", "-fno-loop-unroll-and-jam"]
     # Arithmetic is eager's: every operation rounds, integers wrap. What remains is free, since nobody sees flags of the processor.
     flags += ["-fwrapv", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
