@@ -102,6 +102,8 @@ def _forward(source: Source, rebinds: bool) -> str:
         f"{n}.shape == {_shape(program.input_shapes[n])} and {n}.dtype == torch.{program.buffers[n].dtype}"
         for n in inputs
     ]
+    for size, (low, high) in program.ranges.items():
+        shapes.append(f"{low} <= {size}" if high is None else f"{low} <= {size} <= {high}")
     lines.append(unless(" and ".join(shapes), names))
     given = {o.argument: f"{o.argument}_given" for o in program.outputs if o.argument}
     lines += [f"    {name} = {n}" for n, name in given.items()]

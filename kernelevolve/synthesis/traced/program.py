@@ -209,6 +209,8 @@ class Program:
     input_shapes: dict[str, tuple[Size, ...]]
     constants: dict[str, list[float | int | bool]] = field(default_factory=dict)
     """Flat, row-major."""
+    ranges: dict[str, tuple[int, int | None]] = field(default_factory=dict)
+    """Least and greatest values of the sizes that the trace holds for some of only; None: no greatest."""
     modes: dict[str, bool] = field(default_factory=dict)
     """The modules that look at their mode, training or evaluation, by dotted name, and the mode that the program was traced in."""
 

@@ -25,6 +25,8 @@ from kernelevolve.synthesis.traced.signature import Arguments, Returned
 from kernelevolve.synthesis.traced.virtual import Virtual, dims_of
 
 _MAX_CONSTANT = 65536
+_BOUNDLESS = 1 << 40
+"""Elements that no dimension has."""
 
 
 def _decompositions() -> dict[Any, Callable[..., Any]]:
@@ -354,7 +356,22 @@ class _Lowering:
             hints=self.hints,
             input_shapes=self.input_shapes,
             constants={n: v for n, v in b.constants.items() if n in used},
+            ranges=self._ranges(),
         )
+
+    def _ranges(self) -> dict[str, tuple[int, int | None]]:
+        """What the export took for granted of sizes: that a slice lies inside. It calls all sizes 2 or more, which says nothing
+        but where dimensions of one element are dropped."""
+        drops = any("squeeze" in str(n.target) and "un" not in str(n.target) for n in self.exported.graph.nodes)
+        found: dict[str, tuple[int, int | None]] = {}
+        for symbol, limits in self.exported.range_constraints.items():
+            if symbol in self.symbols:
+                low, high = int(limits.lower), limits.upper
+                low = low if low > 2 or drops else 0
+                most = int(high) if isinstance(high, int | sympy.Integer) and high < _BOUNDLESS else None
+                if low > 0 or most is not None:
+                    found[self.symbols[symbol].name] = (low, most)
+        return found
 
     def _target(self, spec: Any) -> tuple[str, str]:
         """(attribute, argument) that a result is written back to; empty where it is returned."""

@@ -90,7 +90,7 @@ def by_dims(v: Virtual) -> tuple[tuple[tuple[Size, ...], ...], Callable[[tuple[I
 
 
 def _normal(value: Any, length: Size, default: Size) -> Size:
-    """A slice bound, clamped as Python clamps it; bounds that depend on a symbolic length are taken as in range."""
+    """A slice bound, clamped as Python clamps it. With a symbolic length it is in range: `Program.ranges` says for which sizes."""
     if value is None:
         return default
     bound = sympy.sympify(value)
@@ -162,7 +162,7 @@ def _split(call: Call) -> tuple[Virtual, ...]:
 
 def _cat(call: Call) -> Virtual:
     tensors: list[Virtual] = [t for t in call.args[0] if isinstance(t, Virtual)]
-    tensors = [t for t in tensors if not (len(t.dims) == 1 and t.shape[0] == 0)]
+    tensors = [t for t in tensors if not (len(t.dims) == 1 and t.shape[0] == 0)] or tensors[:1]
     dim = dim_of(call.get(1, "dim", 0), len(tensors[0].dims))
     return concatenate(call, tensors, dim)
 
