@@ -16,7 +16,7 @@ from evaluators.doubt import doubt_of
 from evaluators.inputs.cases import DerivedCase, InputSettings, Kind, derived_cases
 from evaluators.inputs.checks import SHAPES
 from evaluators.inputs.worth import unfit
-from evaluators.runs import Ran, Runs, widened
+from evaluators.runs import Ran, Runs, plain_attributes, widened
 from evaluators.work import Work
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import Record
@@ -126,7 +126,7 @@ class Computing:
             native = self._runs.native(self._runs.build(), arguments, seed)
         if trial == 0:
             self._check_sharing(leaves, given, arguments, native, seed)
-        return {**told, **self._answers(f"{name}.", arguments, native, _MAIN_ROUNDINGS if trial == 0 else _ROUNDINGS)}
+        return {**told, **self._answers(f"{name}.", arguments, native, _MAIN_ROUNDINGS)}
 
     def _main(self, arguments: _Arguments, told: dict[str, Any], seed: int) -> Ran:
         """The main inputs' results. A kernel cannot draw the reference's random numbers: they must not depend on them, nor on what was done
@@ -134,7 +134,7 @@ class Computing:
         runs, loaded = self._runs, self._loaded
         model = runs.build()
         runs.look(model, arguments.leaves())
-        before = _state(model)
+        before, attributes = _state(model), plain_attributes(model)
         native = runs.native(model, arguments, seed)
         if not native.forms:
             raise UserError(
@@ -142,6 +142,7 @@ class Computing:
                 "return one, such as torch.tensor(value)"
             )
         changing = _changing(before, _state(model))
+        restorable = plain_attributes(model) == attributes
         del before, model
         fresh = runs.build()
         again = [runs.native(fresh, arguments, each) for each in (seed + 7919, seed)]
@@ -150,7 +151,7 @@ class Computing:
         fresh.eval()
         later = runs.native(fresh, arguments, seed)
         del fresh
-        runs.changing = changing
+        runs.changing = changing if restorable else None
         work = Work()
         if runs.wide(arguments, native, mode=work) is not None:
             self._work = work

@@ -37,7 +37,10 @@ results that have nothing to do with the inputs do not pass."""
 _FAR = 0.25
 """Of the room of an element: where PyTorch's own result is off by more than that, it is as right as the oracle."""
 _FEW_FAR = 0.1
-"""Share of elements up to which those that are far off, as at steps, do not count for PyTorch's own RMS error."""
+"""Share of elements up to which those that are far off, as at steps, do not count for PyTorch's own RMS error;"""
+_NOTHING = 1e-2
+"""up to half of them do not where the error of the others is less than this share of theirs: these are steps too."""
+_MANY_FAR = 0.5
 _SPREAD = 4
 """Different values under several roundings from which on anything among them is right: fewer tell of a step, which nothing lies on."""
 _SPARE = 8.0
@@ -216,7 +219,10 @@ def _judged(
         met = (distance <= bounds.atol + bounds.rtol * others.abs()) & torch.isfinite(others)
         met |= (a[places] == others) | (torch.isnan(a[places]) & torch.isnan(others))
         off[places] = torch.minimum(off[places], torch.where(met, distance, math.inf).amin(0))
-        right[places] |= met.any(0) | _among(a[places], torch.cat([others, b[places][None], c[places][None]]), bounds)
+        among = _among(a[places], torch.cat([others, b[places][None], c[places][None]]), bounds)
+        right[places] |= met.any(0) | among
+        if bounds.steps < _FEW_FAR:
+            off[places] = torch.where(among, 0.0, off[places])
     off = torch.where(finite, off, 0.0)
     return right, float(off.nan_to_num(nan=0.0, posinf=0.0).square().sum())
 
@@ -275,7 +281,7 @@ def _rms(result: Elements) -> float:
 
 
 def _own_error(native: Elements, oracle: Elements, atol: float, rtol: float) -> tuple[float, float]:
-    """(RMS error of PyTorch's own result over the finite elements of both, share of those that are far off, which do not count if few)."""
+    """(RMS error of PyTorch's own result over the finite elements of both, share of those that are far off: not counted at steps)."""
     near = beyond = 0.0
     count = 0
     for start in range(0, native.numel, _CHUNK):
@@ -286,7 +292,8 @@ def _own_error(native: Elements, oracle: Elements, atol: float, rtol: float) -> 
         beyond += float(torch.where(far, off, 0.0).square().sum())
         count += int(far.sum())
     share = count / max(native.numel, 1)
-    total = near if share < _FEW_FAR else near + beyond
+    steps = share < _FEW_FAR or (share < _MANY_FAR and near <= _NOTHING**2 * beyond)
+    total = near if steps else near + beyond
     return math.sqrt(total / max(native.numel, 1)), share
 
 

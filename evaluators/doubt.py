@@ -10,8 +10,10 @@ import torch
 _CHUNK = 1 << 18
 _LOOKED_AT = 1 << 16
 """Elements by which the typical error is told."""
-_TYPICAL = 0.9
-"""The share of the elements that err less: steps, which few elements lie at, do not count."""
+_TYPICAL = 0.98
+"""The share of the elements that err less,"""
+_TIMES_MEDIAN = 16.0
+"""but no more than so many times what half of them do: steps, at which fewer lie, do not count."""
 _WORTH_NOTING = 0.25
 """Of the room of an element: less is within the bounds in any case."""
 
@@ -72,6 +74,9 @@ def _typical_error(native: torch.Tensor, oracle: torch.Tensor, others: Sequence[
     def typical(other: torch.Tensor) -> float:
         error = (other[::step].double() - c).abs()
         error = error[error.isfinite()]
-        return float(error.kthvalue(1 + int(_TYPICAL * (error.numel() - 1))).values) if error.numel() else 0.0
+        if not error.numel():
+            return 0.0
+        median, most = (float(error.kthvalue(1 + int(q * (error.numel() - 1))).values) for q in (0.5, _TYPICAL))
+        return min(most, _TIMES_MEDIAN * median)
 
     return max([typical(native), *(0.5 * typical(other) for other in others)])

@@ -30,7 +30,7 @@ from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.structure import Plain, Structure
 
-_FORMAT = "13"
+_FORMAT = "15"
 _KEPT_SECONDS = 6 * 3600.0
 
 

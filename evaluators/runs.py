@@ -122,7 +122,7 @@ class Runs:
                     prepare(model)
                 torch.manual_seed(self._loaded.task.seed)
                 found = tensors.taken_apart(model(*arguments.nested(given)))
-        except (RuntimeError, TypeError, ValueError, IndexError):
+        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, KeyError, AssertionError):
             return None
         finally:
             for module, training in modes:
@@ -153,6 +153,23 @@ class Runs:
         parts = {t.real.dtype if t.is_complex() else t.dtype for t in floating}
         dtypes = {d for d in parts if d.is_floating_point and d.itemsize > 1} - {torch.float64}
         self.widest = max(dtypes, key=lambda d: -torch.finfo(d).eps, default=None)
+
+
+def plain_attributes(model: nn.Module) -> dict[str, str]:
+    """What a model holds beside its state, as text by name: where a call changes that, it cannot be put back."""
+
+    def text(value: Any) -> str:
+        return f"{id(value)}, {value._version} times changed" if isinstance(value, torch.Tensor) else repr(value)
+
+    return {
+        f"{path}.{name}": text(value)
+        for path, module in model.named_modules()
+        for name, value in vars(module).items()
+        if name not in _OF_MODULES
+    }
+
+
+_OF_MODULES = frozenset(vars(nn.Module()))
 
 
 def _changed(after: Sequence[Any], before: Sequence[Any]) -> dict[int, torch.Tensor]:

@@ -68,7 +68,7 @@ REFERENCES = {
     "cancelling": Written("return (x + 3e6) - 3e6"),
     "layer norm far from zero": Written("return F.layer_norm(x, (48,))", "return [torch.randn(40, 48) + 1e5]"),
     "variance far from zero": Written("return x.var(-1)", "return [torch.randn(40, 48) + 3e3]"),
-    "logistic map": Written("for _ in range(16):\n    x = 3.9 * x * (1 - x)\nreturn x", "return [torch.rand(40, 48)]"),
+    "logistic map": Written("for _ in range(6):\n    x = 3.9 * x * (1 - x)\nreturn x", "return [torch.rand(40, 48)]"),
     "chaos": Written("for _ in range(40):\n    x = 3.9 * x * (1 - x)\nreturn x", "return [torch.rand(40, 48)]"),
     "buckets": Written(
         "return torch.bucketize(x, self.edges)", GRID, "self.register_buffer('edges', torch.linspace(-3, 3, 25))"
@@ -102,6 +102,9 @@ REFERENCES = {
         "self.count += 1\nreturn x if self.training else x * self.count",
         init="self.register_buffer('count', torch.zeros(()))",
     ),
+    "a plain attribute": Written(
+        "self.calls += 1\nassert self.calls < 6, 'worn out'\nreturn x * 2", init="self.calls = 0"
+    ),
     "rotary": Written(_ROTARY, "return [torch.randn(60, 16)]"),
 }
 
@@ -111,6 +114,8 @@ WRONG = [
     ("floor", "return torch.ceil(x) - 1", "another side of a step"),
     ("round", "return torch.floor(x * 2 + 0.5)", "ties away from zero"),
     ("floor division", "return torch.div(x, 0.1, rounding_mode='trunc') - (x == 0).float()", "off by one at zero"),
+    ("floor division", "return torch.div(x, 0.1, rounding_mode='floor') - 1", "off by one everywhere"),
+    ("remainder", "return torch.remainder(x, 0.1) * 0.5", "another factor"),
     ("cancelling", "return torch.zeros_like(x)", "zeros"),
     ("cancelling", "return (x + 6e7) - 6e7", "fewer digits"),
     ("layer norm far from zero", "return torch.zeros_like(x)", "zeros"),
@@ -177,7 +182,7 @@ HONEST = [
     ),
     ("comparison of sums", "return x.double().cumsum(1) > x.double().flip(1).cumsum(1)", "float64 inside"),
     ("signs of what cancels", "return torch.sign(x - x.sum(1, keepdim=True) / x.shape[1])", "a sum"),
-    ("logistic map", "for _ in range(16):\n    x = 3.9 * (x - x * x)\nreturn x", "another order"),
+    ("logistic map", "for _ in range(6):\n    x = 3.9 * (x - x * x)\nreturn x", "another order"),
     ("batch norm", "y = self.norm(x.flip(0))\nreturn y.flip(0)", "another order"),
     ("in place", "r = F.relu(x) + y\nx.clamp_(min=0)\nreturn r", "a clamp"),
 ]
