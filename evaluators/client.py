@@ -7,7 +7,6 @@ import os
 import select
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,8 +21,8 @@ from evaluators.limits import Limits
 from evaluators.players import Played, Player, ServerDiedError, Turn
 from evaluators.scratch import disk_errors, remove_tree, scratch_base
 from evaluators.usage import Allowance
+from kernelevolve.core.helpers import ROOT, module_command, python_path
 
-_ROOT = Path(__file__).resolve().parent.parent
 _STEADY_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 """glibc keeps what was freed, as a caching allocator does: else both sides of a ratio are page faults more than work."""
 
@@ -72,10 +71,10 @@ class ForkServer:
         self.stop()
         ours, theirs = socket.socketpair()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "evaluators.forkserver", str(theirs.fileno()), str(self.interruption.fd)],
+            module_command("evaluators.forkserver", str(theirs.fileno()), str(self.interruption.fd)),
             pass_fds=[theirs.fileno(), self.interruption.fd],
             stdin=subprocess.DEVNULL,
-            cwd=_ROOT,
+            cwd=ROOT,
             env=self._environment(),
             start_new_session=True,
         )
@@ -86,7 +85,7 @@ class ForkServer:
     def _environment(self) -> dict[str, str]:
         """None of the user's keys; as many threads as were asked for, where Ray tells its workers to use one."""
         kept = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
-        return {**kept, **_STEADY_MEMORY, "OMP_NUM_THREADS": str(self._threads)}
+        return {**kept, **_STEADY_MEMORY, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": str(self._threads)}
 
     def spawn(
         self,

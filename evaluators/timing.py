@@ -27,6 +27,7 @@ from evaluators.pacing import Pacing
 from evaluators.reference import Case
 from evaluators.seat import Returned, Seat
 from evaluators.settings import TimingSettings
+from evaluators.tensors import comparable
 from evaluators.verdict import FailedError, Failure, failed
 from kernelevolve.core.evaluation import Status
 
@@ -278,7 +279,7 @@ class Stopwatch:
                 Status.WRONG_RESULT, seat.stage, f"{self._case.label}: input {found} was changed in a timed call"
             )
         for i, bounds in self._after.items():
-            got, want = (each.reshape(-1) for each in (now[i], reference.inputs(call)[i]))
+            got, want = (comparable(each).reshape(-1) for each in (now[i], reference.inputs(call)[i]))
             start = self._rng.randrange(max(1, want.numel() - _CHECKED_ELEMENTS + 1))
             part = slice(start, start + _CHECKED_ELEMENTS)
             label = f"{self._case.label}, input {i} after a timed call"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from pydantic import Field
 
 from kernelevolve.core.errors import UserError
+from kernelevolve.core.helpers import ROOT
 from kernelevolve.core.record import Record
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
@@ -50,7 +52,7 @@ def ray_session(settings: ClusterSettings) -> Iterator[None]:
     address = settings.address or os.environ.get(ADDRESS_VARIABLE)
     if address:
         try:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, job_config=_job())
         except (ConnectionError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
@@ -67,6 +69,7 @@ def ray_session(settings: ClusterSettings) -> Iterator[None]:
                 include_dashboard=False,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
+                job_config=_job(),
             )
         except OSError as error:
             if "AF_UNIX path length" not in str(error):
@@ -78,3 +81,16 @@ def ray_session(settings: ClusterSettings) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+class _Fixed(list[str]):
+    """Folders that Ray adds none to: its workers would import from the driver's current folder, where a file may be called torch.py."""
+
+    def extend(self, values: Iterable[str], /) -> None:
+        del values
+
+
+def _job() -> Any:
+    from ray.job_config import JobConfig
+
+    return JobConfig(_py_driver_sys_path=_Fixed([str(ROOT)]))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +16,7 @@ import ray
 from kernelevolve.cluster import ClusterSettings, ray_session
 from kernelevolve.config import RunConfig
 from kernelevolve.core.errors import UserError
+from kernelevolve.core.helpers import module_command, python_path
 from kernelevolve.report.folder import default_folder
 
 
@@ -63,7 +64,8 @@ class _Sweep:
         further = [f"run.dir={self.folder / str(number)}", f"cluster.address={self.address}"]
         own = [text for text in overrides if not text.startswith(("run.dir=", "cluster."))]
         process = subprocess.Popen(
-            [sys.executable, "-m", "kernelevolve", "run", *own, *further, *(["--quiet"] if self.quiet else [])],
+            [*module_command("kernelevolve", "run"), *own, *further, *(["--quiet"] if self.quiet else [])],
+            env={**os.environ, "PYTHONPATH": python_path()},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -13,15 +13,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from kernelevolve.core.errors import UserError
+from kernelevolve.core.helpers import module_command, python_path
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.base import Operator
 
-_ROOT = Path(__file__).parents[2]
 _PR_SET_PDEATHSIG = 1
 _GLANCE_SECONDS = 0.25
 _EARLY_PROCESSOR_SECONDS = 10.0
@@ -42,13 +41,12 @@ class Preparing:
         operator = self._arguments[0]
         if type(operator).prepare is not Operator.prepare:
             self._errors = tempfile.TemporaryFile()
-            path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__],
+                module_command(__name__),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": "1"},
                 start_new_session=True,  # Ctrl-C is for the driver, which ends this one.
             )
             assert self._process.stdin is not None

@@ -127,3 +127,12 @@ def test_an_interrupt_ends_it() -> None:
     assert preparing._process is not None
     assert gone(preparing._process.pid)
     assert time.monotonic() - begin < 10
+
+
+def test_files_in_the_current_folder_take_nobodys_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("copy", "random", "select", "struct", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('a file of the user')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", str(Path(__file__).parents[2]), ""]))
+    with of("import copy, random, select, struct, torch\ntorch.zeros(1)") as preparing:
+        assert isinstance(preparing.result(lambda: None), Prepared)

@@ -7,10 +7,10 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from kernelevolve.core.helpers import import_path, module_command
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 
@@ -33,7 +33,7 @@ def answer(task: Task, stage: str, seconds: float = _SECONDS) -> dict[str, str]:
         messages = folder / "messages"
         with messages.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", _CHILD, str(folder / "task.json"), str(folder / "result.json"), stage],
+                module_command(_CHILD, str(folder / "task.json"), str(folder / "result.json"), stage),
                 cwd=folder,
                 env=_environment(folder),
                 stdin=subprocess.DEVNULL,
@@ -63,6 +63,5 @@ def answer(task: Task, stage: str, seconds: float = _SECONDS) -> dict[str, str]:
 
 def _environment(folder: Path) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if k in _KEPT_VARIABLES}
-    path = os.pathsep.join(str(Path(p).resolve()) for p in sys.path)
     private = {"HOME": str(folder), "TMPDIR": str(folder), "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache")}
-    return {**kept, **private, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
+    return {**kept, **private, "PYTHONPATH": import_path(), "PYTHONHASHSEED": "0"}
