@@ -30,6 +30,7 @@ from evaluators.layout import Layout
 from evaluators.probing import probe
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import AllowAten, Task
+from kernelevolve.tasks.eager import compiled, run_eagerly
 from kernelevolve.tasks.loading import LoadedTask, build_model, load_module
 from kernelevolve.tasks.structure import rebuild_arguments
 from kernelevolve.tasks.tensor_kinds import DTYPES
@@ -52,6 +53,7 @@ def play(channel: int, arena: int) -> None:
     """Carry out orders from the descriptor `channel` until it is closed. `arena`: the descriptor of the memory of inputs."""
     memory = mmap.mmap(arena, os.fstat(arena).st_size)
     os.close(arena)
+    run_eagerly()
     player = _Player(channel, memory)
     pending = b""
     with torch.no_grad():
@@ -213,7 +215,7 @@ class _Player:
         self._names = vars(loaded.module)
 
         def make() -> Any:
-            return torch.compile(build_model(loaded, task.seed))
+            return compiled(build_model(loaded, task.seed))
 
         self._make = make
 

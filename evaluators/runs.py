@@ -16,7 +16,7 @@ from evaluators.tensors import as_tensor, comparable, same_bits
 from evaluators.work import Work
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.seeds import derive_seed
-from kernelevolve.tasks.loading import LoadedTask, build_model
+from kernelevolve.tasks.loading import LoadedTask, build_model, reason_of
 from kernelevolve.tasks.structure import Plain
 
 _ROUNDINGS = (Direction.UP, Direction.DOWN, Direction.RANDOM, Direction.RANDOM)
@@ -92,8 +92,7 @@ class Runs:
         ) as error:
             if "allocate" in str(error):
                 raise
-            line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise UserError(f"task {name}: forward raised {type(error).__name__}: {line}") from error
+            raise UserError(f"task {name}: forward raised {reason_of(error)}") from error
         try:
             found = tensors.taken_apart(result)
         except TypeError as error:

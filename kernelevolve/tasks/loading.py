@@ -175,6 +175,23 @@ def _listed(task: Task, what: str, value: Any) -> list[Any]:
     return list(value)
 
 
+_REMEDIES = {
+    "CUDA": "tasks run on the CPU: leave .cuda() and device='cuda' out",
+    "NVIDIA": "tasks run on the CPU: leave .cuda() and device='cuda' out",
+    "does not require grad": "it runs under torch.no_grad(): write `with torch.enable_grad():` around what needs gradients",
+    "EOF when reading a line": "nobody is there to answer input()",
+}
+"""By words of an error, what to do about it."""
+
+
+def reason_of(error: BaseException) -> str:
+    """An error of the user's own code in one line, with the remedy where there is a usual one."""
+    lines = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    remedy = next((text for words, text in _REMEDIES.items() if words in reason), "")
+    return f"{reason} ({remedy})" if remedy else reason
+
+
 @contextmanager
 def _blames_the_task(task: Task, what: str) -> Iterator[None]:
     """Whatever the user's own text raises is the user's to mend: one line with the place in the text.
@@ -183,9 +200,12 @@ def _blames_the_task(task: Task, what: str) -> Iterator[None]:
     """
     try:
         yield
+    except SystemExit as error:
+        raise UserError(
+            f"task {task.name}: {what} ends the process (exit code {error.code}): let it read no command line, and not exit"
+        ) from error
     except Exception as error:
-        lines = str(error).strip().splitlines()
-        reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        reason = reason_of(error)
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
             raise UserError(f"task {task.name}: {what} does not fit in memory; make it smaller ({reason})") from error
         filename = source_filename(task)

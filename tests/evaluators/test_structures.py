@@ -81,6 +81,17 @@ RIGHT = {
     "returns_complex": task_of("torch.fft.rfft(x), torch.fft.rfft(x).conj(), torch.fft.rfft(x).conj().imag", f"[{X}]"),
     "returns_float8": task_of("(x * 3).to(torch.float8_e4m3fn)", f"[{X}]"),
 }
+RIGHT["compiled"] = task_of(
+    "act(x) + sin(x)",
+    f"[{X}]",
+    "@torch.compile\ndef act(x):\n    return x * 2\n\n\nsin = torch.compile(torch.sin, dynamic=True)\n",
+)
+RIGHT["gradient"] = task_of(
+    "gradient(x)",
+    f"[{X}]",
+    "def gradient(x):\n    with torch.enable_grad():\n        y = x.detach().requires_grad_()\n"
+    "        return torch.autograd.grad(y.sin().sum(), y)[0]\n",
+)
 COMPLEX = task_of("torch.fft.rfft(x), len(x), float(x.sum())", f"[{X}]")
 WRONG = {
     "structure": (COMPLEX, "{'a': torch.fft.rfft(x), 'b': 6, 'c': 1.0}", "expected tuple(tensor, int, float)"),
@@ -113,6 +124,8 @@ REFUSED_RESULTS = {
     "number": (task_of("float(x.sum())", f"[{X}]"), "forward returns no tensor but float: return one, such as"),
     "sparse": (task_of("{'a': x.to_sparse()}", f"[{X}]"), "forward returned result['a'], which is sparse"),
     "set": (task_of("{x}", f"[{X}]"), "forward returned a result that is a set"),
+    "cuda": (task_of("x.cuda()", f"[{X}]"), "(tasks run on the CPU: leave .cuda()"),
+    "no_grad": (task_of("torch.autograd.grad(x.sin().sum(), x)[0]", f"[{X}]"), "write `with torch.enable_grad():`"),
 }
 
 

@@ -14,6 +14,7 @@ from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.synthesis.traced.program import Program
 from kernelevolve.synthesis.traced.trace import trace
+from kernelevolve.tasks.eager import run_eagerly
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 
 
@@ -36,6 +37,7 @@ def trace_task(task: Task) -> Program | Untraced:
 
     Raises `UserError` where the reference raises.
     """
+    run_eagerly()
     loaded = load_module(task)
     inputs = draw_inputs(loaded, task.seed)
     model = build_model(loaded, task.seed)

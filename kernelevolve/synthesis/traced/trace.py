@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def export_program(
             except UnsupportedError:
                 raise
             except Exception as error:  # noqa: BLE001 - torch.export raises whatever the model and its passes raise
-                failures.append(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+                failures.append(_words(error))
             finally:
                 for x in inputs:
                     _unmark(x)
@@ -122,6 +123,16 @@ def _unmark(value: Any) -> None:
     if isinstance(value, torch.Tensor):
         for name in [n for n in vars(value) if n.startswith("_dynamo_")]:
             delattr(value, name)
+
+
+def _words(error: Exception) -> str:
+    """What torch.export raised, in a line for a person."""
+    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    changed = re.search(r"[Cc]onstant (\S+) is mutated", line)
+    if changed:
+        name = changed.group(1)
+        return f"forward changes {name}, which is neither a parameter nor a buffer: self.register_buffer makes it one"
+    return line
 
 
 def trace(model: torch.nn.Module, inputs: Sequence[Any]) -> Program:

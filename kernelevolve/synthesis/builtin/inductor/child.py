@@ -25,6 +25,7 @@ from kernelevolve.synthesis.builtin.fallback import fallback_calls
 from kernelevolve.synthesis.builtin.inductor.kernel import inductor_kernel
 from kernelevolve.synthesis.builtin.model_class import CANDIDATE
 from kernelevolve.synthesis.traced.builder import UnsupportedError
+from kernelevolve.tasks.eager import run_eagerly
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 from kernelevolve.tasks.structure import flatten
 
@@ -39,6 +40,7 @@ def main(task_file: Path, result_file: Path, stage: str) -> None:
     """Writes the kernel with its remark, or why there is none, as JSON."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_SECONDS, _PROCESSOR_SECONDS + 5))
+    run_eagerly()
     task = Task.model_validate_json(task_file.read_text(encoding="utf-8"))
     told: dict[str, str]
     try:
