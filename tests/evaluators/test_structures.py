@@ -81,6 +81,7 @@ RIGHT = {
     "returns_complex": task_of("torch.fft.rfft(x), torch.fft.rfft(x).conj(), torch.fft.rfft(x).conj().imag", f"[{X}]"),
     "returns_float8": task_of("(x * 3).to(torch.float8_e4m3fn)", f"[{X}]"),
 }
+RIGHT["changed_complex"] = task_of("x[0].mul_(1j) + 1", "[(torch.randn(3, 4, dtype=torch.complex64), None)]")
 RIGHT["compiled"] = task_of(
     "act(x) + sin(x)",
     f"[{X}]",
@@ -171,9 +172,9 @@ def judge(task: Task, source: str, settings: EvaluationSettings, server: ForkSer
         checker, main = Checker(reference, task.tolerance), reference.main
         checker.check(seats[1], Ledger())
         contestant = Contestant([seats[1]], checked=True)
-        watch = Stopwatch(
-            [seats[0]], {"it": contestant}, main, FreshValues(main), checker.bounds(main.answers), settings.timing, 0
-        )
+        after = checker.bounds(main.effects.answers) if main.effects else ()
+        bounds = checker.bounds(main.answers)
+        watch = Stopwatch([seats[0]], {"it": contestant}, main, FreshValues(main), bounds, settings.timing, 0, after)
         watch.run(lambda times, _: len(times[REFERENCE]) > 1)
         if contestant.failure is not None:
             raise FailedError(contestant.failure)
