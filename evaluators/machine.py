@@ -125,6 +125,11 @@ def joined(states: Sequence[MachineState]) -> MachineState | None:
     )
 
 
+def why_not(state: MachineState) -> str:
+    """In words, why a measurement may have told too little."""
+    return cause(state) or "equal calls took too different times"
+
+
 def cause(state: MachineState) -> str:
     """In words, what took the cores from a measurement: `other programs used 1.8 of 2 cores`; nothing where little did."""
     causes = [

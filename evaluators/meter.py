@@ -10,7 +10,7 @@ from evaluators.checking import Checker, arena_bytes
 from evaluators.eager import EagerSeats
 from evaluators.fresh import FreshValues
 from evaluators.gate import Gate
-from evaluators.machine import cause
+from evaluators.machine import why_not
 from evaluators.reference import Case
 from evaluators.repeating import Repeating
 from evaluators.seat import Seat
@@ -98,7 +98,7 @@ class Meter:
 
     def why_not(self) -> str:
         """In words, why the last measurement may have told too little."""
-        return cause(self._repeating.states[-1]) or "calls with the same inputs took too different times"
+        return why_not(self._repeating.states[-1])
 
     def reference_seats(self, timing: TimingSettings) -> list[Seat]:
         """The reference's processes, ready to be timed. Raises UserError where it cannot be built."""

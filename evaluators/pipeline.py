@@ -26,7 +26,7 @@ from evaluators.interruption import InterruptedJobError
 from evaluators.isolation import isolation_of
 from evaluators.kernelbench import KernelBench
 from evaluators.ledger import RULE, TIMED_CALLS, TRIALS, Ledger
-from evaluators.machine import joined
+from evaluators.machine import joined, why_not
 from evaluators.meter import PATIENCE, Meter
 from evaluators.players import ServerDiedError
 from evaluators.probing import Probe, slowness
@@ -36,6 +36,7 @@ from evaluators.scratch import disk_errors
 from evaluators.seat import Seat
 from evaluators.settings import EvaluationSettings, Protocol, TimingSettings
 from evaluators.source import check_source
+from evaluators.statistics import told_or_not
 from evaluators.verdict import FailedError, Failure
 from kernelevolve.core.evaluation import AtenShare, Evaluation, FallbackShare, Measurement, Status
 from kernelevolve.core.kernel import Kernel
@@ -261,7 +262,7 @@ class Pipeline:
                 lambda measure: self.repeating.undisturbed(measure, self.settings.kernelbench.repeats, math.inf),
             )
             ledger.add(TRIALS, self.settings.kernelbench.trials)
-            return {None: judged}, None, None
+            return {None: told_or_not(judged, why_not(self.repeating.states[-1]))}, None, None
         reference = self.reference()
         with self.candidate(kernel, artifact, timing.kernel_processes, clock, ledger) as seats, clock.lap("timing"):
             fallback = seats[0].fallback()

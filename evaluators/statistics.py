@@ -180,6 +180,14 @@ def _rough(reference: Sequence[Taken], kernel: Sequence[Taken], known: Sequence[
     return math.exp((logs[0] - logs[1]) * min(trust))
 
 
+def told_or_not(measured: Measurement, why_not: str) -> Measurement:
+    """The same without its speedup where the interval of that is too wide to be told. `why_not`: in words."""
+    ratio = measured.speedup
+    if ratio is None or ratio.high <= _MOST_WIDE * ratio.low:
+        return measured
+    return measured.model_copy(update={"speedup": None, "not_measured": why_not, "rough_speedup": ratio.value})
+
+
 def is_telling(ratio: Ratio, reference: Sequence[Taken], kernel: Sequence[Taken]) -> bool:
     """Whether the interval of these blocks' ratio is narrow enough for it to be told."""
     most = _MOST_WIDE_DISTURBED if left_alone(reference, kernel) is None else _MOST_WIDE

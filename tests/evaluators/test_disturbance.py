@@ -19,7 +19,8 @@ from evaluators.blocks import Taken
 from evaluators.disturbance import Grade, Moment, await_idle, grade_of, lost, moment, others_running
 from evaluators.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
-from evaluators.statistics import measurement, ratio_of
+from evaluators.statistics import measurement, ratio_of, told_or_not
+from kernelevolve.core.evaluation import Measurement, Ratio
 
 from .conftest import TASK, python_kernel
 
@@ -202,6 +203,15 @@ def test_what_others_took_makes_no_kernel_faster() -> None:
     assert found.rank < 1.5
     waiting = [Taken(0, 1e-3, Grade.DISTURBED, lost=0.5e-3) for _ in range(30)]
     assert measurement(kernel, waiting, 0, "busy").speedup is None, "nor does a kernel that has its threads wait gain"
+
+
+@pytest.mark.parametrize(("high", "tells"), [(1.4, True), (1.6, False)])
+def test_no_interval_is_told_that_is_wider_than_half_as_much_again(high: float, tells: bool) -> None:
+    speedup = Ratio(value=1.2, low=1.0, high=high)
+    found = told_or_not(Measurement(speedup=speedup, reference_seconds=1, kernel_seconds=1, rounds=9), "busy")
+    assert (found.speedup is not None) is tells
+    assert found.not_measured == ("" if tells else "busy")
+    assert found.rank == 1.2
 
 
 def test_of_a_block_something_is_left() -> None:
