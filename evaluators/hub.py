@@ -148,7 +148,7 @@ class Hub:
             if cache is not None:
                 known = await self._on_disk(cache.get, kernel_id, facts.identity)
                 if known is not None:
-                    self._best = max(self._best, known.fitness)
+                    self._best = max(self._best, known.measured_fitness)
                     return str(known.model_dump_json())
             kernel_json = await held
             made = await self._compiled(kernel_json, facts)
@@ -158,7 +158,7 @@ class Hub:
             else:
                 answer = await self._judged(kernel_json, made)
                 evaluation, identity = Evaluation.model_validate_json(answer.verdict), answer.identity
-            self._best = max(self._best, evaluation.fitness)
+            self._best = max(self._best, evaluation.measured_fitness)
             if cache is not None:
                 await self._on_disk(cache.put, evaluation, identity)
             return evaluation.model_dump_json()

@@ -54,6 +54,7 @@ class Answer:
 
     verdict: str
     fitness: float
+    """As measured, 0 where it is a guess."""
     identity: str
 
 
@@ -124,7 +125,7 @@ class Judge:
                     "judges are on machines that need different artifacts: give Ray machines of one kind"
                 )
             verdict = pipeline.evaluate(kernel, best, compiled=order.compiled)
-            return Answer(verdict.model_dump_json(), verdict.fitness, self._identity)
+            return Answer(verdict.model_dump_json(), verdict.measured_fitness, self._identity)
         except InterruptedJobError:
             return None
         finally:

@@ -202,6 +202,11 @@ class Evaluation(Record):
         return self.measurement.rank if self.measurement else 0.0
 
     @property
+    def measured_fitness(self) -> float:
+        """The same, 0 where it is a guess: what others are held against."""
+        return 0.0 if self.rough else self.fitness
+
+    @property
     def rough(self) -> bool:
         """Whether `fitness` is a guess."""
         return self.measurement is not None and self.measurement.speedup is None

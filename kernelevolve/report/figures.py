@@ -86,6 +86,6 @@ def plan_text(final: TimingSettings, kernels: int, *, with_compile: bool) -> str
     seconds = final.max_seconds * (kernels + with_compile)
     against = "eager and torch.compile" if with_compile else "eager"
     return (
-        f"measuring the best {kernels} against {against}: {seconds:.0f} s, "
+        f"measuring the best {kernels} against {against}: about {seconds:.0f} s, "
         f"up to {final.disturbed_factor * seconds:.0f} s where other programs use the cores"
     )

@@ -61,6 +61,7 @@ def test_help_is_quick() -> None:
         (["run", "task=dlrm/pffn", "search.drafts=0"], "search.drafts"),
         (["run", "task=dlrm/pffn", "device=tpu"], "cpu"),
         (["resume", "/nowhere"], "holds no run"),
+        (["measure", "/nowhere"], "holds no run"),
         (["evaluate", "dlrm/pffn", "/nowhere.py"], "/nowhere.py"),
         (["tasks", "show", "dlrm/nothing"], "nothing"),
     ],
