@@ -22,7 +22,6 @@ from kernelevolve.synthesis.builtin.inductor.kernel import inductor_kernel
 from kernelevolve.synthesis.builtin.inductor.lowering import lower
 from kernelevolve.synthesis.builtin.source_knobs import mutate, read_knobs, with_knobs
 from kernelevolve.synthesis.traced.builder import UnsupportedError
-from kernelevolve.synthesis.traced.trace import trace
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 from tests.alone import runs_alone
 
@@ -35,7 +34,7 @@ IMAGES = "[torch.randn(2, 3, 16, 18)]"
 OTHER_IMAGES = '{"a": [torch.randn(4, 3, 16, 18)], "one": [torch.randn(1, 3, 20, 24)]}'
 SORTED = task_of("return F.softmax(x[0].sort(1).values * 2, -1)", ROWS, variants=OTHER_ROWS)
 
-BEYOND_THE_TRACED_FORM = {
+CASES = {
     "sort": ("v, i = x[0].sort(1); return F.softmax(v * 2, -1), (i % 7) // 3 << 2", ROWS, "pass", OTHER_ROWS),
     "topk": ("v, i = x[0].topk(3, 1); return torch.sigmoid(v) * 2, i", ROWS, "pass", OTHER_ROWS),
     "pool": (
@@ -73,14 +72,11 @@ BEYOND_THE_TRACED_FORM = {
 written = functools.cache(inductor_kernel)
 
 
-@pytest.mark.parametrize("case", BEYOND_THE_TRACED_FORM.values(), ids=BEYOND_THE_TRACED_FORM)
-def test_what_the_traced_form_lacks(
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_kernels_from_its_code(
     case: tuple[str, str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = task_of(*case)
-    loaded = load_module(task)
-    with pytest.raises(UnsupportedError):
-        trace(build_model(loaded, 0), draw_inputs(loaded, 0))
     kernel, remark = written(task)
     assert remark == ""
     assert 'extern "C" void' in kernel.source
@@ -96,7 +92,7 @@ def test_inputs_beyond_the_assumptions_of_a_graph_take_the_references_operations
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load(written(SORTED)[0], tmp_path, monkeypatch).ModelNew()
-    beyond = (torch.randn(4, 5, 6), torch.randn(4, 5, dtype=torch.float64), torch.randn(1, 50))
+    beyond = (torch.randn(4, 5, 6), torch.randn(4, 5, dtype=torch.float64), torch.randn(0, 50))
     for number, x in enumerate(beyond, 1):
         torch.testing.assert_close(model(x), torch.softmax(x.sort(1).values * 2, -1))
         assert counted(model) == number
@@ -107,10 +103,35 @@ def test_inputs_beyond_the_assumptions_of_a_graph_take_the_references_operations
     assert counted(model) == len(beyond)
 
 
+ONES = {
+    "sort": ([torch.randn(1, 50)], [torch.randn(37, 1)], [torch.randn(1, 1)]),
+    "topk": ([torch.randn(1, 50)], [torch.randn(1, 3)]),
+    "pool": ([torch.randn(1, 3, 1, 5)], [torch.randn(2, 3, 1, 1)]),
+    "learning": ([torch.randn(2, 50)],),
+    "fft": ([torch.randn(1, 50)],),
+    "data": ([torch.randn(1, 50)], [torch.ones(1, 1)], [-torch.ones(1, 1)]),
+    "whole": ([torch.randn(2, 200)], [torch.randn(2, 1)], [torch.randn(1, 200)]),
+    "extern": ([torch.randn(1, 50)],),
+}
+
+
+@pytest.mark.parametrize("name", ONES)
+def test_sizes_of_one(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of(*CASES[name])
+    module = load(written(task)[0], tmp_path, monkeypatch)
+    reference = build_model(load_module(task), task.seed)
+    torch.manual_seed(task.seed)
+    candidate = module.ModelNew()
+    with torch.no_grad():
+        for inputs in ONES[name]:
+            torch.testing.assert_close(candidate(*inputs), reference(*inputs), equal_nan=True)
+    assert counted(candidate) < len(ONES[name]) or name == "learning"
+
+
 def test_a_mode_that_the_graph_was_not_made_in_takes_the_references_operations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = task_of(*BEYOND_THE_TRACED_FORM["learning"])
+    task = task_of(*CASES["learning"])
     model = load(written(task)[0], tmp_path, monkeypatch).ModelNew()
     reference = build_model(load_module(task), task.seed)
     x = torch.randn(37, 50)
@@ -169,7 +190,7 @@ def test_variants_without_a_graph_run_the_reference_and_say_so(tmp_path: Path, m
 
 
 def test_every_knob_of_a_seed_may_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = task_of(*BEYOND_THE_TRACED_FORM["pool"])
+    task = task_of(*CASES["pool"])
     kernel, _ = written(task)
     knobs = read_knobs(kernel.source, kernel.language)
     names = {k.name.partition("#")[0] for k in knobs}
@@ -188,15 +209,17 @@ def test_the_operator_starts_from_it_and_goes_on_through_its_knobs(
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     operator = prepared(SORTED)
-    assert list(temporary.glob("kernelevolve*")) == [], "nothing slow is done before it is wanted"
+    [kept] = temporary.glob("kernelevolve*")
+    [trace] = (file for file in kept.iterdir() if not file.suffix)
     first = propose(operator, SORTED, 0, step=1)
     assert (first.operator, first.kernel.language) == ("builtin/inductor", "cpp")
     assert first.note == "TorchInductor's code; the traced form lacks the operation aten.sort.default"
     assert first.kernel == written(SORTED)[0], "another process, other bytes"
     assert "torch/csrc" not in first.kernel.source
     assert str(tmp_path) not in first.kernel.source
-    [kept] = temporary.glob("kernelevolve*")
-    assert len(list(kept.glob("*.json"))) == 1
+    assert len([file for file in kept.iterdir() if not file.suffix and file != trace]) == 1, (
+        "not made before it is wanted"
+    )
     monkeypatch.setattr(seeds, "answer", None)
     again = propose(prepared(SORTED), SORTED, 1, known=frozenset({first.kernel.id}), step=1)
     child = propose(operator, SORTED, 2, (first.kernel,))

@@ -16,6 +16,7 @@ from typing import Any
 
 import sympy
 import torch
+import torch.fx.experimental._config
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
@@ -98,11 +99,20 @@ class _Captured(BaseException):
 
 
 def lower(model: torch.nn.Module, inputs: Sequence[Any]) -> Lowered:
-    """The code for `model.forward(*inputs)`, for all sizes that the model and TorchInductor leave free.
+    """The code for `model.forward(*inputs)`, for all sizes that the model and TorchInductor leave free: those of 1 among them where torch
+    can reason without asking whether a size is 1.
 
     Raises UnsupportedError where torch.export or TorchInductor refuses, and where this torch has another TorchInductor than the known one.
     """
     compiler = _Compiler()
+    try:
+        with torch.fx.experimental._config.patch(backed_size_oblivious=True):
+            return _lowered(model, inputs, compiler)
+    except (UnsupportedError, AttributeError):
+        return _lowered(model, inputs, compiler)
+
+
+def _lowered(model: torch.nn.Module, inputs: Sequence[Any], compiler: _Compiler) -> Lowered:
     taken = export_program(model, inputs, table=compiler.decompositions())
     mutated = _mutated(taken.program)
     arguments = named_arguments(taken)
@@ -266,7 +276,9 @@ def conditions(
     if environment is not None:
         for symbol in bindings:
             bounds = next(r for s, r in environment.var_to_range.items() if str(s) == symbol)
-            guards += [f"{symbol} >= {bounds.lower}"] if isinstance(bounds.lower, sympy.Integer) else []
+            # What holds nothing is no work for a kernel.
+            lower = max(1, int(bounds.lower)) if isinstance(bounds.lower, sympy.Integer) else 1
+            guards.append(f"{symbol} >= {lower}")
             guards += [f"{symbol} <= {bounds.upper}"] if isinstance(bounds.upper, sympy.Integer) else []
         for guard in environment.guards:
             expression = environment.simplify(guard.expr)
