@@ -41,6 +41,8 @@ class Best(Record):
     """Over eager, of the task's further inputs by name, where they were measured."""
     note: str = ""
     """What its operator did last, for a person."""
+    fallback: FallbackShare | None = None
+    """How much of its work it left to the reference's own operations, where it counts."""
 
     @model_validator(mode="after")
     def _told_or_not(self) -> Self:
@@ -115,6 +117,7 @@ class Summary(Record):
                 "kernel_id": self.best.kernel_id,
                 "node": self.best.node,
                 "note": self.best.note,
+                "fallback": self.best.fallback.model_dump() if self.best.fallback else None,
             }
         plain = self.model_dump(mode="json", exclude={"best", "final_note", "dropped", "failures", "under_way"})
         failures = [{"kernels": count, "reason": reason} for count, reason in self.failures]

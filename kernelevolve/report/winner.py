@@ -43,4 +43,5 @@ def _best(node: Node, measured: Measurement, how: str, compile_note: str) -> Bes
         kernel_seconds=measured.kernel_seconds,
         measured=how,
         note=node.note,
+        fallback=node.evaluation.fallback,
     )

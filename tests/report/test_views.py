@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 
 from islands.archipelago import Progress
 from kernelevolve.core.budget import Budget, Spent
-from kernelevolve.core.evaluation import Evaluation, Measurement, Ratio, Status
+from kernelevolve.core.evaluation import Evaluation, FallbackShare, Measurement, Ratio, Status
 from kernelevolve.core.graph import Node, Phase
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
@@ -236,6 +236,14 @@ def test_who_was_dropped_at_the_end_is_said() -> None:
     assert lossy.to_json()["final"] == {"note": "", "dropped": {"abc": "ended by SIGSEGV"}}
     skipped = summary(best(None)).model_copy(update={"final_note": "the machine broke"})
     assert "no last measurement: the machine broke" in drawn(table(skipped, Path("r")))
+
+
+def test_what_the_best_leaves_to_the_reference_is_said() -> None:
+    share = FallbackShare(calls=0.25, seconds=0.03)
+    told = summary(best(None).model_copy(update={"fallback": share}))
+    assert "own operations served 25% of the calls" in drawn(table(told, Path("r")), 200)
+    assert told.to_json()["best"]["fallback"] == {"calls": 0.25, "seconds": 0.03}
+    assert "own operations" not in drawn(table(summary(best(None)), Path("r")), 200)
 
 
 def test_run_json_keeps_its_names() -> None:
