@@ -11,10 +11,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kernelevolve.core.evaluation import Measurement, Ratio, Status
+from kernelevolve.core.evaluation import FallbackShare, Measurement, Ratio, Status
 from kernelevolve.core.record import Record
 from kernelevolve.core.usage import Usage
-from kernelevolve.report.figures import not_faster, ratio_text, speedup_json, variant_json, variants_text
+from kernelevolve.report.figures import fallback_text, not_faster, ratio_text, speedup_json, variant_json, variants_text
 from kernelevolve.report.outcome import Outcome, outcome_of, outcome_text
 
 FORMAT = 1
@@ -169,6 +169,8 @@ def table(summary: Summary, folder: Path) -> RenderableType:
         notes.insert(0, f"over torch.compile: {best.compile_note}")
     if best.variants:
         notes.insert(0, f"variants over eager: {variants_text(best.variants)}")
+    if best.fallback and best.fallback.calls > 0:
+        notes.insert(0, fallback_text(best.fallback))
     if best.speedup is not None and not best.speedup.faster:
         notes.insert(0, f"{summary.outcome_text}; the best kernel: {not_faster(best.speedup)}")
     if best.speedup is None:
