@@ -7,18 +7,20 @@ import random
 from pathlib import Path
 
 import pytest
+import torch
 
 from kernelevolve.core.evaluation import Evaluation, Measurement, Ratio, Status
 from kernelevolve.core.graph import Draft, Expansion, Node, Phase
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.base import Context, Parent
+from kernelevolve.synthesis.builtin.fallback import fallback_calls
 from kernelevolve.synthesis.builtin.knobs import Knob, moved
 from kernelevolve.synthesis.builtin.operator import BuiltinOperator
 from kernelevolve.tasks.catalog import find_task, list_tasks
 from tests.alone import runs_alone
 
-from .conftest import Check, task_of
+from .conftest import Check, load, task_of
 
 SETTINGS = {"attempts": 12, "draft_moves": 6, "mutation_moves": 3, "crossover_mutation": 0.3}
 TASK = task_of("return F.softmax(F.gelu(x[0]), -1)", "[torch.randn(64, 100)]")
@@ -116,6 +118,21 @@ def test_a_move_changes_the_value_and_stays_in_the_domain() -> None:
             assert fresh != value
             assert fresh in knob.domain
     assert moved(Knob("one", (3,)), 3, rng) == 3
+
+
+def test_what_a_kernel_was_not_written_for_takes_the_references_operations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of("return F.softmax(x[0] * 2, -1) if self.training else x[0] + 1", "[torch.randn(64, 100)]")
+    model = load(propose(prepared(task), task, 0).kernel, tmp_path, monkeypatch).ModelNew()
+    x = torch.randn(3, 100)
+    torch.testing.assert_close(model(x), torch.softmax(x * 2, -1))
+    assert fallback_calls(model) == 0
+    for number, other in enumerate((torch.randn(2, 3, 100), x.double(), torch.randn(())), 1):
+        torch.testing.assert_close(model(other), torch.softmax(other * 2, -1))
+        assert fallback_calls(model) == number
+    torch.testing.assert_close(model.eval()(x), x + 1)
+    assert fallback_calls(model) == 4
 
 
 def test_the_kernel_file_runs_alone(tmp_path: Path) -> None:
