@@ -280,7 +280,7 @@ class Computing:
                 # What whole numbers are in float64 is one more rounding of what they follow from.
                 rows, wide = ([wide, *rows] if oracle is not None else []), result
             doubt = doubt_of(result, wide, rows, *room_of(result.dtype, self._loaded.task.tolerance))
-            told: dict[str, Any] = {"typical": doubt.typical}
+            told: dict[str, Any] = {"typical": doubt.typical, "rms": doubt.rms}
             if doubt.places.numel():
                 told["places"] = tensors.save(doubt.places, self._folder / f"{prefix}places{i}")
                 told["values"] = tensors.save(doubt.values, self._folder / f"{prefix}values{i}", contiguous=True)

@@ -125,7 +125,8 @@ def bounds_of(
     own, far = _own_error(native, oracle, atol, rtol)
     few = _FEW_FACTOR * scale if numel <= _FEW_ELEMENTS else 0.0
     explicit = (tolerance.rtol or 0.0) * scale + (tolerance.atol or 0.0)
-    told = min(_NATIVE_FACTOR * own, max(2.0 * own, scale / _LEAST_SCALE))
+    usual = max(own, doubt.rms)
+    told = min(_NATIVE_FACTOR * usual, max(2.0 * usual, scale / _LEAST_SCALE))
     return Bounds(
         atol=atol,
         rtol=rtol,

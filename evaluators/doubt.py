@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -28,6 +29,8 @@ class Doubt:
     """(k, m), of the output's dtype: what these are under k other roundings."""
     typical: float = 0.0
     """What most elements err by at most, of PyTorch's own result."""
+    rms: float = 0.0
+    """The RMS error of the elements that are in no doubt, half of that under the other rounding that errs the most."""
 
     def at(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
         """(places counted from `start`, values there) of the elements [start, stop)."""
@@ -44,13 +47,16 @@ def doubt_of(
     rows = [other.reshape(-1) for other in others]
     places: list[torch.Tensor] = []
     values: list[torch.Tensor] = []
+    squares = [0.0] * len(rows)
     for start in range(0, n.numel() if rows else 0, _CHUNK):
         part = slice(start, start + _CHUNK)
         moved = torch.zeros(n[part].numel(), dtype=torch.bool)
-        for row in rows:
+        for k, row in enumerate(rows):
             if native.dtype.is_floating_point:
                 c = o[part].double()
-                near = (row[part].double() - c).abs() <= _WORTH_NOTING * (atol + rtol * c.abs())
+                off = (row[part].double() - c).abs()
+                near = off <= _WORTH_NOTING * (atol + rtol * c.abs())
+                squares[k] += float(torch.where(near & off.isfinite(), off, 0.0).square().sum())
                 moved |= ~(near | (row[part] == c) | (row[part].isnan() & c.isnan()))
             else:
                 moved |= row[part] != n[part]
@@ -59,9 +65,10 @@ def doubt_of(
             places.append(found + start)
             values.append(torch.stack([row[part][found].to(native.dtype) for row in rows]))
     typical = _typical_error(n, o, rows)
+    rms = 0.5 * math.sqrt(max(squares, default=0.0) / max(n.numel(), 1))
     if not places:
-        return Doubt(typical=typical)
-    return Doubt(torch.cat(places), torch.cat(values, dim=1), typical)
+        return Doubt(typical=typical, rms=rms)
+    return Doubt(torch.cat(places), torch.cat(values, dim=1), typical, rms)
 
 
 def _typical_error(native: torch.Tensor, oracle: torch.Tensor, others: Sequence[torch.Tensor]) -> float:

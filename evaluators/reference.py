@@ -30,7 +30,7 @@ from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.structure import Plain, Structure
 
-_FORMAT = "15"
+_FORMAT = "16"
 _KEPT_SECONDS = 6 * 3600.0
 
 
@@ -51,7 +51,7 @@ class Answers:
     values: tuple[Plain, ...] = ()
     """Plain results."""
     doubts: tuple[Mapping[str, Any], ...] = ()
-    """`typical`, and files of `places` and `values`, of each result: the fields of `Doubt`."""
+    """`typical`, `rms`, and files of `places` and `values`, of each result: the fields of `Doubt`."""
     roundings: int = 0
     """How many further roundings of every operation `doubts` rest on."""
     _mapped: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, compare=False, repr=False)
@@ -70,11 +70,11 @@ class Answers:
         """How far rounding alone moves one output. Not to be written to."""
         told = self.doubts[position]
         if "places" not in told:
-            return Doubt(typical=told["typical"])
+            return Doubt(typical=told["typical"], rms=told["rms"])
         places, values = (
             tensors.load(told[name], self.folder / f"{self.prefix}{name}{position}") for name in ("places", "values")
         )
-        return Doubt(places, values, told["typical"])
+        return Doubt(places, values, told["typical"], told["rms"])
 
 
 @dataclass(frozen=True)

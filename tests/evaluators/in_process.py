@@ -24,6 +24,7 @@ from evaluators.seat import Returned, Seat
 from evaluators.tensors import Described
 from evaluators.verdict import FailedError, Failure
 from kernelevolve.core.task import Task
+from kernelevolve.tasks.structure import Structure, rebuild_arguments
 
 DERIVED = {
     "shapes": 4,
@@ -78,7 +79,6 @@ class _InProcess(Seat):
         self.arena = Arena(1 << 24)
         self._seed = seed
         self._class = _loaded(kernel).ModelNew
-        self._results: list[Any] = []
         self._tensors: dict[int, torch.Tensor] = {}
         self.order(do="build")
 
@@ -90,24 +90,26 @@ class _InProcess(Seat):
             self._model.train(order["train"])
         return ()
 
-    def lay_out(self, inputs: Sequence[Mapping[str, Any]], slots: int) -> None:
-        layout = layout_of(inputs, slots)
+    def lay_out(self, inputs: Sequence[Mapping[str, Any]], slots: int, structure: Structure | None = None) -> None:
+        layout = layout_of(inputs, slots, structure)
         assert layout.total_bytes <= self.arena.capacity
         self.slots = Slots(self.arena.memory, layout)
 
     def call(self, slots: Sequence[int]) -> tuple[Returned, ...]:
-        self._results, self._tensors, told = [], {}, []
+        self._tensors, told = {}, []
+        nested = self.laid_out.layout.structure
         for slot in slots:
-            self._results.append(self._model(*self.inputs(slot)))
-            found, structure = tensors.flatten(self._results[-1])
-            described = tuple(Described(**tensors.describe(t)) for t in found)
-            self._tensors |= {id(d): t for d, t in zip(described, found, strict=True)}
-            told.append(Returned(outputs=described, structure=structure))
+            leaves = self.inputs(slot)
+            arguments = leaves if nested is None else rebuild_arguments(nested, leaves)
+            result = tensors.taken_apart(self._model(*arguments))
+            described = tuple(Described(**tensors.describe(t)) for t in result.tensors)
+            self._tensors |= {id(d): t for d, t in zip(described, result.tensors, strict=True)}
+            told.append(Returned(outputs=described, values=tuple(result.values), structure=result.structure))
         return tuple(told)
 
     def read(self, output: Described, address: int | None = None) -> Elements:
         del address
-        return Held(self._tensors[id(output)])
+        return Held(tensors.comparable(self._tensors[id(output)]))
 
 
 def _loaded(kernel: str) -> ModuleType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -101,9 +102,6 @@ REFERENCES = {
     "counter": Written(
         "self.count += 1\nreturn x if self.training else x * self.count",
         init="self.register_buffer('count', torch.zeros(()))",
-    ),
-    "a plain attribute": Written(
-        "self.calls += 1\nassert self.calls < 6, 'worn out'\nreturn x * 2", init="self.calls = 0"
     ),
     "rotary": Written(_ROTARY, "return [torch.randn(60, 16)]"),
 }
@@ -275,3 +273,9 @@ def test_ties_are_tried_where_pytorch_says_which_it_takes(of: Of) -> None:
     assert "values: ties" not in labels("positions of the largest")
     left = of("positions of the largest")[1].left_out["distributions of values"]
     assert any("not defined by topk" in why for why in left)
+
+
+def test_a_model_that_remembers_outside_of_its_state_is_built_anew_for_each_run(tmp_path: Path) -> None:
+    counts = Written("self.calls += 1\nassert self.calls < 6, 'worn out'\nreturn x * 2", init="self.calls = 0")
+    reference = reference_in(tmp_path / "data", Task(name="counts", source=counts.source("Model")))
+    assert len(reference.cases) > 8
