@@ -12,7 +12,7 @@ from tests.small_task import SOURCE, kernel
 
 RIGHT = kernel()
 WRONG = kernel(factor=3.0)
-QUICK = "evaluation.final.max_seconds=0.3"
+QUICK = ("evaluation.final.max_seconds=0.3",)
 LOOSE = ("--preset", "kernelbench", "evaluation.kernelbench.timed_calls=5", "evaluation.kernelbench.flush_mb=1")
 FORWARD = "return torch.nn.functional.gelu(x) * 2.0"
 
