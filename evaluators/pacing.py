@@ -18,7 +18,7 @@ _SHORT_SECONDS = 8e-4
 """Of a block of the fastest, where others disturb,"""
 _SHORTEST_SECONDS = 2e-4
 """less where one of the slowest would take more than"""
-_LONG_SECONDS = 3e-3
+_LONG_SECONDS = 2e-3
 """so long, about what a scheduler lets others run at a time."""
 _LOOK_BLOCKS = 8
 """Of which so many must be disturbed"""

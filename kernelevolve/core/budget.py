@@ -15,6 +15,7 @@ class Spent(Record):
     evaluations: int = Field(default=0, ge=0)
     """Distinct kernels that became nodes, and those that agents had judged on the way; answers from the cache do not count."""
     best_fitness: float = Field(default=0.0, ge=0)
+    """As measured: guesses end no run."""
     since_improvement: int = Field(default=0, ge=0)
     """Evaluations since the best fitness last rose."""
     usage: Usage = Usage()

@@ -114,8 +114,7 @@ def panel(title: str, budget: Budget, progress: Progress, warning: str = "") -> 
     for name in ("at", "speedup", "island", "what was changed"):
         steps.add_column(name, justify="left" if name.startswith("what") else "right", no_wrap=True)
     for step in progress.improvements[-IMPROVEMENTS:]:
-        fitness = f"about {step.fitness:.1f}x" if step.rough else f"{step.fitness:.2f}x"
-        steps.add_row(f"{step.seconds:.1f} s", fitness, str(step.island), step.note or step.operator)
+        steps.add_row(f"{step.seconds:.1f} s", f"{step.fitness:.2f}x", str(step.island), step.note or step.operator)
     bar = Table.grid(padding=(0, 2))
     bar.add_row(
         ProgressBar(total=1.0, completed=progress.fraction, width=40),

@@ -227,16 +227,16 @@ class StoreActor:
                 self._cached[node.island] += 1
             else:
                 self._statuses[node.island][node.evaluation.status] += 1
-            self._best[node.island] = max(self._best[node.island], node.fitness)
-            if node.fitness > best:
-                best = node.fitness
+            fitness = node.evaluation.measured_fitness
+            self._best[node.island] = max(self._best[node.island], fitness)
+            if fitness > best:
+                best = fitness
                 self._improvements.append(
                     Improvement(
                         seconds=node.seconds,
                         island=node.island,
                         node_id=node.id,
-                        fitness=node.fitness,
-                        rough=node.evaluation.rough,
+                        fitness=fitness,
                         operator=node.operator,
                         note=node.note,
                     )

@@ -16,6 +16,11 @@ from kernelevolve.store.schema import GRAPH, connect_reading, database_of
 
 _RECORD = "nodes.record, coalesce(nodes.evaluation, kernels.evaluation)"
 _COUNTED = ("nodes", "kernels", "best_fitness", "seconds", "since_improvement", "tokens", "cost", "trials")
+BEST_MEASURED = (
+    "coalesce(max(kernels.fitness)"
+    " FILTER (WHERE json_extract(kernels.evaluation, '$.measurement.speedup') IS NOT NULL), 0.0)"
+)
+"""Guesses rank kernels, and are told to nobody."""
 _JOINED = "nodes JOIN kernels ON kernels.id = nodes.kernel"
 
 
@@ -28,6 +33,7 @@ class Origin:
     nodes: int
     correct: int
     best_fitness: float
+    """As measured; 0 where nothing was."""
 
 
 class GraphReading:
@@ -81,7 +87,8 @@ class GraphReading:
         """By island and operator. Reads every node."""
         rows = self._db.execute(
             "SELECT nodes.island, json_extract(nodes.record, '$.operator'), count(*),"
-            " count(*) FILTER (WHERE kernels.status = 'ok'), max(kernels.fitness)"
+            " count(*) FILTER (WHERE kernels.status = 'ok'),"
+            f" {BEST_MEASURED}"
             f" FROM {_JOINED} GROUP BY 1, 2 ORDER BY 1, 3 DESC"
         )
         return [Origin(*row) for row in rows]

@@ -19,18 +19,17 @@ class IslandTally(Record):
     cached: int = 0
     """In this session."""
     best_fitness: float = 0.0
+    """As measured, not guessed."""
     statuses: Mapping[Status, int] = {}
 
 
 class Improvement(Record):
-    """The best fitness of the whole run rose."""
+    """The best measured fitness of the whole run rose."""
 
     seconds: float
     island: int
     node_id: str
     fitness: float
-    rough: bool = False
-    """Whether that is a guess."""
     operator: str
     note: str
 

@@ -19,7 +19,7 @@ from kernelevolve.store.base import GraphStore
 from kernelevolve.store.disk import disk_errors, full_disk
 from kernelevolve.store.lock import GraphLock
 from kernelevolve.store.objects import ObjectTable
-from kernelevolve.store.reader import GraphReading, joined
+from kernelevolve.store.reader import BEST_MEASURED, GraphReading, joined
 from kernelevolve.store.schema import GRAPH, connect, database_of
 
 _PAGE = 1000
@@ -94,10 +94,11 @@ class SqliteStore(GraphReading, GraphStore):
         return [joined(record, evaluation) for record, evaluation in rows]
 
     def tallies(self) -> Iterator[tuple[int, str, int, float]]:
-        """Per island and status: the number of nodes whose evaluation was not taken from another, and the best fitness.
+        """Per island and status: the number of nodes whose evaluation was not taken from another, and the best measured fitness.
         Reads every node."""
         yield from self._db.execute(
-            "SELECT nodes.island, kernels.status, count(*) FILTER (WHERE NOT nodes.cached), max(kernels.fitness)"
+            "SELECT nodes.island, kernels.status, count(*) FILTER (WHERE NOT nodes.cached),"
+            f" {BEST_MEASURED}"
             " FROM nodes JOIN kernels ON kernels.id = nodes.kernel GROUP BY 1, 2"
         )
 
@@ -191,11 +192,11 @@ class SqliteStore(GraphReading, GraphStore):
         }
         if is_new_kernel:
             status = f"status.{node.evaluation.status}"
-            better = node.fitness > now["best_fitness"]
+            better = node.evaluation.measured_fitness > now["best_fitness"]
             changed |= {
                 "kernels": now["kernels"] + 1,
                 status: now[status] + 1,
-                "best_fitness": max(now["best_fitness"], node.fitness),
+                "best_fitness": max(now["best_fitness"], node.evaluation.measured_fitness),
                 "since_improvement": 0.0 if better else now["since_improvement"] + 1,
             }
         self._db.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", changed.items())

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kernelevolve.core.errors import UserError
+from kernelevolve.core.evaluation import Measurement
 from kernelevolve.store.base import GraphStore
 from kernelevolve.store.reader import GraphReader
 from kernelevolve.store.sqlite import SqliteStore
@@ -175,3 +176,17 @@ def test_no_room_for_a_new_database_is_a_full_disk(small_disk: Path, room: int) 
     store = SqliteStore(small_disk / "run")
     store.insert([make_entry(0)])
     store.close()
+
+
+def test_a_guess_ranks_a_kernel_and_is_told_as_nobodys_best(tmp_path: Path) -> None:
+    guess = Measurement(
+        speedup=None, not_measured="busy", rough_speedup=9.0, reference_seconds=9.0, kernel_seconds=1.0, rounds=1
+    )
+    (measured, first), (guessed, second) = make_entry(0, 2.0), make_entry(1, 1.0)
+    guessed = guessed.model_copy(update={"evaluation": guessed.evaluation.model_copy(update={"measurement": guess})})
+    with closing(SqliteStore(tmp_path)) as store:
+        store.insert([(guessed, second), (measured, first)])
+        assert [node.fitness for node in store.best(2)] == [9.0, 2.0]
+        assert store.statistics()["best_fitness"] == 2.0
+        assert max(best for *_, best in store.tallies()) == 2.0
+        assert max(origin.best_fitness for origin in store.origins()) == 2.0
