@@ -32,6 +32,17 @@ def test_norms_of_rows_and_in_double_precision(check: Check) -> None:
     check(task_of("return self.a(x[0]), self.b(x[0].double())", "[torch.randn(8, 10)]", init))
 
 
+def test_evaluation_mode_takes_the_statistics_that_calls_have_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of("return self.n(x[0]).relu()", "[torch.randn(6, 5, 4)]", "self.n = nn.BatchNorm1d(5)")
+    model = load(render(traced(task), THIS, task, ())[0], tmp_path, monkeypatch).ModelNew()
+    reference, x = torch.nn.BatchNorm1d(5), torch.randn(6, 5, 4) * 3 + 1
+    for training in (True, True, False, True):
+        model.train(training)
+        torch.testing.assert_close(model(x), reference.train(training)(x).relu())
+
+
 def test_any_buffer_that_a_call_changes(check: Check) -> None:
     init = "self.register_buffer('seen', torch.zeros(4)); self.register_buffer('calls', torch.tensor(0))"
     forward = "self.calls += 1; self.seen.mul_(0.5).add_(x[0].sum(0)); return x[0] * self.calls + self.seen"
