@@ -211,8 +211,13 @@ def test_a_tile_fits_the_registers(rows: int, columns: int, lanes: int, arm: int
         ("return torch.zeros(12).index_add(0, x[1], x[0])", "[torch.randn(40), torch.randint(0, 12, (40,))]", "pass"),
         ("return x[0].scatter_add(1, x[1], x[0])", "[torch.randn(9, 12), torch.randint(0, 12, (9, 12))]", "pass"),
         ("return x[0].index_select(1, x[1])", "[torch.randn(9, 12), torch.randint(0, 12, (5,))]", "pass"),
+        (
+            "return x[0].t().reshape(6, 18).index_select(1, x[1]), F.embedding(x[1], x[0].t().reshape(18, 6))",
+            "[torch.randn(9, 12), torch.randint(0, 18, (5,))]",
+            "pass",
+        ),
     ],
-    ids=["embedding", "bag", "gather", "index", "search", "index_add", "scatter_add", "index_select"],
+    ids=["embedding", "bag", "gather", "index", "search", "index_add", "scatter_add", "index_select", "split"],
 )
 def test_indexing(check: Check, forward: str, inputs: str, init: str) -> None:
     check(task_of(forward, inputs, init))

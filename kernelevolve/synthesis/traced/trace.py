@@ -331,7 +331,8 @@ class _Lowering:
         if name == "aten.as_strided.default" and not node.args[0].meta["val"].is_contiguous():
             raise UnsupportedError("as_strided of a tensor that is not contiguous")
         if lowering is None:
-            raise UnsupportedError(f"the operation {name}")
+            drawn = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+            raise UnsupportedError(f"{'random numbers' if drawn else 'the operation'} {name}")
         kwargs = {k: self._value(v) for k, v in node.kwargs.items()}
         return lowering(Call(self.builder, name, tuple(self._value(a) for a in node.args), kwargs, results))
 

@@ -11,7 +11,7 @@ from kernelevolve.synthesis.traced.expr import Const, Expr, IndexTerm, IndexValu
 from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, dim_of, operand
 from kernelevolve.synthesis.traced.lowering.contractions import stored
 from kernelevolve.synthesis.traced.lowering.pointwise import promote
-from kernelevolve.synthesis.traced.virtual import ZERO, Virtual, broadcast_at, common_dims, dims_of, ravel
+from kernelevolve.synthesis.traced.virtual import ZERO, Virtual, broadcast_at, common_dims, dims_of, ravel, unravel
 
 
 def wrapped(index: Expr, extent: Size) -> Expr:
@@ -50,11 +50,9 @@ def _embedding(call: Call) -> Virtual:
 
     def value(at: tuple[IndexTerm, ...]) -> Expr:
         row = cast(index.at(at[:width]), "int64")
-        head: list[IndexTerm] = [row] if table.dims[0] else []
+        head = unravel(row, table.dims[0])
         return table.at((*head, *at[width:]))
 
-    if len(table.dims[0]) > 1:
-        raise UnsupportedError("an embedding table of a split dimension")
     return call.builder.compute(dims, call.dtype, value, call.name)
 
 
@@ -67,11 +65,9 @@ def _index_select(call: Call) -> Virtual:
 
     def value(at: tuple[IndexTerm, ...]) -> Expr:
         picked = cast(index.at(at[before : before + width]), "int64")
-        own: list[IndexTerm] = [picked] if v.dims[dim] else []
+        own = unravel(picked, v.dims[dim])
         return v.at((*at[:before], *own, *at[before + width :]))
 
-    if len(v.dims[dim]) > 1:
-        raise UnsupportedError("index_select of a split dimension")
     return call.builder.compute(dims, call.dtype, value, call.name)
 
 
