@@ -42,7 +42,7 @@ from kernelevolve.synthesis.traced.program import (
 
 _COST = dict.fromkeys(("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "erf", "erfc", "tanh", "sigmoid"), 10)
 _COST |= dict.fromkeys(("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "pow", "atan2", "fmod"), 20)
-_COST |= dict.fromkeys(("div", "sqrt", "rsqrt", "reciprocal", "mod", "floordiv"), 4)
+_COST |= dict.fromkeys(("div", "sqrt", "rsqrt", "reciprocal", "mod", "floordiv", "guard"), 4)
 
 
 def cost(expr: Expr) -> int:
