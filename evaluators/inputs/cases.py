@@ -260,7 +260,7 @@ class _Deriving:
         return sum(math.prod(shape) * first[i].element_size() for i, shape in shapes.items())
 
     def _values(self, first: list[Any], sizes: Sizes) -> list[DerivedCase]:
-        fixed = {**unchanging(self.given), **kept(first, self.facts, self.dimensions.relations)}
+        fixed = {**kept(first, self.facts, self.dimensions.relations), **unchanging(self.given)}
         self.notes += [f"x{i}: its values stay as drawn, {why}" for i, why in sorted(fixed.items())]
         chosen = applicable(first, self.facts, fixed, self.settings.values)
         if len(chosen) < self.settings.values:
