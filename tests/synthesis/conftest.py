@@ -69,7 +69,8 @@ def load(kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Modul
 
 
 def agree(task: Task, module: ModuleType, rtol: float = 2e-4, atol: float = 2e-5, double: bool = False) -> None:
-    """The module's model returns what the reference returns, for every variant, and leaves its buffers as it does.
+    """The module's model returns what the reference returns, for every variant, and leaves its buffers as it does; whole numbers and
+    truth values exactly.
 
     ``double``: what the reference returns in float64, for what PyTorch itself gets wrong in float32 on some machines.
     """
@@ -86,6 +87,10 @@ def agree(task: Task, module: ModuleType, rtol: float = 2e-4, atol: float = 2e-5
                 for a, b in zip(flat(want), flat(got), strict=True):
                     coarse = 2e-2 if a.dtype is torch.bfloat16 else 0.0
                     exact = a.to(b.dtype) if double else a
+                    if not a.is_floating_point() and not a.is_complex():
+                        assert torch.equal(a, b), (a, b)
+                        assert b.dtype is not torch.bool or b.numpy().view("uint8").max(initial=0) <= 1
+                        continue
                     torch.testing.assert_close(b, exact, rtol=max(rtol, coarse), atol=max(atol, coarse), equal_nan=True)
     for (name, a), (_, b) in zip(reference.named_buffers(), candidate.named_buffers(), strict=True):
         torch.testing.assert_close(b, a, msg=name)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import sympy
 
 from kernelevolve.synthesis.traced.expr import FLOATS, INTEGERS, Const, Expr, IndexTerm, Load, Op, Size
+from kernelevolve.synthesis.traced.numbers import rounded, wrapped
 from kernelevolve.synthesis.traced.program import (
     Axis,
     Buffer,
@@ -35,17 +36,10 @@ def cast(expr: Expr, dtype: str) -> Expr:
         if dtype == "bool":
             return Const(bool(expr.value), dtype)
         if dtype in FLOATS:
-            return Const(float(expr.value), dtype)
+            return Const(rounded(float(expr.value), dtype), dtype)
         if math.isfinite(expr.value):
-            return Const(wrapped_integer(int(expr.value), dtype), dtype)
+            return Const(wrapped(int(expr.value), dtype), dtype)
     return Op("cast", (expr,), dtype)
-
-
-def wrapped_integer(value: int, dtype: str) -> int:
-    """The integer of dtype that is congruent to `value`."""
-    bits = int(dtype.removeprefix("u").removeprefix("int"))
-    low = value & ((1 << bits) - 1)
-    return low - (1 << bits) if not dtype.startswith("u") and low >> (bits - 1) else low
 
 
 def compute_dtype(dtype: str) -> str:

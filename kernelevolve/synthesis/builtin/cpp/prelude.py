@@ -277,6 +277,14 @@ template <class T> static inline T ke_pow(T a, T n) {
         (),
         "template <class T> static inline T ke_sign(T a) { return T((a > T(0)) - (a < T(0))); }\n",
     ),
+    "ke_signbit": (
+        (),
+        """\
+template <class T> static inline bool ke_signbit(T a) { return a < T(0); }
+template <> inline bool ke_signbit<float>(float a) { int32_t b; std::memcpy(&b, &a, 4); return b < 0; }
+template <> inline bool ke_signbit<double>(double a) { int64_t b; std::memcpy(&b, &a, 8); return b < 0; }
+""",
+    ),
     # NaN lies behind all numbers.
     "ke_count": (
         (),

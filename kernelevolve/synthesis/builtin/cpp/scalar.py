@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,6 +21,7 @@ from kernelevolve.synthesis.traced.expr import (
     children,
     key,
 )
+from kernelevolve.synthesis.traced.numbers import bfloat16_bits, rounded
 
 CTYPE = {
     "float32": "float",
@@ -249,10 +249,12 @@ class Scalars:
             "isinf": f"({_builtin('abs', source)}({a[0]}) == {literal(math.inf, source)})"
             if source in FLOATS
             else "false",
-            "signbit": f"(__builtin_signbit({a[0]}) != 0)" if source in FLOATS else f"({a[0]} < 0)",
         }
         if name in simple:
             return simple[name]
+        if name == "signbit":
+            self.used.add("ke_signbit")
+            return f"ke_signbit({a[0]})"
         if name in ("max", "min"):
             return self._extreme(name, args, a, ctype)
         if name in ("shl", "shr", "floordiv", "truncdiv", "mod"):
@@ -354,31 +356,6 @@ def literal(value: float | int | bool, dtype: str) -> str:
         return f'__builtin_nan{"f" if ctype == "float" else ""}("")'
     text = repr(value)
     return text if ctype == "double" else f"{text}f"
-
-
-def rounded(value: float, dtype: str) -> float:
-    """The number of dtype that is nearest to `value`, the even one of two."""
-    if dtype == "float64" or not math.isfinite(value):
-        return value
-    try:
-        single: float = struct.unpack("f", struct.pack("f", value))[0]
-        if dtype == "float16":
-            return float(struct.unpack("e", struct.pack("e", single))[0])
-    except OverflowError:
-        return math.copysign(math.inf, value)
-    return bfloat16_value(bfloat16_bits(single)) if dtype == "bfloat16" else single
-
-
-def bfloat16_bits(value: float) -> int:
-    """How bfloat16 stores a number of single precision."""
-    if math.isnan(value):
-        return 0x7FC0
-    bits: int = struct.unpack("I", struct.pack("f", value))[0]
-    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
-
-
-def bfloat16_value(bits: int) -> float:
-    return float(struct.unpack("f", struct.pack("I", bits << 16))[0])
 
 
 def element_literal(value: float | int | bool, dtype: str) -> str:

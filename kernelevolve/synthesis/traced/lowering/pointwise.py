@@ -75,22 +75,36 @@ def _operands(call: Call, count: int, dtype: str) -> list[Virtual]:
     return [operand(call.args[i], dtype) for i in range(count)]
 
 
-def _elementwise(fn: Callable[..., Expr], count: int) -> Lowering:
+def _taken(call: Call, count: int, rounds: bool) -> tuple[list[Virtual], Callable[[Expr, int], Expr]]:
+    """The operands, and what makes one's element a value to compute with.
+
+    With a result of half precision tensors round to it first; what has no dimensions does where `rounds` says so.
+    """
+    work = compute_dtype(call.dtype)
+    operands = _operands(call, count, call.dtype if rounds else work)
+
+    def take(x: Expr, position: int) -> Expr:
+        return cast(cast(x, call.dtype) if rounds or operands[position].dims else x, work)
+
+    return operands, take
+
+
+def _elementwise(fn: Callable[..., Expr], count: int, rounds: bool = False) -> Lowering:
     """Operands cast to the dtype of the result first."""
 
     def lower(call: Call) -> Virtual:
-        work = compute_dtype(call.dtype)
-        operands = _operands(call, count, work)
-        hint = call.name
-        return call.builder.pointwise(
-            operands, call.shape, call.dtype, lambda *a: fn(*(cast(x, work) for x in a)), hint
-        )
+        operands, take = _taken(call, count, rounds)
+
+        def value(*elements: Expr) -> Expr:
+            return fn(*(take(x, i) for i, x in enumerate(elements)))
+
+        return call.builder.pointwise(operands, call.shape, call.dtype, value, call.name)
 
     return lower
 
 
-def _named(name: str, count: int) -> Lowering:
-    return _elementwise(lambda *a: op(name, *a), count)
+def _named(name: str, count: int, rounds: bool = False) -> Lowering:
+    return _elementwise(lambda *a: op(name, *a), count, rounds)
 
 
 def _comparison(name: str) -> Lowering:
@@ -123,13 +137,13 @@ def _add(sign: str) -> Lowering:
     def lower(call: Call) -> Virtual:
         work = compute_dtype(call.dtype)
         alpha = call.get(2, "alpha", 1)
-        operands = _operands(call, 2, work)
+        operands, take = _taken(call, 2, rounds=True)
 
         def fn(a: Expr, b: Expr) -> Expr:
-            a, b = cast(a, work), cast(b, work)
+            a, b = take(a, 0), take(b, 1)
             if alpha == 1:
                 return op(sign, a, b)
-            factor = scalar(alpha if sign == "add" else -alpha, work)
+            factor = cast(scalar(alpha if sign == "add" else -alpha, call.dtype), work)
             return op("fma", b, factor, a) if work in FLOATS else op("add", a, op("mul", b, factor))
 
         return call.builder.pointwise(operands, call.shape, call.dtype, fn, call.name)
@@ -140,10 +154,10 @@ def _add(sign: str) -> Lowering:
 def _div(call: Call) -> Virtual:
     mode = call.kwargs.get("rounding_mode")
     work = compute_dtype(call.dtype)
-    operands = _operands(call, 2, work)
+    operands, take = _taken(call, 2, rounds=False)
 
     def fn(a: Expr, b: Expr) -> Expr:
-        a, b = cast(a, work), cast(b, work)
+        a, b = take(a, 0), take(b, 1)
         if mode is None:
             return op("div", a, b)
         if work in FLOATS and mode == "trunc":
@@ -175,6 +189,13 @@ def _pow(base: Expr, exponent: Expr) -> Expr:
                     result = op("mul", result, base)
             return result if power > 0 else op("reciprocal", result)
     return op("pow", base, exponent)
+
+
+def _pow_lowering(call: Call) -> Virtual | tuple[Virtual | None, ...]:
+    """Half precision has no roots of its own: where they differ for -0.0 and -inf, it takes the power's answer."""
+    half = call.dtype in ("float16", "bfloat16")
+    fn = (lambda a, b: op("pow", a, b)) if half else _pow
+    return _elementwise(fn, 2, rounds=True)(call)
 
 
 def _relu(x: Expr) -> Expr:
@@ -360,9 +381,9 @@ POINTWISE: dict[str, Lowering] = {
     **{f"aten.sub.{o}": _add("sub") for o in ("Tensor", "Scalar")},
     **{f"aten.mul.{o}": _named("mul", 2) for o in ("Tensor", "Scalar")},
     **{f"aten.div.{o}": _div for o in ("Tensor", "Scalar", "Tensor_mode", "Scalar_mode")},
-    **{f"aten.pow.{o}": _elementwise(_pow, 2) for o in ("Tensor_Scalar", "Tensor_Tensor", "Scalar")},
-    **{f"aten.remainder.{o}": _named("mod", 2) for o in ("Tensor", "Scalar", "Scalar_Tensor")},
-    **{f"aten.fmod.{o}": _named("fmod", 2) for o in ("Tensor", "Scalar")},
+    **{f"aten.pow.{o}": _pow_lowering for o in ("Tensor_Scalar", "Tensor_Tensor", "Scalar")},
+    **{f"aten.remainder.{o}": _named("mod", 2, rounds=True) for o in ("Tensor", "Scalar", "Scalar_Tensor")},
+    **{f"aten.fmod.{o}": _named("fmod", 2, rounds=True) for o in ("Tensor", "Scalar")},
     **{f"aten.clamp.{o}": _clamp_lowering for o in ("default", "Tensor")},
     **{f"aten.bitwise_and.{o}": _bitwise("and", "and", 2) for o in ("Tensor", "Scalar")},
     **{f"aten.bitwise_or.{o}": _bitwise("or", "or", 2) for o in ("Tensor", "Scalar")},

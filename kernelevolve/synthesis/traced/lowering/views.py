@@ -174,7 +174,7 @@ def concatenate(call: Call, tensors: list[Virtual], dim: int) -> Virtual:
     b, dims = call.builder, dims_of(call.shape)
     made = b.buffer([a for d in dims for a in d], call.dtype, Role.INTERMEDIATE)
     start: Size = ZERO
-    for t in tensors:
+    for t in (t for t in tensors if t.shape[dim] != 0):
         axes = b.axes([e for d, e in zip(dims, t.shape, strict=True) if d])
         terms = iter(axes)
         logical: list[IndexTerm] = [next(terms).symbol if d else ZERO for d in dims]
