@@ -11,10 +11,10 @@ from .conftest import THIS, Check, task_of, traced
 
 TASK = task_of(
     "y = F.relu(self.c(x[0])) + 1; z = self.t(y).tanh(); "
-    "return self.l(z.flatten(2)).relu(), z.flatten(2) @ x[1].transpose(1, 2) * 2",
+    "return self.l(z.flatten(2)).relu(), z.flatten(2) @ (x[1] @ self.m).transpose(1, 2) * 2",
     "[torch.randn(2, 3, 6, 7), torch.randn(2, 4, 168)]",
     "self.c = nn.Conv2d(3, 8, 3, padding=1); self.t = nn.ConvTranspose2d(8, 5, 2, stride=2, bias=False); "
-    "self.l = nn.Linear(168, 9)",
+    "self.l = nn.Linear(168, 9); self.m = nn.Parameter(torch.randn(168, 168))",
     variants='{"a": [torch.randn(3, 3, 6, 7), torch.randn(3, 6, 168)]}',
 )
 
@@ -26,7 +26,7 @@ def _libraries() -> list[str]:
 @pytest.mark.parametrize("left", [True, False])
 def test_results_are_the_same_whoever_computes_them(check: Check, left: bool) -> None:
     names = _libraries()
-    assert len(names) == 4
+    assert len(names) == 5
     check(TASK, dict.fromkeys(names, left))
 
 

@@ -48,6 +48,8 @@ def call_text(call: LibraryCall, program: Program, shape_text: Callable[[tuple[S
 
 def _operand(o: Operand, program: Program, shape_text: Callable[[tuple[Size, ...]], str]) -> str:
     text = o.buffer
-    if program.buffers[o.buffer].extents != o.shape:
+    buffer = program.buffers[o.buffer]
+    # What a library has made keeps the shape of its own result, which other dimensions may have been joined for.
+    if buffer.role not in (Role.INPUT, Role.PARAMETER) or buffer.extents != o.shape:
         text += f".view({shape_text(o.shape)})"
     return text if o.order == tuple(range(len(o.order))) else f"{text}.permute({o.order})"
