@@ -57,9 +57,15 @@ def test_jobs_on_other_clusters_and_single_runs_start_their_own(log: list[str]) 
     assert log == ["run 0 runs/0", "run 0 runs/1", "run 5 runs"]
 
 
-def test_a_job_that_fails_ends_the_sweep(log: list[str]) -> None:
+def test_a_job_that_fails_is_told_by_the_exit_code_and_the_others_go_on(log: list[str]) -> None:
     assert run.start_many(jobs("seed=9,1")) == 3
-    assert log == ["ray None", "run 9 runs/0", "end"]
+    assert log == ["ray None", "run 9 runs/0", "run 1 runs/1", "end"]
+
+
+def test_an_interrupt_ends_the_sweep(log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "start", lambda *_, **__: run.INTERRUPTED)
+    assert run.start_many(jobs("seed=9,1")) == run.INTERRUPTED
+    assert log == ["ray None", "end"]
 
 
 def test_a_task_that_is_not_there_is_told_before_anything_starts(log: list[str]) -> None:

@@ -94,7 +94,7 @@ def test_the_reference_itself_is_about_as_fast_as_itself(pipeline: Pipeline) -> 
         (f"return ({RIGHT[7:]}).half().float()", Status.WRONG_RESULT, ""),
         (f"return ({RIGHT[7:]})[:-1]", Status.WRONG_SHAPE, "(511, 256)"),
         (f"return ({RIGHT[7:]}).double()", Status.WRONG_SHAPE, "float64"),
-        (f"return [{RIGHT[7:]}]", Status.WRONG_SHAPE, "sequence"),
+        (f"return [{RIGHT[7:]}]", Status.WRONG_SHAPE, "list(tensor)"),
         ("return 'x'", Status.WRONG_SHAPE, "returned str, expected tensor"),
         (f"r = {RIGHT[7:]}; x.zero_(); return r", Status.WRONG_RESULT, "in place"),
         (f"self.n = getattr(self, 'n', 0) + 1; return ({RIGHT[7:]}) * self.n", Status.WRONG_RESULT, "factor 2"),

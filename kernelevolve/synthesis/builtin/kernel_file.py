@@ -104,7 +104,7 @@ def _forward(source: Source, rebinds: bool) -> str:
     ]
     for size, (low, high) in program.ranges.items():
         shapes.append(f"{low} <= {size}" if high is None else f"{low} <= {size} <= {high}")
-    lines.append(unless(" and ".join(shapes), names))
+    lines.append(unless(" and ".join([*shapes, *(f"({c})" for c in program.conditions)]), names))
     given = {o.argument: f"{o.argument}_given" for o in program.outputs if o.argument}
     lines += [f"    {name} = {n}" for n, name in given.items()]
     lines += [f"    {n} = {n}.contiguous()" for n in inputs]

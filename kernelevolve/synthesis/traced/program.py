@@ -211,6 +211,8 @@ class Program:
     """Flat, row-major."""
     ranges: dict[str, tuple[int, int | None]] = field(default_factory=dict)
     """Least and greatest values of the sizes that the trace holds for some of only; None: no greatest."""
+    conditions: tuple[str, ...] = ()
+    """What else the trace takes for granted of sizes, by their names, as expressions of Python."""
     modes: dict[str, bool] = field(default_factory=dict)
     """The modules that look at their mode, training or evaluation, by dotted name, and the mode that the program was traced in."""
 

@@ -15,6 +15,7 @@ from torch._decomp import core_aten_decompositions, get_decompositions
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind, OutputKind
 
+from kernelevolve.synthesis.traced.assumptions import conditions, ranges
 from kernelevolve.synthesis.traced.attributes import attribute_text, find_tensor, free_name
 from kernelevolve.synthesis.traced.builder import Builder, UnsupportedError, cast
 from kernelevolve.synthesis.traced.expr import Const, Expr, IndexValue, Op, Size
@@ -26,8 +27,6 @@ from kernelevolve.synthesis.traced.signature import Arguments, Returned
 from kernelevolve.synthesis.traced.virtual import Virtual, dims_of
 
 _MAX_CONSTANT = 65536
-_BOUNDLESS = 1 << 40
-"""Elements that no dimension has."""
 
 
 def _decompositions() -> dict[Any, Callable[..., Any]]:
@@ -368,22 +367,9 @@ class _Lowering:
             hints=self.hints,
             input_shapes=self.input_shapes,
             constants={n: v for n, v in b.constants.items() if n in used},
-            ranges=self._ranges(),
+            ranges=ranges(self.exported, self.symbols),
+            conditions=conditions(self.exported, self.symbols),
         )
-
-    def _ranges(self) -> dict[str, tuple[int, int | None]]:
-        """What the export took for granted of sizes: that a slice lies inside. It calls all sizes 2 or more, which says nothing
-        but where dimensions of one element are dropped."""
-        drops = any("squeeze" in str(n.target) and "un" not in str(n.target) for n in self.exported.graph.nodes)
-        found: dict[str, tuple[int, int | None]] = {}
-        for symbol, limits in self.exported.range_constraints.items():
-            if symbol in self.symbols:
-                low, high = int(limits.lower), limits.upper
-                low = low if low > 2 or drops else 0
-                most = int(high) if isinstance(high, int | sympy.Integer) and high < _BOUNDLESS else None
-                if low > 0 or most is not None:
-                    found[self.symbols[symbol].name] = (low, most)
-        return found
 
     def _target(self, spec: Any) -> tuple[str, str]:
         """(attribute, argument) that a result is written back to; empty where it is returned."""
