@@ -2,9 +2,10 @@
 
 A thread that could run and has no core waits in a run queue; the kernel adds that time up (the second figure of
 /proc/PID/task/TID/schedstat, in nanoseconds). On an idle machine it is some ten microseconds of a block. Where it is more, and the
-process's own threads did not take the cores from each other, another process had a part of the block. The server's own waiting
-counts too: its clock stops late where it gets no core when the player is done. Who runs on another core takes no core from a block,
-but caches and memory: the number of threads that can run, in /proc/loadavg, tells of that at both ends of a block.
+process's own threads did not take the cores from each other, another process had a part of the block. Who runs on another core takes
+no core from a block, but caches and memory: the number of threads that can run, in /proc/loadavg, tells of that at both ends of a
+block. Where somebody was there the server's own waiting counts too: its clock stops late where it gets no core when the player is
+done. Where nobody was, it has only waited for the player itself, which lengthens nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 _SCHEDULER_CLOCK = 2
-_USUAL_SECONDS = 4e-5
-"""That is waited for a core in a block when nothing else runs, at most,"""
-_SHARE = 0.02
-"""and the share of a block that others may have beyond that."""
+_USUAL_SECONDS, _USUAL_SHARE = 1.5e-4, 0.05
+"""Seconds and share of a block that its threads wait for each other, at most, while nobody else is seen,"""
+_BESIDE_SECONDS, _BESIDE_SHARE = 4e-5, 0.02
+"""and that may be waited while somebody is."""
 _STEP_SECONDS = 1e-4
 """Between two looks whether the machine is idle."""
 
@@ -67,16 +68,17 @@ def _waited(path: str) -> int:
         return int(file.read(64).split()[1])
 
 
-def lost(before: Moment, after: Moment, cores: int) -> int:
-    """Nanoseconds, at least, that others took from a block in between.
+def lost(before: Moment, after: Moment, cores: int, others: int | None) -> int:
+    """Nanoseconds, at least, that others took from a block in between. `others`: threads that could run as it began, or as it ended.
 
     The longest that one of the process's threads waited, where the others waited for that one meanwhile; no more than the time of its
     cores that it did not use itself, so that nobody has a slow block taken again by crowding its own cores. To that comes what the
-    watcher waited.
+    watcher waited for others.
     """
     waits = [total - before.waited.get(thread, total) for thread, total in after.waited.items()]
     unused = cores * (after.clock - before.clock) - (after.ran - before.ran)
-    return max(0, min(max(waits, default=0), unused)) + max(0, after.watcher_waited - before.watcher_waited)
+    watcher = 0 if others == 0 else after.watcher_waited - before.watcher_waited
+    return max(0, min(max(waits, default=0), unused)) + max(0, min(watcher, unused))
 
 
 def others_running() -> int | None:
@@ -100,6 +102,6 @@ def await_idle(patience: float) -> bool:
 
 def grade_of(seconds: float, lost_seconds: float, others: int | None) -> Grade:
     """Of a block that took so long. `others`: threads that could run as it began, or as it ended."""
-    if lost_seconds > _USUAL_SECONDS + _SHARE * seconds:
-        return Grade.DISTURBED
-    return Grade.ALONE if others == 0 else Grade.BESIDE
+    if others == 0:
+        return Grade.DISTURBED if lost_seconds > _USUAL_SECONDS + _USUAL_SHARE * seconds else Grade.ALONE
+    return Grade.DISTURBED if lost_seconds > _BESIDE_SECONDS + _BESIDE_SHARE * seconds else Grade.BESIDE

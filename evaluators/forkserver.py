@@ -235,11 +235,12 @@ class _Server:
         if not player.halt():
             return {"ended": self._end(player, timeout=True)}
         later = others_running()
+        seen = None if others is None or later is None else max(others, later)
         return {
             "report": reply,
             "nanoseconds": end - begin,
-            "lost_nanoseconds": lost(before, after, len(self._cores)),
-            "others": None if others is None or later is None else max(others, later),
+            "lost_nanoseconds": lost(before, after, len(self._cores), seen),
+            "others": seen,
         }
 
     def _reply(self, player: Child, deadline: int, glance: int = _GLANCE_NANOSECONDS) -> str | dict[str, Any]:
