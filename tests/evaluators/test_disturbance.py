@@ -38,7 +38,7 @@ def taken_from_me(work: float) -> float:
     me, thread = os.getpid(), threading.get_native_id()
     before = moment(me, [thread])
     burn(work)
-    return lost(before, moment(me, [thread]), 1) / 1e9
+    return lost(before, moment(me, [thread]), 1, 0) / 1e9
 
 
 def test_a_core_that_is_shared_shows_in_the_time_that_was_lost() -> None:
@@ -59,16 +59,16 @@ def test_a_core_that_is_shared_shows_in_the_time_that_was_lost() -> None:
 def test_threads_of_its_own_take_nothing_from_a_process() -> None:
     before = Moment(clock=0, ran=0, waited={1: 0})
     crowded = Moment(clock=1000, ran=1990, waited={1: 500})
-    assert lost(before, crowded, 2) == 10
+    assert lost(before, crowded, 2, 0) == 10
     shared = Moment(clock=1000, ran=1200, waited={1: 500, 2: 10_000})
-    assert lost(before, shared, 2) == 500, "a thread that began in between has waited since nobody knows when"
+    assert lost(before, shared, 2, 0) == 500, "a thread that began in between has waited since nobody knows when"
 
 
 def test_a_process_that_is_gone_lost_nothing() -> None:
     process = subprocess.Popen(["true"])
     process.wait()
     gone = moment(process.pid, [process.pid])
-    assert lost(gone, gone, 2) == 0
+    assert lost(gone, gone, 2, None) == 0
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,9 @@ def test_a_process_that_is_gone_lost_nothing() -> None:
         (1e-5, 0, Grade.ALONE),
         (0.0, 1, Grade.BESIDE),
         (0.0, None, Grade.BESIDE),
-        (1e-4, 0, Grade.DISTURBED),
+        (1e-4, 0, Grade.ALONE),
+        (3e-4, 0, Grade.DISTURBED),
+        (1e-4, None, Grade.DISTURBED),
         (1e-4, 2, Grade.DISTURBED),
     ],
 )
@@ -89,9 +91,13 @@ def test_a_block_is_graded_by_its_waiting_and_by_its_company(
     assert grade_of(100 * 1e-3, 1e-4, 0) is Grade.ALONE, "a hundredth of it"
 
 
-def test_who_holds_the_clock_counts_too() -> None:
+def test_who_holds_the_clock_counts_too_unless_it_waited_for_the_block_itself() -> None:
     before = Moment(clock=0, ran=0, waited={1: 0}, watcher_waited=50)
-    assert lost(before, Moment(clock=1000, ran=1000, waited={1: 0}, watcher_waited=450), 2) == 400
+    after = Moment(clock=1000, ran=1000, waited={1: 0}, watcher_waited=450)
+    assert lost(before, after, 2, 1) == 400
+    assert lost(before, after, 2, None) == 400, "nobody knows whether others were there"
+    assert lost(before, after, 2, 0) == 0, "there was nobody but the block"
+    assert lost(before, after, 1, 1) == 0, "the block had all cores itself"
 
 
 def test_others_that_can_run_are_counted_and_waited_for() -> None:
