@@ -15,7 +15,8 @@ degrees of freedom (the posterior variance of Smyth, "Linear models and empirica
 by Satterthwaite's formula.
 
 All of that is for rounds in which nobody disturbed either side. Where too many were disturbed, rounds are given up: each side's place is
-told by the blocks that were left alone, wherever they come (`one_sided.py`).
+told by the blocks that were left alone, wherever they come (`one_sided.py`). What others do to caches and memory is not seen; where
+somebody was there it is a variance of its own.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evaluators.blocks import Taken, left_alone
+from evaluators.disturbance import Grade
 from evaluators.one_sided import USUAL, USUAL_FREEDOM, places
 from evaluators.robust import CORNER, huber
 from kernelevolve.core.evaluation import Measurement, Ratio
@@ -49,22 +51,35 @@ _DOUBT = 2.0
 """and the number of blocks that halve what it says."""
 _BLOCK = 0.2
 """Standard deviation of a block that is assumed where there is one alone."""
+_LEAST_VARIANCE = 1e-12
+_COMPANY = 0.02
+"""Standard deviation of what others do to a ratio without taking a core from either side: they share caches and memory,"""
+_COMPANY_SHARE = 0.1
+"""which counts where more than this share of the blocks was not alone."""
 
 
 def ratio_of(reference: Sequence[Taken], kernel: Sequence[Taken], seed: int) -> Ratio:
     """Seconds of the reference / seconds of the kernel, of the rounds that both have taken. `seed`: of the bootstrap."""
     rounds = left_alone(reference, kernel)
-    return _of_places(reference, kernel) if rounds is None else _of_rounds(rounds, seed)
+    middle, variance, freedom = _of_places(reference, kernel) if rounds is None else _of_rounds(rounds, seed)
+    beside = sum(block.grade is not Grade.ALONE for block in (*reference, *kernel))
+    if beside > _COMPANY_SHARE * (len(reference) + len(kernel)):
+        # Known beforehand, so that it has all degrees of freedom that there are.
+        alone, variance = variance, variance + _COMPANY**2
+        freedom *= (variance / max(alone, _LEAST_VARIANCE)) ** 2
+    return _ratio(middle, variance, freedom)
 
 
-def _of_places(reference: Sequence[Taken], kernel: Sequence[Taken]) -> Ratio:
+def _of_places(reference: Sequence[Taken], kernel: Sequence[Taken]) -> tuple[float, float, float]:
+    """(middle of the logarithm, its variance, degrees of freedom)"""
     first, second = places(reference, kernel)
     variance = first.variance + second.variance
     freedom = variance**2 / (first.variance**2 / first.freedom + second.variance**2 / second.freedom)
-    return _ratio(first.log - second.log, variance, freedom)
+    return first.log - second.log, variance, freedom
 
 
-def _of_rounds(rounds: Sequence[tuple[Taken, Taken]], seed: int) -> Ratio:
+def _of_rounds(rounds: Sequence[tuple[Taken, Taken]], seed: int) -> tuple[float, float, float]:
+    """As `_of_places`."""
     pairs: dict[tuple[int, int], list[float]] = defaultdict(list)
     for a, b in rounds:
         pairs[a.process, b.process].append(math.log(a.seconds / b.seconds))
@@ -73,8 +88,8 @@ def _of_rounds(rounds: Sequence[tuple[Taken, Taken]], seed: int) -> Ratio:
         groups = [np.concatenate(groups)]
     counts = len({a for a, _ in pairs}), len({b for _, b in pairs})
     if len(groups) >= _FEW and counts == (len(groups), len(groups)):
-        return _ratio(*_of_clusters(groups))
-    return _ratio(*_of_few(groups, counts, seed))
+        return _of_clusters(groups)
+    return _of_few(groups, counts, seed)
 
 
 def _ratio(middle: float, variance: float, freedom: float) -> Ratio:
