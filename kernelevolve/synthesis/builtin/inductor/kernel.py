@@ -31,8 +31,11 @@ _FLAGS = [
     "-mprefer-vector-width=512",
     "-ffast-math",
     "-fno-finite-math-only",
+    "-fno-unsafe-math-optimizations",
+    "-ffp-contract=off",
     "-fno-unroll-loops",
 ]
+"""As TorchInductor's own: sums and products are computed as they are written."""
 
 _HEAD = '''\
 import ctypes
