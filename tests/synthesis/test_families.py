@@ -16,9 +16,10 @@ from kernelevolve.synthesis.builtin.cpp.product import tile_size
 from kernelevolve.synthesis.builtin.cpp.writer import write
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.operator import render
+from kernelevolve.synthesis.builtin.schedule import shared_axes
 from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.builtin.tracing import Untraced, trace_task
-from kernelevolve.synthesis.traced.program import Program
+from kernelevolve.synthesis.traced.program import Program, Scatter
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 
 from .conftest import THIS, Check, flat, task_of, traced
@@ -257,3 +258,26 @@ def test_what_has_no_graph_says_so() -> None:
     found = trace_task(task_of("return x[0][x[0].sum(1) > float(x[0].max())] if x[0].sum().item() > 0 else x[0]", ROWS))
     assert isinstance(found, Untraced)
     assert found.why.startswith("the traced form lacks torch.export: ")
+
+
+def test_means_of_bags_that_end_before_the_index_are_left_to_pytorch() -> None:
+    bags = "self.e = nn.EmbeddingBag(30, 8, mode='mean', include_last_offset=True)"
+    inputs = "[torch.randint(0, 30, (40,)), torch.tensor([0, 3, 3, 39])]"
+    found = trace_task(task_of("return self.e(x[0], x[1])", inputs, bags))
+    assert isinstance(found, Untraced)
+    assert found.why == "the traced form lacks embedding_bag: means of bags up to a last offset"
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        "return torch.zeros_like(x[0]).index_add(0, x[1], x[0][x[1]])",
+        "return x[0].scatter_add(0, x[1][:, None].expand(-1, 40), x[0][x[1]])",
+        "y = x[0].clone(); y[x[1]] = 1.5; return y",
+    ],
+)
+def test_no_two_threads_scatter_into_the_same_rows(forward: str) -> None:
+    program = traced(task_of(forward, "[torch.randn(90, 40), torch.randint(0, 90, (200,))]"))
+    scatters = [s for s in program.statements if isinstance(s, Scatter)]
+    assert scatters
+    assert all(shared_axes((s,), program) == () for s in scatters)

@@ -69,7 +69,8 @@ def shared_axes(statements: tuple[Statement, ...], program: Program) -> tuple[tu
         if isinstance(s, Scan):
             broken.add((position, s.along.symbol))
         if isinstance(s, Scatter):
-            broken.update((position, a.symbol) for a in s.axes)
+            # Any step may write to any place: one thread does all of it, from the initial values on.
+            broken.update((position, a.symbol) for a in (*s.axes, *s.initial_axes))
         if isinstance(s, Compute):
             broken.update((position, a.symbol) for a, o in zip(s.axes, s.offset, strict=False) if o != 0)
             extents = program.buffers[s.buffer].extents

@@ -235,6 +235,9 @@ def _embedding_bag(call: Call) -> tuple[Virtual | None, ...]:
     padding = int(call.get(8, "padding_idx", -1))
     if padding >= 0:
         raise UnsupportedError("embedding_bag with a padding index")
+    if include_last and mode == 1:
+        # The last bag ends at the last offset, but PyTorch divides its sum by the ids up to the end of the index.
+        raise UnsupportedError("embedding_bag: means of bags up to a last offset")
     total, bags = index.shape[0], offsets.shape[0]
     segments = bags - 1 if include_last else bags
 
