@@ -147,7 +147,10 @@ class Computing:
         fresh = runs.build()
         again = [runs.native(fresh, arguments, each) for each in (seed + 7919, seed)]
         _check_same(loaded, native, again[0], "two runs on the same inputs differ")
-        _check_same(loaded, native, again[1], "a second call gives another result")
+        state = (
+            f": it depends on {', '.join(changing)}, which forward changes; take it as an input and return the new one"
+        )
+        _check_same(loaded, native, again[1], "a second call gives another result" + (state if changing else ""))
         fresh.eval()
         later = runs.native(fresh, arguments, seed)
         del fresh

@@ -19,6 +19,8 @@ from evaluators.inputs.relations import Jagged, LengthsOf, Ordered, Relation, Ri
 _LEVELS = 3
 _LARGE, _LARGE_16 = 1024.0, 16.0
 _SHARE_OF_ZEROS = 0.25
+_STEPS = 2.0
+"""A part of the ties lies on multiples of its inverse: where rounding has ties, and where operators change over."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,12 @@ def _ties(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return levels[torch.randint(_LEVELS, tuple(x.shape), generator=generator)]
 
 
+def _float_ties(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A few values of the draw, and whole and half numbers near to it; no zeros, which some operators do not take."""
+    few, near = _ties(x, generator), torch.round(x * _STEPS) / _STEPS
+    return torch.where((torch.rand(tuple(x.shape), generator=generator) < 0.5) & (near != 0), near, few)
+
+
 def _sorted(x: torch.Tensor, _generator: torch.Generator) -> torch.Tensor:
     return x.sort(dim=-1).values if x.dim() else x
 
@@ -199,7 +207,7 @@ def _outlier(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 _FLOATS: Mapping[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] = {
     "large": _large,
     "tiny": _tiny,
-    "ties": _ties,
+    "ties": _float_ties,
     "sorted": _sorted,
     "constant rows": _constant_rows,
     "negative zeros": _negative_zeros,

@@ -62,6 +62,7 @@ REFERENCES = {
     "floor of a cosine": Written("return torch.floor(torch.cos(x * 30) * 64)"),
     "floor": Written("return torch.floor(x)", GRID),
     "round": Written("return torch.round(x * 2)", GRID),
+    "steps of normal values": Written("return x > 0.5, torch.round(x)"),
     "floor division": Written(
         "return torch.div(x, 0.1, rounding_mode='floor')", "return [torch.randint(0, 200, (40, 48)) / 10]"
     ),
@@ -111,6 +112,8 @@ WRONG = [
     ("floor of a cosine", "return torch.cos(x * 30) * 64 - 0.5", "no step"),
     ("floor", "return torch.ceil(x) - 1", "another side of a step"),
     ("round", "return torch.floor(x * 2 + 0.5)", "ties away from zero"),
+    ("steps of normal values", "return x >= 0.5, torch.round(x)", "another side of what it is compared with"),
+    ("steps of normal values", "return x > 0.5, torch.floor(x + 0.5)", "ties away from zero"),
     ("floor division", "return torch.div(x, 0.1, rounding_mode='trunc') - (x == 0).float()", "off by one at zero"),
     ("floor division", "return torch.div(x, 0.1, rounding_mode='floor') - 1", "off by one everywhere"),
     ("remainder", "return torch.remainder(x, 0.1) * 0.5", "another factor"),

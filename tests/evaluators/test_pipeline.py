@@ -253,7 +253,10 @@ def test_a_kernel_that_breaks_what_the_reference_uses_breaks_only_itself(pipelin
         (("* y", "* nothing"), "nothing"),
         (("return torch.nn.functional.silu(x) * y * self.scale", "return 7"), "no tensor"),
         (("silu(x)", "dropout(x)"), "deterministic"),
-        (("return torch", "self.scale.add_(1); return torch"), "a second call gives another result"),
+        (
+            ("return torch", "self.scale.add_(1); return torch"),
+            "a second call gives another result: it depends on scale",
+        ),
         (("torch.randn(512, 256), torch.randn", "torch.empty(1 << 40), torch.randn"), "memory"),
     ],
 )
