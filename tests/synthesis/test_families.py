@@ -281,3 +281,8 @@ def test_no_two_threads_scatter_into_the_same_rows(forward: str) -> None:
     scatters = [s for s in program.statements if isinstance(s, Scatter)]
     assert scatters
     assert all(shared_axes((s,), program) == () for s in scatters)
+
+
+def test_what_has_no_graph_is_not_blamed_for_what_only_gradients_forbid() -> None:
+    forward = "self.w.mul_(0.5); return x[0] * self.w if x[0].sum().item() > 0 else x[0]"
+    assert isinstance(trace_task(task_of(forward, ROWS, "self.w = nn.Parameter(torch.ones(()))")), Untraced)

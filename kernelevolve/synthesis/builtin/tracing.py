@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass, replace
 
+import torch
+
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.builtin.cpp.writer import write
 from kernelevolve.synthesis.builtin.kept import kept
@@ -52,6 +54,6 @@ def trace_task(task: Task) -> Program | Untraced:
     else:
         return program
     fresh = build_model(loaded, task.seed)
-    with loaded.blamed("forward"):
+    with torch.no_grad(), loaded.blamed("forward"):
         fresh(*draw_inputs(loaded, task.seed))
     return Untraced(why)
