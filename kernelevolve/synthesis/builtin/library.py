@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from kernelevolve.synthesis.builtin.knobs import Choices
@@ -10,8 +10,23 @@ from kernelevolve.synthesis.builtin.transform import extent_hint
 from kernelevolve.synthesis.traced.expr import Size
 from kernelevolve.synthesis.traced.program import LibraryCall, Operand, Program, Role, Statement, reads
 
-_WORTH = {"convolution": 1 << 19, "matmul": 1 << 24, "addmm": 1 << 24}
+_PRODUCT = 1 << 30
+_CONVOLUTION = 1 << 19
+_SIMPLE_CONVOLUTION = 1 << 30
 """Multiplications from which on a library gains more than fusing the operation with its neighbours does."""
+
+
+def worth(call: LibraryCall, hints: Mapping[str, int]) -> bool:
+    """Whether the call is left to a library by default.
+
+    Convolutions along one dimension, and those of each channel by itself, fuse well up to larger sizes than others do.
+    """
+    least = _PRODUCT
+    if call.operation == "convolution":
+        weight, transposed = call.operands[1].shape, call.arguments[3]
+        simple = len(weight) == 3 or (weight[1] == 1 and not transposed)
+        least = _SIMPLE_CONVOLUTION if simple else _CONVOLUTION
+    return extent_hint(call.work, dict(hints)) >= least
 
 
 def with_libraries(program: Program, choices: Choices, allowed: bool) -> Program:
@@ -20,7 +35,7 @@ def with_libraries(program: Program, choices: Choices, allowed: bool) -> Program
     for s in program.statements:
         if not isinstance(s, LibraryCall):
             statements.append(s)
-        elif allowed and choices.flag(f"library.{s.buffer}", extent_hint(s.work, program.hints) >= _WORTH[s.operation]):
+        elif allowed and choices.flag(f"library.{s.buffer}", worth(s, program.hints)):
             statements.append(replace(s, expansion=()))
         else:
             statements.extend(s.expansion)
