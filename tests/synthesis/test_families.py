@@ -92,6 +92,11 @@ def test_infinities_go_where_they_go_in_float64(check: Check, forward: str) -> N
     check(task_of(f"return {forward}", inputs), double=True)
 
 
+def test_exponentials_are_right_up_to_where_they_overflow_and_vanish(check: Check) -> None:
+    inputs = "[torch.cat([torch.linspace(-87.3, -86.9, 800), torch.linspace(88.3, 88.72, 800), torch.tensor([88.73, -104.0])])]"
+    check(task_of("return torch.exp(x[0])", inputs), rtol=1e-6, atol=1e-40, double=True)
+
+
 @pytest.mark.parametrize("forward", WITH_NAN.values(), ids=WITH_NAN)
 def test_nan_goes_where_it_goes_in_pytorch(check: Check, forward: str) -> None:
     check(task_of(forward, NAN))

@@ -80,11 +80,12 @@ static inline float ke_exp(float x) {
   p = ke_fma(p, f, 1.6666665459e-1f);
   p = ke_fma(p, f, 5.0000001201e-1f);
   p = ke_fma(p * f, f, f) + 1.0f;
-  const float m = n < -126.0f ? -126.0f : (n > 127.0f ? 127.0f : n);
-  const int32_t bits = ((int32_t)m + 127) << 23;
-  float scale;
-  std::memcpy(&scale, &bits, 4);
-  float r = p * scale;
+  // Scaling adds to the exponent, which neither 2^-126 nor 2^128 (of p below 1) leaves its range by.
+  int32_t bits;
+  std::memcpy(&bits, &p, 4);
+  bits += (int32_t)n << 23;
+  float r;
+  std::memcpy(&r, &bits, 4);
   r = x < -87.33654f ? 0.0f : r;
   return x > 88.72283f ? __builtin_inff() : r;
 }
