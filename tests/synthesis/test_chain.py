@@ -51,7 +51,7 @@ class Search:
         ids = tuple(p.node.id for p in parents)
         return asyncio.run(self.operator.propose(Expansion(step=step, phase=phase, parents=ids, seed=step), context))
 
-    def tell(self, draft: Draft, status: Status = Status.OK, parent: Node | None = None) -> Node:
+    def tell(self, draft: Draft, status: Status = Status.OK, parent: Node | None = None, speedup: float = 2.0) -> Node:
         step = len(self.nodes)
         node = Node(
             id=f"r.0.{step}",
@@ -62,7 +62,7 @@ class Search:
             parents=(parent.id,) if parent else (),
             operator=draft.operator,
             kernel_id=draft.kernel.id,
-            evaluation=verdict(draft.kernel.id, status),
+            evaluation=verdict(draft.kernel.id, status, speedup),
         )
         self.nodes.append(node)
         self.kernels[draft.kernel.id] = draft.kernel
@@ -79,9 +79,9 @@ class Search:
         return moves
 
 
-def verdict(kernel_id: str, status: Status) -> Evaluation:
-    ratio = Ratio(value=2.0, low=1.9, high=2.1)
-    measured = Measurement(speedup=ratio, reference_seconds=2.0, kernel_seconds=1.0, rounds=9)
+def verdict(kernel_id: str, status: Status, speedup: float = 2.0) -> Evaluation:
+    ratio = Ratio(value=speedup, low=0.95 * speedup, high=1.05 * speedup)
+    measured = Measurement(speedup=ratio, reference_seconds=speedup, kernel_seconds=1.0, rounds=9)
     ok = status is Status.OK
     return Evaluation(
         kernel_id=kernel_id,
@@ -112,6 +112,38 @@ def test_what_is_traced_and_works_keeps_the_others_out(compiled: list[Stage]) ->
     search = Search(prepared(TRACED), TRACED)
     assert search.drafts(12, frozenset({"draft"})) == ["draft"] * 12
     assert compiled == []
+
+
+@pytest.mark.parametrize("expands", [False, True])
+def test_where_all_that_is_right_is_slower_than_the_reference_a_copy_comes_next_then_other_stages(
+    expands: bool,
+) -> None:
+    search = Search(prepared(TRACED), TRACED)
+    slow = search.tell(search.propose(), speedup=0.7)
+    parent = slow if expands else None
+    copy = search.propose(parent)
+    assert copy.kernel == reference_copy(TRACED)
+    best = search.tell(copy, speedup=1.0, parent=parent)
+    for _ in range(8):
+        search.tell(search.propose(best if expands else None), speedup=0.8)
+    assert {node.operator for node in search.nodes} == {"builtin/reference", "builtin/draft", "builtin/inductor"}
+    assert [node.operator for node in search.nodes].count("builtin/reference") == 1
+
+
+def test_a_kernel_that_is_faster_ends_the_tries_of_other_stages(compiled: list[Stage]) -> None:
+    search = Search(prepared(TRACED), TRACED)
+    search.tell(search.propose(), speedup=0.7)
+    search.tell(search.propose(), speedup=1.0)
+    search.tell(Draft(kernel=Kernel(source="#", language="cpp"), operator="builtin/mutate"), speedup=1.2)
+    assert search.drafts(8, frozenset({"draft"})) == ["draft"] * 8
+    assert compiled == []
+
+
+def test_where_the_task_forbids_the_reference_no_copy_is_made_of_it() -> None:
+    task = TRACED.model_copy(update={"allow_aten": AllowAten.NONE})
+    search = Search(prepared(task), task)
+    search.tell(search.propose(), speedup=0.7)
+    assert "reference" not in search.drafts(8, frozenset({"draft"}))
 
 
 def test_a_first_draft_that_fails_brings_the_copy_then_the_next_stage_and_some_more_tries() -> None:

@@ -51,6 +51,8 @@ class Chain:
     _right: set[Stage] = field(default_factory=set)
     _failures: dict[Stage, dict[str, str]] = field(default_factory=dict)
     """Of each stage, why a kernel failed, by its id."""
+    _best: float = 0.0
+    """The greatest speedup of a kernel that is no copy of the reference."""
 
     def tell(self, node: Node) -> None:
         """A node was inserted, of whatever operator."""
@@ -60,6 +62,8 @@ class Chain:
         self._stages[node.id] = stage
         if node.evaluation.status is Status.OK:
             self._right.add(stage)
+            if stage is not Stage.REFERENCE:
+                self._best = max(self._best, node.evaluation.fitness)
         elif node.evaluation.diagnosis is not None:
             reason = f"{node.evaluation.status}: {node.evaluation.diagnosis.summary}"
             self._failures.setdefault(stage, {})[node.kernel_id] = reason
@@ -73,6 +77,11 @@ class Chain:
     def any_doubted(self) -> bool:
         """Whether kernels of some stage have failed, and none of it is right."""
         return any(self._doubted(stage) for stage in Stage)
+
+    @property
+    def none_faster(self) -> bool:
+        """Whether kernels are right that are no copies of the reference, and none of these is as fast as the reference."""
+        return 0.0 < self._best < 1.0
 
     def works(self, stage: Stage) -> bool:
         """Whether one of its kernels is right."""
@@ -90,11 +99,12 @@ class Chain:
     def plan(self, rng: Random) -> list[Stage]:
         """The stages that the next draft may be of, the one to be tried first in front.
 
-        Of a stage that is doubted further kernels are tried now and then, until it is given up.
+        Of a stage that is doubted further kernels are tried now and then, until it is given up; where none is faster than the reference,
+        so are stages of which nothing is known to be right.
         """
         left = [stage for stage in Stage if stage not in self.absent and not self._given_up(stage)]
         if rng.random() < 0.5:
-            left.sort(key=self._doubted)
+            left.sort(key=lambda stage: self._doubted(stage) or (self.none_faster and self.works(stage)))
         return left
 
     def why_not_above(self, stage: Stage) -> str:

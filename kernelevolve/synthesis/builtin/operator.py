@@ -39,7 +39,8 @@ class BuiltinOperator(Operator):
 
     A kernel of its own is changed through its knobs, structure included, and written anew; anybody else's through the knobs
     that its text shows. What cannot be traced, and what fails whatever its knobs, starts from TorchInductor's code, then the ATen graph,
-    then the reference's own operations. A copy of these is judged first where nothing is known to be right and more may take long.
+    then the reference's own operations. A copy of these is judged first where nothing is known to be right and more may take long, and
+    where what is right is slower than the reference.
     """
 
     trusted: ClassVar[bool] = True
@@ -90,7 +91,7 @@ class BuiltinOperator(Operator):
 
     async def propose(self, expansion: Expansion, context: Context) -> Draft:
         rng = random.Random(expansion.seed)
-        if expansion.phase is not Phase.DRAFT:
+        if expansion.phase is not Phase.DRAFT and not self._is_copy_wanted():
             draft = self._expanded(context, rng)
             if draft is not None:
                 return draft
@@ -121,7 +122,7 @@ class BuiltinOperator(Operator):
                 if self.pending:
                     await self._wait_for_program(context.task)
                 draft = self._traced(step, context, rng) if self.program is not None else None
-                if draft is None and self.chain.works(stage):
+                if draft is None and self.chain.works(stage) and not self.chain.none_faster:
                     break
             else:
                 draft = await self._from_seeds(stage, context, rng)
@@ -130,9 +131,16 @@ class BuiltinOperator(Operator):
         raise ExhaustedError(self._why_exhausted())
 
     def _is_copy_due(self, step: int) -> bool:
-        if Stage.REFERENCE in self.chain.absent or not self.chain.nothing_right:
+        if Stage.REFERENCE in self.chain.absent:
             return False
+        if not self.chain.nothing_right:
+            return self._is_copy_wanted()
         return self.pending or self.chain.any_doubted or (step == 0 and (self.program is None or self._is_large()))
+
+    def _is_copy_wanted(self) -> bool:
+        """Whether a copy of the reference would be the best kernel so far: a search need not end with one that is slower."""
+        possible = Stage.REFERENCE not in self.chain.absent and not self.chain.tried(Stage.REFERENCE)
+        return possible and self.chain.none_faster
 
     def _is_large(self) -> bool:
         return self.program is not None and len(self.program.statements) > _LARGE
