@@ -24,6 +24,7 @@ from evaluators.folders import OwnedFolder
 from evaluators.judge import THREADS, Answer, Facts, Judge, Order
 from evaluators.scratch import disk_errors
 from evaluators.settings import EvaluationSettings
+from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
@@ -86,15 +87,28 @@ class Hub:
     async def warm(self) -> str:
         """Have everything ready that the first kernels need. Returns what there is to say of a task that is slow to judge.
 
-        Raises UserError where the task is at fault, or there is no place for builds or verdicts.
+        Raises UserError where the task is at fault, there is no place for builds or verdicts, or judges and compile workers die each time.
         """
         self._make_room()
         await self._opened_cache()
         note, *_ = await asyncio.gather(
-            self._judges[0].warm.remote(), *(self._warm_compiler() for _ in range(self._settings.compile_workers))
+            self._warm_judge(), *(self._warm_compiler() for _ in range(self._settings.compile_workers))
         )
         self._start()
         return str(note)
+
+    async def _warm_judge(self) -> str:
+        """The first one, or one that follows it where it dies."""
+        left = self._settings.retries
+        while True:
+            judge = self._judges[0]
+            try:
+                return str(await judge.warm.remote())
+            except RayActorError as error:
+                self._replace(0, judge)
+                if not left:
+                    raise _died("the process that judges", error) from error
+                left -= 1
 
     @property
     def _builds(self) -> str:
@@ -104,7 +118,12 @@ class Hub:
     async def _warm_compiler(self) -> None:
         """Have a process started that Ray will use again."""
         nothing = Kernel(source="", language="python").model_dump_json()
-        await self._compile.remote(nothing, self._device, self._settings.compile_timeout, {}, self._builds)
+        try:
+            await self._compile.remote(nothing, self._device, self._settings.compile_timeout, {}, self._builds)
+        except RayTaskError:
+            raise
+        except RayError as error:
+            raise _died("the process that compiles", error) from error
 
     def _make_room(self) -> None:
         if self._own_builds is None:
@@ -302,6 +321,14 @@ class Hub:
             await self._on_disk(self._cache.close)
         if self._own_builds is not None:
             self._own_builds.remove()
+
+
+def _died(who: str, error: RayError) -> UserError:
+    """For a death of a process of ours while it got ready, for the last time that was tried."""
+    reason = " ".join(str(error).split())[:300]
+    return UserError(
+        f"{who} dies while it gets ready: is there memory left, or does somebody end it? Ray says: {reason}"
+    )
 
 
 async def _cancelling(reference: Any) -> Any:

@@ -20,6 +20,7 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # Of calls whose answer nobody waits for any more, as after an interrupt.
 }
 PRIORITY = {"RAY_worker_niceness": "0"}
 """Of a Ray of our own: its workers measure, and by its default everything else on the machine would come before them."""
@@ -40,7 +41,8 @@ class ClusterSettings(Record):
 def ray_session(settings: ClusterSettings) -> Iterator[None]:
     """Ray for the length of the block. One that runs in this process already is used and left running.
 
-    Raises UserError where the cluster cannot be joined, and where the path of the temporary folder is too long for Ray.
+    Raises UserError where the cluster cannot be joined, and where the path of the temporary folder is too long for Ray; KeyboardInterrupt
+    where SIGTERM arrives while Ray starts: its own handler, which it sets first, would exit without a word.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -58,6 +60,8 @@ def ray_session(settings: ClusterSettings) -> Iterator[None]:
             raise UserError(
                 f"cannot join the Ray cluster at {address} (cluster.address or {ADDRESS_VARIABLE}): {reason}"
             ) from error
+        except SystemExit as exit_:
+            raise KeyboardInterrupt from exit_
     else:
         for name, value in PRIORITY.items():
             os.environ.setdefault(name, value)
@@ -77,6 +81,8 @@ def ray_session(settings: ClusterSettings) -> Iterator[None]:
             raise UserError(
                 f"Ray's sockets would lie too deep in {tempfile.gettempdir()}: set TMPDIR to a shorter path"
             ) from error
+        except SystemExit as exit_:
+            raise KeyboardInterrupt from exit_
     try:
         yield
     finally:

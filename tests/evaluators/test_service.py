@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -17,9 +18,11 @@ from evaluators.base import Evaluator
 from evaluators.comparison import Comparison
 from evaluators.service import EvaluationService
 from evaluators.settings import EvaluationSettings
+from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
+from kernelevolve.remote import ask
 from tests.conformance.evaluator import EvaluatorConformance
 
 from .conftest import TASK, python_kernel
@@ -77,17 +80,18 @@ ENDLESS = "while True: pass"
 
 
 def processes(title: str) -> list[psutil.Process]:
-    """Of Ray, that run what begins with this."""
+    """Of the Ray of these tests, that run what begins with this: other sessions on this machine have processes of that title too."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if (process.info["cmdline"] or [""])[0].startswith(title):
-            found.append(process)
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if (process.cmdline() or [""])[0].startswith(title):
+                found.append(process)
     return found
 
 
-async def kill(title: str) -> None:
-    """Wait for a process of that title, and kill it."""
-    while not (found := processes(title)):
+async def kill(title: str, sparing: Sequence[psutil.Process] = ()) -> None:
+    """Wait for a process of that title that is none of these, and kill it."""
+    while not (found := [process for process in processes(title) if process not in sparing]):
         await asyncio.sleep(0.02)
     for process in found:
         process.kill()
@@ -221,6 +225,24 @@ def test_a_judge_that_dies_is_replaced(tight: EvaluationService) -> None:
     hanging, other = asyncio.run(killed())
     assert hanging.status is Status.TIMEOUT
     assert other.status is Status.WRONG_RESULT
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_judge_that_dies_while_it_gets_ready_is_replaced_or_is_one_line(
+    retries: int, settings: EvaluationSettings
+) -> None:
+    few = {"workers": 1, "compile_workers": 1, "cache": False, "retries": retries}
+    others = processes("ray::Judge")
+    service = EvaluationService.start(TASK, "cpu", settings.model_copy(update=few))
+    warm = service.warm()
+    asyncio.run(kill("ray::Judge", others))
+    if retries:
+        assert ask(warm) == ""
+    else:
+        with pytest.raises(UserError, match="the process that judges dies while it gets ready"):
+            ask(warm)
+    service.close()
 
 
 def test_the_last_measurement_is_the_judges_and_calls_off_what_is_under_way(tight: EvaluationService) -> None:
