@@ -164,10 +164,11 @@ class _Run:
     def _session(self, console: Console, device: Device, operator: Operator, *, new: bool) -> Summary:
         begin = time.monotonic()
         with (
+            self._interrupts.listen(),
             LiveView(console, self.task.name, self.settings.budget, self.quiet) as view,
             Preparing(operator, self.task, device.name) as preparing,
             ray_session(self.settings.cluster),
-            self._interrupts.listen(),
+            self._interrupts.listen(),  # Again: Ray has set a handler of its own.
         ):
             view.stage("starting")
             preparing.raise_early()
@@ -246,9 +247,9 @@ class _Run:
                 for progress in archipelago.watch():
                     self._interrupts.check()
                     if progress.best is not None:
-                        self.seconds.setdefault(
-                            "first_correct", progress.improvements[0].seconds if progress.improvements else 0.0
-                        )
+                        # No improvement is told while all speedups are guesses.
+                        steps = [step.seconds for step in progress.improvements]
+                        self.seconds.setdefault("first_correct", min([progress.best.seconds, *steps]))
                     view.update(progress, _held_up(gate) if progress.evaluations_per_second == 0.0 else "")
             except KeyboardInterrupt:
                 interrupted = True

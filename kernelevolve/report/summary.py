@@ -83,7 +83,7 @@ class Summary(Record):
     """by an island's number."""
     seconds: Mapping[str, float]
     """Wall clock: `start`, `search` (over all sessions) and `final` are phases; `first_correct` is counted from the start of the
-    search to the first correct kernel of this session."""
+    search to the first correct kernel."""
     versions: Mapping[str, str]
     hardware: Mapping[str, str]
 
