@@ -30,6 +30,23 @@ def test_results_are_the_same_whoever_computes_them(check: Check, left: bool) ->
     check(TASK, dict.fromkeys(names, left))
 
 
+@pytest.mark.parametrize(
+    ("body", "inputs"),
+    [
+        ("return x[0] @ x[1]", "[torch.randn(2, 3, 4, 5), torch.randn(2, 3, 5, 6)]"),
+        ("return F.scaled_dot_product_attention(*x)", "[torch.randn(2, 3, 5, 4) for _ in range(3)]"),
+        ("return self.l(x[0])", "[torch.randn(2, 3, 4, 5)]"),
+        ("return F.conv2d(x[0], self.l.weight[None, None])", "[torch.randn(3, 1, 8, 9)]"),
+        ("return F.conv2d(x[0], self.l.weight[None, None])", "[torch.randn(1, 8, 9)]"),
+    ],
+)
+def test_what_a_library_makes_has_the_shape_of_the_result(check: Check, body: str, inputs: str) -> None:
+    task = task_of(body, inputs, "self.l = nn.Linear(5, 6)")
+    names = [name for name in render(traced(task), THIS, task, ())[1] if name.startswith("library.")]
+    assert names
+    check(task, dict.fromkeys(names, True))
+
+
 def test_where_the_task_forbids_it_nothing_is_left_to_a_library() -> None:
     forbidden = TASK.model_copy(update={"allow_aten": AllowAten.NONE})
     kernel, space = render(traced(TASK), THIS, forbidden, ())

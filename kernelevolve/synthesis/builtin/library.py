@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from kernelevolve.synthesis.builtin.knobs import Choices
@@ -46,17 +46,23 @@ def with_libraries(program: Program, choices: Choices, allowed: bool) -> Program
 
 def call_text(call: LibraryCall, program: Program, shape_text: Callable[[tuple[Size, ...]], str]) -> str:
     """The call as Python, of tensors that are named as the buffers are."""
-    operands = [_operand(o, program, shape_text) for o in call.operands]
+    text = f"{_called(call, [_operand(o, program, shape_text) for o in call.operands])}.contiguous()"
+    # A product of batches is one of three dimensions, whatever the result's are.
+    shape = next((output.shape for output in program.outputs if output.buffer == call.buffer), None)
+    return text if shape is None else f"{text}.view({shape_text(shape)})"
+
+
+def _called(call: LibraryCall, operands: Sequence[str]) -> str:
     match call.operation:
         case "convolution":
             bias = operands[2] if len(operands) > 2 else "None"
             rest = ", ".join(repr(a) for a in call.arguments)
-            return f"torch.convolution({operands[0]}, {operands[1]}, {bias}, {rest}).contiguous()"
+            return f"torch.convolution({operands[0]}, {operands[1]}, {bias}, {rest})"
         case "matmul":
-            return f"torch.matmul({operands[0]}, {operands[1]}).contiguous()"
+            return f"torch.matmul({operands[0]}, {operands[1]})"
         case "addmm":
             beta, alpha = call.arguments
-            return f"torch.addmm({', '.join(operands)}, beta={beta!r}, alpha={alpha!r}).contiguous()"
+            return f"torch.addmm({', '.join(operands)}, beta={beta!r}, alpha={alpha!r})"
         case name:
             raise ValueError(f"no library has the operation {name}")
 
