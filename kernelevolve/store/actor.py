@@ -22,6 +22,8 @@ from kernelevolve.store.sqlite import SqliteStore
 _PAGE = 2000
 _MAIL = 64
 _IMPROVEMENTS = 50
+_STARTING_SECONDS = 120.0
+"""After which time counts though no island is there."""
 
 Entry = tuple[Node, Kernel]
 
@@ -82,7 +84,8 @@ class StoreActor:
         self._changed = asyncio.Condition()
         self._store = SqliteStore(self._folder, self._patience, self._name)
         self._earlier_seconds = self._store.statistics()["seconds"]
-        self._started = time.monotonic()
+        # Islands take their time to start, where the machine is busy: the search's time begins with the first of them.
+        self._started = time.monotonic() + _STARTING_SECONDS
         for island, status, count, fitness in self._store.tallies():
             self._statuses[island][Status(status)] += count
             self._best[island] = max(self._best[island], fitness)
@@ -90,6 +93,7 @@ class StoreActor:
     async def enlist(self, island: int) -> Member:
         """Make the caller the island's only incarnation: what an earlier one has under way is inserted first."""
         await self._drained()
+        self._started = min(self._started, time.monotonic())
         self._epochs[island] += 1
         self._ledger.release_island(island)
         await self._notify()
@@ -259,7 +263,7 @@ class StoreActor:
         return self._ledger.reason is not None
 
     def _seconds(self) -> float:
-        return self._earlier_seconds + time.monotonic() - self._started
+        return self._earlier_seconds + max(0.0, time.monotonic() - self._started)
 
     def _spent(self) -> Spent:
         statistics = self._store.statistics()
