@@ -11,18 +11,24 @@ import torch
 from torch import nn
 
 from evaluators import tensors
+from evaluators.arguments import DrawnArguments, SavedArguments, write_arguments
 from evaluators.correctness import room_of
 from evaluators.doubt import doubt_of
 from evaluators.inputs.cases import DerivedCase, InputSettings, Kind, derived_cases
-from evaluators.inputs.checks import SHAPES
+from evaluators.inputs.checks import OTHER_PARAMETERS, SHAPES
 from evaluators.inputs.worth import unfit
-from evaluators.runs import Ran, Runs, plain_attributes, widened
+from evaluators.perturbation import OtherParameters, constants_of
+from evaluators.runs import Ran, Runs, plain_attributes
+from evaluators.sameness import Sameness
+from evaluators.ties import tied
 from evaluators.work import Work
 from kernelevolve.core.errors import UserError
+from kernelevolve.core.evaluation import VARYING_RESULTS
 from kernelevolve.core.record import Record
+from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.loading import LoadedTask, draw_inputs, flat_inputs, load_module
-from kernelevolve.tasks.structure import Structure, rebuild_arguments, shortened
+from kernelevolve.tasks.structure import Structure, shortened
 
 _TRIAL_STRIDE, _DRAW_STRIDE = 1000, 1_000_003
 """Between the seeds of trials, and of the draws that timed calls get."""
@@ -76,6 +82,9 @@ class Computing:
         self._settings = AnswerSettings.model_validate(settings)
         self._work: Work | None = None
         """Of a run on the main inputs; None where the reference does not run in float64."""
+        self._sameness = Sameness()
+        self._finite = False
+        """Whether the results on the main inputs are."""
 
     def own(self) -> dict[str, Any]:
         """The task's own cases."""
@@ -109,8 +118,8 @@ class Computing:
         seed = self._seed + _TRIAL_STRIDE * trial
         given = draw_inputs(self._loaded, seed, variant)
         leaves, nesting = flat_inputs(self._loaded, given, variant)
-        described = _write(leaves, self._folder, f"{name}.draw0.in")
-        arguments = _Arguments(self._loaded, self._folder, f"{name}.draw0.in", described, nesting)
+        described = write_arguments(leaves, self._folder, f"{name}.draw0.in")
+        arguments = SavedArguments(self._loaded, self._folder, f"{name}.draw0.in", described, nesting)
         told: dict[str, Any] = {
             "case": name,
             "variant": variant,
@@ -124,11 +133,13 @@ class Computing:
             native = self._main(arguments, told, seed)
         else:
             native = self._runs.native(self._runs.build(), arguments, seed)
+        if variant is None:
+            self._sameness.add(native.results)
         if trial == 0:
             self._check_sharing(leaves, given, arguments, native, seed)
         return {**told, **self._answers(f"{name}.", arguments, native, _MAIN_ROUNDINGS)}
 
-    def _main(self, arguments: _Arguments, told: dict[str, Any], seed: int) -> Ran:
+    def _main(self, arguments: SavedArguments, told: dict[str, Any], seed: int) -> Ran:
         """The main inputs' results. A kernel cannot draw the reference's random numbers: they must not depend on them, nor on what was done
         before. Finds out whether calls change the model, and what is different in evaluation mode after some of them."""
         runs, loaded = self._runs, self._loaded
@@ -155,6 +166,7 @@ class Computing:
         later = runs.native(fresh, arguments, seed)
         del fresh
         runs.changing = changing if restorable else None
+        self._finite = all(bool(torch.isfinite(t).all()) for t in native.results if t.is_floating_point())
         work = Work()
         if runs.wide(arguments, native, mode=work) is not None:
             self._work = work
@@ -170,13 +182,13 @@ class Computing:
         return native
 
     def _check_sharing(
-        self, leaves: Sequence[Any], given: Sequence[Any], arguments: _Arguments, native: Ran, seed: int
+        self, leaves: Sequence[Any], given: Sequence[Any], arguments: SavedArguments, native: Ran, seed: int
     ) -> None:
         """Inputs that share memory are given as copies, to the reference as to kernels. Raises UserError where that is another call."""
         places = [x.untyped_storage().data_ptr() for x in leaves if isinstance(x, torch.Tensor) and x.numel()]
         if len(set(places)) == len(places):
             return
-        together = self._runs.native(self._runs.build(), _Given(leaves, given, arguments), seed)
+        together = self._runs.native(self._runs.build(), DrawnArguments(leaves, given, arguments), seed)
         if not _alike(native, together):
             raise UserError(
                 f"task {self._loaded.task.name}: inputs share memory, and forward gives another result where they do not: "
@@ -185,9 +197,8 @@ class Computing:
 
     def _derived(self, main: Mapping[str, Any]) -> dict[str, Any]:
         """Those that the reference has a result for by which others can be judged; and what was left out, in words."""
-        loaded, runs = self._loaded, self._runs
         nesting = Structure.model_validate(main["nesting"])
-        derived = derived_cases(loaded, self._settings.derived)
+        derived = derived_cases(self._loaded, self._settings.derived)
         most = max(_LEAST_DERIVED, _DERIVED_WORK // max(self._work.moved, 1)) if self._work else len(derived.cases)
         kept: list[dict[str, Any]] = []
         left_out: dict[str, list[str]] = {}
@@ -200,44 +211,103 @@ class Computing:
             if case not in chosen:
                 leave_out(case, f"a run of the reference is so much work that {most} further inputs must do")
                 continue
-            name = f"derived{len(kept)}"
-            try:
-                described = _write(case.inputs(), self._folder, f"{name}.draw0.in")
-                arguments = _Arguments(loaded, self._folder, f"{name}.draw0.in", described, nesting)
-                native = runs.native(runs.build(), arguments, self._seed)
-            except (UserError, TypeError) as error:
-                leave_out(case, str(error).removeprefix(f"task {loaded.task.name}: "))
-                continue
-            why = _unlike(native, main) or _tied(case, native, described, self._work)
-            if why:
-                leave_out(case, why)
-                continue
-            told = {"case": name, "variant": None, "trial": 0, "label": case.name, "inputs": described, "draws": 1}
-            told["nesting"] = main["nesting"]
-            oracle = runs.wide(arguments, native)
-            why = unfit(native.results, oracle, strict=case.kind is Kind.VALUES and not case.nonfinite)
-            if why:
-                leave_out(case, why)
-                continue
-            kept.append(
-                {**told, "check": case.check, **self._answers(f"{name}.", arguments, native, _ROUNDINGS, oracle=oracle)}
-            )
+            found = self._derived_case(case, f"derived{len(kept)}", main, nesting)
+            if isinstance(found, str) and case.instead is not None:
+                found = self._derived_case(case.instead, f"derived{len(kept)}", main, nesting)
+            if isinstance(found, str):
+                leave_out(case, found)
+            else:
+                kept.append(found)
         for check, reasons in derived.left_out.items():
             left_out.setdefault(check, []).extend(reasons)
-        overtime = [SHAPES] if derived.overtime else []
-        return {"cases": kept, "notes": list(derived.notes), "left_out": left_out, "overtime": overtime}
+        other, why = self._other(main, nesting)
+        if why:
+            left_out[OTHER_PARAMETERS] = [why]
+        if self._sameness.same:
+            left_out[VARYING_RESULTS] = [
+                f"the result was the same for all {self._sameness.count} sets of inputs: a kernel that looks at none of them may be right"
+            ]
+        return {
+            "cases": kept,
+            "notes": list(derived.notes),
+            "left_out": left_out,
+            "overtime": [SHAPES] if derived.overtime else [],
+            "other": other,
+        }
+
+    def _derived_case(
+        self, case: DerivedCase, name: str, main: Mapping[str, Any], nesting: Structure
+    ) -> dict[str, Any] | str:
+        """What `reference.Case` is read from; or why nobody can be judged by it."""
+        loaded, runs = self._loaded, self._runs
+        if case.tentative and case.kind is Kind.VALUES and (self._work is None or self._work.truncates):
+            return "what numbers out of range become as whole ones is not defined"
+        try:
+            described = write_arguments(case.inputs(), self._folder, f"{name}.draw0.in")
+            arguments = SavedArguments(loaded, self._folder, f"{name}.draw0.in", described, nesting)
+            native = runs.native(runs.build(), arguments, self._seed)
+        except (UserError, TypeError) as error:
+            return str(error).removeprefix(f"task {loaded.task.name}: ")
+        if case.kind is Kind.VALUES and not case.nonfinite:
+            self._sameness.add(native.results)
+        oracle = runs.wide(arguments, native)
+        why = (
+            _unlike(native, main)
+            or tied(case, native, described, self._work)
+            or unfit(
+                native.results,
+                oracle,
+                strict=case.kind is Kind.VALUES and not case.nonfinite,
+                finite=case.tentative and self._finite,
+            )
+        )
+        if why:
+            return why
+        return {
+            **{"case": name, "variant": None, "trial": 0, "label": case.name, "inputs": described, "draws": 1},
+            "nesting": main["nesting"],
+            "check": case.check,
+            **self._answers(f"{name}.", arguments, native, _ROUNDINGS, oracle=oracle),
+        }
+
+    def _other(self, main: Mapping[str, Any], nesting: Structure) -> tuple[dict[str, Any] | None, str]:
+        """(what `reference.Other` is read from, why there is nothing): results on the main inputs with other parameters."""
+        model = self._runs.build()
+        if not any(True for _ in (*model.parameters(), *model.buffers())):
+            return None, "the reference has none"
+        others = OtherParameters(
+            seed=derive_seed(self._settings.derived.seed, "other parameters"), constants=constants_of(model)
+        )
+        del model
+        runs = self._runs.with_others(others)
+        arguments = SavedArguments(self._loaded, self._folder, f"{main['case']}.draw0.in", main["inputs"], nesting)
+        try:
+            native = runs.native(runs.build(), arguments, self._seed)
+        except UserError as error:
+            return None, str(error).removeprefix(f"task {self._loaded.task.name}: ")
+        oracle = runs.wide(arguments, native)
+        forms = [[dtype, list(shape)] for dtype, shape in native.forms]
+        if native.structure != main["structure"] or forms != [[dtype, list(shape)] for dtype, shape in main["forms"]]:
+            return None, "the results have another form"
+        why = unfit(native.results, oracle, strict=True)
+        if why:
+            return None, why
+        answers = self._answers("other.", arguments, native, _ROUNDINGS, oracle=oracle, runs=runs)
+        return {"parameters": others.model_dump(), **answers}, ""
 
     def _answers(
         self,
         prefix: str,
-        arguments: _Arguments,
+        arguments: SavedArguments,
         native: Ran,
         roundings: int,
         prepare: Callable[[nn.Module], None] | None = None,
         oracle: tuple[torch.Tensor, ...] | None = None,
+        runs: Runs | None = None,
     ) -> dict[str, Any]:
-        """What `reference.Answers` is read from. `roundings`: further ones, where there is room; `oracle`: where it was computed before."""
-        runs = self._runs
+        """What `reference.Answers` is read from. `roundings`: further ones, where there is room; `oracle`: where it was computed before;
+        `runs`: others than the task's own."""
+        runs = runs or self._runs
         if oracle is None:
             oracle = runs.wide(arguments, native, prepare)
         room = 0
@@ -305,7 +375,7 @@ class Computing:
         while count < most:
             values = draw_inputs(self._loaded, self._seed + _DRAW_STRIDE * count, variant)
             leaves, other = flat_inputs(self._loaded, values, variant)
-            metas = _write(leaves, self._folder, f"{name}.draw{count}.in")
+            metas = write_arguments(leaves, self._folder, f"{name}.draw{count}.in")
             if other != nesting or json.dumps(metas) != json.dumps(list(described)):
                 break  # Shapes or plain values follow from chance: these calls would be other ones.
             count += 1
@@ -328,75 +398,6 @@ def _unlike(native: Ran, main: Mapping[str, Any]) -> str:
     if native.structure != main["structure"] or [(dtype, len(shape)) for dtype, shape in native.forms] != ranks:
         return "the results have another form"
     return ""
-
-
-_UNORDERED = frozenset(
-    {
-        *("sort", "argsort", "topk", "kthvalue", "median.dim", "nanmedian.dim", "mode", "cummax", "cummin"),
-        *("max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices"),
-        *("adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d"),
-    }
-)
-"""ATen operations that say nothing of which of equal values they give the position of. Those of argmax, argmin, max and min, and of a
-stable sort, give the first."""
-
-
-def _tied(case: DerivedCase, native: Ran, inputs: Sequence[Mapping[str, Any]], work: Work | None) -> str:
-    if not case.ties or all(t.is_floating_point() for t in native.outputs):
-        return ""
-    if not any("float" in m.get("dtype", "") for m in inputs):
-        return ""
-    if work is None:
-        return "positions among equal values may differ, and which operations it has is not known"
-    found = sorted(_UNORDERED.intersection(work.operations))
-    return f"positions among equal values are not defined by {found[0]}" if found else ""
-
-
-class _Arguments:
-    """Fresh copies of a case's inputs."""
-
-    def __init__(
-        self,
-        loaded: LoadedTask,
-        folder: Path,
-        prefix: str,
-        described: Sequence[Mapping[str, Any]],
-        nesting: Structure,
-    ) -> None:
-        self._classes = vars(loaded.module)
-        self._folder, self._prefix, self._described = folder, prefix, described
-        self._nesting = nesting
-
-    def __call__(self, wide: bool = False) -> list[Any]:
-        """The arguments of forward."""
-        return self.nested(self.leaves(wide))
-
-    def leaves(self, wide: bool = False) -> list[Any]:
-        found = [tensors.load(m, self._folder / f"{self._prefix}{i}") for i, m in enumerate(self._described)]
-        return [widened(x) for x in found] if wide else found
-
-    def nested(self, leaves: Sequence[Any]) -> list[Any]:
-        return rebuild_arguments(self._nesting, leaves, self._classes)
-
-
-class _Given:
-    """A draw itself, as the task's function has returned it."""
-
-    def __init__(self, drawn: Sequence[Any], given: Sequence[Any], copies: _Arguments) -> None:
-        self._drawn, self._given, self._copies = list(drawn), list(given), copies
-
-    def leaves(self, wide: bool = False) -> list[Any]:
-        """The draw, then copies to tell by what has changed."""
-        found, self._drawn = self._drawn, self._copies.leaves(wide)
-        return found
-
-    def nested(self, leaves: Sequence[Any]) -> list[Any]:
-        del leaves
-        return self._given
-
-
-def _write(values: Sequence[Any], folder: Path, prefix: str) -> list[dict[str, Any]]:
-    return [tensors.save(value, folder / f"{prefix}{i}") for i, value in enumerate(values)]
 
 
 def _check_same(loaded: LoadedTask, first: Ran, second: Ran, what: str) -> None:

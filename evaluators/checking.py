@@ -8,20 +8,26 @@ from functools import partial
 import torch
 
 from evaluators.correctness import Bounds, bounds_of, compare, same_elements
+from evaluators.inputs.checks import OTHER_PARAMETERS
 from evaluators.layout import TABLE_BYTES, layout_of
 from evaluators.ledger import EVALUATION_MODE, FLOAT64, INPUTS_AFTERWARDS, SECOND_CALL, Ledger
+from evaluators.perturbation import OTHER
 from evaluators.reference import Answers, Case, Reference
 from evaluators.seat import Returned, Seat
 from evaluators.settings import EvaluationSettings
 from evaluators.tensors import Described, as_tensor, comparable, memory_of, same_bits
 from evaluators.timing import slots_for
-from evaluators.verdict import failed
+from evaluators.verdict import FailedError, failed
 from kernelevolve.core.evaluation import Status
 from kernelevolve.core.task import Tolerance
 from kernelevolve.tasks.structure import shortened
 
 _REPEAT = Tolerance(rtol=1e-3, atol=1e-4)
 _TOGETHER = 2
+_ABOUT_OTHERS = (
+    "Here the seed of parameters is another one, and those that the constructor makes constant, such as the weight of a norm, have other "
+    "values, as after training: make parameters with the same calls as the reference, and use them all."
+)
 
 
 def arena_bytes(reference: Reference, settings: EvaluationSettings) -> int:
@@ -63,6 +69,7 @@ class Checker:
             together = [c for c in left if (c.inputs, c.nesting) == (left[0].inputs, left[0].nesting)][:_TOGETHER]
             left = [case for case in left if case not in together]
             self._check_together(seat, together, ledger)
+        self._check_other(seat, self.reference.main, ledger)
         self._check_later(seat, self.reference.main, ledger)
 
     def _check_together(self, seat: Seat, cases: Sequence[Case], ledger: Ledger) -> None:
@@ -118,6 +125,24 @@ class Checker:
             )
             if found:
                 raise failed(found.status, seat.stage, found.summary, found.details)
+
+    def _check_other(self, seat: Seat, case: Case, ledger: Ledger) -> None:
+        """A model of its own, with other parameters: none is left out for the value that its constructor gives it."""
+        other = self.reference.other
+        if other is None:
+            return
+        seat.order(do="parameters", other=True)
+        seat.lay_out(case.inputs, 1, case.nesting)
+        seat.write(0, case.load())
+        try:
+            self._compare(seat, seat.call([0])[0], other.answers, f"{case.label}, {OTHER}")
+        except FailedError as error:
+            failure = error.failure
+            raise failed(
+                failure.status, failure.stage, failure.summary, f"{failure.details}\n{_ABOUT_OTHERS}"
+            ) from error
+        seat.order(do="parameters", other=False)
+        ledger.add(OTHER_PARAMETERS)
 
     def _check_later(self, seat: Seat, case: Case, ledger: Ledger) -> None:
         """A model of its own, called some times and put into evaluation mode, gives what the reference gives then."""

@@ -306,7 +306,8 @@ class Pipeline:
             with clock.lap("correctness"), self.gate.shared():
                 changes = self.reference().main.later is not None
                 for number in range(self.meter().at_most(processes)):
-                    seat = stack.enter_context(self._loaded(kernel, artifact, 2 if changes and number == 0 else 0))
+                    again = 2 if changes and number == 0 else 0
+                    seat = stack.enter_context(self._loaded(kernel, artifact, again, checked=number == 0))
                     if number == 0:
                         checker.check(seat, ledger)
                         seat.check_rule()
@@ -318,11 +319,11 @@ class Pipeline:
             yield seats
 
     @contextmanager
-    def _loaded(self, kernel: Kernel, artifact: Artifact, again: int = 0) -> Iterator[Seat]:
-        """A player that holds a candidate. `again`: how often more it will be built."""
+    def _loaded(self, kernel: Kernel, artifact: Artifact, again: int = 0, *, checked: bool = False) -> Iterator[Seat]:
+        """A player that holds a candidate; parameters as `load` has them."""
         with self.spawn(self.settings.memory_gb, environment=artifact.environment) as seat:
             seat.allow(self.settings.run_timeout)
-            self.load(seat, kernel, again)
+            self.load(seat, kernel, again, checked=checked)
             yield seat
 
     def _measured_anew(self, kernel: Kernel, artifact: Artifact, timing: TimingSettings) -> Measurement:
@@ -353,9 +354,12 @@ class Pipeline:
         ) as player:
             yield Seat(player)
 
-    def load(self, seat: Seat, kernel: Kernel, again: int = 0) -> None:
-        """Give a player the candidate. `again`: how often more it will be built."""
-        seat.load(kernel.source, self.task, self.reference().init)
+    def load(self, seat: Seat, kernel: Kernel, again: int = 0, *, checked: bool = False) -> None:
+        """Give a player the candidate. `again`: how often more it will be built; `checked`: with other parameters too."""
+        other = self.reference().other if checked else None
+        seat.load(
+            kernel.source, self.task, self.reference().init, others=other.parameters.model_dump() if other else None
+        )
         seat.order(do="build", spares=again)
 
     def audit(self, seat: Seat) -> AtenShare | None:

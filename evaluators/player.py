@@ -27,6 +27,7 @@ from evaluators.arena import views
 from evaluators.audit import audit
 from evaluators.drawing import Drawer
 from evaluators.layout import Layout
+from evaluators.perturbation import OTHER, OtherParameters, perturbed
 from evaluators.probing import probe
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import AllowAten, Task
@@ -47,6 +48,10 @@ class _FailedError(Exception):
     def __init__(self, status: str, summary: str, details: str = "") -> None:
         super().__init__(summary)
         self.report = {"status": status, "summary": summary, "details": details}
+
+    def put(self, before: str) -> _FailedError:
+        """The same with words before its summary."""
+        return _FailedError(self.report["status"], before + self.report["summary"], self.report["details"])
 
 
 def play(channel: int, arena: int) -> None:
@@ -86,6 +91,11 @@ class _Player:
         self._table = memoryview(memory).cast("B")
         self._model: Any = None
         self._make: Any = None
+        self._make_other: Any = None
+        """With other parameters."""
+        self._first: Any = None
+        """The model that makes room for one with other parameters."""
+        self._other: Any = None
         self._computing: Computing | None = None
         self._drawer: Drawer | None = None
         self._spares: list[Any] | None = None
@@ -129,10 +139,13 @@ class _Player:
                 self._make_compiled(Task.model_validate_json(order["task"]))
             case "build":
                 self._results.clear()
-                self._model = None
+                self._model = self._first = None
                 self._model = self._built(order.get("spares", 0))
                 if order.get("eval"):
                     self._model.eval()
+            case "parameters":
+                self._results.clear()
+                self._exchange(other=order["other"])
             case "mode":
                 self._model.train(order["train"])
             case "inputs":
@@ -168,9 +181,9 @@ class _Player:
             aten.shut_doors()
         module = _load_kernel(order["source"])
         self._names = vars(module)
-        seed, precision = order["seed"], order.get("precision")
+        precision = order.get("precision")
 
-        def make() -> Any:
+        def make(seed: int = order["seed"]) -> Any:
             arguments = _arguments(order)
             # torch.manual_seed writes down, for devices that no player has, who called it: with sources read, some milliseconds.
             torch.default_generator.manual_seed(seed)
@@ -181,7 +194,27 @@ class _Player:
                 raise _blame(error, "the constructor of ModelNew") from error
 
         self._make = make
+        if order.get("others") is not None:
+            others = OtherParameters.model_validate(order["others"])
+
+            def make_other() -> Any:
+                try:
+                    with perturbed(others.constants) as mended:
+                        model = make(others.seed)
+                        return mended(model) if isinstance(model, torch.nn.Module) else model
+                except _FailedError as failure:
+                    raise failure.put(f"{OTHER}, ") from failure
+
+            self._make_other = make_other
         return {}
+
+    def _exchange(self, *, other: bool) -> None:
+        """The model for one with other parameters; or back, and it is gone."""
+        if other:
+            self._first, self._model = self._model, self._other or self._make_other()
+        else:
+            self._model, self._first = self._first, None
+        self._other = None
 
     def _built(self, spares: int) -> Any:
         """A new model. The first time, `spares` more for the times to come: once the rule is in force no constructor may compute."""
@@ -189,6 +222,7 @@ class _Player:
             return self._make()
         if self._spares is None:
             self._spares = [self._make() for _ in range(1 + spares)]
+            self._other = self._make_other() if self._make_other is not None else None
             aten.enforce(self._rule)
         return self._spares.pop()
 

@@ -20,7 +20,8 @@ from evaluators.client import ForkServer
 from evaluators.doubt import Doubt
 from evaluators.folders import private_folder
 from evaluators.gate import Gate
-from evaluators.inputs.checks import NONFINITE_VALUES, OWN, SHAPES, VALUES, VARIANTS
+from evaluators.inputs.checks import NONFINITE_VALUES, OTHER_PARAMETERS, OWN, SHAPES, VALUES, VARIANTS
+from evaluators.perturbation import OtherParameters
 from evaluators.players import NonsenseError, Player, PlayerEndedError
 from evaluators.probing import Probe, leak
 from evaluators.scratch import disk_errors, full, scratch_base
@@ -30,7 +31,7 @@ from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.structure import Plain, Structure
 
-_FORMAT = "16"
+_FORMAT = "22"
 _KEPT_SECONDS = 6 * 3600.0
 
 
@@ -94,6 +95,14 @@ class Later:
 
 
 @dataclass(frozen=True)
+class Other:
+    """Results on the main inputs of a model with other parameters."""
+
+    parameters: OtherParameters
+    answers: Answers
+
+
+@dataclass(frozen=True)
 class Case:
     """One set of inputs with its right answers."""
 
@@ -138,6 +147,8 @@ class Reference:
     """By what a check looks at: derived inputs that it does without, and why."""
     overtime: frozenset[str]
     """Checks of which something was left out because time ran out."""
+    other: Other | None
+    """None where the reference has no parameters, or no results with others by which kernels can be judged."""
     init: Sequence[Mapping[str, Any]] | None
     """Arguments of the constructor as `tensors.encode` writes them; None where they cannot be written."""
     probe: Probe
@@ -194,6 +205,7 @@ def read_reference(folder: Path) -> Reference:
         notes=tuple(told["notes"]),
         left_out=told["left_out"],
         overtime=frozenset(told["overtime"]),
+        other=_other(folder, told.get("other")),
         init=told["init"],
         probe=Probe.model_validate(told["probe"]),
     )
@@ -216,6 +228,12 @@ def _case(folder: Path, told: Mapping[str, Any]) -> Case:
         check=told.get("check", own),
         later=Later(later["steps"], _answers(folder, f"{name}.later.", later)) if later else None,
     )
+
+
+def _other(folder: Path, told: Mapping[str, Any] | None) -> Other | None:
+    if told is None:
+        return None
+    return Other(OtherParameters.model_validate(told["parameters"]), _answers(folder, "other.", told))
 
 
 def _answers(folder: Path, prefix: str, told: Mapping[str, Any]) -> Answers:
@@ -276,6 +294,7 @@ def _compute(
             "notes": derived["notes"],
             "left_out": derived["left_out"],
             "overtime": derived["overtime"],
+            "other": derived.get("other"),
             "probe": first.model_dump(),
         }
         with disk_errors(final.parent, what):
@@ -326,7 +345,7 @@ def _derived(player: Player, order: Mapping[str, Any], limit: float) -> Mapping[
 
 
 def _nothing_derived(why: str, *, overtime: bool = False) -> Mapping[str, Any]:
-    checks = (SHAPES, VALUES, NONFINITE_VALUES)
+    checks = (SHAPES, VALUES, NONFINITE_VALUES, OTHER_PARAMETERS)
     return {
         "cases": [],
         "notes": [f"no inputs are derived: {why}"],

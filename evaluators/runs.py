@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from evaluators import tensors
+from evaluators.perturbation import OtherParameters, perturbed
 from evaluators.rounding import Direction, Rounding
 from evaluators.tensors import as_tensor, comparable, same_bits
 from evaluators.work import Work
@@ -56,8 +57,10 @@ class Ran:
 class Runs:
     """Of one task. Two models, of the working precision and of float64, are built and put back into their first state for each run."""
 
-    def __init__(self, loaded: LoadedTask) -> None:
+    def __init__(self, loaded: LoadedTask, others: OtherParameters | None = None) -> None:
+        """`others`: parameters instead of the task's own."""
         self._loaded = loaded
+        self._others = others
         self.changing: tuple[str, ...] | None = None
         """Names of the state that calls change; None where that is not known yet, and each run gets a new model."""
         self._kept: dict[bool, tuple[nn.Module, dict[str, torch.Tensor]]] = {}
@@ -72,13 +75,25 @@ class Runs:
             for name, value in first.items():
                 state[name].copy_(value)
             return model
-        model = build_model(self._loaded, self._loaded.task.seed)
+        model = self._built()
         if wide:
             model._apply(widened)
         if self.changing is not None:
             state = model.state_dict()
             self._kept[wide] = model, {name: state[name].clone() for name in self.changing}
         return model
+
+    def _built(self) -> nn.Module:
+        if self._others is None:
+            return build_model(self._loaded, self._loaded.task.seed)
+        with perturbed(self._others.constants) as mended:
+            return mended(build_model(self._loaded, self._loaded.task.seed, self._others.seed))
+
+    def with_others(self, others: OtherParameters) -> Runs:
+        """Of the same task with other parameters."""
+        found = Runs(self._loaded, others)
+        found.changing, found.widest = self.changing, self.widest
+        return found
 
     def native(self, model: nn.Module, arguments: Arguments, seed: int) -> Ran:
         """A call. Raises UserError where forward raises, or returns something else than tensors."""

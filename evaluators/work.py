@@ -15,6 +15,9 @@ _FLOPS_PER_ELEMENT = 32
 """That take about as long as reading or writing an element."""
 
 
+_CONVERTING = ("_to_copy", "copy_")
+
+
 class Work(TorchDispatchMode):  # type: ignore[misc]
     """Counts what ATen operations within it do."""
 
@@ -26,6 +29,8 @@ class Work(TorchDispatchMode):  # type: ignore[misc]
         """Elements read or written, with the flops of products as so many as take the same time."""
         self.operations: set[str] = set()
         """Names of ATen operations, such as `sort.stable`."""
+        self.truncates = False
+        """Whether numbers with a fraction become whole ones: C++ and PyTorch leave open what those out of range become."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -39,6 +44,9 @@ class Work(TorchDispatchMode):  # type: ignore[misc]
         result = func(*args, **kwargs)
         name = func.name().removeprefix("aten::")
         self.operations.add("sort" if name == "sort.stable" and not kwargs.get("stable") else name)
+        if name in _CONVERTING and isinstance(result, torch.Tensor) and not result.is_floating_point():
+            source = args[1] if name == "copy_" else args[0]
+            self.truncates |= source.is_floating_point() and result.dtype is not torch.bool
         if not func.is_view:
             written = _elements(result)
             self.written += written

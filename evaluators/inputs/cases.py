@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,11 +20,24 @@ from evaluators.inputs.facts import Facts, Seen, look, merge
 from evaluators.inputs.groups import Dimensions
 from evaluators.inputs.model_numbers import model_numbers
 from evaluators.inputs.ranges import declared_ranges
-from evaluators.inputs.relations import Bound
+from evaluators.inputs.relations import Bound, Ordered
 from evaluators.inputs.shapes import reshape_inputs
 from evaluators.inputs.sizes import Sizes, hidden_sizes
 from evaluators.inputs.stand_ins import restored, stand_in, unchanging
-from evaluators.inputs.values import NONFINITE, Distribution, applicable, kept, redistribute, takes_nonfinite
+from evaluators.inputs.values import (
+    FURTHER,
+    MANY_NONFINITE,
+    NONFINITE,
+    OTHER_CONSTANTS,
+    Distribution,
+    applicable,
+    changeable_constants,
+    further,
+    kept,
+    other_constants,
+    redistribute,
+    takes_nonfinite,
+)
 from kernelevolve.core.record import Record
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.tasks.flat_model import taking_leaves
@@ -76,6 +90,10 @@ class DerivedCase:
     nonfinite: bool
     """It has NaN and infinities: only for references that return them in the same places."""
     make: Callable[[], list[Any]] = field(repr=False, compare=False)
+    tentative: bool = False
+    """It goes beyond what is drawn: only for references whose results are finite nevertheless."""
+    instead: DerivedCase | None = field(default=None, repr=False, compare=False)
+    """What to take where the reference has no result on this one by which others can be judged."""
 
     @property
     def check(self) -> str:
@@ -227,15 +245,24 @@ class _Deriving:
         return [self._shape_case(number, sizes) for number, sizes in enumerate(found)]
 
     def _shape_case(self, number: int, sizes: Sizes) -> DerivedCase:
-        def make() -> list[Any]:
+        def make(*, spread: bool) -> list[Any]:
             drawn = self._draw(self.seeds[number % _DRAWS])
             generator = torch.Generator().manual_seed(derive_seed(self.settings.seed, "shape", number))
-            return self._restored(reshape_inputs(drawn, self.dimensions, sizes, self.facts, generator))
+            return self._restored(reshape_inputs(drawn, self.dimensions, sizes, self.facts, generator, spread=spread))
 
         places = [
             f"x{p.source}[{p.dim}]={p.size(n)}" for g, n in sizes.items() for p in self.dimensions.groups[g].places
         ]
-        return DerivedCase(f"shape: {', '.join(places)}", Kind.SHAPE, ties=False, nonfinite=False, make=make)
+        name = f"shape: {', '.join(places)}"
+        spread, plain = (
+            DerivedCase(name, Kind.SHAPE, ties=False, nonfinite=False, make=partial(make, spread=s))
+            for s in (True, False)
+        )
+        # Whole numbers may have another limit than the size that they lie below.
+        return replace(spread, tentative=True, instead=plain) if self._refers() else plain
+
+    def _refers(self) -> bool:
+        return any(isinstance(r, Bound) for r in self.dimensions.relations)
 
     def _new_shapes(self, first: list[Any], sizes: Sizes) -> dict[int, list[int]]:
         """By the number of the input. Where values follow from rows, as many as there would be on average."""
@@ -266,21 +293,60 @@ class _Deriving:
         if len(chosen) < self.settings.values:
             why = f"{len(chosen)} distributions of values instead of {self.settings.values}: no others apply"
             self.leave_out(VALUES, why)
+        more = further(first, self.facts, fixed, self.ranges) if self.settings.values else []
         if not self.settings.nonfinite:
             pass
         elif takes_nonfinite(first, self.facts, fixed, self.ranges):
-            chosen.append((NONFINITE.floats or "", NONFINITE))
+            more += [NONFINITE, MANY_NONFINITE]
         else:
-            self.leave_out(NONFINITE_VALUES, "no input is a floating one whose values are not restricted")
-        return [self._value_case(name, distribution, fixed, sizes) for name, distribution in chosen]
+            self.leave_out(NONFINITE_VALUES, "no input is a floating one for which no range, order or sum is known")
+        chosen += [(each.floats or "", each) for each in more]
+        cases = [self._value_case(name, distribution, fixed, sizes) for name, distribution in chosen]
+        return [*cases, *self._constants(first, sizes)] if self.settings.values else cases
 
     def _value_case(self, name: str, distribution: Distribution, fixed: Mapping[int, str], sizes: Sizes) -> DerivedCase:
         def make() -> list[Any]:
-            seed = derive_seed(self.settings.seed, "values", name)
-            drawn = self._draw(self.seeds[seed % _DRAWS])
-            generator = torch.Generator().manual_seed(seed)
-            if sizes:
-                drawn = reshape_inputs(drawn, self.dimensions, sizes, self.facts, generator)
+            drawn, generator = self._drawn_small(name, sizes)
             return self._restored(redistribute(drawn, distribution, self.facts, fixed, self.ranges, generator))
 
-        return DerivedCase(f"values: {name}", Kind.VALUES, distribution.ties, distribution.nonfinite, make)
+        return DerivedCase(
+            f"values: {name}",
+            Kind.VALUES,
+            distribution.ties,
+            distribution.nonfinite,
+            make,
+            tentative=distribution in FURTHER or any(i not in fixed and f.square for i, f in self.facts.items()),
+        )
+
+    def _drawn_small(self, name: str, sizes: Sizes) -> tuple[list[Any], torch.Generator]:
+        seed = derive_seed(self.settings.seed, "values", name)
+        drawn = self._draw(self.seeds[seed % _DRAWS])
+        generator = torch.Generator().manual_seed(seed)
+        if sizes:
+            drawn = reshape_inputs(drawn, self.dimensions, sizes, self.facts, generator)
+        return drawn, generator
+
+    def _constants(self, first: list[Any], sizes: Sizes) -> list[DerivedCase]:
+        """Other values of inputs that are the same in every draw; the rest stays as drawn."""
+        fixed = {**unchanging(self.given), **dict.fromkeys(self._related(), "it goes with others")}
+        chosen = changeable_constants(first, self.facts, fixed, self.ranges)
+        for i, facts in self.facts.items():
+            if facts.constant and i not in chosen and first[i].numel():
+                why = f"x{i} is the same in every draw: a kernel may take it for a constant"
+                self.leave_out(VALUES, why)
+        if not chosen:
+            return []
+
+        def make() -> list[Any]:
+            drawn, generator = self._drawn_small(OTHER_CONSTANTS.floats or "", sizes)
+            made = [other_constants(x, self.facts[i], generator) if i in chosen else x for i, x in enumerate(drawn)]
+            return self._restored(made)
+
+        name = f"values: {OTHER_CONSTANTS.floats}"
+        return [DerivedCase(name, Kind.VALUES, ties=False, nonfinite=False, make=make, tentative=True)]
+
+    def _related(self) -> set[int]:
+        """Inputs whose values are ordered by those of others."""
+        constant = {i for i, facts in self.facts.items() if facts.constant}
+        pairs = [{r.lower, r.upper} for r in self.dimensions.relations if isinstance(r, Ordered)]
+        return {i for pair in pairs if not pair <= constant for i in pair}

@@ -76,8 +76,6 @@ class Facts:
         """Why its values stay as they are drawn; empty where they may change."""
         if self.constant:
             return "every draw is the same"
-        if self.square:
-            return f"its matrices are {self.square}"
         if self.distinct:
             return "the values of a row differ"
         return "" if self.finite else "it holds values that are not finite"

@@ -1,7 +1,8 @@
 """Hidden shapes: the task's own draws, cut and repeated to sizes that nobody has shown.
 
 Values come from a draw by taking positions along the dimensions of a group, the same ones in every input of the group and in
-ascending order. So what holds between rows of several inputs, and what is sorted, stays so. Integers that refer to sizes are made
+ascending order. So what holds between rows of several inputs, and what is sorted, stays so. Numbers with a fraction that are taken again
+differ a little from the first time: equal ones would leave open which of them a top-k gives. Integers that refer to sizes are made
 legal again for the new ones.
 """
 
@@ -19,6 +20,7 @@ from evaluators.inputs.relations import (
     Form,
     Jagged,
     Members,
+    Ordered,
     Permutation,
     Reaches,
     SegmentsOf,
@@ -27,6 +29,9 @@ from evaluators.inputs.relations import (
     row_lengths,
 )
 
+_APART = 2.0**-5
+"""Most that a value that is taken again is nearer to zero, as a share of it."""
+
 
 def reshape_inputs(
     inputs: Sequence[Any],
@@ -34,13 +39,16 @@ def reshape_inputs(
     sizes: Mapping[int, int],
     facts: Mapping[int, Facts],
     generator: torch.Generator,
+    *,
+    spread: bool = False,
 ) -> list[Any]:
     """A draw of the task in other sizes.
 
     `sizes`: index of a group that is free -> its new n. Groups that follow from the rows of a jagged input change with them; all others
-    stay as they are in `inputs`. `facts`: of each tensor, by the number of the input. Inputs are not changed.
+    stay as they are in `inputs`. `facts`: of each tensor, by the number of the input. `spread`: integers below a size that grows reach
+    up to the new one. Inputs are not changed.
     """
-    return _Reshaping(inputs, dimensions, sizes, facts, generator).result()
+    return _Reshaping(inputs, dimensions, sizes, facts, generator, spread=spread).result()
 
 
 def positions(old: int, new: int, generator: torch.Generator) -> torch.Tensor:
@@ -59,7 +67,10 @@ class _Reshaping:
         sizes: Mapping[int, int],
         facts: Mapping[int, Facts],
         generator: torch.Generator,
+        *,
+        spread: bool,
     ) -> None:
+        self.spread = spread
         self.inputs = inputs
         self.dimensions = dimensions
         self.sizes = sizes
@@ -76,6 +87,9 @@ class _Reshaping:
             (r for r in dimensions.relations if isinstance(r, Jagged)), key=lambda r: (r.source, r.target, r.dim)
         )
         self.jagged = [r for r in every if dimensions.groups[dimensions.group_of(r.target, r.dim)].follows]
+        ordered = [r for r in dimensions.relations if isinstance(r, Ordered)]
+        self.as_taken = {i for r in ordered for i in (r.lower, r.upper)}
+        """Inputs whose values do not differ when they are taken again."""
 
     def result(self) -> list[Any]:
         for g, n in self.sizes.items():
@@ -132,12 +146,28 @@ class _Reshaping:
             form = next(r.form for r in self.jagged if r.source == place.source)
             self.made[place.source] = from_lengths(self.lengths[place.source], form, x.dtype)
         elif g in self.taken and (place.scale, place.shift) == (1, 0):
-            self.made[place.source] = x.index_select(place.dim, self.taken[g])
+            self.made[place.source] = self._selected(place, self.taken[g])
         elif g in self.sizes:
             key = g, old, place.size(self.sizes[g])
             if key not in self.other:
                 self.other[key] = positions(old, key[2], self.generator)
-            self.made[place.source] = x.index_select(place.dim, self.other[key])
+            self.made[place.source] = self._selected(place, self.other[key])
+
+    def _selected(self, place: Place, taken: torch.Tensor) -> torch.Tensor:
+        x, facts = self.made[place.source], self.facts[place.source]
+        found = x.index_select(place.dim, taken)
+        ordered, order = taken.sort(stable=True)
+        again = order[1:][ordered[1:] == ordered[:-1]].sort().values
+        like = facts.discrete or facts.binary or facts.uniform or facts.constant or facts.square
+        if not x.is_floating_point() or like or place.source in self.as_taken or not again.numel():
+            return found
+        rows = found.index_select(place.dim, again)
+        nearer = rows * (1 - _APART * torch.rand(tuple(rows.shape), generator=self.generator)).to(x.dtype)
+        if facts.low is not None and facts.low > 0:
+            nearer = nearer.clamp(min=facts.low)
+        if facts.high is not None and facts.high < 0:
+            nearer = nearer.clamp(max=facts.high)
+        return found.index_copy(place.dim, again, nearer)
 
     def _refer(self) -> None:
         """Make the values of integers legal for the sizes that they refer to now."""
@@ -153,11 +183,19 @@ class _Reshaping:
             reaches = any(isinstance(r, Reaches) and r.what == what for r in relations)
             if Permutation(what) in self.dimensions.relations:
                 self.made[what] = x.argsort().argsort().to(x.dtype)
-            elif x.numel() and (int(x.max()) > limit or (reaches and int(x.max()) < limit)):
+            elif x.numel() and (
+                int(x.max()) > limit or ((reaches or self._grows(what, limit)) and int(x.max()) < limit)
+            ):
                 self.made[what] = fit(x, limit, distinct=self.facts[what].distinct)
         for r in relations:
             if isinstance(r, Members) and r.what not in self.lengths:
                 self.made[r.what] = nearest_members(self.made[r.what], self.made[r.table])
+
+    def _grows(self, what: int, limit: int) -> bool:
+        """Whether the numbers may reach a size that is larger than before."""
+        bounds = [r for r in self.dimensions.relations if isinstance(r, Bound) and r.what == what]
+        before = min(int(self.inputs[r.target].shape[r.dim]) - r.strict for r in bounds)
+        return self.spread and limit > before and not self.facts[what].distinct
 
     def _size(self, r: Bound) -> int:
         return int(self.made[r.target].shape[r.dim])

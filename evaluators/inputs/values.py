@@ -1,7 +1,9 @@
 """Other distributions of values: large, tiny, tied, sorted, constant, with negative zeros, the ends of integer ranges.
 
 Every input keeps what evidently holds for it: its range where that is restricted, its order, its masks. Whole numbers take drawn values
-only, or the ends of a declared range. Denormal numbers are left out: a kernel that flushes them to zero is honest.
+only, or the ends of a declared range. Denormal numbers are left out: a kernel that flushes them to zero is honest. Some distributions go
+further, where the reference bears it: `BEYOND` and `BELOW` leave a range that is drawn but not declared, and `OTHER_CONSTANTS` changes
+floating inputs that are the same in every draw.
 """
 
 from __future__ import annotations
@@ -19,6 +21,13 @@ from evaluators.inputs.relations import Jagged, LengthsOf, Ordered, Relation, Ri
 _LEVELS = 3
 _LARGE, _LARGE_16 = 1024.0, 16.0
 _SHARE_OF_ZEROS = 0.25
+_LEAST_NONFINITE = 4
+_BEYOND = 4.0
+"""Times the distance from the middle of what is drawn."""
+_MANY = 8
+"""Of so many elements about one is not finite."""
+_NEAR, _FAR = 0.125, 0.25
+"""Shares of a constant between which it is moved."""
 _STEPS = 2.0
 """A part of the ties lies on multiples of its inverse: where rounding has ties, and where operators change over."""
 
@@ -48,6 +57,11 @@ DISTRIBUTIONS = (
 )
 """In the order in which they are used."""
 NONFINITE = Distribution("NaN and infinities", nonfinite=True)
+MANY_NONFINITE = Distribution("many NaN and infinities", ties=True, nonfinite=True)
+BEYOND = Distribution("beyond the drawn range")
+BELOW = Distribution("below zero")
+OTHER_CONSTANTS = Distribution("other constants")
+FURTHER = (BEYOND, BELOW)
 
 
 def kept(inputs: Sequence[Any], facts: Mapping[int, Facts], relations: frozenset[Relation]) -> dict[int, str]:
@@ -91,8 +105,37 @@ def applicable(
 def takes_nonfinite(
     inputs: Sequence[Any], facts: Mapping[int, Facts], fixed: Mapping[int, str], ranges: Sequence[Range | None]
 ) -> bool:
-    """Whether some input could hold NaN and infinities: a floating one that is not restricted."""
-    return any(i not in fixed and ranges[i] is None and _unrestricted(x, facts[i]) for i, x in enumerate(inputs))
+    """Whether some input could hold NaN and infinities: a floating one for which nothing is declared, and no order of which is known."""
+    return any(i not in fixed and _takes_nonfinite(x, facts[i], ranges[i]) for i, x in enumerate(inputs))
+
+
+def further(
+    inputs: Sequence[Any], facts: Mapping[int, Facts], fixed: Mapping[int, str], ranges: Sequence[Range | None]
+) -> list[Distribution]:
+    """Distributions that go beyond what is drawn and not declared, where some input does."""
+    applies = ((BEYOND, _goes_beyond), (BELOW, _free))
+    return [
+        d for d, does in applies if any(i not in fixed and does(x, facts[i], ranges[i]) for i, x in enumerate(inputs))
+    ]
+
+
+def changeable_constants(
+    inputs: Sequence[Any], facts: Mapping[int, Facts], fixed: Mapping[int, str], ranges: Sequence[Range | None]
+) -> frozenset[int]:
+    """Floating inputs that are the same in every draw, and could as well be others. `fixed`: because of their dtype."""
+    return frozenset(
+        i
+        for i, x in enumerate(inputs)
+        if isinstance(x, torch.Tensor)
+        and i not in fixed
+        and x.numel()
+        and x.is_floating_point()
+        and facts[i].constant
+        and ranges[i] is None
+        and facts[i].finite
+        and not facts[i].square
+        and (facts[i].uniform or not facts[i].discrete)
+    )
 
 
 def redistribute(
@@ -118,9 +161,12 @@ def redistribute(
             name = distribution.floats
             if name is None or (name == "zeros in one input" and i != only):
                 continue
-            if name == NONFINITE.floats:
-                if _unrestricted(x, facts[i]) and ranges[i] is None:
-                    made[i] = _with_nonfinite(x, generator)
+            if distribution.nonfinite:
+                if _takes_nonfinite(x, facts[i], ranges[i]):
+                    made[i] = _with_nonfinite(x, facts[i], generator, many=distribution is MANY_NONFINITE)
+                continue
+            if distribution in FURTHER:
+                made[i] = _as_square(_further(x, distribution, facts[i], ranges[i], generator), x, facts[i])
                 continue
             new = _clamped(_FLOATS[name](x, generator), x, facts[i], ranges[i])
         elif kind == "integer" and distribution.integers is not None:
@@ -129,8 +175,17 @@ def redistribute(
             new = _booleans(x, distribution.booleans)
         else:
             continue
-        made[i] = repair(new, facts[i])
+        made[i] = repair(_as_square(new, x, facts[i]), facts[i])
     return made
+
+
+def _as_square(new: torch.Tensor, drawn: torch.Tensor, facts: Facts) -> torch.Tensor:
+    """Matrices of the same structure as the drawn ones."""
+    if facts.square == "triangular":
+        return torch.where(drawn == 0, drawn, new)
+    if facts.square == "symmetric":
+        return torch.where(torch.ones_like(new, dtype=torch.bool).triu(), new, new.mT)
+    return new
 
 
 def _kind(x: torch.Tensor, facts: Facts) -> str:
@@ -146,11 +201,39 @@ def _name(distribution: Distribution, kinds: set[str]) -> str | None:
     return names[0] if names else None
 
 
-def _unrestricted(x: Any, facts: Facts) -> bool:
-    if not isinstance(x, torch.Tensor) or _kind(x, facts) != "float" or x.numel() < 4:
+def _free(x: Any, facts: Facts, declared: Range | None) -> bool:
+    if not isinstance(x, torch.Tensor) or _kind(x, facts) != "float" or declared is not None:
         return False
-    ordered = facts.ascending or facts.descending
-    return facts.low is None and facts.high is None and not ordered and not facts.sums_to_one
+    return not facts.ascending and not facts.descending and not facts.sums_to_one
+
+
+def _takes_nonfinite(x: Any, facts: Facts, declared: Range | None) -> bool:
+    return _free(x, facts, declared) and not facts.square and x.numel() >= _LEAST_NONFINITE
+
+
+def _goes_beyond(x: Any, facts: Facts, declared: Range | None) -> bool:
+    return _free(x, facts, declared) and (facts.low is not None or facts.high is not None)
+
+
+def other_constants(x: torch.Tensor, facts: Facts, generator: torch.Generator) -> torch.Tensor:
+    """Each element moved by a share of itself; zeros, where there is nothing else, to something small."""
+    away = _NEAR + (_FAR - _NEAR) * torch.rand(tuple(x.shape), generator=generator)
+    away = torch.where(torch.rand(tuple(x.shape), generator=generator) < 0.5, -away, away)
+    zeros = facts.uniform and facts.low == 0
+    made = (away if zeros else x * (1 + away)).to(x.dtype)
+    return made if facts.uniform else repair(made, facts)
+
+
+def _further(
+    x: torch.Tensor, distribution: Distribution, facts: Facts, declared: Range | None, generator: torch.Generator
+) -> torch.Tensor:
+    if distribution is BELOW:
+        return _below(x, generator) if _free(x, facts, declared) else x
+    if not _goes_beyond(x, facts, declared):
+        return x
+    low, high = torch.aminmax(x)
+    middle = (low + high) / 2
+    return middle + (x - middle) * _BEYOND
 
 
 def _clamped(new: torch.Tensor, x: torch.Tensor, facts: Facts, declared: Range | None) -> torch.Tensor:
@@ -160,6 +243,13 @@ def _clamped(new: torch.Tensor, x: torch.Tensor, facts: Facts, declared: Range |
         low, high = declared[0], float(torch.nextafter(least, torch.tensor(float("-inf"), dtype=x.dtype)))
     most = torch.finfo(x.dtype).max
     return new.clamp(-most if low is None else low, most if high is None else high)
+
+
+def _below(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Every other row far below: under what a kernel begins a maximum with, or takes for the least value."""
+    made = -x.abs().reshape(-1, x.shape[-1] if x.dim() else 1)
+    made[::2] = _large(made[::2] - 1, generator)
+    return made.reshape(x.shape)
 
 
 def _large(x: torch.Tensor, _generator: torch.Generator) -> torch.Tensor:
@@ -216,10 +306,20 @@ _FLOATS: Mapping[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] =
 }
 
 
-def _with_nonfinite(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _with_nonfinite(x: torch.Tensor, facts: Facts, generator: torch.Generator, *, many: bool) -> torch.Tensor:
+    """Three elements, by which sums and maxima are told; or many, of which some lie where a mask or a condition says otherwise.
+
+    Infinities are out of any range; and x - x * x, which is x * (1 - x) within one, is not for them.
+    """
     flat = x.reshape(-1).clone()
-    places = torch.randperm(flat.numel(), generator=generator)[:3]
-    flat[places] = torch.tensor([float("nan"), float("inf"), float("-inf")], dtype=x.dtype)
+    free = facts.low is None and facts.high is None
+    kinds = torch.tensor(
+        [float("nan"), float("inf") if free else float("nan"), float("-inf") if free else float("nan")]
+    )
+    kinds = kinds.to(x.dtype)
+    count = max(len(kinds), flat.numel() // _MANY) if many else len(kinds)
+    places = torch.randperm(flat.numel(), generator=generator)[:count]
+    flat[places] = kinds[torch.arange(count) % len(kinds)]
     return flat.reshape(x.shape)
 
 

@@ -11,12 +11,15 @@ _LOOKED_AT = 1 << 20
 """Elements by which the working precision is judged."""
 
 
-def unfit(native: Sequence[torch.Tensor], oracle: Sequence[torch.Tensor] | None, *, strict: bool) -> str:
+def unfit(
+    native: Sequence[torch.Tensor], oracle: Sequence[torch.Tensor] | None, *, strict: bool, finite: bool = False
+) -> str:
     """Why an honest kernel may fail on these inputs though PyTorch's own result is right; empty where it may not.
 
     `native`: PyTorch's results in the working precision; `oracle`: the same in float64, None where the reference does not run in it. Whole
     numbers and booleans are exact. Others overflow where the oracle is finite; or, which `strict` asks for, most elements have fewer
-    than half of their digits right: inputs that were made for other reasons than the task's own must not be harder than these.
+    than half of their digits right: inputs that were made for other reasons than the task's own must not be harder than these. `finite`:
+    NaN and infinities are no results.
     """
     for n, o in zip(native, oracle or native, strict=True):
         if not n.is_floating_point() or n.numel() == 0:
@@ -26,6 +29,8 @@ def unfit(native: Sequence[torch.Tensor], oracle: Sequence[torch.Tensor] | None,
             _overflows(wide[i : i + _LOOKED_AT], exact[i : i + _LOOKED_AT]) for i in range(0, n.numel(), _LOOKED_AT)
         ):
             return "PyTorch's own result overflows"
+        if finite and not bool(torch.isfinite(n).all()):
+            return "PyTorch's own result is not finite"
         if strict and not _precise(wide, exact):
             return "PyTorch's own result has fewer than half of its digits right"
     return ""

@@ -126,6 +126,7 @@ def _told(verdict: Evaluation, task: str, path: Path) -> dict[str, Any]:
         "aten_operators": dict(verdict.aten.operators) if verdict.aten else {},
         "fallback": verdict.fallback.model_dump() if verdict.fallback else None,
         "checks": [check.model_dump() for check in verdict.checks],
+        "warnings": list(verdict.warnings),
         "diagnosis": verdict.diagnosis.model_dump() if verdict.diagnosis else None,
         "seconds": dict(verdict.seconds),
         "machine": verdict.machine.model_dump() if verdict.machine else None,
@@ -173,6 +174,7 @@ def _lines(verdict: Evaluation) -> Iterator[str]:
         yield f"{verdict.status} ({verdict.diagnosis.stage}): {verdict.diagnosis.summary}"
         if verdict.diagnosis.details:
             yield verdict.diagnosis.details
+    yield from (f"beware: {why}" for why in verdict.warnings)
     if verdict.checks:
         yield f"checked: {in_words(verdict.checks)}"
     if "excessive_speedup" in verdict.environment:

@@ -57,6 +57,10 @@ class Diagnosis(Record):
     """Compiler messages, first wrong elements, a traceback of the candidate: cut to the point."""
 
 
+VARYING_RESULTS = "results that follow from the inputs"
+"""The name of a check of the task itself: where it could not be done, a kernel that looks at no input may be right."""
+
+
 class Check(Record):
     """One kind of look at a kernel's correctness: how often it was done, and what of it was not."""
 
@@ -190,6 +194,11 @@ class Evaluation(Record):
         if (self.status is Status.OK) == (self.diagnosis is not None):
             raise ValueError("a diagnosis belongs to every status but ok")
         return self
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Why the verdict says less than it seems to, in words; as a rule there are none."""
+        return tuple(why for check in self.checks if check.name == VARYING_RESULTS for why in check.left_out)
 
     @property
     def speedup(self) -> Ratio | None:

@@ -43,6 +43,8 @@ class Best(Record):
     """What its operator did last, for a person."""
     fallback: FallbackShare | None = None
     """How much of its work it left to the reference's own operations, where it counts."""
+    warnings: tuple[str, ...] = ()
+    """Why its verdict says less than it seems to."""
 
     @model_validator(mode="after")
     def _told_or_not(self) -> Self:
@@ -118,6 +120,7 @@ class Summary(Record):
                 "node": self.best.node,
                 "note": self.best.note,
                 "fallback": self.best.fallback.model_dump() if self.best.fallback else None,
+                "warnings": list(self.best.warnings),
             }
         plain = self.model_dump(mode="json", exclude={"best", "final_note", "dropped", "failures", "under_way"})
         failures = [{"kernels": count, "reason": reason} for count, reason in self.failures]
@@ -175,5 +178,6 @@ def table(summary: Summary, folder: Path) -> RenderableType:
         notes.insert(0, f"{summary.outcome_text}; the best kernel: {not_faster(best.speedup)}")
     if best.speedup is None:
         notes.insert(0, f"not measured: {best.not_measured}; `kernelevolve measure {folder}` measures again")
+    notes[:0] = [f"beware: {why}" for why in best.warnings]
     notes.append(f"best kernel: {folder / 'best' / 'kernel.py'}")
     return Group(result, *(Text(note, overflow="fold") for note in notes))

@@ -44,4 +44,5 @@ def _best(node: Node, measured: Measurement, how: str, compile_note: str) -> Bes
         measured=how,
         note=node.note,
         fallback=node.evaluation.fallback,
+        warnings=node.evaluation.warnings,
     )

@@ -93,8 +93,10 @@ def load_module(task: Task) -> LoadedTask:
         raise
 
 
-def build_model(loaded: LoadedTask, seed: int) -> nn.Module:
+def build_model(loaded: LoadedTask, seed: int, weights_seed: int | None = None) -> nn.Module:
     """The reference with its weights: `torch.manual_seed(seed)` right before the constructor, mode left as it is.
+
+    `weights_seed`: before the constructor, where it is another one than that before `get_init_inputs`.
 
     A candidate whose constructor draws the same numbers in the same order gets the same weights from the same seed.
 
@@ -103,7 +105,7 @@ def build_model(loaded: LoadedTask, seed: int) -> nn.Module:
     """
     torch.manual_seed(seed)
     arguments = loaded.get_init_inputs()
-    torch.manual_seed(seed)
+    torch.manual_seed(seed if weights_seed is None else weights_seed)
     with _blames_the_task(loaded.task, "the constructor of Model"):
         return loaded.model_class(*arguments)
 

@@ -19,6 +19,7 @@ from evaluators.checking import Checker
 from evaluators.elements import Elements, Held
 from evaluators.layout import layout_of
 from evaluators.ledger import Ledger
+from evaluators.perturbation import OtherParameters, perturbed
 from evaluators.reference import Reference, read_reference
 from evaluators.seat import Returned, Seat
 from evaluators.tensors import Described
@@ -61,7 +62,7 @@ def failure_of(reference: Reference, task: Task, kernel: str, ledger: Ledger | N
     ledger = ledger or Ledger()
     ledger.begin(reference)
     with torch.no_grad():
-        seat = _InProcess(kernel, task.seed)
+        seat = _InProcess(kernel, task.seed, reference.other.parameters if reference.other else None)
         try:
             Checker(reference, task.tolerance).check(seat, ledger)
         except FailedError as error:
@@ -74,10 +75,10 @@ def failure_of(reference: Reference, task: Task, kernel: str, ledger: Ledger | N
 class _InProcess(Seat):
     """Its calls are made here."""
 
-    def __init__(self, kernel: str, seed: int) -> None:
+    def __init__(self, kernel: str, seed: int, others: OtherParameters | None) -> None:
         self.stage = "correctness"
         self.arena = Arena(1 << 24)
-        self._seed = seed
+        self._seed, self._others = seed, others
         self._class = _loaded(kernel).ModelNew
         self._tensors: dict[int, torch.Tensor] = {}
         self.order(do="build")
@@ -86,6 +87,14 @@ class _InProcess(Seat):
         if order["do"] == "build":
             torch.manual_seed(self._seed)
             self._model: nn.Module = self._class()
+        elif order["do"] == "parameters" and order["other"]:
+            assert self._others is not None
+            self._first = self._model
+            with perturbed(self._others.constants) as mended:
+                torch.manual_seed(self._others.seed)
+                self._model = mended(self._class())
+        elif order["do"] == "parameters":
+            self._model = self._first
         else:
             self._model.train(order["train"])
         return ()

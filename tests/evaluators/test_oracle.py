@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -12,42 +11,10 @@ from evaluators.ledger import EVALUATION_MODE, Ledger, in_words
 from evaluators.reference import Reference
 from kernelevolve.core.evaluation import Status
 from kernelevolve.core.task import Task
-
-from .in_process import copy_of, failure_of, reference_in
+from tests.evaluators.in_process import copy_of, failure_of, reference_in
+from tests.evaluators.written import Written
 
 Of = Callable[[str], tuple[Task, Reference]]
-
-
-class Written(NamedTuple):
-    """A reference: bodies of its functions, a line or some."""
-
-    forward: str
-    inputs: str = "return [torch.randn(40, 48)]"
-    init: str = "pass"
-    takes: str = "x"
-
-    def source(self, model: str) -> str:
-        def body(lines: str, indent: int) -> str:
-            return "\n".join(" " * indent + line for line in lines.splitlines())
-
-        return f"""import torch
-from torch import nn
-from torch.nn import functional as F
-
-class {model}(nn.Module):
-    def __init__(self):
-        super().__init__()
-{body(self.init, 8)}
-    def forward(self, {self.takes}):
-{body(self.forward, 8)}
-
-def get_inputs():
-{body(self.inputs, 4)}
-"""
-
-    def kernel(self, forward: str) -> str:
-        """Another forward of the same model."""
-        return self._replace(forward=forward).source("ModelNew")
 
 
 GRID = "return [torch.randint(-40, 41, (40, 48)) / 4]"
@@ -237,7 +204,8 @@ def test_the_record_says_what_a_verdict_rests_on(of: Of) -> None:
     assert checks["own inputs"].count == 2
     assert checks["hidden shapes"].count == 4
     assert checks["distributions of values"].count >= 4
-    assert checks["inputs with NaN and infinities"].count == 1
+    assert checks["inputs with NaN and infinities"].count == 2
+    assert checks["sets of other parameters"].count == 1
     assert checks[EVALUATION_MODE].count == 1
     assert checks["inputs afterwards"].count == len(reference.cases)
     assert not any(check.overtime for check in checks.values())
@@ -245,14 +213,15 @@ def test_the_record_says_what_a_verdict_rests_on(of: Of) -> None:
 
 
 def test_the_record_says_what_was_left_out_and_why(of: Of) -> None:
-    task, reference = of("argmax of ties")
+    task, reference = of("whole powers")
     ledger = Ledger()
     assert failure_of(reference, task, copy_of(task), ledger) is None
     checks = {check.name: check for check in ledger.told()}
     assert checks["results against float64"].left_out == ("the results are exact",)
     assert checks[EVALUATION_MODE].left_out == ("nothing is different then",)
     assert checks["inputs with NaN and infinities"].count == 0
-    assert "restricted" in checks["inputs with NaN and infinities"].left_out[0]
+    assert "no input is a floating one" in checks["inputs with NaN and infinities"].left_out[0]
+    assert checks["sets of other parameters"].left_out == ("the reference has none",)
 
 
 def test_a_failure_has_the_checks_before_it(of: Of) -> None:

@@ -120,10 +120,14 @@ def test_jagged_rows_are_rebuilt_with_their_values(form: Form, seed: int, rows: 
     new = row_lengths(source, form, len(values))
     assert int(new.sum()) == len(values) > 0
     old = row_lengths(inputs[0], form, len(inputs[1]))
-    pairs = zip(torch.split(inputs[1], old.tolist()), inputs[2].tolist(), strict=True)
-    known = {weight: row for row, weight in pairs}
-    for row, weight in zip(torch.split(values, new.tolist()), weights.tolist(), strict=True):
-        assert torch.equal(row, known[weight])
+    known = list(zip(torch.split(inputs[1], old.tolist()), inputs[2], strict=True))
+
+    def alike(a: torch.Tensor, b: torch.Tensor) -> bool:
+        # Those that are taken again differ a little, so that there are no ties.
+        return a.shape == b.shape and torch.allclose(a, b, rtol=2**-5, atol=0)
+
+    for row, weight in zip(torch.split(values, new.tolist()), weights, strict=True):
+        assert any(alike(row, known_row) and alike(weight, known_weight) for known_row, known_weight in known)
 
 
 def test_relations_are_read_from_draws() -> None:

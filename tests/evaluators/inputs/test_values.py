@@ -9,7 +9,19 @@ import torch
 
 from evaluators.inputs.facts import Facts, look, merge, repair
 from evaluators.inputs.relations import Ordered, find_relations, held_in_all
-from evaluators.inputs.values import DISTRIBUTIONS, NONFINITE, applicable, kept, redistribute
+from evaluators.inputs.values import (
+    BELOW,
+    BEYOND,
+    DISTRIBUTIONS,
+    MANY_NONFINITE,
+    NONFINITE,
+    applicable,
+    changeable_constants,
+    further,
+    kept,
+    other_constants,
+    redistribute,
+)
 
 Draw = Callable[[], torch.Tensor]
 
@@ -96,8 +108,6 @@ def test_restrictions_are_kept(draw: Draw, holds: Callable[[torch.Tensor], bool]
     [
         lambda: torch.arange(40),
         lambda: torch.ones(30, 30).tril(),
-        lambda: torch.randn(30, 30).tril(),
-        lambda: torch.cov(torch.randn(30, 30)),
         lambda: torch.randperm(40),
         lambda: torch.rand(30).cumsum(0),
         lambda: torch.where(torch.rand(40, 30) < 0.5, 0.0, float("-inf")),
@@ -106,6 +116,20 @@ def test_restrictions_are_kept(draw: Draw, holds: Callable[[torch.Tensor], bool]
 def test_structure_stays_as_drawn(draw: Draw) -> None:
     assert facts_of(draw).kept
     assert not distributed(draw)
+
+
+@pytest.mark.parametrize(
+    ("draw", "holds"),
+    [
+        (lambda: torch.randn(30, 30).tril(), lambda x: not bool(x.triu(1).any())),
+        (lambda: torch.randn(4, 30, 30).triu(1), lambda x: not bool(x.tril().any())),
+        (lambda: torch.cov(torch.randn(30, 30)), lambda x: torch.equal(x, x.mT)),
+    ],
+)
+def test_matrices_keep_their_structure(draw: Draw, holds: Callable[[torch.Tensor], bool]) -> None:
+    made = distributed(draw)
+    assert len(made) >= 5
+    assert all(holds(x) for x in made.values())
 
 
 def test_ends_of_an_integer_range_are_those_that_the_task_declares() -> None:
@@ -122,13 +146,58 @@ def test_ends_of_an_integer_range_are_those_that_the_task_declares() -> None:
         assert bool((made[0] == expected).all())
 
 
-def test_nan_and_infinities_come_only_where_nothing_is_restricted() -> None:
-    facts = {0: facts_of(normal), 1: facts_of(lambda: torch.rand(40, 30))}
-    inputs = [normal(), torch.rand(40, 30)]
-    free, restricted = redistribute(inputs, NONFINITE, facts, {}, [None, None], torch.Generator())
-    assert int(free.isnan().sum()) == 1
-    assert int(free.isinf().sum()) == 2
-    assert restricted is inputs[1]
+def test_nan_and_infinities_come_only_where_nothing_is_declared_or_ordered() -> None:
+    draws: list[Draw] = [normal, lambda: torch.rand(40, 30), lambda: torch.rand(40, 30).sort().values, normal]
+    facts = {i: facts_of(draw) for i, draw in enumerate(draws)}
+    inputs = [draw() for draw in draws]
+    ranges = [None, None, None, (-9.0, 9.0)]
+    few = redistribute(inputs, NONFINITE, facts, {}, ranges, torch.Generator())
+    many = redistribute(inputs, MANY_NONFINITE, facts, {}, ranges, torch.Generator())
+    assert [int(few[i].isnan().sum()) for i in (0, 1)] == [1, 3]
+    assert [int(few[i].isinf().sum()) for i in (0, 1)] == [2, 0]
+    for i in (0, 1):
+        assert 100 < int((~many[i].isfinite()).sum()) < 200
+    for made in (few, many):
+        assert made[2] is inputs[2]
+        assert made[3] is inputs[3]
+
+
+def test_what_is_drawn_but_not_declared_is_left() -> None:
+    facts = {i: facts_of(lambda: torch.rand(40, 30)) for i in range(2)}
+    inputs = [torch.rand(40, 30), torch.rand(40, 30)]
+    ranges = [None, (0.0, 1.0)]
+    assert further(inputs, facts, {}, ranges) == [BEYOND, BELOW]
+    assert further(inputs[1:], {0: facts[1]}, {}, ranges[1:]) == []
+    beyond, kept_range = redistribute(inputs, BEYOND, facts, {}, ranges, torch.Generator())
+    assert float(beyond.min()) < -1
+    assert float(beyond.max()) > 2
+    assert kept_range is inputs[1]
+    below, kept_range = redistribute(inputs, BELOW, facts, {}, ranges, torch.Generator())
+    assert bool((below <= 0).all())
+    assert kept_range is inputs[1]
+
+
+@pytest.mark.parametrize(
+    ("constant", "changes"),
+    [
+        (torch.ones(30), True),
+        (torch.zeros(30), True),
+        (torch.tensor(0.5), True),
+        (torch.linspace(0.1, 0.7, 30), True),
+        (torch.arange(30.0), False),
+        (torch.ones(30, dtype=torch.int64), False),
+        (torch.full((5, 5), float("-inf")).triu(1), False),
+    ],
+)
+def test_floating_constants_become_others(constant: torch.Tensor, changes: bool) -> None:
+    facts = {0: facts_of(lambda: constant)}
+    assert changeable_constants([constant], facts, {}, [None]) == ({0} if changes else set())
+    if not changes:
+        return
+    made = other_constants(constant, facts[0], torch.Generator().manual_seed(0))
+    assert made.dtype is constant.dtype
+    assert bool((made != constant).all())
+    assert bool(((made - constant).abs() <= constant.abs().clamp(min=1) / 4).all())
 
 
 def test_pairs_in_order_stay_as_drawn() -> None:

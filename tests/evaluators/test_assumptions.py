@@ -1,0 +1,154 @@
+"""What holds for all that a task draws, but is no part of its operator, is nothing that a kernel may rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from evaluators.reference import Reference
+from kernelevolve.core.evaluation import VARYING_RESULTS, Status
+from kernelevolve.core.task import Task
+from tests.evaluators.in_process import copy_of, failure_of, reference_in
+from tests.evaluators.written import Written
+
+Of = Callable[[str], tuple[Task, Reference]]
+
+_AFFINE = "self.w = nn.Parameter(torch.ones(48))\nself.b = nn.Parameter(torch.zeros(48))"
+_LINEAR = "self.linear = nn.Linear(48, 16)\nself.norm = nn.LayerNorm(16)"
+_HALVES = "return [torch.rand(40, 48)]"
+
+REFERENCES = {
+    "affine": Written("return x * self.w + self.b", init=_AFFINE),
+    "filled in place": Written(
+        "return x * self.w",
+        init="self.w = nn.Parameter(torch.empty(48))\nself.w.data.fill_(2.0)",
+    ),
+    "initialised": Written(
+        "return x * self.w",
+        init="self.w = nn.Parameter(torch.empty(48))\nnn.init.constant_(self.w, 0.5)",
+    ),
+    "batch norm": Written("return self.norm(x)", init="self.norm = nn.BatchNorm1d(48)"),
+    "batch norm in evaluation mode": Written(
+        "return self.norm(x)", init="self.norm = nn.BatchNorm1d(48)\nself.norm.eval()"
+    ),
+    "linear and norm": Written("return self.norm(self.linear(x))", init=_LINEAR),
+    "drawn scale": Written("return x * self.s", init="self.s = nn.Parameter(torch.rand(1))"),
+    "relu of a share": Written("return torch.relu(x)", _HALVES),
+    "clamped share": Written("return x.clamp(max=1) * 2", _HALVES),
+    "relu of a maximum": Written("return torch.relu(x.amax(1))"),
+    "maximum": Written("return x.amax(1)"),
+    "scaled": Written("return x * g", "return [torch.randn(40, 48), torch.ones(48)]", takes="x, g"),
+    "shifted": Written("return x + b", "return [torch.randn(40, 48), torch.zeros(48)]", takes="x, b"),
+    "masked": Written(
+        "return torch.where(m, x, 0.0)", "return [torch.randn(40, 48), torch.rand(40, 48) < 0.9]", takes="x, m"
+    ),
+    "looked up": Written("return x[i]", "return [torch.randn(90, 4), torch.randint(0, 90, (50,))]", takes="x, i"),
+    "looked up in a table of the model": Written(
+        "return self.table[i] + x[:1]",
+        "return [torch.randn(90, 4), torch.randint(0, 60, (50,))]",
+        init="self.register_buffer('table', torch.randn(60, 4))",
+        takes="x, i",
+    ),
+    "positions of the largest": Written("return x.topk(5, dim=1).indices"),
+    "triangular": Written(
+        "return torch.tril(a) @ b", "return [torch.randn(40, 40).tril(), torch.randn(40, 8)]", takes="a, b"
+    ),
+    "zeros": Written("return x[:, :1] - x[:, :1].mean(1, keepdim=True)", "return [torch.rand(40, 48)]"),
+}
+
+WRONG = [
+    ("affine", "return x", None, "without its parameters"),
+    ("affine", "return x * self.w", None, "without the shift"),
+    ("affine", "return x * 1.0", "pass", "it has no parameters"),
+    ("filled in place", "return x * 2", None, "the value that it is filled with"),
+    ("initialised", "return x * 0.5", None, "the value that it is initialised with"),
+    (
+        "batch norm",
+        "return F.batch_norm(x, self.norm.running_mean, self.norm.running_var, training=True)",
+        None,
+        "no affine part",
+    ),
+    (
+        "batch norm",
+        "return self.norm(x)",
+        "self.norm = nn.BatchNorm1d(48, affine=False)",
+        "made without its affine part",
+    ),
+    ("batch norm in evaluation mode", "return x * (1 + 1e-5) ** -0.5", None, "the first statistics"),
+    ("linear and norm", "return F.layer_norm(self.linear(x), (16,))", None, "no affine part"),
+    ("drawn scale", "return x * 0.4962565898895264", None, "what the task's seed draws"),
+    ("relu of a share", "return x.clone()", None, "nothing is below zero"),
+    ("clamped share", "return x * 2", None, "nothing is above one"),
+    ("relu of a maximum", "return x.amax(1)", None, "some element of a row is above zero"),
+    ("maximum", "return x.clamp(min=-100).amax(1)", None, "a maximum that begins with -100"),
+    ("scaled", "return x.clone()", None, "the scale is one"),
+    ("shifted", "return x.clone()", None, "the shift is zero"),
+    ("masked", "return x * m", None, "NaN times zero"),
+    ("looked up", "return x[i % 90]", None, "the table has 90 rows"),
+    ("triangular", "return torch.eye(40).mul(a.diagonal()) @ b", None, "the diagonal alone"),
+]
+
+HONEST = [
+    ("affine", "return torch.addcmul(self.b, x, self.w)", None, "another operation"),
+    ("affine", "return x * self.p[0] + self.p[1]", _AFFINE + "\nself.p = torch.stack([self.w, self.b])", "packed"),
+    (
+        "linear and norm",
+        "return self.norm(x @ self.t + self.linear.bias)",
+        _LINEAR + "\nself.t = self.linear.weight.t().contiguous()",
+        "packed",
+    ),
+    ("relu of a share", "return torch.where(x > 0, x, torch.where(x.isnan(), x, 0.0))", None, "a condition"),
+    ("maximum", "return x.sort(1).values[:, -1]", None, "sorted"),
+    ("masked", "return x.masked_fill(~m, 0.0)", None, "filled"),
+    ("positions of the largest", "return x.sort(dim=1, descending=True).indices[:, :5]", None, "sorted, not stable"),
+    ("looked up in a table of the model", "return self.table.index_select(0, i) + x[0]", None, "selected"),
+]
+
+
+@pytest.fixture(scope="module")
+def of(tmp_path_factory: pytest.TempPathFactory) -> Of:
+    known: dict[str, tuple[Task, Reference]] = {}
+
+    def found(name: str) -> tuple[Task, Reference]:
+        if name not in known:
+            task = Task(name=name.replace(" ", "_"), source=REFERENCES[name].source("Model"))
+            known[name] = task, reference_in(tmp_path_factory.mktemp("assumptions") / "data", task)
+        return known[name]
+
+    return found
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_a_copy_is_right(name: str, of: Of) -> None:
+    task, reference = of(name)
+    failure = failure_of(reference, task, copy_of(task))
+    assert failure is None, f"{failure.summary}\n{failure.details}"
+
+
+@pytest.mark.parametrize(("name", "forward", "init", "why"), WRONG, ids=[f"{name}: {why}" for name, *_, why in WRONG])
+def test_what_rests_on_more_than_the_operator_is_refused(
+    name: str, forward: str, init: str | None, why: str, of: Of
+) -> None:
+    task, reference = of(name)
+    failure = failure_of(reference, task, REFERENCES[name].kernel(forward, init))
+    assert failure is not None, why
+    assert failure.status is Status.WRONG_RESULT, failure.summary
+
+
+@pytest.mark.parametrize(("name", "forward", "init", "way"), HONEST, ids=[f"{name}: {way}" for name, *_, way in HONEST])
+def test_what_computes_the_same_is_right(name: str, forward: str, init: str | None, way: str, of: Of) -> None:
+    task, reference = of(name)
+    failure = failure_of(reference, task, REFERENCES[name].kernel(forward, init))
+    assert failure is None, f"{way}: {failure.summary}\n{failure.details}"
+
+
+def test_a_result_that_follows_from_no_input_is_told(of: Of) -> None:
+    assert "the same for all" in of("zeros")[1].left_out[VARYING_RESULTS][0]
+    assert VARYING_RESULTS not in of("affine")[1].left_out
+
+
+def test_sizes_that_whole_numbers_lie_below_are_told_from_other_limits(of: Of) -> None:
+    """A table of the model does not grow with an input that happens to have more rows: hidden shapes are there nevertheless."""
+    _, reference = of("looked up in a table of the model")
+    assert sum(case.check == "hidden shapes" for case in reference.cases) == 4
