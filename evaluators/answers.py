@@ -43,6 +43,8 @@ _ROUNDING_WORK = 15
 _DERIVED_WORK = 6_000_000_000
 """Elements that the reference may read or write on all derived inputs, for which fewer are derived."""
 _LEAST_DERIVED = 4
+_ATTENTION = "_scaled_dot_product_"
+"""Begins the names of the ATen operations that attention becomes."""
 _HUGE_BYTES = 512 << 20
 
 
@@ -267,7 +269,7 @@ class Computing:
             **{"case": name, "variant": None, "trial": 0, "label": case.name, "inputs": described, "draws": 1},
             "nesting": main["nesting"],
             "check": case.check,
-            **self._answers(f"{name}.", arguments, native, _ROUNDINGS, oracle=oracle),
+            **self._answers(f"{name}.", arguments, native, _ROUNDINGS, oracle=oracle, nonfinite=case.nonfinite),
         }
 
     def _other(self, main: Mapping[str, Any], nesting: Structure) -> tuple[dict[str, Any] | None, str]:
@@ -304,9 +306,11 @@ class Computing:
         prepare: Callable[[nn.Module], None] | None = None,
         oracle: tuple[torch.Tensor, ...] | None = None,
         runs: Runs | None = None,
+        *,
+        nonfinite: bool = False,
     ) -> dict[str, Any]:
         """What `reference.Answers` is read from. `roundings`: further ones, where there is room; `oracle`: where it was computed before;
-        `runs`: others than the task's own."""
+        `runs`: others than the task's own; `nonfinite`: the arguments hold NaN and infinities."""
         runs = runs or self._runs
         if oracle is None:
             oracle = runs.wide(arguments, native, prepare)
@@ -316,6 +320,8 @@ class Computing:
             room = (roundings * _ROUNDED_WORK if roundings == _MAIN_ROUNDINGS else _ROUNDED_WORK // 2) // max(cost, 1)
         count = min(roundings, room)
         others = runs.rounded(arguments, native, count, prepare)
+        if nonfinite and self._work is not None and any(_ATTENTION in name for name in self._work.operations):
+            others += runs.by_other_attention(arguments, native)
         split = len(native.outputs)
         told = {
             "structure": native.structure,

@@ -51,6 +51,11 @@ REFERENCES = {
         takes="x, i",
     ),
     "positions of the largest": Written("return x.topk(5, dim=1).indices"),
+    "causal attention": Written(
+        "return F.scaled_dot_product_attention(q, k, v, is_causal=True)",
+        "return [torch.randn(2, 2, 40, 16) for _ in range(3)]",
+        takes="q, k, v",
+    ),
     "triangular": Written(
         "return torch.tril(a) @ b", "return [torch.randn(40, 40).tril(), torch.randn(40, 8)]", takes="a, b"
     ),
@@ -86,6 +91,12 @@ WRONG = [
     ("shifted", "return x.clone()", None, "the shift is zero"),
     ("masked", "return x * m", None, "NaN times zero"),
     ("looked up", "return x[i % 90]", None, "the table has 90 rows"),
+    (
+        "causal attention",
+        "return F.scaled_dot_product_attention(q.nan_to_num(), k, v, is_causal=True)",
+        None,
+        "NaN of a query",
+    ),
     ("triangular", "return torch.eye(40).mul(a.diagonal()) @ b", None, "the diagonal alone"),
 ]
 
@@ -101,6 +112,18 @@ HONEST = [
     ("relu of a share", "return torch.where(x > 0, x, torch.where(x.isnan(), x, 0.0))", None, "a condition"),
     ("maximum", "return x.sort(1).values[:, -1]", None, "sorted"),
     ("masked", "return x.masked_fill(~m, 0.0)", None, "filled"),
+    (
+        "causal attention",
+        "s = q @ k.mT / q.shape[-1] ** 0.5\ns = s.masked_fill(torch.ones_like(s).triu(1) > 0, -torch.inf)\nreturn s.softmax(-1) @ v",
+        None,
+        "written out",
+    ),
+    (
+        "causal attention",
+        "s = (q @ k.mT / q.shape[-1] ** 0.5 + torch.ones(q.shape[-2], k.shape[-2]).triu(1) * -1e30).softmax(-1)\nreturn s @ v",
+        None,
+        "a mask that is added",
+    ),
     ("positions of the largest", "return x.sort(dim=1, descending=True).indices[:, :5]", None, "sorted, not stable"),
     ("looked up in a table of the model", "return self.table.index_select(0, i) + x[0]", None, "selected"),
 ]
