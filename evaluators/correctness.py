@@ -46,6 +46,9 @@ _SPREAD = 4
 _SPARE = 8.0
 """In timed calls, whose values are new, so many times the case's share of elements at steps may be on the other side."""
 
+_OUTLIER = 4.0
+"""Times its room that an element may be off by, where PyTorch's own result has elements that are far off too: as many as it has."""
+
 _TOLD = 5
 """Wrong elements that are named."""
 
@@ -84,6 +87,9 @@ class Bounds(Record):
     """The share of elements that rounding alone may move to another value."""
     spare: float = 0.0
     """Share of elements that may be wrong."""
+    outliers: int = 0
+    """Elements that may be off by a few times their room: where errors differ so much from element to element that PyTorch's own come near
+    to it, those of another order of the same sums reach beyond it."""
 
     def relaxed(self, factor: float) -> Bounds:
         """For a comparison with PyTorch's own result on other values instead of the oracle: both err, and have steps at other places."""
@@ -135,7 +141,8 @@ def bounds_of(
         own=own,
         scale=scale,
         typical=_TYPICAL_FACTOR * doubt.typical,
-        steps=max(steps, far),
+        steps=max(steps, far / max(numel, 1)),
+        outliers=far,
     )
 
 
@@ -166,7 +173,7 @@ def compare(
     floating = n.dtype.is_floating_point
     if floating and _surely_right(y, n, bounds):
         return None
-    wrong = 0
+    wrong = outliers = 0
     first: list[_Wrong] = []
     error = 0.0
     for start in range(0, y.numel, _CHUNK):
@@ -174,7 +181,10 @@ def compare(
         got, want = y.part(start, stop), n.part(start, stop)
         exact = want if o is n else o.part(start, stop)
         if floating:
-            right, squares = _judged(got.double(), want.double(), exact.double(), bounds, *doubt.at(start, stop))
+            right, outlying, squares = _judged(
+                got.double(), want.double(), exact.double(), bounds, *doubt.at(start, stop)
+            )
+            outliers += outlying
             error += squares
         else:
             right = _same_values(raw(got), raw(want), *doubt.at(start, stop))
@@ -184,7 +194,7 @@ def compare(
             places = [int(i) for i in bad.nonzero().reshape(-1)[: _TOLD - len(first)]]
             first += [_told(start + i, got[i], want[i], exact[i], bounds) for i in places]
         wrong += count
-    if wrong > bounds.spare * y.numel + (bounds.spare > 0):
+    if wrong - (outliers if outliers <= bounds.outliers else 0) > bounds.spare * y.numel + (bounds.spare > 0):
         return _wrong(y, n, wrong, first, label)
     rms = math.sqrt(error / max(y.numel, 1))
     if rms > bounds.rms:
@@ -198,8 +208,9 @@ def compare(
 
 def _judged(
     a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, bounds: Bounds, places: torch.Tensor, values: torch.Tensor
-) -> tuple[torch.Tensor, float]:
-    """(which elements are right, the sum of squares of what they are off by): `a` candidate, `b` native, `c` oracle, all float64.
+) -> tuple[torch.Tensor, int, float]:
+    """(which elements are right, how many of the others are off by a few times their room only, the sum of squares of what elements are off
+    by): `a` candidate, `b` native, `c` oracle, all float64.
 
     `places`, `values`: from `Doubt.at`.
     """
@@ -225,7 +236,8 @@ def _judged(
         if bounds.steps < _FEW_FAR:
             off[places] = torch.where(among, 0.0, off[places])
     off = torch.where(finite, off, 0.0)
-    return right, float(off.nan_to_num(nan=0.0, posinf=0.0).square().sum())
+    outlying = finite & ~right & (off <= _OUTLIER * strict) & a.isfinite()
+    return right, int(outlying.sum()), float(off.nan_to_num(nan=0.0, posinf=0.0).square().sum())
 
 
 def _among(a: torch.Tensor, others: torch.Tensor, bounds: Bounds) -> torch.Tensor:
@@ -281,8 +293,8 @@ def _rms(result: Elements) -> float:
     return math.sqrt(total / max(result.numel, 1))
 
 
-def _own_error(native: Elements, oracle: Elements, atol: float, rtol: float) -> tuple[float, float]:
-    """(RMS error of PyTorch's own result over the finite elements of both, share of those that are far off: not counted at steps)."""
+def _own_error(native: Elements, oracle: Elements, atol: float, rtol: float) -> tuple[float, int]:
+    """(RMS error of PyTorch's own result over the finite elements of both, how many are far off: not counted at steps)."""
     near = beyond = 0.0
     count = 0
     for start in range(0, native.numel, _CHUNK):
@@ -295,7 +307,7 @@ def _own_error(native: Elements, oracle: Elements, atol: float, rtol: float) -> 
     share = count / max(native.numel, 1)
     steps = share < _FEW_FAR or (share < _MANY_FAR and near <= _NOTHING**2 * beyond)
     total = near if steps else near + beyond
-    return math.sqrt(total / max(native.numel, 1)), share
+    return math.sqrt(total / max(native.numel, 1)), count
 
 
 def _told(place: int, got: torch.Tensor, want: torch.Tensor, exact: torch.Tensor, bounds: Bounds) -> _Wrong:

@@ -1,7 +1,7 @@
 """Which dimensions of the inputs are free, and which are tied to one another, to values or to the model.
 
 Evidence, the strongest first: sizes that vary over the task's variants; torch.export; numbers that the model was built with. Equal
-sizes are tied as long as no draw shows otherwise: a tie too many costs freedom, one too few makes illegal inputs.
+sizes are tied as long as neither a draw nor export shows otherwise: a tie too many costs freedom, one too few makes illegal inputs.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class _Search:
     def _step(self, a: _Variable, b: _Variable) -> tuple[int, int] | None:
         """(k, c) where a = k b + c in every draw."""
         if a.sizes == b.sizes:
-            return None if _by_chance(a, b) or _by_chance(b, a) else (1, 0)
+            return None if _by_chance(a, b) or _by_chance(b, a) or self._apart(a, b) else (1, 0)
         if len(set(b.sizes)) == 1 or len(set(a.sizes)) == 1:
             return None
         k, rest = divmod(a.sizes[0], b.sizes[0]) if b.sizes[0] else (0, 0)
@@ -212,6 +212,14 @@ class _Search:
         if c > 0 and all(x == y + c for x, y in zip(a.sizes, b.sizes, strict=True)):
             return 1, c
         return None
+
+    def _apart(self, a: _Variable, b: _Variable) -> bool:
+        """Whether two dimensions of one input are equal though export, which would have found out, lets each have its own size, as height
+        and width of an image."""
+        if not (a.exported and b.exported) or len(set(a.sizes)) > 1:
+            return False
+        shared = {p.source for p in a.places} & {p.source for p in b.places}
+        return bool(shared) and not any(self.facts[i].square or self.facts[i].cut_only for i in shared)
 
     def _join(self, a: _Variable, b: _Variable, k: int, c: int) -> None:
         b.places += [replace(p, scale=p.scale * k, shift=p.shift + p.scale * c) for p in a.places]
@@ -245,15 +253,16 @@ class _Search:
             return f"no variant varies it, and torch.export fails: {self.evidence.failure}"
         if v.specialised or not v.exported:
             return "torch.export fixes it"
-        numbers = self.numbers.told | self.numbers.shapes
-        if _leading(v):
-            # As with 64 samples for a layer of 64 outputs: the number is that of another dimension.
-            numbers -= self.numbers.shapes
-            numbers -= {size for (_, d), size in self.evidence.sizes.items() if d and isinstance(size, int)}
+        # As with 64 samples for a layer of 64 outputs, a stride of 2 for 2 samples, or 8 channels of 8 x 8: the number is something else's.
+        numbers = frozenset() if _leading(v) else self.numbers.told | self.numbers.shapes
+        numbers -= frozenset.intersection(*(self._sizes_fixed_in(p.source) for p in v.places))
         numbers |= self.evidence.numbers
         if any(d.sizes[p] in numbers for d in self.draws for p in places):
             return "no variant varies it, and the model names that number"
         return ""
+
+    def _sizes_fixed_in(self, source: int) -> frozenset[int]:
+        return frozenset(s for (i, _), s in self.evidence.sizes.items() if i == source and isinstance(s, int))
 
     def _follow(self) -> None:
         """Where jagged inputs are understood, the number of values follows from that of rows; else both are fixed."""
@@ -347,8 +356,8 @@ def _leading(v: _Variable) -> bool:
 
 
 def _by_chance(a: _Variable, b: _Variable) -> bool:
-    """Whether a free number of rows equals a width that the model fixes, as with 256 samples of 256 features."""
-    return a.exported and _leading(a) and b.specialised and not any(p.dim == 0 for p in b.places)
+    """Whether a free size equals one that the model fixes, as with 256 samples of 256 features, or 8 channels of 8 x 8."""
+    return a.exported and b.specialised
 
 
 def _grown(size: int) -> int:

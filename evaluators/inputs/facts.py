@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-_SAMPLE = 1 << 21
+_SAMPLE = 1 << 18
 """Elements that order and structure are read from; ranges are read from all."""
 _FEW_VALUES = 4
 _SHARP = 0.01

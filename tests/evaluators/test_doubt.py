@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from evaluators.correctness import bounds_of, compare
 from evaluators.doubt import Doubt, doubt_of
@@ -153,3 +155,25 @@ def test_work_is_counted() -> None:
     assert work.written >= 2000 + 4 * 2000
     assert work.moved >= work.written + 2 * 100 * 50 * 20 // 32
     assert {"mm", "sort.stable", "sort"} <= work.operations
+
+
+@settings(deadline=None, max_examples=30)
+@given(own=st.integers(1, 12), more=st.integers(1, 5), seed=st.integers(0, 99))
+def test_as_many_elements_are_somewhat_farther_off_as_pytorchs_own_come_near(own: int, more: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    oracle = torch.randn(4000, generator=generator, dtype=torch.float64)
+    room = 1e-4 + 1e-4 * oracle.abs()
+    native = oracle.clone()
+    native[:own] += 0.5 * room[:own]
+    n = native.float()
+    bounds = bounds_of(n, oracle, Tolerance())
+    assert bounds.outliers == own
+
+    def verdict(count: int, times: float) -> bool:
+        candidate = oracle.clone()
+        candidate[100 : 100 + count] += times * room[100 : 100 + count]
+        return compare(candidate.float(), n, oracle, bounds, "y") is None
+
+    assert verdict(own, 2.0)
+    assert not verdict(own + more, 2.0)
+    assert not verdict(1, 5.0)

@@ -330,6 +330,22 @@ return x.new_zeros(lengths.numel(), x.shape[1]).index_add(0, rows, values[:, Non
         places(),
     ),
     Written(
+        "as_many_channels_as_rows_and_columns",
+        "self.convolution = nn.Conv2d(8, 4, 3, stride=2)",
+        "x: return self.convolution(x)",
+        "return [torch.randn(2, 8, 8, 8)]",
+        lambda x: x[0].shape[1] == 8 and min(x[0].shape[2:]) >= 3,
+        places((0, 0), (0, 2), (0, 3)),
+    ),
+    Written(
+        "symmetric_matrices",
+        "",
+        "x: return x.sum(1) * 2 + x.sum(2)",
+        "x = torch.randn(9, 20, 20)\nreturn [x + x.mT]",
+        lambda x: torch.equal(x[0], x[0].mT),
+        places((0, 0), (0, 1), (0, 2)),
+    ),
+    Written(
         "a_width_that_the_model_divides_by",
         "self.width = 24",
         "x: return x.sum(1) / self.width",
@@ -376,6 +392,12 @@ def _varies(written: Written, i: int, d: int) -> bool:
     loaded = load_module(written.task())
     draws = [loaded.get_inputs()[i] for _ in range(4)]
     return len({x.shape[d] for x in draws if isinstance(x, torch.Tensor)}) > 1
+
+
+def test_what_happens_to_be_square_gets_other_shapes_too(settings: InputSettings) -> None:
+    image = next(w for w in WRITTEN if w.name == "as_many_channels_as_rows_and_columns")
+    cases = derived_cases(load_module(image.task()), settings).cases
+    assert any(x.shape[2] != x.shape[3] for (x,) in (case.inputs() for case in cases))
 
 
 def test_what_did_not_run_is_said(settings: InputSettings) -> None:
