@@ -17,7 +17,7 @@ from evaluators.doubt import doubt_of
 from evaluators.inputs.cases import DerivedCase, InputSettings, Kind, derived_cases
 from evaluators.inputs.checks import OTHER_PARAMETERS, SHAPES
 from evaluators.inputs.worth import unfit
-from evaluators.perturbation import OtherParameters, constants_of
+from evaluators.perturbation import OtherParameters, constants_of, perturbed
 from evaluators.runs import Ran, Runs, plain_attributes
 from evaluators.sameness import Sameness
 from evaluators.ties import tied
@@ -27,7 +27,7 @@ from kernelevolve.core.evaluation import VARYING_RESULTS
 from kernelevolve.core.record import Record
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import Task
-from kernelevolve.tasks.loading import LoadedTask, draw_inputs, flat_inputs, load_module
+from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, flat_inputs, load_module
 from kernelevolve.tasks.structure import Structure, shortened
 
 _TRIAL_STRIDE, _DRAW_STRIDE = 1000, 1_000_003
@@ -277,10 +277,27 @@ class Computing:
         model = self._runs.build()
         if not any(True for _ in (*model.parameters(), *model.buffers())):
             return None, "the reference has none"
-        others = OtherParameters(
-            seed=derive_seed(self._settings.derived.seed, "other parameters"), constants=constants_of(model)
-        )
         del model
+        why = ""
+        seed = derive_seed(self._settings.derived.seed, "other parameters")
+        try:
+            values = constants_of(build_model(self._loaded, self._seed, seed))
+        except UserError as error:
+            return None, str(error).removeprefix(f"task {self._loaded.task.name}: ")
+        for signed in (True, False):
+            others = OtherParameters(seed=seed, signed=signed)
+            with perturbed(others) as state:
+                built = build_model(self._loaded, self._seed, seed)
+                others = others.model_copy(update={"constants": state.constants(built, values)})
+            del built
+            told, why = self._with_others(others, main, nesting)
+            if told is not None:
+                return told, ""
+        return None, why
+
+    def _with_others(
+        self, others: OtherParameters, main: Mapping[str, Any], nesting: Structure
+    ) -> tuple[dict[str, Any] | None, str]:
         runs = self._runs.with_others(others)
         arguments = SavedArguments(self._loaded, self._folder, f"{main['case']}.draw0.in", main["inputs"], nesting)
         try:
@@ -291,7 +308,7 @@ class Computing:
         forms = [[dtype, list(shape)] for dtype, shape in native.forms]
         if native.structure != main["structure"] or forms != [[dtype, list(shape)] for dtype, shape in main["forms"]]:
             return None, "the results have another form"
-        why = unfit(native.results, oracle, strict=True)
+        why = unfit(native.results, oracle, strict=True, finite=self._finite)
         if why:
             return None, why
         answers = self._answers("other.", arguments, native, _ROUNDINGS, oracle=oracle, runs=runs)

@@ -1,13 +1,15 @@
 """Parameters that a constructor makes constant, such as the ones and zeros of a norm, with values of their own.
 
-Training, or a checkpoint, gives each element another value; a kernel that leaves such a parameter out is right until then. The values are
-given while the constructor runs, since a kernel may pack its weights there, and follow from shape and constant alone: a kernel that makes
-its parameters as the reference does has the same ones, in whatever order, and however many others it has.
+Training, or a checkpoint, gives each element another value; a kernel that leaves such a parameter out, or takes one for another, is right
+until then. The values are given while the constructor runs, since a kernel may pack its weights there. They follow from the constant, the
+shape and how many parameters of that shape were made before: a kernel that makes its parameters as the reference does has the same ones,
+however many others it has.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -19,13 +21,24 @@ from torch.nn.modules.batchnorm import _NormBase
 from kernelevolve.core.record import Record
 from kernelevolve.core.seeds import derive_seed
 
-_SPAN = 0.25
-"""Values lie up to this share of a constant from it, and at least half as far; around zero up to this."""
-_RUNNING = ("running_mean", "running_var")
-
+_LEAST, _MOST = 0.5, 2.0
+"""Times a constant that is not zero;"""
+_NEGATIVE = 0.25
+"""so many of them, and at least one, with the other sign."""
+_AROUND_ZERO = 0.125, 0.25
+"""How far from zero values in its place lie."""
+_MEANS, _VARIANCES = "running_mean", "running_var"
 
 OTHER = "with other parameters"
 """The label of what is done with them."""
+
+
+class Constant(Record):
+    """A parameter, or running statistics, that a constructor makes constant."""
+
+    value: float
+    ordinal: int
+    """Of the parameters of this shape, in the order in which they are made."""
 
 
 class OtherParameters(Record):
@@ -33,69 +46,142 @@ class OtherParameters(Record):
 
     seed: int
     """Of torch's generator right before the constructor: for parameters that are drawn."""
-    constants: Mapping[str, float]
-    """Names and values of those that the reference's constructor makes constant."""
+    constants: Mapping[str, Constant] = {}
+    """Those of the reference, by name."""
+    signed: bool = True
+    """Values change their signs too; else not, for references that take logarithms or roots of them."""
+
+
+class Perturbed:
+    """The parameters of a model that is built within `perturbed`."""
+
+    def __init__(self, others: OtherParameters) -> None:
+        self._others = others
+        self._known: dict[int, tuple[torch.Tensor, int]] = {}
+        """By where its elements lie: a parameter, kept so that no other gets its memory, and its ordinal."""
+        self._perturbed: set[int] = set()
+        self._single: dict[int, float] = {}
+        """What perturbed parameters of one element, which are constant whatever they hold, hold since."""
+        self._counts: Counter[torch.Size] = Counter()
+
+    def made(self, tensor: torch.Tensor, *, variance: bool = False) -> None:
+        """It was made; it is perturbed where it is constant."""
+        place = tensor.untyped_storage().data_ptr()
+        if tensor.numel() and place not in self._known:
+            self._known[place] = tensor, self._counts[tensor.shape]
+            self._counts[tensor.shape] += 1
+        self.written(tensor, variance=variance)
+
+    def written(self, tensor: torch.Tensor, *, variance: bool = False) -> None:
+        """It was written to: it is perturbed where it is the whole of one that was made, and constant."""
+        place = tensor.untyped_storage().data_ptr()
+        owner, ordinal = self._known.get(place, (None, 0))
+        value = _constant(tensor)
+        if owner is None or value is None or owner.numel() != tensor.numel() or self._single.get(place) == value:
+            return
+        self._perturbed.add(place)
+        self._perturb(tensor, Constant(value=value, ordinal=ordinal), variance=variance)
+        if tensor.numel() == 1:
+            self._single[place] = float(tensor.detach().real if tensor.is_complex() else tensor.detach())
+
+    def mend(self, model: nn.Module) -> nn.Module:
+        """Perturb those of the reference's constants that were made in a way that is not seen, or are copies of others."""
+        there = _tensors(model)
+        for name, constant in self._others.constants.items():
+            place = there[name].untyped_storage().data_ptr() if name in there else None
+            if place is None or place in self._perturbed:
+                continue
+            if place in self._known or _constant(there[name]) == constant.value:
+                self._perturb(there[name], constant, variance=_is_variance(name))
+        return model
+
+    def constants(self, model: nn.Module, values: Mapping[str, float]) -> dict[str, Constant]:
+        """`values`: of the constants of the same model where nothing is perturbed, by name."""
+        found: dict[str, Constant] = {}
+        for name, tensor in _tensors(model).items():
+            if name in values:
+                _, ordinal = self._known.get(tensor.untyped_storage().data_ptr(), (None, self._counts[tensor.shape]))
+                found[name] = Constant(value=values[name], ordinal=ordinal)
+        return found
+
+    def _perturb(self, tensor: torch.Tensor, constant: Constant, *, variance: bool) -> None:
+        perturb(tensor, constant, signed=self._others.signed and not variance)
 
 
 def constants_of(model: nn.Module) -> dict[str, float]:
-    """The value of floating parameters and running statistics of which all elements are one finite value, by name."""
+    """The value of parameters and running statistics of which all elements are one finite value, by name."""
     found = {name: _constant(tensor) for name, tensor in _tensors(model).items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
-@contextmanager
-def perturbed(constants: Mapping[str, float]) -> Iterator[Callable[[nn.Module], nn.Module]]:
-    """Parameters and running statistics that are made constant inside get other values.
+def perturb(tensor: torch.Tensor, constant: Constant, *, signed: bool) -> None:
+    """In place, where its elements lie apart."""
+    if any(size > 1 and step == 0 for size, step in zip(tensor.shape, tensor.stride(), strict=True)):
+        return
+    seed = derive_seed(0, "perturbed", *map(int, tensor.shape), constant.value.hex(), constant.ordinal)
+    generator = torch.Generator().manual_seed(seed)
 
-    What is yielded gives them to those among `constants` that were made constant in a way that is not seen, where they still have that
-    value; it returns the model that it is given.
+    def drawn() -> torch.Tensor:
+        return torch.rand(tuple(tensor.shape), generator=generator, dtype=torch.float64)
+
+    if constant.value == 0:
+        near, far = _AROUND_ZERO
+        made = torch.where(drawn() < 0.5, -1.0, 1.0) * (near + (far - near) * drawn())
+    else:
+        made = constant.value * _LEAST * (_MOST / _LEAST) ** drawn()
+        if signed:
+            negative = drawn() < _NEGATIVE
+            negative.view(-1)[int(torch.randint(negative.numel(), (), generator=generator))] = True
+            made = torch.where(negative, -made, made)
+    with torch.no_grad():
+        torch._C.TensorBase.copy_(tensor, made)  # The method of the class may be replaced.
+
+
+def built_by_names(model: nn.Module, others: OtherParameters) -> nn.Module | None:
+    """A model that was built with the other seed, given the values of the reference's constants afterwards; None where one is not there.
+
+    For kernels that make their parameters in another way than the reference, and pack nothing.
     """
-    made: dict[int, nn.Parameter] = {}
-    """By where their elements lie; kept, so that no other tensor gets the memory of one that is given up."""
-    new, fill, zero = nn.Parameter.__new__, torch.Tensor.fill_, torch.Tensor.zero_
-    reset = _NormBase.reset_running_stats
+    there = _tensors(model)
+    if not others.constants.keys() <= there.keys():
+        return None
+    for name, constant in others.constants.items():
+        perturb(there[name], constant, signed=others.signed and not _is_variance(name))
+    return model
+
+
+@contextmanager
+def perturbed(others: OtherParameters) -> Iterator[Perturbed]:
+    """Parameters and running statistics that are made constant inside get other values. The seed is the caller's to set."""
+    state = Perturbed(others)
+    new, reset = nn.Parameter.__new__, _NormBase.reset_running_stats
 
     def parameter(cls: Any, data: Any = None, requires_grad: bool = True) -> Any:
         found = new(cls, data, requires_grad)
-        if type(found) is nn.Parameter:
-            made[found.untyped_storage().data_ptr()] = found
-            _perturb(found)
+        if isinstance(found, nn.Parameter):
+            state.made(found)
         return found
-
-    def filled(tensor: Any, *args: Any, **named: Any) -> Any:
-        fill(tensor, *args, **named)
-        if tensor.untyped_storage().data_ptr() in made:
-            _perturb(tensor)
-        return tensor
-
-    def zeroed(tensor: Any) -> Any:
-        zero(tensor)
-        if tensor.untyped_storage().data_ptr() in made:
-            _perturb(tensor)
-        return tensor
 
     def running(module: Any) -> None:
         reset(module)
         if module.track_running_stats:
-            _perturb(module.running_mean)
-            _perturb(module.running_var)
+            state.made(module.running_mean)
+            state.made(module.running_var, variance=True)
 
-    def mended(model: nn.Module) -> nn.Module:
-        there = _tensors(model)
-        for name, value in constants.items():
-            if name in there and _constant(there[name]) == value:
-                _perturb(there[name])
-        return model
+    def seen(write: Callable[..., Any]) -> Callable[..., Any]:
+        def written(tensor: Any, *args: Any, **named: Any) -> Any:
+            result = write(tensor, *args, **named)
+            state.written(tensor)
+            return result
+
+        return written
 
     with ExitStack() as stack:
-        for owner, name, function in (
-            (nn.Parameter, "__new__", parameter),
-            (torch.Tensor, "fill_", filled),
-            (torch.Tensor, "zero_", zeroed),
-            (_NormBase, "reset_running_stats", running),
-        ):
-            stack.enter_context(_replaced(owner, name, function))
-        yield mended
+        stack.enter_context(_replaced(nn.Parameter, "__new__", parameter))
+        stack.enter_context(_replaced(_NormBase, "reset_running_stats", running))
+        for name in ("fill_", "zero_", "copy_"):
+            stack.enter_context(_replaced(torch.Tensor, name, seen(getattr(torch.Tensor, name))))
+        yield state
 
 
 @contextmanager
@@ -113,25 +199,19 @@ def _replaced(owner: type, name: str, function: Callable[..., Any]) -> Iterator[
 
 
 def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    running = {name: b for name, b in model.named_buffers() if name.rpartition(".")[2] in _RUNNING}
+    running = {n: b for n, b in model.named_buffers() if n.rpartition(".")[2] in (_MEANS, _VARIANCES)}
     return {**dict(model.named_parameters()), **running}
+
+
+def _is_variance(name: str) -> bool:
+    return name.rpartition(".")[2] == _VARIANCES
 
 
 def _constant(tensor: torch.Tensor) -> float | None:
     """The value of all its elements; None where they differ, or are not to be changed."""
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.detach().resolve_conj())[..., 0]
     if not tensor.is_floating_point() or tensor.itemsize < 2 or tensor.numel() == 0 or tensor.is_meta:
         return None
     low, high = (float(v) for v in torch.aminmax(tensor.detach()))
     return low if low == high and math.isfinite(low) else None
-
-
-def _perturb(tensor: torch.Tensor) -> None:
-    """In place, where it is constant and its elements lie apart."""
-    value = _constant(tensor)
-    if value is None or any(size > 1 and step == 0 for size, step in zip(tensor.shape, tensor.stride(), strict=True)):
-        return
-    seed = derive_seed(0, "perturbed", *map(int, tensor.shape), value.hex())
-    drawn = torch.rand((2, *tensor.shape), generator=torch.Generator().manual_seed(seed))
-    moved = (0.5 + 0.5 * drawn[0]) * torch.where(drawn[1] < 0.5, -_SPAN, _SPAN)
-    with torch.no_grad():
-        tensor.copy_(moved if value == 0 else value * (1 + moved))

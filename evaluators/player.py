@@ -27,7 +27,7 @@ from evaluators.arena import views
 from evaluators.audit import audit
 from evaluators.drawing import Drawer
 from evaluators.layout import Layout
-from evaluators.perturbation import OTHER, OtherParameters, perturbed
+from evaluators.perturbation import OTHER, OtherParameters, built_by_names, perturbed
 from evaluators.probing import probe
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import AllowAten, Task
@@ -95,7 +95,8 @@ class _Player:
         """With other parameters."""
         self._first: Any = None
         """The model that makes room for one with other parameters."""
-        self._other: Any = None
+        self._others: dict[str, Any] = {}
+        """Models with other parameters that were made in advance."""
         self._computing: Computing | None = None
         self._drawer: Drawer | None = None
         self._spares: list[Any] | None = None
@@ -145,7 +146,7 @@ class _Player:
                     self._model.eval()
             case "parameters":
                 self._results.clear()
-                self._exchange(other=order["other"])
+                return {"there": self._exchange(order["other"])}
             case "mode":
                 self._model.train(order["train"])
             case "inputs":
@@ -197,24 +198,31 @@ class _Player:
         if order.get("others") is not None:
             others = OtherParameters.model_validate(order["others"])
 
-            def make_other() -> Any:
+            def make_other(*, named: bool) -> Any:
                 try:
-                    with perturbed(others.constants) as mended:
+                    if named:
                         model = make(others.seed)
-                        return mended(model) if isinstance(model, torch.nn.Module) else model
+                        return built_by_names(model, others) if isinstance(model, torch.nn.Module) else None
+                    with perturbed(others) as state:
+                        model = make(others.seed)
+                        return state.mend(model) if isinstance(model, torch.nn.Module) else model
                 except _FailedError as failure:
                     raise failure.put(f"{OTHER}, ") from failure
 
             self._make_other = make_other
         return {}
 
-    def _exchange(self, *, other: bool) -> None:
-        """The model for one with other parameters; or back, and it is gone."""
-        if other:
-            self._first, self._model = self._model, self._other or self._make_other()
-        else:
+    def _exchange(self, other: str) -> bool:
+        """The model for one with other parameters, `made` with them or given them by `named`; or, empty, back. Whether there is one."""
+        if self._first is not None:
             self._model, self._first = self._first, None
-        self._other = None
+        if not other:
+            self._others.clear()
+            return True
+        found = self._others[other] if other in self._others else self._make_other(named=other == "named")
+        if found is not None:
+            self._first, self._model = self._model, found
+        return found is not None
 
     def _built(self, spares: int) -> Any:
         """A new model. The first time, `spares` more for the times to come: once the rule is in force no constructor may compute."""
@@ -222,7 +230,8 @@ class _Player:
             return self._make()
         if self._spares is None:
             self._spares = [self._make() for _ in range(1 + spares)]
-            self._other = self._make_other() if self._make_other is not None else None
+            if self._make_other is not None:
+                self._others = {how: self._make_other(named=how == "named") for how in ("made", "named")}
             aten.enforce(self._rule)
         return self._spares.pop()
 

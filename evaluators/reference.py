@@ -31,7 +31,7 @@ from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.structure import Plain, Structure
 
-_FORMAT = "24"
+_FORMAT = "26"
 _KEPT_SECONDS = 6 * 3600.0
 
 

@@ -87,8 +87,8 @@ class Runs:
     def _built(self) -> nn.Module:
         if self._others is None:
             return build_model(self._loaded, self._loaded.task.seed)
-        with perturbed(self._others.constants) as mended:
-            return mended(build_model(self._loaded, self._loaded.task.seed, self._others.seed))
+        with perturbed(self._others) as state:
+            return state.mend(build_model(self._loaded, self._loaded.task.seed, self._others.seed))
 
     def with_others(self, others: OtherParameters) -> Runs:
         """Of the same task with other parameters."""

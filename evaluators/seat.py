@@ -68,6 +68,7 @@ class _Reply(_Report):
     drawn: Drawn | None = None
     probe: Probe | None = None
     calls: tuple[Returned, ...] = ()
+    there: bool = True
     aten: AtenShare | None = None
     fallback: FallbackShare | None = None
 
@@ -129,6 +130,13 @@ class Seat:
         """
         if self._ruled:
             self.order(do="rule")
+
+    def other_parameters(self, other: str) -> bool:
+        """Call a model with other parameters from now on: `made` with them, or given them by `named`; "": the first one again.
+
+        False where it is not there: the candidate has no parameters of the reference's names.
+        """
+        return self._told({"do": "parameters", "other": other}).there
 
     def audit(self) -> AtenShare | None:
         """How much of a call with the first slot is PyTorch's own work; None where the kernel does not run when it is watched."""

@@ -19,7 +19,7 @@ from evaluators.checking import Checker
 from evaluators.elements import Elements, Held
 from evaluators.layout import layout_of
 from evaluators.ledger import Ledger
-from evaluators.perturbation import OtherParameters, perturbed
+from evaluators.perturbation import OtherParameters, built_by_names, perturbed
 from evaluators.reference import Reference, read_reference
 from evaluators.seat import Returned, Seat
 from evaluators.tensors import Described
@@ -79,6 +79,7 @@ class _InProcess(Seat):
         self.stage = "correctness"
         self.arena = Arena(1 << 24)
         self._seed, self._others = seed, others
+        self._first: nn.Module | None = None
         self._class = _loaded(kernel).ModelNew
         self._tensors: dict[int, torch.Tensor] = {}
         self.order(do="build")
@@ -87,17 +88,26 @@ class _InProcess(Seat):
         if order["do"] == "build":
             torch.manual_seed(self._seed)
             self._model: nn.Module = self._class()
-        elif order["do"] == "parameters" and order["other"]:
-            assert self._others is not None
-            self._first = self._model
-            with perturbed(self._others.constants) as mended:
-                torch.manual_seed(self._others.seed)
-                self._model = mended(self._class())
-        elif order["do"] == "parameters":
-            self._model = self._first
-        else:
+        elif order["do"] == "mode":
             self._model.train(order["train"])
         return ()
+
+    def other_parameters(self, other: str) -> bool:
+        if self._first is not None:
+            self._model, self._first = self._first, None
+        if not other:
+            return True
+        assert self._others is not None
+        if other == "named":
+            torch.manual_seed(self._others.seed)
+            found = built_by_names(self._class(), self._others)
+        else:
+            with perturbed(self._others) as state:
+                torch.manual_seed(self._others.seed)
+                found = state.mend(self._class())
+        if found is not None:
+            self._first, self._model = self._model, found
+        return found is not None
 
     def lay_out(self, inputs: Sequence[Mapping[str, Any]], slots: int, structure: Structure | None = None) -> None:
         layout = layout_of(inputs, slots, structure)

@@ -33,6 +33,37 @@ REFERENCES = {
         "return self.norm(x)", init="self.norm = nn.BatchNorm1d(48)\nself.norm.eval()"
     ),
     "linear and norm": Written("return self.norm(self.linear(x))", init=_LINEAR),
+    "two norms": Written(
+        "return self.n1(self.l(self.n2(x)))",
+        init="self.n1 = nn.LayerNorm(48)\nself.n2 = nn.LayerNorm(48)\nself.l = nn.Linear(48, 48)",
+    ),
+    "embedding with padding": Written(
+        "return self.e(i)",
+        "return [torch.randint(0, 30, (40, 7))]",
+        init="self.e = nn.Embedding(30, 8, padding_idx=0)",
+        takes="i",
+    ),
+    "copied": Written(
+        "return x * self.w", init="self.w = nn.Parameter(torch.empty(48))\nself.w.data.copy_(torch.ones(48))"
+    ),
+    "one element": Written("return x * self.w", init="self.w = nn.Parameter(torch.ones(1))"),
+    "logarithm of a parameter": Written(
+        "return x * self.w.log()", init="self.w = nn.Parameter(torch.full((48,), 3.0))"
+    ),
+    "complex scale": Written(
+        "return x * self.w",
+        "return [torch.randn(40, 48, dtype=torch.complex64)]",
+        init="self.w = nn.Parameter(torch.ones(48, dtype=torch.complex64))",
+    ),
+    "deep copies": Written(
+        "for n in self.n:\n    x = n(x).tanh()\nreturn x",
+        init="import copy\nn = nn.LayerNorm(48)\nself.n = nn.ModuleList([copy.deepcopy(n) for _ in range(3)])",
+    ),
+    "batch norm and pool": Written(
+        "return F.max_pool1d(self.norm(x), 2)",
+        "return [torch.randn(6, 5, 40)]",
+        init="self.norm = nn.BatchNorm1d(5)\nself.norm.eval()",
+    ),
     "drawn scale": Written("return x * self.s", init="self.s = nn.Parameter(torch.rand(1))"),
     "relu of a share": Written("return torch.relu(x)", _HALVES),
     "clamped share": Written("return x.clamp(max=1) * 2", _HALVES),
@@ -82,6 +113,20 @@ WRONG = [
     ),
     ("batch norm in evaluation mode", "return x * (1 + 1e-5) ** -0.5", None, "the first statistics"),
     ("linear and norm", "return F.layer_norm(self.linear(x), (16,))", None, "no affine part"),
+    ("two norms", "return self.n1(self.l(self.n1(x)))", None, "the first norm twice"),
+    ("two norms", "return self.n2(self.l(self.n1(x)))", None, "the norms exchanged"),
+    (
+        "batch norm in evaluation mode",
+        "n = self.norm\nreturn F.batch_norm(x, n.bias, n.running_var, n.weight, n.running_mean)",
+        None,
+        "bias and mean exchanged",
+    ),
+    ("batch norm and pool", "return self.norm(F.max_pool1d(x, 2))", None, "weights above zero"),
+    ("copied", "return x.clone()", None, "without its parameter"),
+    ("one element", "return x.clone()", None, "without its parameter"),
+    ("logarithm of a parameter", "return x * 1.0986123", None, "without its parameter"),
+    ("complex scale", "return x.clone()", None, "without its parameter"),
+    ("deep copies", "for _ in range(3):\n    x = self.n[0](x).tanh()\nreturn x", None, "one for all"),
     ("drawn scale", "return x * 0.4962565898895264", None, "what the task's seed draws"),
     ("relu of a share", "return x.clone()", None, "nothing is below zero"),
     ("clamped share", "return x * 2", None, "nothing is above one"),
@@ -108,6 +153,38 @@ HONEST = [
         "return self.norm(x @ self.t + self.linear.bias)",
         _LINEAR + "\nself.t = self.linear.weight.t().contiguous()",
         "packed",
+    ),
+    (
+        "affine",
+        "return x * self.a + self.c",
+        "self.a = nn.Parameter(torch.ones(48))\nself.c = nn.Parameter(torch.zeros(48))",
+        "renamed",
+    ),
+    (
+        "copied",
+        "return x * self.p",
+        "self.w = nn.Parameter(torch.ones(48))\nself.p = self.w.detach().clone()",
+        "packed",
+    ),
+    ("one element", "return x * self.w", "self.w = nn.Parameter(torch.zeros(1).exp())", "made in another way"),
+    (
+        "deep copies",
+        "for n in self.n:\n    x = torch.tanh(n(x))\nreturn x",
+        "self.n = nn.ModuleList([nn.LayerNorm(48) for _ in range(3)])",
+        "one for each",
+    ),
+    ("filled in place", "return self.w * x", "self.w = nn.Parameter(torch.tensor([2.0] * 48))", "of a list"),
+    (
+        "batch norm",
+        "return self.norm(x)",
+        "class Norm(nn.BatchNorm1d):\n    pass\nself.norm = Norm(48)",
+        "a class of its own",
+    ),
+    (
+        "embedding with padding",
+        "return torch.where((i == 0)[..., None], 0.0, self.e.weight[i])",
+        None,
+        "zeros for padding",
     ),
     ("relu of a share", "return torch.where(x > 0, x, torch.where(x.isnan(), x, 0.0))", None, "a condition"),
     ("maximum", "return x.sort(1).values[:, -1]", None, "sorted"),
