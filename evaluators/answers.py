@@ -133,8 +133,11 @@ class Computing:
         }
         if trial == 0 and variant is None:
             native = self._main(arguments, told, seed)
+            self._main_arguments = arguments
         else:
             native = self._runs.native(self._runs.build(), arguments, seed)
+        if trial == 1:
+            self._check_memory(arguments, native, seed)
         if variant is None:
             self._sameness.add(native.results)
         if trial == 0:
@@ -182,6 +185,19 @@ class Computing:
             answers = self._answers(f"{told['case']}.later.", arguments, later, _ROUNDINGS, prepare)
             told["later"] = {"steps": _STEPS, **answers}
         return native
+
+    def _check_memory(self, arguments: SavedArguments, native: Ran, seed: int) -> None:
+        """Results follow from the inputs of this call. Raises UserError where those of an earlier one count too."""
+        model = self._runs.build()
+        before = _state(model)
+        self._runs.native(model, self._main_arguments, seed)
+        changing = _changing(before, _state(model))
+        if not _alike(native, self._runs.native(model, arguments, seed)):
+            what = f"it depends on {', '.join(changing)}, which forward changes" if changing else "it remembers them"
+            raise UserError(
+                f"task {self._loaded.task.name}: the result depends on the inputs of earlier calls: {what}; "
+                "take what is remembered as an input and return the new one"
+            )
 
     def _check_sharing(
         self, leaves: Sequence[Any], given: Sequence[Any], arguments: SavedArguments, native: Ran, seed: int
@@ -242,8 +258,8 @@ class Computing:
     ) -> dict[str, Any] | str:
         """What `reference.Case` is read from; or why nobody can be judged by it."""
         loaded, runs = self._loaded, self._runs
-        if case.tentative and case.kind is Kind.VALUES and (self._work is None or self._work.truncates):
-            return "what numbers out of range become as whole ones is not defined"
+        if (case.outside or case.nonfinite) and (self._work is None or self._work.truncates):
+            return "what NaN, and numbers out of range, become as whole ones is not defined"
         try:
             described = write_arguments(case.inputs(), self._folder, f"{name}.draw0.in")
             arguments = SavedArguments(loaded, self._folder, f"{name}.draw0.in", described, nesting)
@@ -281,15 +297,13 @@ class Computing:
         why = ""
         seed = derive_seed(self._settings.derived.seed, "other parameters")
         try:
-            values = constants_of(build_model(self._loaded, self._seed, seed))
-        except UserError as error:
+            constants = constants_of(build_model(self._loaded, self._seed, seed), build_model(self._loaded, self._seed))
+        except (UserError, KeyError) as error:
             return None, str(error).removeprefix(f"task {self._loaded.task.name}: ")
         for signed in (True, False):
-            others = OtherParameters(seed=seed, signed=signed)
+            others = OtherParameters(seed=seed, constants=constants, signed=signed)
             with perturbed(others) as state:
-                built = build_model(self._loaded, self._seed, seed)
-                others = others.model_copy(update={"constants": state.constants(built, values)})
-            del built
+                others = state.numbered(build_model(self._loaded, self._seed, seed))
             told, why = self._with_others(others, main, nesting)
             if told is not None:
                 return told, ""
@@ -343,6 +357,7 @@ class Computing:
         told = {
             "structure": native.structure,
             "forms": native.forms,
+            "fresh": native.fresh,
             "values": native.values,
             "roundings": len(others),
             **self._judged(prefix, native.outputs, oracle and oracle[:split], [o[:split] for o in others]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -83,6 +84,17 @@ class Arena:
         fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)
         self.memory = mmap.mmap(self.fd, self.capacity)
         self._used = TABLE_BYTES
+
+    def where_in(self, pid: int) -> list[tuple[int, int]]:
+        """Where it lies in a process: first addresses, and those behind the last. Empty where the process is gone."""
+        inode = str(os.fstat(self.fd).st_ino)
+        try:
+            lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+        except OSError:
+            return []
+        mapped = [line.split() for line in lines if "memfd:" in line]
+        ends = [parts[0].split("-") for parts in mapped if parts[4] == inode]
+        return [(int(first, 16), int(last, 16)) for first, last in ends]
 
     def use(self, layout: Layout) -> None:
         """Have the pages of a layout kept by `clear`."""

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from evaluators import aliasing
 from evaluators.correctness import Bounds, bounds_of, compare, same_elements
 from evaluators.inputs.checks import OTHER_PARAMETERS
 from evaluators.layout import TABLE_BYTES, layout_of
@@ -84,12 +85,20 @@ class Checker:
         for slot, (case, returned) in enumerate(zip(cases, told, strict=True)):
             shared = slot > 0 and [o.pointer for o in returned.outputs] == [o.pointer for o in again.outputs]
             self._compare(seat, returned, case.answers, case.label, shared=shared)
+            self._check_memory(seat, case, aliasing.fault(case.answers.fresh, returned.outputs, seat.input_memory()))
             self._check_inputs(seat, slot, case)
             ledger.add(case.check)
             ledger.add(INPUTS_AFTERWARDS)
             ledger.add(FLOAT64, sum("float" in meta["dtype"] for meta in case.answers.oracle or ()))
         self._check_again(seat, told[0], again, cases[0])
+        self._check_memory(seat, cases[0], aliasing.same_memory(cases[0].answers.fresh, told[0].outputs, again.outputs))
         ledger.add(SECOND_CALL)
+
+    @staticmethod
+    def _check_memory(seat: Seat, case: Case, fault: str) -> None:
+        if fault:
+            details = "Who writes into a result would change something else: return new memory, such as x.clone()."
+            raise failed(Status.WRONG_RESULT, seat.stage, f"{case.label}: {fault}", details)
 
     def _check_inputs(self, seat: Seat, slot: int, case: Case) -> None:
         """Changed as the reference changes them, or not at all."""

@@ -34,9 +34,10 @@ OTHER = "with other parameters"
 
 
 class Constant(Record):
-    """A parameter, or running statistics, that a constructor makes constant."""
+    """A parameter, or running statistics, of which nothing but its first value tells it from others, or from a number in the code."""
 
-    value: float
+    value: float | None
+    """Of all its elements; None for one that is a copy of another, or that is drawn alike for each seed."""
     ordinal: int
     """Of the parameters of this shape, in the order in which they are made."""
 
@@ -57,6 +58,7 @@ class Perturbed:
 
     def __init__(self, others: OtherParameters) -> None:
         self._others = others
+        self._constants = {c.value for c in others.constants.values() if c.value is not None}
         self._known: dict[int, tuple[torch.Tensor, int]] = {}
         """By where its elements lie: a parameter, kept so that no other gets its memory, and its ordinal."""
         self._perturbed: set[int] = set()
@@ -77,9 +79,10 @@ class Perturbed:
         place = tensor.untyped_storage().data_ptr()
         owner, ordinal = self._known.get(place, (None, 0))
         value = _constant(tensor)
-        if owner is None or value is None or owner.numel() != tensor.numel() or self._single.get(place) == value:
+        if owner is None or owner.numel() != tensor.numel() or self._single.get(place) == value:
             return
-        self._perturbed.add(place)
+        if value is None or value not in self._constants:
+            return  # None of the reference's, but of a helper.
         self._perturb(tensor, Constant(value=value, ordinal=ordinal), variance=variance)
         if tensor.numel() == 1:
             self._single[place] = float(tensor.detach().real if tensor.is_complex() else tensor.detach())
@@ -91,34 +94,56 @@ class Perturbed:
             place = there[name].untyped_storage().data_ptr() if name in there else None
             if place is None or place in self._perturbed:
                 continue
-            if place in self._known or _constant(there[name]) == constant.value:
+            if place in self._known or constant.value in (None, _constant(there[name])):
                 self._perturb(there[name], constant, variance=_is_variance(name))
         return model
 
-    def constants(self, model: nn.Module, values: Mapping[str, float]) -> dict[str, Constant]:
-        """`values`: of the constants of the same model where nothing is perturbed, by name."""
-        found: dict[str, Constant] = {}
+    def numbered(self, model: nn.Module) -> OtherParameters:
+        """The same, with the ordinals that the constants have in a model that was built."""
+        found = dict(self._others.constants)
         for name, tensor in _tensors(model).items():
-            if name in values:
+            if name in found:
                 _, ordinal = self._known.get(tensor.untyped_storage().data_ptr(), (None, self._counts[tensor.shape]))
-                found[name] = Constant(value=values[name], ordinal=ordinal)
-        return found
+                found[name] = Constant(value=found[name].value, ordinal=ordinal)
+        return self._others.model_copy(update={"constants": found})
 
     def _perturb(self, tensor: torch.Tensor, constant: Constant, *, variance: bool) -> None:
+        self._perturbed.add(tensor.untyped_storage().data_ptr())
         perturb(tensor, constant, signed=self._others.signed and not variance)
 
 
-def constants_of(model: nn.Module) -> dict[str, float]:
-    """The value of parameters and running statistics of which all elements are one finite value, by name."""
-    found = {name: _constant(tensor) for name, tensor in _tensors(model).items()}
-    return {name: value for name, value in found.items() if value is not None}
+def constants_of(model: nn.Module, again: nn.Module) -> dict[str, Constant]:
+    """By name, not numbered yet. `again`: the same model with another seed."""
+    found: dict[str, Constant] = {}
+    others = _tensors(again)
+    for name, tensor in _tensors(model).items():
+        value = _constant(tensor)
+        if value is not None:
+            found[name] = Constant(value=value, ordinal=0)
+        elif not tensor.is_floating_point() or tensor.itemsize < 2 or tensor.numel() == 0:
+            continue
+        elif torch.equal(tensor, others[name]) or _is_copy(name, tensor, model):
+            found[name] = Constant(value=None, ordinal=0)
+    return found
+
+
+def _is_copy(name: str, tensor: torch.Tensor, model: nn.Module) -> bool:
+    """Whether one that comes before it holds the same, elsewhere in memory."""
+    for earlier, other in _tensors(model).items():
+        if earlier == name:
+            return False
+        apart = other.dtype is tensor.dtype and other.data_ptr() != tensor.data_ptr()
+        if apart and other.shape == tensor.shape and torch.equal(other, tensor):
+            return True
+    return False
 
 
 def perturb(tensor: torch.Tensor, constant: Constant, *, signed: bool) -> None:
     """In place, where its elements lie apart."""
     if any(size > 1 and step == 0 for size, step in zip(tensor.shape, tensor.stride(), strict=True)):
         return
-    seed = derive_seed(0, "perturbed", *map(int, tensor.shape), constant.value.hex(), constant.ordinal)
+    text = "" if constant.value is None else constant.value.hex()
+    seed = derive_seed(0, "perturbed", *map(int, tensor.shape), text, constant.ordinal)
     generator = torch.Generator().manual_seed(seed)
 
     def drawn() -> torch.Tensor:
@@ -128,7 +153,8 @@ def perturb(tensor: torch.Tensor, constant: Constant, *, signed: bool) -> None:
         near, far = _AROUND_ZERO
         made = torch.where(drawn() < 0.5, -1.0, 1.0) * (near + (far - near) * drawn())
     else:
-        made = constant.value * _LEAST * (_MOST / _LEAST) ** drawn()
+        was = tensor.detach().double() if constant.value is None else constant.value
+        made = was * _LEAST * (_MOST / _LEAST) ** drawn()
         if signed:
             negative = drawn() < _NEGATIVE
             negative.view(-1)[int(torch.randint(negative.numel(), (), generator=generator))] = True

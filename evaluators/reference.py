@@ -31,7 +31,7 @@ from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.structure import Plain, Structure
 
-_FORMAT = "26"
+_FORMAT = "30"
 _KEPT_SECONDS = 6 * 3600.0
 
 
@@ -53,6 +53,8 @@ class Answers:
     """Plain results."""
     doubts: tuple[Mapping[str, Any], ...] = ()
     """`typical`, `rms`, and files of `places` and `values`, of each result: the fields of `Doubt`."""
+    fresh: tuple[bool, ...] = ()
+    """Whether each tensor lay in memory of its own."""
     roundings: int = 0
     """How many further roundings of every operation `doubts` rest on."""
     _mapped: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, compare=False, repr=False)
@@ -247,6 +249,7 @@ def _answers(folder: Path, prefix: str, told: Mapping[str, Any]) -> Answers:
         tuple((dtype, tuple(shape)) for dtype, shape in told["forms"]),
         tuple(told["values"]),
         tuple(told["doubts"]),
+        tuple(told.get("fresh", ())),
         told.get("roundings", 0),
     )
 

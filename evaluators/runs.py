@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from evaluators import tensors
+from evaluators.aliasing import with_memory_of_their_own
 from evaluators.perturbation import OtherParameters, perturbed
 from evaluators.rounding import Direction, Rounding
 from evaluators.tensors import as_tensor, comparable, same_bits
@@ -48,6 +49,8 @@ class Ran:
     structure: str
     changed: dict[int, torch.Tensor]
     """Number of a leaf of the arguments that the call changed in place -> what it holds afterwards."""
+    fresh: tuple[bool, ...] = ()
+    """Whether each tensor lay in memory of its own."""
 
     @property
     def results(self) -> tuple[torch.Tensor, ...]:
@@ -115,7 +118,8 @@ class Runs:
             raise UserError(f"task {name}: forward {error}") from error
         forms = tuple((str(t.dtype).removeprefix("torch."), tuple(t.shape)) for t in found.tensors)
         changed = _changed(given, arguments.leaves())
-        return Ran(_outputs(found), forms, tuple(found.values), found.structure, changed)
+        fresh = with_memory_of_their_own(found.tensors, given, model)
+        return Ran(_outputs(found), forms, tuple(found.values), found.structure, changed, fresh)
 
     def wide(
         self,

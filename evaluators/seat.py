@@ -100,6 +100,7 @@ class Seat:
         """That have been written to and called with, in this layout."""
         self.returned: Returned | None = None
         """What a call looks like, in this layout."""
+        self._input_memory: list[tuple[int, int]] | None = None
         self._ruled = False
         """Whether it holds a candidate that a task's rule forbids some of PyTorch's own compute."""
         self.overhead_seconds: float | None = None
@@ -252,6 +253,12 @@ class Seat:
         """Seconds of a block of calls with what lies in the first slots; parameters as `turn` has them."""
         turn = self.turn(calls, outputs, warm=warm, padding=padding, touch=touch)
         return self.played(turn, self.player.server.play([turn])[0])
+
+    def input_memory(self) -> list[tuple[int, int]]:
+        """Addresses in the player between which inputs lie."""
+        if self._input_memory is None:
+            self._input_memory = self.player.arena.where_in(self.player.pid)
+        return self._input_memory
 
     def pointers(self, count: int) -> list[int]:
         """Where the outputs of the last block lie: of each call, one behind the other."""

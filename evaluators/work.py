@@ -16,6 +16,7 @@ _FLOPS_PER_ELEMENT = 32
 
 
 _CONVERTING = ("_to_copy", "copy_")
+_QUANTISING = ("fake_quantize_", "quantize_", "_fake_quantize_", "_fused_moving_avg_obs_fq")
 
 
 class Work(TorchDispatchMode):  # type: ignore[misc]
@@ -44,6 +45,7 @@ class Work(TorchDispatchMode):  # type: ignore[misc]
         result = func(*args, **kwargs)
         name = func.name().removeprefix("aten::")
         self.operations.add("sort" if name == "sort.stable" and not kwargs.get("stable") else name)
+        self.truncates |= name.startswith(_QUANTISING)
         if name in _CONVERTING and isinstance(result, torch.Tensor) and not result.is_floating_point():
             source = args[1] if name == "copy_" else args[0]
             self.truncates |= source.is_floating_point() and result.dtype is not torch.bool

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from evaluators.inputs.checks import NONFINITE_VALUES, SHAPES, VALUES
+from evaluators.inputs.checks import LAYOUTS, NONFINITE_VALUES, SHAPES, VALUES
 from evaluators.inputs.dimensions import Draw, find_dimensions, observe
 from evaluators.inputs.exporting import Evidence, export_evidence, output_shapes
 from evaluators.inputs.facts import Facts, Seen, look, merge
@@ -24,12 +24,15 @@ from evaluators.inputs.relations import Bound, Ordered
 from evaluators.inputs.shapes import reshape_inputs
 from evaluators.inputs.sizes import Sizes, hidden_sizes
 from evaluators.inputs.stand_ins import restored, stand_in, unchanging
+from evaluators.inputs.strides import restrided
 from evaluators.inputs.values import (
     FURTHER,
     MANY_NONFINITE,
     NONFINITE,
     OTHER_CONSTANTS,
+    OUTSIDE,
     Distribution,
+    another,
     applicable,
     changeable_constants,
     further,
@@ -49,6 +52,8 @@ _CHECKED_OPERATIONS = 4000
 """About a second's worth of asking the model, without data, which shapes it takes. A number, not a time, so that the outcome follows
 from the task."""
 
+_PLAIN = 4
+"""Plain numbers among the arguments that are exchanged."""
 _AFFORDABLE_BYTES = 4 << 20
 """That inputs of hidden shapes may take however little the main ones do."""
 _SMALL_BYTES = 1 << 16
@@ -60,6 +65,7 @@ class Kind(StrEnum):
 
     SHAPE = "shape"
     VALUES = "values"
+    LAYOUT = "layout"
 
 
 class InputSettings(Record):
@@ -92,6 +98,8 @@ class DerivedCase:
     make: Callable[[], list[Any]] = field(repr=False, compare=False)
     tentative: bool = False
     """It goes beyond what is drawn: only for references whose results are finite nevertheless."""
+    outside: bool = False
+    """Its values leave the range that is drawn."""
     instead: DerivedCase | None = field(default=None, repr=False, compare=False)
     """What to take where the reference has no result on this one by which others can be judged."""
 
@@ -100,7 +108,7 @@ class DerivedCase:
         """The check that it belongs to."""
         if self.nonfinite:
             return NONFINITE_VALUES
-        return SHAPES if self.kind is Kind.SHAPE else VALUES
+        return {Kind.SHAPE: SHAPES, Kind.VALUES: VALUES, Kind.LAYOUT: LAYOUTS}[self.kind]
 
     def inputs(self) -> list[Any]:
         """The leaves of the arguments of forward. Leaves torch's global generator as it was."""
@@ -164,7 +172,7 @@ class _Deriving:
         self.dimensions = find_dimensions(main, [observe(v) for v in variants], self.facts, evidence, numbers)
         self.notes += [group.describe() for group in self.dimensions.groups]
         legal = self._legal(first, model, evidence)
-        cases = [*self._shapes(first, legal), *self._values(first, self._small(first, legal))]
+        cases = [*self._shapes(first, legal), *self._values(first, self._small(first, legal)), *self._layouts()]
         return DerivedInputs(tuple(cases), self.dimensions, tuple(self.notes), self.left_out, evidence.overtime)
 
     def _draw(self, seed: int) -> list[Any]:
@@ -300,9 +308,43 @@ class _Deriving:
             more += [NONFINITE, MANY_NONFINITE]
         else:
             self.leave_out(NONFINITE_VALUES, "no input is a floating one for which no range, order or sum is known")
-        chosen += [(each.floats or "", each) for each in more]
+        chosen += [(each.name, each) for each in more]
         cases = [self._value_case(name, distribution, fixed, sizes) for name, distribution in chosen]
-        return [*cases, *self._constants(first, sizes)] if self.settings.values else cases
+        return [*cases, *self._constants(first, sizes), *self._plain()] if self.settings.values else cases
+
+    def _plain(self) -> list[DerivedCase]:
+        """One for each of the first plain numbers among the arguments, with another in its place."""
+        places = [i for i, x in enumerate(self.given) if isinstance(x, bool | int | float)][:_PLAIN]
+
+        def make(place: int) -> list[Any]:
+            made = self._draw(self.seeds[place % _DRAWS])
+            made[place] = another(made[place])
+            return self._restored(made)
+
+        return [
+            DerivedCase(
+                f"values: {another(self.given[i])} for x{i}",
+                Kind.VALUES,
+                ties=False,
+                nonfinite=False,
+                make=partial(make, i),
+                tentative=True,
+            )
+            for i in places
+        ]
+
+    def _layouts(self) -> list[DerivedCase]:
+        """The same values, which lie in memory in another way."""
+        contiguous = [isinstance(x, torch.Tensor) and x.is_contiguous() and x.numel() > 1 for x in self.given]
+        if not any(contiguous) or not self.settings.values:
+            self.leave_out(LAYOUTS, "no input is contiguous")
+            return []
+
+        def make() -> list[Any]:
+            drawn = self._restored(self._draw(self.seeds[1]))
+            return [restrided(x) if c else x for x, c in zip(drawn, contiguous, strict=True)]
+
+        return [DerivedCase("other strides", Kind.LAYOUT, ties=False, nonfinite=False, make=make)]
 
     def _value_case(self, name: str, distribution: Distribution, fixed: Mapping[int, str], sizes: Sizes) -> DerivedCase:
         def make() -> list[Any]:
@@ -315,6 +357,7 @@ class _Deriving:
             distribution.ties,
             distribution.nonfinite,
             make,
+            outside=distribution in OUTSIDE,
             tentative=distribution in FURTHER or any(i not in fixed and f.square for i, f in self.facts.items()),
         )
 

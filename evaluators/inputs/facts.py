@@ -14,8 +14,8 @@ _SHARP = 0.01
 """Bounds of several draws that agree to this share of the span are the bounds of the distribution."""
 _SHARP_ELEMENTS = 64
 _SIGN_ELEMENTS = 16
-_COLLISIONS = 0.01
-"""Equal values that chance would give at least, for their absence to say that they are kept apart."""
+_COLLISIONS = 3.0
+"""Equal values that chance would give at least, for their absence to say that they are kept apart: one in twenty lacks them by chance."""
 
 
 @dataclass(frozen=True)

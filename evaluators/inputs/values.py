@@ -2,8 +2,8 @@
 
 Every input keeps what evidently holds for it: its range where that is restricted, its order, its masks. Whole numbers take drawn values
 only, or the ends of a declared range. Denormal numbers are left out: a kernel that flushes them to zero is honest. Some distributions go
-further, where the reference bears it: `BEYOND` and `BELOW` leave a range that is drawn but not declared, and `OTHER_CONSTANTS` changes
-floating inputs that are the same in every draw.
+further, where the reference bears it: `BEYOND` and `BELOW` leave a range that is drawn and not declared, `ENDS` reach its ends, `ZERO_ROWS`
+and `EMPTY_MASKS` leave nothing to divide by, and `OTHER_CONSTANTS` changes floating inputs that are the same in every draw.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from evaluators.inputs.relations import Jagged, LengthsOf, Ordered, Relation, Ri
 _LEVELS = 3
 _LARGE, _LARGE_16 = 1024.0, 16.0
 _SHARE_OF_ZEROS = 0.25
+_SHARE_OF_ENDS = 0.125
+_NEAR_END = 0.01
+"""Share of the span."""
 _LEAST_NONFINITE = 4
 _BEYOND = 4.0
 """Times the distance from the middle of what is drawn."""
@@ -44,6 +47,10 @@ class Distribution:
     nonfinite: bool = False
     """It holds NaN and infinities."""
 
+    @property
+    def name(self) -> str:
+        return self.floats or self.integers or self.booleans or ""
+
 
 DISTRIBUTIONS = (
     Distribution("large", "maximum", "all true", ties=True),
@@ -56,12 +63,17 @@ DISTRIBUTIONS = (
     Distribution("one outlier"),
 )
 """In the order in which they are used."""
-NONFINITE = Distribution("NaN and infinities", nonfinite=True)
+NONFINITE = Distribution("NaN and infinities", ties=True, nonfinite=True)
 MANY_NONFINITE = Distribution("many NaN and infinities", ties=True, nonfinite=True)
 BEYOND = Distribution("beyond the drawn range")
 BELOW = Distribution("below zero")
 OTHER_CONSTANTS = Distribution("other constants")
-FURTHER = (BEYOND, BELOW)
+ZERO_ROWS = Distribution("zeros in every other row", ties=True)
+EMPTY_MASKS = Distribution(None, None, "every other row of masks empty", ties=True)
+ENDS = Distribution("ends of the drawn range", ties=True)
+FURTHER = (ENDS, BEYOND, BELOW, ZERO_ROWS, EMPTY_MASKS)
+OUTSIDE = (BEYOND, BELOW)
+"""Of these, those that leave a range."""
 
 
 def kept(inputs: Sequence[Any], facts: Mapping[int, Facts], relations: frozenset[Relation]) -> dict[int, str]:
@@ -89,6 +101,15 @@ def kept(inputs: Sequence[Any], facts: Mapping[int, Facts], relations: frozenset
     return why
 
 
+def another(value: bool | int | float) -> bool | int | float:
+    """A number in the place of one that is the same in every call."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    return value * (1 + _FAR) if value else _FAR
+
+
 def applicable(
     inputs: Sequence[Any], facts: Mapping[int, Facts], fixed: Mapping[int, str], count: int
 ) -> list[tuple[str, Distribution]]:
@@ -113,7 +134,13 @@ def further(
     inputs: Sequence[Any], facts: Mapping[int, Facts], fixed: Mapping[int, str], ranges: Sequence[Range | None]
 ) -> list[Distribution]:
     """Distributions that go beyond what is drawn and not declared, where some input does."""
-    applies = ((BEYOND, _goes_beyond), (BELOW, _free))
+    applies = (
+        (ENDS, _has_ends),
+        (BEYOND, _goes_beyond),
+        (BELOW, _free),
+        (ZERO_ROWS, _has_rows),
+        (EMPTY_MASKS, _is_mask),
+    )
     return [
         d for d, does in applies if any(i not in fixed and does(x, facts[i], ranges[i]) for i, x in enumerate(inputs))
     ]
@@ -171,6 +198,10 @@ def redistribute(
             new = _clamped(_FLOATS[name](x, generator), x, facts[i], ranges[i])
         elif kind == "integer" and distribution.integers is not None:
             new = _integers(x, distribution.integers, ranges[i], generator)
+        elif distribution is EMPTY_MASKS:
+            if _is_mask(x, facts[i], ranges[i]):
+                made[i] = _zero_rows(x)
+            continue
         elif kind == "boolean" and distribution.booleans is not None:
             new = _booleans(x, distribution.booleans)
         else:
@@ -215,6 +246,39 @@ def _goes_beyond(x: Any, facts: Facts, declared: Range | None) -> bool:
     return _free(x, facts, declared) and (facts.low is not None or facts.high is not None)
 
 
+def _has_ends(x: Any, facts: Facts, declared: Range | None) -> bool:
+    return _free(x, facts, declared) and bool(_round_ends(facts))
+
+
+def _round_ends(facts: Facts) -> list[float]:
+    """Whole numbers that the ends of the range come so near to that they are meant: 0 and 1 of `torch.rand`."""
+    span = (facts.high or 0.0) - (facts.low or 0.0)
+    ends = [end for end in (facts.low, facts.high) if end is not None]
+    return [float(round(end)) for end in ends if abs(end - round(end)) <= _NEAR_END * max(span, 1.0)]
+
+
+def _ends(x: torch.Tensor, facts: Facts, generator: torch.Generator) -> torch.Tensor:
+    made = x
+    for end in _round_ends(facts):
+        made = torch.where(torch.rand(tuple(x.shape), generator=generator) < _SHARE_OF_ENDS, end, made)
+    return made.to(x.dtype)
+
+
+def _has_rows(x: Any, facts: Facts, declared: Range | None) -> bool:
+    zero = facts.low is None or facts.low <= 0 or 0.0 in _round_ends(facts)
+    return zero and _free(x, facts, declared) and x.dim() > 1
+
+
+def _is_mask(x: Any, facts: Facts, declared: Range | None) -> bool:
+    return isinstance(x, torch.Tensor) and facts.binary and declared is None and not facts.one_hot and x.dim() > 1
+
+
+def _zero_rows(x: torch.Tensor) -> torch.Tensor:
+    made = x.clone()
+    made[::2] = 0
+    return made
+
+
 def other_constants(x: torch.Tensor, facts: Facts, generator: torch.Generator) -> torch.Tensor:
     """Each element moved by a share of itself; zeros, where there is nothing else, to something small."""
     away = _NEAR + (_FAR - _NEAR) * torch.rand(tuple(x.shape), generator=generator)
@@ -229,6 +293,10 @@ def _further(
 ) -> torch.Tensor:
     if distribution is BELOW:
         return _below(x, generator) if _free(x, facts, declared) else x
+    if distribution is ZERO_ROWS:
+        return _zero_rows(x) if _has_rows(x, facts, declared) else x
+    if distribution is ENDS:
+        return _ends(x, facts, generator) if _has_ends(x, facts, declared) else x
     if not _goes_beyond(x, facts, declared):
         return x
     low, high = torch.aminmax(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -125,6 +126,9 @@ class _InProcess(Seat):
             self._tensors |= {id(d): t for d, t in zip(described, result.tensors, strict=True)}
             told.append(Returned(outputs=described, values=tuple(result.values), structure=result.structure))
         return tuple(told)
+
+    def input_memory(self) -> list[tuple[int, int]]:
+        return self.arena.where_in(os.getpid())
 
     def read(self, output: Described, address: int | None = None) -> Elements:
         del address

@@ -13,8 +13,11 @@ from evaluators.inputs.values import (
     BELOW,
     BEYOND,
     DISTRIBUTIONS,
+    EMPTY_MASKS,
+    ENDS,
     MANY_NONFINITE,
     NONFINITE,
+    ZERO_ROWS,
     applicable,
     changeable_constants,
     further,
@@ -166,7 +169,13 @@ def test_what_is_drawn_but_not_declared_is_left() -> None:
     facts = {i: facts_of(lambda: torch.rand(40, 30)) for i in range(2)}
     inputs = [torch.rand(40, 30), torch.rand(40, 30)]
     ranges = [None, (0.0, 1.0)]
-    assert further(inputs, facts, {}, ranges) == [BEYOND, BELOW]
+    assert further(inputs, facts, {}, ranges) == [ENDS, BEYOND, BELOW, ZERO_ROWS]
+    ends, kept_range = redistribute(inputs, ENDS, facts, {}, ranges, torch.Generator())
+    assert 60 < int((ends == 0).sum()) < 300
+    assert 60 < int((ends == 1).sum()) < 300
+    assert kept_range is inputs[1]
+    rows, _ = redistribute(inputs, ZERO_ROWS, facts, {}, ranges, torch.Generator())
+    assert rows.any(dim=1).tolist() == [False, True] * 20
     assert further(inputs[1:], {0: facts[1]}, {}, ranges[1:]) == []
     beyond, kept_range = redistribute(inputs, BEYOND, facts, {}, ranges, torch.Generator())
     assert float(beyond.min()) < -1
@@ -175,6 +184,14 @@ def test_what_is_drawn_but_not_declared_is_left() -> None:
     below, kept_range = redistribute(inputs, BELOW, facts, {}, ranges, torch.Generator())
     assert bool((below <= 0).all())
     assert kept_range is inputs[1]
+
+
+def test_rows_of_masks_are_empty_though_none_is_drawn_so() -> None:
+    draw: Draw = lambda: torch.rand(40, 30) < 0.9  # noqa: E731
+    facts = {0: facts_of(draw)}
+    assert further([draw()], facts, {}, [None]) == [EMPTY_MASKS]
+    (made,) = redistribute([draw()], EMPTY_MASKS, facts, {}, [None], torch.Generator())
+    assert made.any(dim=1).tolist() == [False, True] * 20
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,6 @@ return [torch.randn(5 * b), torch.cat([torch.zeros(3, 1, dtype=torch.int64), inn
         "return [3]",
         lambda x: x == [3],
         places(),
-        values=False,
     ),
     Written(
         "cross_entropy",
@@ -415,7 +414,7 @@ def test_what_did_not_run_is_said(settings: InputSettings) -> None:
 def test_complex_numbers_take_other_shapes_and_keep_their_values(settings: InputSettings) -> None:
     written = WRITTEN[0]._replace(init="", forward="x: return x.abs()", inputs="return [torch.randn(b, 3) + 1j]")
     derived = derived_cases(load_module(written.task()), settings)
-    assert {case.kind for case in derived.cases} == {"shape"}
+    assert {case.kind for case in derived.cases} == {"shape", "layout"}
     assert all(case.inputs()[0].dtype is torch.complex64 for case in derived.cases)
     assert "x0: its values stay as drawn, it is of torch.complex64" in derived.notes
 
