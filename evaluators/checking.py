@@ -9,7 +9,7 @@ import torch
 
 from evaluators import aliasing
 from evaluators.correctness import Bounds, bounds_of, compare, same_elements
-from evaluators.inputs.checks import OTHER_PARAMETERS
+from evaluators.inputs.checks import OTHER_PARAMETERS, UNUSUAL
 from evaluators.layout import TABLE_BYTES, layout_of
 from evaluators.ledger import EVALUATION_MODE, FLOAT64, INPUTS_AFTERWARDS, SECOND_CALL, Ledger
 from evaluators.perturbation import OTHER
@@ -65,13 +65,17 @@ class Checker:
         Cases of the same shapes are called one after the other and looked at afterwards: what was kept for the first values, or
         written over its result, is found in the second.
         """
-        left = list(self.reference.cases)
+        self._check_all(seat, [case for case in self.reference.cases if case.check not in UNUSUAL], ledger)
+        seat.look_at_fallback()
+        self._check_all(seat, [case for case in self.reference.cases if case.check in UNUSUAL], ledger)
+        self._check_other(seat, self.reference.main, ledger)
+        self._check_later(seat, self.reference.main, ledger)
+
+    def _check_all(self, seat: Seat, left: list[Case], ledger: Ledger) -> None:
         while left:
             together = [c for c in left if (c.inputs, c.nesting) == (left[0].inputs, left[0].nesting)][:_TOGETHER]
             left = [case for case in left if case not in together]
             self._check_together(seat, together, ledger)
-        self._check_other(seat, self.reference.main, ledger)
-        self._check_later(seat, self.reference.main, ledger)
 
     def _check_together(self, seat: Seat, cases: Sequence[Case], ledger: Ledger) -> None:
         # Where the reference changes its inputs, the second call needs values of its own.

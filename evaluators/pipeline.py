@@ -265,7 +265,7 @@ class Pipeline:
             return {None: told_or_not(judged, why_not(self.repeating.states[-1]))}, None, None
         reference = self.reference()
         with self.candidate(kernel, artifact, timing.kernel_processes, clock, ledger) as seats, clock.lap("timing"):
-            fallback = seats[0].fallback()
+            fallback = seats[0].fallback
             floor = self.settings.drop_below * best if best else None
             measured = self.meter().time(kernel, seats, reference.main, timing, floor)
             if best is not None and measured.rank > best:

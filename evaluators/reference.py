@@ -20,7 +20,7 @@ from evaluators.client import ForkServer
 from evaluators.doubt import Doubt
 from evaluators.folders import private_folder
 from evaluators.gate import Gate
-from evaluators.inputs.checks import NONFINITE_VALUES, OTHER_PARAMETERS, OWN, SHAPES, VALUES, VARIANTS
+from evaluators.inputs.checks import LAYOUTS, NONFINITE_VALUES, OTHER_PARAMETERS, OWN, SHAPES, VALUES, VARIANTS
 from evaluators.perturbation import OtherParameters
 from evaluators.players import NonsenseError, Player, PlayerEndedError
 from evaluators.probing import Probe, leak
@@ -31,7 +31,7 @@ from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.structure import Plain, Structure
 
-_FORMAT = "30"
+_FORMAT = "31"
 _KEPT_SECONDS = 6 * 3600.0
 
 
@@ -348,7 +348,7 @@ def _derived(player: Player, order: Mapping[str, Any], limit: float) -> Mapping[
 
 
 def _nothing_derived(why: str, *, overtime: bool = False) -> Mapping[str, Any]:
-    checks = (SHAPES, VALUES, NONFINITE_VALUES, OTHER_PARAMETERS)
+    checks = (SHAPES, VALUES, NONFINITE_VALUES, LAYOUTS, OTHER_PARAMETERS)
     return {
         "cases": [],
         "notes": [f"no inputs are derived: {why}"],

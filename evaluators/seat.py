@@ -100,6 +100,8 @@ class Seat:
         """That have been written to and called with, in this layout."""
         self.returned: Returned | None = None
         """What a call looks like, in this layout."""
+        self.fallback: FallbackShare | None = None
+        """How much of its calls the kernel has left to the reference's own operations; None where it does not count."""
         self._input_memory: list[tuple[int, int]] | None = None
         self._ruled = False
         """Whether it holds a candidate that a task's rule forbids some of PyTorch's own compute."""
@@ -143,9 +145,9 @@ class Seat:
         """How much of a call with the first slot is PyTorch's own work; None where the kernel does not run when it is watched."""
         return self._told({"do": "audit"}).aten
 
-    def fallback(self) -> FallbackShare | None:
-        """How much of its calls so far the kernel has left to the reference's own operations; None where it does not count."""
-        return self._told({"do": "fallback"}).fallback
+    def look_at_fallback(self) -> None:
+        """Have `fallback` told of the calls so far."""
+        self.fallback = self._told({"do": "fallback"}).fallback
 
     def _told(self, order: Mapping[str, Any]) -> _Reply:
         begin = time.monotonic()

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from evaluators.inputs.checks import LAYOUTS, NONFINITE_VALUES, SHAPES, VALUES
+from evaluators.inputs.checks import ARGUMENTS, LAYOUTS, NONFINITE_VALUES, SHAPES, VALUES
 from evaluators.inputs.dimensions import Draw, find_dimensions, observe
 from evaluators.inputs.exporting import Evidence, export_evidence, output_shapes
 from evaluators.inputs.facts import Facts, Seen, look, merge
@@ -65,7 +65,11 @@ class Kind(StrEnum):
 
     SHAPE = "shape"
     VALUES = "values"
+    ARGUMENTS = "arguments"
     LAYOUT = "layout"
+
+
+_CHECKS = {Kind.SHAPE: SHAPES, Kind.VALUES: VALUES, Kind.ARGUMENTS: ARGUMENTS, Kind.LAYOUT: LAYOUTS}
 
 
 class InputSettings(Record):
@@ -108,7 +112,7 @@ class DerivedCase:
         """The check that it belongs to."""
         if self.nonfinite:
             return NONFINITE_VALUES
-        return {Kind.SHAPE: SHAPES, Kind.VALUES: VALUES, Kind.LAYOUT: LAYOUTS}[self.kind]
+        return _CHECKS[self.kind]
 
     def inputs(self) -> list[Any]:
         """The leaves of the arguments of forward. Leaves torch's global generator as it was."""
@@ -323,8 +327,8 @@ class _Deriving:
 
         return [
             DerivedCase(
-                f"values: {another(self.given[i])} for x{i}",
-                Kind.VALUES,
+                f"{another(self.given[i])} for x{i}",
+                Kind.ARGUMENTS,
                 ties=False,
                 nonfinite=False,
                 make=partial(make, i),

@@ -1,6 +1,8 @@
 """Names of the checks that sets of inputs belong to, in the plural: a count stands before them."""
 
 OWN, VARIANTS = "own inputs", "variants"
-LAYOUTS = "other memory layouts"
+ARGUMENTS, LAYOUTS = "other plain arguments", "other memory layouts"
+UNUSUAL = (ARGUMENTS, LAYOUTS)
+"""For which a kernel may well leave the work to the reference's own operations."""
 OTHER_PARAMETERS = "sets of other parameters"
 SHAPES, VALUES, NONFINITE_VALUES = "hidden shapes", "distributions of values", "inputs with NaN and infinities"

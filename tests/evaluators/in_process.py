@@ -130,6 +130,9 @@ class _InProcess(Seat):
     def input_memory(self) -> list[tuple[int, int]]:
         return self.arena.where_in(os.getpid())
 
+    def look_at_fallback(self) -> None:
+        pass
+
     def read(self, output: Described, address: int | None = None) -> Elements:
         del address
         return Held(tensors.comparable(self._tensors[id(output)]))

@@ -236,6 +236,7 @@ return [torch.randn(5 * b), torch.cat([torch.zeros(3, 1, dtype=torch.int64), inn
         "return [3]",
         lambda x: x == [3],
         places(),
+        values=False,
     ),
     Written(
         "cross_entropy",
