@@ -27,6 +27,7 @@ from kernelevolve.synthesis.traced.program import (
     Scan,
     Scatter,
     SegmentReduce,
+    Sort,
     Statement,
     expressions,
     reads,
@@ -66,7 +67,7 @@ def shared_axes(statements: tuple[Statement, ...], program: Program) -> tuple[tu
         for axis in _own(s):
             if program.buffers[s.buffer].role is Role.PARAMETER:
                 broken.add((position, axis.symbol))
-        if isinstance(s, Scan):
+        if isinstance(s, Scan | Sort):
             broken.add((position, s.along.symbol))
         if isinstance(s, Scatter):
             # Any step may write to any place: one thread does all of it, from the initial values on.
@@ -168,7 +169,7 @@ def _inner(s: Statement) -> tuple[Axis, ...]:
     match s:
         case Reduce() | Contract():
             return s.reduced
-        case SegmentReduce():
+        case SegmentReduce() | Sort():
             return (s.position,)
         case _:
             return ()

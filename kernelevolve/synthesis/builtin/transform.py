@@ -35,6 +35,7 @@ from kernelevolve.synthesis.traced.program import (
     Scan,
     Scatter,
     SegmentReduce,
+    Sort,
     Statement,
     expressions,
     reads,
@@ -79,7 +80,7 @@ def map_expressions(statement: Statement, fn: Callable[[Expr], Expr]) -> Stateme
         case Scatter():
             index = tuple(fn(e) for e in statement.index)
             return replace(statement, index=index, value=fn(statement.value), initial=fn(statement.initial))
-        case Compute() | Reduce() | Scan():
+        case Compute() | Reduce() | Scan() | Sort():
             return replace(statement, value=fn(statement.value))
         case LibraryCall():
             return statement
@@ -135,7 +136,7 @@ def _inlined(program: Program, choices: Choices) -> set[str]:
         plain = isinstance(s.value, Load) and all(isinstance(t, sympy.Basic) for t in s.value.index)
         if any(isinstance(c, LibraryCall) for c in consumers.get(s.buffer, [])):
             inlines = False
-        elif any(isinstance(c, Contract) for c in consumers.get(s.buffer, [])):
+        elif any(isinstance(c, Contract) for c in users.values()):
             inlines = plain and isinstance(s.value, Load) and affine(s.value)
         elif (
             plain

@@ -19,6 +19,7 @@ from kernelevolve.synthesis.traced.program import (
     Scan,
     Scatter,
     SegmentReduce,
+    Sort,
     Statement,
 )
 from kernelevolve.synthesis.traced.virtual import Virtual, broadcast_at, common_dims, dims_of
@@ -182,6 +183,27 @@ class Builder:
         self.statements.append(Scan(made.name, axes, along, kind, value, hint))
         out = self.view_of(made.name, v.dims)
         return out if made.dtype == dtype else self.compute(v.dims, dtype, out.at, "to half")
+
+    def sort(self, v: Virtual, dim: int, count: Size, descending: bool, hint: str) -> Virtual:
+        """Places along a dimension, in the order of their elements: the first `count` of them, as int64."""
+        dims = dims_of(v.shape)
+        if not dims[dim]:
+            return Virtual(dims, "int64", lambda _: Const(0, "int64"))
+        place = sum(len(d) for d in dims[:dim])
+        axes = self.axes([*(e for d in dims[:dim] for e in d), count, *(e for d in dims[dim + 1 :] for e in d)])
+        (position,) = self.axes([v.shape[dim]])
+        symbols = [a.symbol for a in axes]
+        symbols[place] = position.symbol
+        value = cast(v.at_dims(_spread(tuple(symbols), dims)), compute_dtype(v.dtype))
+        made = self.buffer([a.extent for a in axes], "int64", Role.INTERMEDIATE)
+        self.statements.append(Sort(made.name, axes, axes[place], position, descending, value, hint))
+        if count != 1:
+            return self.view_of(made.name, (*dims[:dim], (count,), *dims[dim + 1 :]))
+
+        def first(index: tuple[IndexTerm, ...]) -> Expr:
+            return Load(made.name, (*index[:place], sympy.Integer(0), *index[place:]), "int64")
+
+        return Virtual((*dims[:dim], (), *dims[dim + 1 :]), "int64", first)
 
     def segment_reduce(
         self,

@@ -129,6 +129,23 @@ class Scatter:
     hint: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Sort:
+    """buffer[axes] = the index, along `position`, of the element of rank `along` (one of axes, an int64 result).
+
+    `value` is a function of the other axes and of `position`, which has at least as many elements as `along` has ranks. Equal
+    elements keep their order, and NaN lies behind all numbers, in front of them where `descending`.
+    """
+
+    buffer: str
+    axes: tuple[Axis, ...]
+    along: Axis
+    position: Axis
+    descending: bool
+    value: Expr
+    hint: str = ""
+
+
 @dataclass(frozen=True)
 class Operand:
     """A whole buffer as a tensor: with `shape` in the order of memory, its dimensions then permuted by `order`."""
@@ -162,7 +179,7 @@ class LibraryCall:
     """None: it has no loops that could be fused."""
 
 
-Statement = Compute | Reduce | Contract | Scan | SegmentReduce | Scatter | LibraryCall
+Statement = Compute | Reduce | Contract | Scan | SegmentReduce | Scatter | Sort | LibraryCall
 
 
 @dataclass(frozen=True)
@@ -220,7 +237,7 @@ class Program:
 def reads(statement: Statement) -> list[str]:
     """Buffers that a statement reads, each once."""
     match statement:
-        case Compute(value=value) | Reduce(value=value) | Scan(value=value):
+        case Compute(value=value) | Reduce(value=value) | Scan(value=value) | Sort(value=value):
             return buffers_read(value)
         case Contract(left=left, right=right):
             return list(dict.fromkeys([*buffers_read(left), *buffers_read(right)]))
@@ -236,7 +253,7 @@ def reads(statement: Statement) -> list[str]:
 def expressions(statement: Statement) -> list[Expr]:
     """What a statement computes from elements; nothing for a call of a library, which takes whole buffers."""
     match statement:
-        case Compute(value=value) | Reduce(value=value) | Scan(value=value):
+        case Compute(value=value) | Reduce(value=value) | Scan(value=value) | Sort(value=value):
             return [value]
         case Contract(left=left, right=right):
             return [left, right]

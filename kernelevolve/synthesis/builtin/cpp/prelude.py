@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import re
 
+from kernelevolve.synthesis.builtin.cpp.sorting import SORTING
 from kernelevolve.synthesis.builtin.cpp.tiles import TILES
 
 _ALWAYS = ("cstdint", "cstdlib", "cstring", "omp.h")
 _ON_DEMAND = {
-    "cmath": re.compile(r"\bstd::(?!numeric_limits|mem|malloc|free|aligned_alloc|(make_)?integer_sequence)\w"),
+    "algorithm": re.compile(r"\bstd::(partial_)?sort\b"),
+    "cmath": re.compile(
+        r"\bstd::(?!numeric_limits|mem|sort|partial_sort|malloc|free|aligned_alloc|(make_)?integer_sequence)\w"
+    ),
     "limits": re.compile(r"\bstd::numeric_limits\b"),
     "utility": re.compile(r"\bstd::(make_)?integer_sequence\b"),
 }
@@ -378,6 +382,7 @@ template <int SLOT = 0> static inline char* ke_scratch(size_t bytes) {
 """,
     ),
     **TILES,
+    **SORTING,
     "advise": (
         (),
         """\

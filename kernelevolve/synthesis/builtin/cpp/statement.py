@@ -6,6 +6,7 @@ import sympy
 
 from kernelevolve.synthesis.builtin.cpp.pointwise import PointwiseWriter
 from kernelevolve.synthesis.builtin.cpp.product import ProductWriter
+from kernelevolve.synthesis.builtin.cpp.sorting import SortWriter
 from kernelevolve.synthesis.traced.program import (
     Axis,
     Compute,
@@ -15,11 +16,12 @@ from kernelevolve.synthesis.traced.program import (
     Scan,
     Scatter,
     SegmentReduce,
+    Sort,
     Statement,
 )
 
 
-class StatementWriter(PointwiseWriter, ProductWriter):
+class StatementWriter(PointwiseWriter, ProductWriter, SortWriter):
     """Writes the statements of one group."""
 
     def write(self, s: Statement, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
@@ -37,6 +39,8 @@ class StatementWriter(PointwiseWriter, ProductWriter):
                 return self._scan(s, tile, fixed)
             case SegmentReduce():
                 return self._segment(s, tile, fixed)
+            case Sort():
+                return self._sort(s, tile, fixed)
             case Scatter():
                 return self._scatter(s)
             case LibraryCall():

@@ -12,6 +12,7 @@ from kernelevolve.synthesis.traced.lowering.indexing import INDEXING
 from kernelevolve.synthesis.traced.lowering.pointwise import POINTWISE
 from kernelevolve.synthesis.traced.lowering.pooling import POOLING
 from kernelevolve.synthesis.traced.lowering.reductions import REDUCTIONS
+from kernelevolve.synthesis.traced.lowering.sorting import SORTING
 from kernelevolve.synthesis.traced.lowering.views import VIEWS
 
 LOWERINGS: Mapping[str, Lowering] = {
@@ -23,4 +24,5 @@ LOWERINGS: Mapping[str, Lowering] = {
     **POOLING,
     **INDEXING,
     **CREATION,
+    **SORTING,
 }
