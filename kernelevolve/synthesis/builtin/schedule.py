@@ -78,6 +78,8 @@ def shared_axes(statements: tuple[Statement, ...], program: Program) -> tuple[tu
             broken.update(
                 (position, a.symbol) for a, e in zip(s.axes, extents, strict=True) if sympy.expand(a.extent - e) != 0
             )
+        # A size is a symbol as well, but stands for one place.
+        own = {a.symbol for a in (*_own(s), *_inner(s), *s.axes)}
         for expr in expressions(s):
             for node in walk(expr):
                 if isinstance(node, Search) and node.buffer in defined:
@@ -87,7 +89,7 @@ def shared_axes(statements: tuple[Statement, ...], program: Program) -> tuple[tu
                     continue
                 for source in defined[node.buffer]:
                     for axis, term in zip(_own(statements[source]), node.index, strict=True):
-                        if isinstance(term, sympy.Symbol):
+                        if term in own:
                             parent[find((source, axis.symbol))] = find((position, term))
                         else:
                             broken.add((source, axis.symbol))

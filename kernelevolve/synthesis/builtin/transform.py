@@ -1,4 +1,4 @@
-"""Rewriting a program before it is scheduled: what is inlined, how products associate, how operands are laid out."""
+"""Rewriting a program before it is scheduled: how products associate, how operands are laid out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from kernelevolve.synthesis.traced.expr import (
     IndexTerm,
     IndexValue,
     Load,
-    Op,
     Search,
     Size,
     divides_axes,
@@ -40,26 +39,6 @@ from kernelevolve.synthesis.traced.program import (
     expressions,
     reads,
 )
-
-_COST = dict.fromkeys(("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "erf", "erfc", "tanh", "sigmoid"), 10)
-_COST |= dict.fromkeys(("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "pow", "atan2", "fmod"), 20)
-_COST |= dict.fromkeys(("div", "sqrt", "rsqrt", "reciprocal", "mod", "floordiv", "guard"), 4)
-
-
-def cost(expr: Expr) -> int:
-    """Rough work per element; loads and plain arithmetic count 1, searches a lot."""
-    total = 0
-    for node in walk(expr):
-        match node:
-            case Op(name=name):
-                total += _COST.get(name, 1)
-            case Search():
-                total += 30
-            case Load():
-                total += 1
-            case _:
-                pass
-    return total
 
 
 def extent_hint(extent: Size, hints: dict[str, int]) -> int:
@@ -86,83 +65,9 @@ def map_expressions(statement: Statement, fn: Callable[[Expr], Expr]) -> Stateme
             return statement
 
 
-def inline(program: Program, choices: Choices) -> Program:
-    """Replace loads of elementwise intermediates by what computes them, where that saves more than it repeats."""
-    chosen = _inlined(program, choices)
-    values: dict[str, Compute] = {}
-    kept: list[Statement] = []
-
-    def swap(node: Expr) -> Expr | None:
-        if isinstance(node, Load) and node.buffer in values:
-            source = values[node.buffer]
-            return substitute(source.value, {a.symbol: t for a, t in zip(source.axes, node.index, strict=True)})
-        return None
-
-    for s in program.statements:
-        fresh = map_expressions(s, lambda e: rewrite(e, swap))
-        if s.buffer in chosen and isinstance(fresh, Compute):
-            values[s.buffer] = fresh
-        else:
-            kept.append(fresh)
-    return _pruned(program, kept)
-
-
-def _inlined(program: Program, choices: Choices) -> set[str]:
-    """Buffers to inline, decided from the results backwards: a value that one loop nest alone needs is computed there;
-    one that several need is stored or repeated, as the knob `store.<buffer>` says."""
-    definers: dict[str, int] = {}
-    consumers: dict[str, list[Statement]] = {}
-    searched: set[str] = set()
-    for s in program.statements:
-        definers[s.buffer] = definers.get(s.buffer, 0) + 1
-        for name in reads(s):
-            consumers.setdefault(name, []).append(s)
-        for e in expressions(s):
-            searched.update(n.buffer for n in walk(e) if isinstance(n, Search))
-    chosen: set[str] = set()
-    nests: dict[str, list[Statement]] = {}
-    """Per inlined buffer, the statements that will compute it."""
-    for s in reversed(program.statements):
-        users: dict[int, Statement] = {}
-        for c in consumers.get(s.buffer, []):
-            for nest in nests[c.buffer] if c.buffer in chosen else [c]:
-                users[id(nest)] = nest
-        nests[s.buffer] = list(users.values())
-        if not isinstance(s, Compute) or definers[s.buffer] != 1 or s.buffer in searched:
-            continue
-        if program.buffers[s.buffer].role is not Role.INTERMEDIATE:
-            continue
-        own = cost(s.value)
-        plain = isinstance(s.value, Load) and all(isinstance(t, sympy.Basic) for t in s.value.index)
-        if any(isinstance(c, LibraryCall) for c in consumers.get(s.buffer, [])):
-            inlines = False
-        elif any(isinstance(c, Contract) for c in users.values()):
-            inlines = plain and isinstance(s.value, Load) and affine(s.value)
-        elif (
-            plain
-            or own <= 3
-            or not any(a.extent != 1 for a in s.axes)
-            or (len(users) == 1 and not _revisits(s, next(iter(users.values()))))
-        ):
-            inlines = True
-        else:
-            inlines = not choices.flag(f"store.{s.buffer}", own >= 8)
-        if inlines:
-            chosen.add(s.buffer)
-    return chosen
-
-
 def affine(load: Load) -> bool:
     """Whether every index term is a sum of multiples of axes: what a product's operands have to be."""
     return not any(isinstance(t, sympy.Basic) and divides_axes(t) for t in load.index)
-
-
-def _revisits(definition: Compute, consumer: Statement) -> bool:
-    """Whether the consumer reads each element more than once: it loops over axes that the definition lacks."""
-    if isinstance(consumer, LibraryCall):
-        return True
-    axes = [*consumer.axes, *(consumer.reduced if isinstance(consumer, Reduce) else ())]
-    return len([a for a in axes if a.extent != 1]) > len([a for a in definition.axes if a.extent != 1])
 
 
 def collapse_reductions(program: Program) -> Program:
@@ -245,7 +150,8 @@ def _of_operand(s: Statement, old: str, new: str) -> Statement:
     return replace(s, operands=tuple(replace(o, buffer=new) if o.buffer == old else o for o in s.operands))
 
 
-def _pruned(program: Program, statements: Iterable[Statement]) -> Program:
+def pruned(program: Program, statements: Iterable[Statement]) -> Program:
+    """With other statements, and only the buffers that these use."""
     statements = tuple(statements)
     used = {n for s in statements for n in (*reads(s), s.buffer)}
     buffers = {n: b for n, b in program.buffers.items() if n in used or b.role is Role.INPUT}
@@ -363,10 +269,14 @@ def relayout(program: Program) -> Program:
         if across is None or across == 0 or own != 0 or not row_candidates(s, buffers):
             statements.append(s)
             continue
-        plain = [t for t in right.index if isinstance(t, sympy.Symbol | sympy.Integer)]
+        known = {a.symbol: a for a in (*s.axes, *s.reduced)}
+        plain = [
+            t
+            for t in right.index
+            if isinstance(t, sympy.Symbol | sympy.Integer) and (t in known or isinstance(t, sympy.Integer))
+        ]
         if across != 1 and len(plain) == len(right.index):
             order = [t for t in plain if t.is_Symbol and t != column.symbol] + [column.symbol]
-            known = {a.symbol: a for a in (*s.axes, *s.reduced)}
             label = (right.buffer, tuple(sympy.Integer(order.index(t)) if t in order else t for t in plain))
             if label not in copies:
                 name = f"{right.buffer}_t{len(copies)}"

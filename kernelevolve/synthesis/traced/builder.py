@@ -197,13 +197,17 @@ class Builder:
         value = cast(v.at_dims(_spread(tuple(symbols), dims)), compute_dtype(v.dtype))
         made = self.buffer([a.extent for a in axes], "int64", Role.INTERMEDIATE)
         self.statements.append(Sort(made.name, axes, axes[place], position, descending, value, hint))
-        if count != 1:
-            return self.view_of(made.name, (*dims[:dim], (count,), *dims[dim + 1 :]))
+        return self._view_along(made, (*dims[:dim], (count,), *dims[dim + 1 :]), dim)
+
+    def _view_along(self, made: Buffer, dims: tuple[tuple[Size, ...], ...], dim: int) -> Virtual:
+        """What a statement made that runs along a dimension also where it has one element."""
+        if made.extents[place := sum(len(d) for d in dims[:dim])] != 1:
+            return self.view_of(made.name, dims)
 
         def first(index: tuple[IndexTerm, ...]) -> Expr:
-            return Load(made.name, (*index[:place], sympy.Integer(0), *index[place:]), "int64")
+            return Load(made.name, (*index[:place], sympy.Integer(0), *index[place:]), made.dtype)
 
-        return Virtual((*dims[:dim], (), *dims[dim + 1 :]), "int64", first)
+        return Virtual((*dims[:dim], (), *dims[dim + 1 :]), made.dtype, first)
 
     def segment_reduce(
         self,
@@ -223,7 +227,7 @@ class Builder:
         made = self.buffer([segments, *(a.extent for a in others)], dtype, Role.INTERMEDIATE)
         statement = SegmentReduce(made.name, (segment, *others), position, first, last, kind, element, hint)
         self.statements.append(statement)
-        return self.view_of(made.name, ((segments,), *rest))
+        return self._view_along(made, ((segments,), *rest), 0)
 
     def scatter(
         self,
@@ -231,10 +235,10 @@ class Builder:
         extents: Sequence[Size],
         index: Callable[[tuple[IndexTerm, ...]], tuple[Expr, ...]],
         value: Callable[[tuple[IndexTerm, ...]], Expr],
-        accumulate: bool,
+        kind: str,
         hint: str,
     ) -> Virtual:
-        """A copy of `initial` with elements replaced or added to; `index` gives one term per logical dimension of it."""
+        """A copy of `initial` with elements replaced or combined as `kind` says; `index` gives one term per logical dimension of it."""
         dims = dims_of(initial.shape)
         made = self.buffer([a for d in dims for a in d], initial.dtype, Role.INTERMEDIATE)
         axes, first = self.axes(extents), self.axes([a for d in dims for a in d])
@@ -242,7 +246,7 @@ class Builder:
         start = initial.at_dims(_spread(tuple(a.symbol for a in first), dims))
         target = tuple(t for t, d in zip(index(symbols), dims, strict=True) if d)
         element = cast(value(symbols), initial.dtype)
-        self.statements.append(Scatter(made.name, axes, target, element, accumulate, first, start, hint))
+        self.statements.append(Scatter(made.name, axes, target, element, kind, first, start, hint))
         return self.view_of(made.name, dims)
 
     def constant(self, shape: Sequence[Size], dtype: str, values: list[float | int | bool], name: str) -> Virtual:

@@ -99,6 +99,35 @@ def as_expr(term: IndexTerm) -> Expr:
     return IndexValue(term) if isinstance(term, sympy.Basic) else term
 
 
+def as_index(expr: Expr) -> IndexTerm:
+    """A number as an index term without loads, where it is whole numbers, sums and products of index terms, and quotients by such."""
+    match expr:
+        case IndexValue(index):
+            return index
+        case Const(value, "int64"):
+            return sympy.Integer(int(value))
+        case Op("cast", (inner,), "int64") if inner.dtype == "int64":
+            return as_index(inner)
+        case Op(name, (a, b), "int64") if name in ("add", "sub", "mul", "floordiv", "mod"):
+            left, right = as_index(a), as_index(b)
+            if isinstance(left, sympy.Basic) and isinstance(right, sympy.Basic):
+                return _joined(name, left, right, expr)
+    return expr
+
+
+def _joined(name: str, left: sympy.Expr, right: sympy.Expr, expr: Expr) -> IndexTerm:
+    match name:
+        case "add":
+            return left + right
+        case "sub":
+            return left - right
+        case "mul":
+            return left * right
+    if not right.is_positive:
+        return expr
+    return sympy.floor(left / right) if name == "floordiv" else sympy.Mod(left, right)
+
+
 def index_add(a: IndexTerm, b: IndexTerm) -> IndexTerm:
     if isinstance(a, sympy.Basic) and isinstance(b, sympy.Basic):
         return a + b

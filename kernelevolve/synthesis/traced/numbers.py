@@ -29,6 +29,14 @@ def bfloat16_bits(value: float) -> int:
     return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
 
 
+def limits(dtype: str) -> tuple[int, int]:
+    """The least and the greatest integer of dtype; of truth values 0 and 1."""
+    if dtype == "bool":
+        return 0, 1
+    bits = int(dtype.removeprefix("u").removeprefix("int"))
+    return (0, (1 << bits) - 1) if dtype.startswith("u") else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+
+
 def wrapped(value: int, dtype: str) -> int:
     """The integer of dtype that is congruent to `value`."""
     bits = int(dtype.removeprefix("u").removeprefix("int"))

@@ -117,13 +117,16 @@ class SegmentReduce:
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
-    """buffer = initial, then buffer[index] = or += value for every index tuple of `axes`, in order."""
+    """buffer = initial, then buffer[index] = value, or combined with value, for every index tuple of `axes`, in order.
+
+    `kind` is one of set sum prod max min.
+    """
 
     buffer: str
     axes: tuple[Axis, ...]
     index: tuple[Expr, ...]
     value: Expr
-    accumulate: bool
+    kind: str
     initial_axes: tuple[Axis, ...]
     initial: Expr
     hint: str = ""

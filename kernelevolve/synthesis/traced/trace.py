@@ -11,13 +11,13 @@ from typing import Any
 
 import sympy
 import torch
-from torch._decomp import core_aten_decompositions, get_decompositions
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind, OutputKind
 
 from kernelevolve.synthesis.traced.assumptions import conditions, ranges
 from kernelevolve.synthesis.traced.attributes import attribute_text, find_tensor, free_name
 from kernelevolve.synthesis.traced.builder import Builder, UnsupportedError, cast
+from kernelevolve.synthesis.traced.decompositions import decompositions
 from kernelevolve.synthesis.traced.expr import Const, Expr, IndexValue, Op, Size
 from kernelevolve.synthesis.traced.flattened import Flattened
 from kernelevolve.synthesis.traced.lowering import LOWERINGS
@@ -27,47 +27,8 @@ from kernelevolve.synthesis.traced.signature import Arguments, Returned
 from kernelevolve.synthesis.traced.virtual import Virtual, dims_of
 
 _MAX_CONSTANT = 65536
-
-
-def _decompositions() -> dict[Any, Callable[..., Any]]:
-    aten = torch.ops.aten
-    composite = [
-        *(aten._softmax, aten._log_softmax, aten.native_layer_norm, aten.native_group_norm, aten.silu, aten.mish),
-        *(aten._native_batch_norm_legit_no_training, aten._native_batch_norm_legit_functional, aten.hardswish),
-        *(
-            aten.hardsigmoid,
-            aten.softplus,
-            aten.log_sigmoid_forward,
-            aten.mse_loss,
-            aten.smooth_l1_loss,
-            aten.huber_loss,
-        ),
-        *(
-            aten.binary_cross_entropy,
-            aten.binary_cross_entropy_with_logits,
-            aten.nll_loss_forward,
-            aten.soft_margin_loss,
-        ),
-        *(aten.native_batch_norm, aten._native_batch_norm_legit),
-        *(aten.addmv, aten.addr, aten.glu, aten.logit, aten.logsumexp, aten.frac, aten.tril, aten.triu),
-        *(
-            aten.native_dropout,
-            aten.rsub,
-            aten.threshold,
-            aten.celu,
-            aten.selu,
-            aten.prelu,
-            aten._prelu_kernel,
-            aten.eye,
-        ),
-        *(aten.rms_norm, aten._fused_rms_norm, aten.unsafe_split, aten._scaled_dot_product_flash_attention_for_cpu),
-        *(aten.logaddexp, aten.nan_to_num, aten.xlogy, aten.roll, aten.upsample_nearest2d, aten.select_scatter),
-        *(aten.slice_scatter, aten.index_fill, aten.cumulative_trapezoid, aten.norm, aten.linspace),
-    ]
-    table = {**core_aten_decompositions(), **get_decompositions([c for c in composite if c is not None])}
-    # The root of a variance in single precision overflows where PyTorch's own does not.
-    kept = {aten.std.correction, aten.std_mean.correction}
-    return {name: decomposition for name, decomposition in table.items() if name not in kept}
+_EXACT = 1 << 12
+"""Fractions of numbers up to this, with powers of two below, multiply every size exactly."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +66,7 @@ def export_program(
                 _unmark(x)
             try:
                 exported = export(flat.model, tuple(flat.leaves), dynamic_shapes=(free,) if most else None)
-                program = exported.run_decompositions(_decompositions() if table is None else dict(table))
+                program = exported.run_decompositions(decompositions() if table is None else dict(table))
                 return Exported(program, model, flat.leaves, flat.arguments, flat.returned)
             except UnsupportedError:
                 raise
@@ -176,12 +137,13 @@ class _Lowering:
     def program(self) -> Program:
         graph = self.exported.graph_module.graph
         specs = {spec.arg.name: spec for spec in self.exported.graph_signature.input_specs}
+        self._name_sizes([n for n in graph.nodes if n.op == "placeholder" and _is_input(specs[n.name])])
         position = 0
         for node in graph.nodes:
             if node.op == "placeholder":
                 spec = specs[node.name]
                 self._placeholder(node, spec, position)
-                position += spec.kind is InputKind.USER_INPUT
+                position += _is_input(spec)
             elif node.op == "call_function":
                 self.values[node] = self._call(node)
             elif node.op == "get_attr":
@@ -189,6 +151,14 @@ class _Lowering:
             elif node.op == "output":
                 return self._finish(node)
         raise AssertionError("a graph without an output")
+
+    def _name_sizes(self, inputs: Sequence[torch.fx.Node]) -> None:
+        """Each size that is a dimension of an input by itself; a dimension may follow from those of a later input."""
+        for position, node in enumerate(inputs):
+            value = node.meta.get("val")
+            for d, extent in enumerate(value.shape if isinstance(value, torch.Tensor) else ()):
+                if isinstance(extent, torch.SymInt) and isinstance(extent.node.expr, sympy.Symbol):
+                    self._symbol(extent.node.expr, f"x{position}", d, int(self.given[position].shape[d]))
 
     def _placeholder(self, node: torch.fx.Node, spec: Any, position: int) -> None:
         value = node.meta.get("val")
@@ -200,12 +170,7 @@ class _Lowering:
             name = f"x{position}"
             self.argument_names.append(name)
             self.arguments[node.name] = name
-            actual = self.given[position]
-            shape = []
-            for d, extent in enumerate(value.shape):
-                if isinstance(extent, torch.SymInt) and isinstance(extent.node.expr, sympy.Symbol):
-                    self._symbol(extent.node.expr, name, d, int(actual.shape[d]))
-                shape.append(self._size(extent))
+            shape = [self._size(extent) for extent in value.shape]
             self.input_shapes[name] = tuple(shape)
             self.values[node] = self.builder.source(shape, _dtype(value.dtype), Role.INPUT, name)
             return
@@ -256,6 +221,8 @@ class _Lowering:
             return self.symbols[expr]
         if isinstance(expr, sympy.Integer):
             return expr
+        if type(expr).__name__ in ("TruncToInt", "FloorToInt"):
+            return sympy.floor(self._multiple(expr.args[0]))
         parts = [self._symbolic(a) for a in expr.args]
         if isinstance(expr, sympy.Add):
             return sympy.Add(*parts)
@@ -269,6 +236,19 @@ class _Lowering:
         if name in ("Mod", "PythonMod"):
             return sympy.Mod(parts[0], parts[1])
         raise UnsupportedError(f"a size with {name}")
+
+    def _multiple(self, expr: Any) -> Size:
+        """A size as a float, times floats by which multiplying is exact."""
+        name = type(expr).__name__
+        if name == "ToFloat":
+            return self._symbolic(expr.args[0])
+        if isinstance(expr, sympy.Float | sympy.Integer):
+            exact = sympy.Rational(float(expr))
+            if exact.q <= _EXACT and 0 < exact.p <= _EXACT:
+                return exact
+        if isinstance(expr, sympy.Mul) or name == "Mul":
+            return sympy.Mul(*(self._multiple(a) for a in expr.args))
+        raise UnsupportedError(f"a size that is a rounded {name}")
 
     def _number(self, expr: Any) -> Expr:
         """A float that follows from sizes, as an expression of dtype float64."""
@@ -393,6 +373,10 @@ class _Lowering:
         made = b.buffer([a.extent for a in axes], dtype, Role.OUTPUT, name)
         b.statements.append(Compute(made.name, axes, v.at(tuple(a.symbol for a in axes)), "output"))
         return Output(name, shape, dtype, *target)
+
+
+def _is_input(spec: Any) -> bool:
+    return bool(spec.kind is InputKind.USER_INPUT)
 
 
 def _expanded(statements: Sequence[Statement]) -> list[Statement]:

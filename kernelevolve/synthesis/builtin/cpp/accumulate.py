@@ -42,14 +42,6 @@ class BlockWriter(NestWriter):
         limit = f"std::numeric_limits<{ctype}>"
         return f"{limit}::lowest()" if kind == "max" else f"{limit}::max()"
 
-    def combine(self, kind: str, ctype: str, a: str, b: str) -> str:
-        """`a` and one more value."""
-        if kind in ("max", "min"):
-            name = "ke_larger" if kind == "max" else "ke_smaller"
-            self.used.add(name)
-            return f"{name}<{ctype}>({b}, {a})"
-        return f"{a} {({'sum': '+', 'mean': '+', 'prod': '*', 'any': '|', 'all': '&'})[kind]} {b}"
-
     def step(self, kind: str, ctype: str, acc: str, value: Expr, scalars: Scalars, level: int) -> str:
         """`acc` and one more value, which is computed inside of loop `level`; the sum of a product rounds once."""
         if kind in ("sum", "mean") and isinstance(value, Op) and value.name == "mul" and value.dtype in FLOATS:

@@ -120,6 +120,14 @@ class NestWriter:
         load = Load(buffer, index, self.program.buffers[buffer].dtype)
         return f"{self.addresses.element(load, lambda _: '')} = {stored(value, load.dtype, self.used)};"
 
+    def combine(self, kind: str, ctype: str, a: str, b: str) -> str:
+        """`a` and one more value."""
+        if kind in ("max", "min"):
+            name = "ke_larger" if kind == "max" else "ke_smaller"
+            self.used.add(name)
+            return f"{name}<{ctype}>({b}, {a})"
+        return f"{a} {({'sum': '+', 'mean': '+', 'prod': '*', 'any': '|', 'all': '&'})[kind]} {b}"
+
     def _innermost(self, name: str, axes: list[Axis], roots: Sequence[Expr], target: Load) -> Axis:
         """The axis to run as vectors: the best by strides, or the knob's other choice."""
         ranked = sorted(axes, key=lambda a: -self._score(a, axes, roots, target))

@@ -9,6 +9,7 @@ import sympy
 from kernelevolve.synthesis.builtin.cpp.nest import Nest, NestWriter
 from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, index_text, loaded, search_method, stored
 from kernelevolve.synthesis.builtin.transform import transposed_axes
+from kernelevolve.synthesis.traced.builder import compute_dtype
 from kernelevolve.synthesis.traced.expr import Const, Expr, IndexValue, Load, Op, Search, key, rewrite, walk
 from kernelevolve.synthesis.traced.program import Axis, Compute, Scatter
 
@@ -127,7 +128,9 @@ class PointwiseWriter(NestWriter):
         terms = tuple(Op("add", (e, Const(0, "int64")), "int64") for e in s.index)
         place = self.addresses.element(Load(s.buffer, terms, dtype), lambda e: scalars.text(e, level))
         value = scalars.text(s.value, level)
-        if s.accumulate:
-            value = f"{loaded(place, dtype, self.used)} {'|' if dtype == 'bool' else '+'} {value}"
+        if s.kind != "set":
+            held = CTYPE[compute_dtype(dtype)]
+            how = {"sum": "any", "prod": "all", "max": "any", "min": "all"}[s.kind] if dtype == "bool" else s.kind
+            value = self.combine(how, held, loaded(place, dtype, self.used), value)
         held = f"{place} = {stored(value, dtype, self.used)};"
         return lines + nest.render([held])

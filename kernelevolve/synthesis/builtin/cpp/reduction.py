@@ -186,8 +186,30 @@ class ReductionWriter(BlockWriter):
             return f"{r} / ({ctype})(last - first)" if kind == "mean" else r
 
         loop = Loop(s.position.symbol, "first", "last")
-        if not rest or rest[-1].symbol in fixed:
-            raise ValueError("a segment reduction without an inner axis")
+        if not rest:
+            return self._single(s, [self._loop(a, tile) for a in outer], loop, ctype, index, final, setup)
+        if rest[-1].symbol in fixed:
+            raise ValueError("a segment reduction whose inner axis a block holds one value of")
         return self._blocked(
             s, s.value, [*outer, *rest[:-1]], rest[-1], [loop], tile, ctype, index, final, setup, s.position
         )
+
+    def _single(
+        self,
+        s: SegmentReduce,
+        outer: list[Loop],
+        loop: Loop,
+        ctype: str,
+        index: tuple[sympy.Expr, ...],
+        final: Callable[[str], str],
+        setup: Callable[[Scalars, int], list[str]],
+    ) -> list[str]:
+        """One result per segment."""
+        nest = Nest([*outer, loop])
+        scalars = self._scalars([x.symbol for x in nest.loops], lambda k, line: nest.inside[k + 1].append(line))
+        bounds = setup(scalars, len(outer) - 1)
+        result = self.step(s.kind, ctype, "acc", s.value, scalars, len(outer))
+        nest.inside[len(outer)] += [*bounds, f"{ctype} acc = {self.initial(s.kind, ctype)};"]
+        store = self._store(s.buffer, index, f"first < last ? {final('acc')} : ({ctype})0")
+        nest.after[len(outer)].append(store)
+        return nest.render([f"acc = {result};"])

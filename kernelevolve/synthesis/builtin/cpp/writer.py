@@ -15,6 +15,7 @@ from kernelevolve.synthesis.builtin.cpp.prelude import header, prelude
 from kernelevolve.synthesis.builtin.cpp.product import BLOCK, product_roles
 from kernelevolve.synthesis.builtin.cpp.scalar import ITEM_BYTES, STORED, element_literal, index_text
 from kernelevolve.synthesis.builtin.cpp.statement import StatementWriter
+from kernelevolve.synthesis.builtin.inlining import inline
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.library import with_libraries
 from kernelevolve.synthesis.builtin.schedule import Group, group
@@ -23,7 +24,6 @@ from kernelevolve.synthesis.builtin.traits import traits_of
 from kernelevolve.synthesis.builtin.transform import (
     collapse_reductions,
     extent_hint,
-    inline,
     prepared,
     reassociate,
     relayout,

@@ -12,6 +12,7 @@ from kernelevolve.synthesis.traced.lowering.indexing import INDEXING
 from kernelevolve.synthesis.traced.lowering.pointwise import POINTWISE
 from kernelevolve.synthesis.traced.lowering.pooling import POOLING
 from kernelevolve.synthesis.traced.lowering.reductions import REDUCTIONS
+from kernelevolve.synthesis.traced.lowering.scattering import SCATTERING
 from kernelevolve.synthesis.traced.lowering.sorting import SORTING
 from kernelevolve.synthesis.traced.lowering.views import VIEWS
 
@@ -23,6 +24,7 @@ LOWERINGS: Mapping[str, Lowering] = {
     **CONVOLUTION,
     **POOLING,
     **INDEXING,
+    **SCATTERING,
     **CREATION,
     **SORTING,
 }

@@ -37,6 +37,10 @@ def _iota(call: Call) -> Virtual:
 
 
 CREATION: dict[str, Lowering] = {
+    # What is not written later may hold anything.
+    **{f"aten.{n}.default": lambda c: _filled(c, 0) for n in ("empty_like", "new_empty", "empty_permuted")},
+    **{f"aten.{n}.default": lambda c: _filled(c, 0) for n in ("empty_strided", "new_empty_strided")},
+    "aten.empty.memory_format": lambda c: _filled(c, 0),
     **{f"aten.{n}.default": lambda c: _filled(c, 0) for n in ("zeros", "zeros_like", "new_zeros")},
     **{f"aten.{n}.default": lambda c: _filled(c, 1) for n in ("ones", "ones_like", "new_ones")},
     **{f"aten.{n}.default": lambda c: _filled(c, c.args[1]) for n in ("full", "full_like")},

@@ -1,22 +1,34 @@
-"""Reading and writing where loaded values say: gather, embedding, search, scatter, ragged segments."""
+"""Reading where loaded values say: gather, embedding, search, ragged segments."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import sympy
 
 from kernelevolve.synthesis.traced.builder import UnsupportedError, cast, compute_dtype
-from kernelevolve.synthesis.traced.expr import Const, Expr, IndexTerm, IndexValue, Load, Op, Search, Size
+from kernelevolve.synthesis.traced.expr import Const, Expr, IndexTerm, IndexValue, Load, Op, Search, Size, as_index
 from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, dim_of, operand
 from kernelevolve.synthesis.traced.lowering.contractions import stored
 from kernelevolve.synthesis.traced.lowering.pointwise import promote
-from kernelevolve.synthesis.traced.virtual import ZERO, Virtual, broadcast_at, common_dims, dims_of, ravel, unravel
+from kernelevolve.synthesis.traced.virtual import ZERO, Virtual, broadcast_at, common_dims, ravel, unravel
+
+_OfBag = Callable[[IndexTerm, tuple[IndexTerm, ...]], Expr]
 
 
-def wrapped(index: Expr, extent: Size) -> Expr:
+def place_of(index: Expr) -> IndexTerm:
+    """A loaded index, or what it is computed from where nothing is loaded."""
+    return as_index(cast(index, "int64"))
+
+
+def wrapped(index: Expr, extent: Size) -> IndexTerm:
     """A loaded index as int64, counted from the end where negative."""
     index = cast(index, "int64")
+    plain = as_index(index)
+    if isinstance(plain, sympy.Basic) and plain.is_nonnegative:
+        return plain
     negative = Op("lt", (index, Const(0, "int64")), "bool")
     return Op("where", (negative, Op("add", (index, IndexValue(extent)), "int64"), index), "int64")
 
@@ -27,14 +39,14 @@ def _gather(call: Call) -> Virtual:
     dims = common_dims([index], call.shape)
 
     def value(at: tuple[IndexTerm, ...]) -> Expr:
-        logical = _logical(at, dims)
-        logical[dim] = cast(index.at(at), "int64")
+        logical = logical_index(at, dims)
+        logical[dim] = place_of(index.at(at))
         return v.at_dims([ZERO if s == 1 else t for s, t in zip(v.shape, logical, strict=True)])
 
     return call.builder.compute(dims, call.dtype, value, call.name)
 
 
-def _logical(index: tuple[IndexTerm, ...], dims: tuple[tuple[Size, ...], ...]) -> list[IndexTerm]:
+def logical_index(index: tuple[IndexTerm, ...], dims: tuple[tuple[Size, ...], ...]) -> list[IndexTerm]:
     out: list[IndexTerm] = []
     start = 0
     for atoms in dims:
@@ -49,7 +61,7 @@ def _embedding(call: Call) -> Virtual:
     width = len(index.atoms)
 
     def value(at: tuple[IndexTerm, ...]) -> Expr:
-        row = cast(index.at(at[:width]), "int64")
+        row = place_of(index.at(at[:width]))
         head = unravel(row, table.dims[0])
         return table.at((*head, *at[width:]))
 
@@ -64,7 +76,7 @@ def _index_select(call: Call) -> Virtual:
     width = len(index.atoms)
 
     def value(at: tuple[IndexTerm, ...]) -> Expr:
-        picked = cast(index.at(at[before : before + width]), "int64")
+        picked = place_of(index.at(at[before : before + width]))
         own = unravel(picked, v.dims[dim])
         return v.at((*at[:before], *own, *at[before + width :]))
 
@@ -127,7 +139,7 @@ def _search(call: Call, boundaries: Virtual, values: Any) -> Virtual:
     dims = common_dims([found], call.shape)
 
     def value(at: tuple[IndexTerm, ...]) -> Expr:
-        logical = _logical(at, dims)
+        logical = logical_index(at, dims)
         rows: list[IndexTerm] = logical[:-1] if by_row else []
         probe = boundaries.at_dims([*rows, ZERO])
         if not isinstance(probe, Load):
@@ -144,97 +156,12 @@ def _search(call: Call, boundaries: Virtual, values: Any) -> Virtual:
     return call.builder.compute(dims, call.dtype, value, call.name)
 
 
-def _scatter_add(call: Call) -> Virtual:
-    return _scattered(call, accumulate=True)
-
-
-def _scatter(call: Call) -> Virtual:
-    return _scattered(call, accumulate=False)
-
-
-def _scattered(call: Call, accumulate: bool) -> Virtual:
-    v, index = call.tensor(0), call.tensor(2)
-    dim = dim_of(call.args[1], max(len(v.dims), 1))
-    source = operand(call.args[3], v.dtype)
-    shape = index.shape
-    dims = dims_of(shape)
-
-    def target(at: tuple[IndexTerm, ...]) -> tuple[Expr, ...]:
-        logical = _logical(at, dims)
-        out = [IndexValue(t) if isinstance(t, sympy.Basic) else t for t in logical]
-        out[dim] = cast(index.at_dims(_ones(index, logical)), "int64")
-        return tuple(out)
-
-    def value(at: tuple[IndexTerm, ...]) -> Expr:
-        if not source.dims:
-            return source.at(())
-        return source.at_dims(_ones(source, _logical(at, dims)))
-
-    extents = [a for d in dims for a in d]
-    return call.builder.scatter(v, extents, target, value, accumulate, call.name)
-
-
-def _ones(v: Virtual, logical: list[IndexTerm]) -> list[IndexTerm]:
-    return [ZERO if s == 1 else t for s, t in zip(v.shape, logical, strict=True)]
-
-
-def _index_add(call: Call) -> Virtual:
-    v, index, source = call.tensor(0), call.tensor(2), call.tensor(3)
-    dim = dim_of(call.args[1], max(len(v.dims), 1))
-    alpha = call.kwargs.get("alpha", 1)
-    dims = dims_of(source.shape)
-    if alpha != 1:
-        raise UnsupportedError("index_add with alpha")
-
-    def target(at: tuple[IndexTerm, ...]) -> tuple[Expr, ...]:
-        logical = _logical(at, dims)
-        out = [IndexValue(t) if isinstance(t, sympy.Basic) else t for t in logical]
-        out[dim] = cast(index.at_dims([logical[dim]]), "int64")
-        return tuple(out)
-
-    def value(at: tuple[IndexTerm, ...]) -> Expr:
-        return source.at_dims(_ones(source, _logical(at, dims)))
-
-    return call.builder.scatter(v, [a for d in dims for a in d], target, value, True, call.name)
-
-
-def _index_put(call: Call) -> Virtual:
-    v, given, values = call.tensor(0), list(call.args[1]), call.tensor(2)
-    accumulate = bool(call.get(3, "accumulate", False))
-    places = [d for d, i in enumerate(given) if i is not None]
-    indices = [given[d] for d in places]
-    if any(i.dtype == "bool" for i in indices) or places != list(range(len(places))):
-        raise UnsupportedError("index_put by a mask, or not in the leading dimensions")
-    rank = max(len(i.dims) for i in indices)
-    rest = v.shape[len(places) :]
-    shape = [ZERO] * rank
-    for i in indices:
-        for d, s in enumerate(i.shape):
-            position = d + rank - len(i.dims)
-            shape[position] = s if shape[position] in (0, 1) else shape[position]
-    block = dims_of(shape)
-    dims = (*block, *dims_of(rest))
-    width = sum(len(d) for d in block)
-
-    def target(at: tuple[IndexTerm, ...]) -> tuple[Expr, ...]:
-        found = [wrapped(broadcast_at(i, block, at[:width]), v.shape[d]) for d, i in zip(places, indices, strict=True)]
-        tail = _logical(at[width:], dims[len(block) :])
-        return (*found, *(IndexValue(t) if isinstance(t, sympy.Basic) else t for t in tail))
-
-    def value(at: tuple[IndexTerm, ...]) -> Expr:
-        return broadcast_at(values, dims, at)
-
-    return call.builder.scatter(v, [a for d in dims for a in d], target, value, accumulate, call.name)
-
-
 def _embedding_bag(call: Call) -> tuple[Virtual | None, ...]:
     table, index, offsets = call.tensor(0), call.tensor(1), call.tensor(2)
     mode = int(call.get(4, "mode", 0))
     weights = call.get(6, "per_sample_weights")
     include_last = bool(call.get(7, "include_last_offset", False))
     padding = int(call.get(8, "padding_idx", -1))
-    if padding >= 0:
-        raise UnsupportedError("embedding_bag with a padding index")
     if include_last and mode == 1:
         # The last bag ends at the last offset, but PyTorch divides its sum by the ids up to the end of the index.
         raise UnsupportedError("embedding_bag: means of bags up to a last offset")
@@ -250,20 +177,43 @@ def _embedding_bag(call: Call) -> tuple[Virtual | None, ...]:
         after = cast(offsets.at_dims([following]), "int64")
         return first, Op("guard", (last_bag, IndexValue(total), after), "int64")
 
-    def value(p: IndexTerm, rest: tuple[IndexTerm, ...]) -> Expr:
-        row = cast(index.at_dims([p]), "int64")
-        element = cast(table.at((row, *rest)), work)
-        if weights is None:
-            return element
-        return Op("mul", (element, cast(weights.at_dims([p]), work)), work)
-
     work = compute_dtype(call.dtype)
     kind = ("sum", "mean", "max")[mode]
     rest = table.dims[1:]
-    if segments == 1 or not all(len(d) == 1 for d in table.dims[:1]):
-        raise UnsupportedError("embedding_bag of one bag")
-    out = call.builder.segment_reduce(segments, rest, total, work, bounds, value, kind, call.name)
-    return (out, None, None, None)
+    if not all(len(d) == 1 for d in table.dims[:1]):
+        raise UnsupportedError("embedding_bag of a table whose rows were joined")
+
+    def row_of(p: IndexTerm) -> Expr:
+        return cast(index.at_dims([p]), "int64")
+
+    def counts(p: IndexTerm) -> Expr:
+        return Op("ne", (row_of(p), Const(padding, "int64")), "bool")
+
+    def value(p: IndexTerm, rest: tuple[IndexTerm, ...]) -> Expr:
+        element: Expr = cast(table.at((row_of(p), *rest)), work)
+        if weights is not None:
+            element = Op("mul", (element, cast(weights.at_dims([p]), work)), work)
+        if padding < 0:
+            return element
+        return Op("guard", (counts(p), element, Const(-inf if kind == "max" else 0.0, work)), work)
+
+    def bags_of(kind: str, rest: tuple[tuple[Size, ...], ...], dtype: str, value: _OfBag) -> Virtual:
+        return call.builder.segment_reduce(segments, rest, total, dtype, bounds, value, kind, call.name)
+
+    if padding < 0:
+        return (bags_of(kind, rest, work, value), None, None, None)
+    found = bags_of("sum" if kind == "mean" else kind, rest, work, value)
+    if kind == "sum":
+        return (found, None, None, None)
+    number = bags_of("sum", (), "int64", lambda p, _: cast(counts(p), "int64"))
+    column = Virtual((*number.dims, *(() for _ in rest)), "int64", number.at)
+
+    def of_some(x: Expr, n: Expr) -> Expr:
+        if kind == "mean":
+            x = Op("div", (x, cast(n, work)), work)
+        return Op("where", (Op("gt", (n, Const(0, "int64")), "bool"), x, Const(0.0, work)), work)
+
+    return (call.builder.pointwise([found, column], call.shape, work, of_some, call.name), None, None, None)
 
 
 INDEXING: dict[str, Lowering] = {
@@ -274,11 +224,6 @@ INDEXING: dict[str, Lowering] = {
     "aten._unsafe_index.Tensor": _index_tensor,
     "aten.searchsorted.Tensor": _searchsorted,
     "aten.bucketize.Tensor": _bucketize,
-    "aten.scatter_add.default": _scatter_add,
-    "aten.scatter.src": _scatter,
-    "aten.scatter.value": _scatter,
-    "aten.index_add.default": _index_add,
-    "aten.index_put.default": _index_put,
     "aten._embedding_bag.default": _embedding_bag,
     "aten._embedding_bag_forward_only.default": _embedding_bag,
 }

@@ -13,9 +13,8 @@ from kernelevolve.synthesis.traced.builder import cast, compute_dtype
 from kernelevolve.synthesis.traced.expr import FLOATS, Const, Expr, IndexTerm, IndexValue, Op, Size, as_expr
 from kernelevolve.synthesis.traced.lowering.call import Call, Lowering
 from kernelevolve.synthesis.traced.lowering.views import padded
+from kernelevolve.synthesis.traced.numbers import limits
 from kernelevolve.synthesis.traced.virtual import ONE, ZERO, Virtual, dims_of
-
-_LOWEST = {"uint8": 0, "int8": -(2**7), "int16": -(2**15), "int32": -(2**31), "int64": -(2**63)}
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def _fixed(call: Call, count: int, dilated: bool) -> _Windows:
 
 
 def _lowest(dtype: str) -> float | int:
-    return -inf if dtype in FLOATS else _LOWEST[dtype]
+    return -inf if dtype in FLOATS else limits(dtype)[0]
 
 
 def _windowed(call: Call, v: Virtual, w: _Windows, fill: float) -> Virtual:

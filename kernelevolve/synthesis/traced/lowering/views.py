@@ -160,6 +160,57 @@ def _split(call: Call) -> tuple[Virtual, ...]:
     return tuple(parts)
 
 
+def _slice_scatter(call: Call) -> Virtual:
+    """A copy of the first tensor with the second one in place of a slice of it."""
+    v, source = call.tensor(0), call.tensor(1)
+    dim = dim_of(call.get(2, "dim", 0), len(v.dims))
+    length = v.shape[dim]
+    start, step = _normal(call.get(3, "start"), length, ZERO), sympy.Integer(int(call.get(5, "step", 1)))
+    end = start + source.shape[dim] * step
+    dims, logical = by_dims(v)
+    if start == 0 and sympy.expand(end - length) == 0 and step == 1:
+        return call.builder.pointwise([source], call.shape, call.dtype, lambda x: cast(x, call.dtype), call.name)
+
+    def value(index: tuple[IndexTerm, ...]) -> Expr:
+        terms = logical(index)
+        here = index_add(terms[dim], -start)
+        tests = [] if start == 0 else [Op("ge", (as_expr(here), IndexValue(ZERO)), "bool")]
+        if step != 1:
+            tests.append(Op("eq", (IndexValue(sympy.Mod(here, step)), IndexValue(ZERO)), "bool"))
+        if sympy.expand(end - length).is_positive is not True and sympy.expand(end - length) != 0:
+            tests.append(Op("lt", (as_expr(terms[dim]), IndexValue(end)), "bool"))
+        inside = tests[0]
+        for test in tests[1:]:
+            inside = Op("and", (inside, test), "bool")
+        own = [*terms[:dim], sympy.floor(sympy.sympify(here) / step), *terms[dim + 1 :]]
+        taken = cast(
+            source.at_dims([ZERO if s == 1 else t for s, t in zip(source.shape, own, strict=True)]), call.dtype
+        )
+        return Op("guard", (inside, taken, v.at_dims(terms)), call.dtype)
+
+    return call.builder.compute(dims, call.dtype, value, call.name)
+
+
+def _select_scatter(call: Call) -> Virtual:
+    v, source = call.tensor(0), call.tensor(1)
+    dim = dim_of(call.args[2], len(v.dims))
+    place = size(call.args[3])
+    if isinstance(place, sympy.Integer) and place < 0:
+        place = place + v.shape[dim]
+    dims, logical = by_dims(v)
+
+    def value(index: tuple[IndexTerm, ...]) -> Expr:
+        terms = logical(index)
+        chosen = Op("eq", (as_expr(terms[dim]), IndexValue(place)), "bool")
+        own = [*terms[:dim], *terms[dim + 1 :]]
+        taken = cast(
+            source.at_dims([ZERO if s == 1 else t for s, t in zip(source.shape, own, strict=True)]), call.dtype
+        )
+        return Op("where", (chosen, taken, v.at_dims(terms)), call.dtype)
+
+    return call.builder.compute(dims, call.dtype, value, call.name)
+
+
 def _cat(call: Call) -> Virtual:
     tensors: list[Virtual] = [t for t in call.args[0] if isinstance(t, Virtual)]
     tensors = [t for t in tensors if not (len(t.dims) == 1 and t.shape[0] == 0)] or tensors[:1]
@@ -327,6 +378,8 @@ VIEWS: dict[str, Lowering] = {
     "aten.expand.default": _expand,
     "aten.broadcast_to.default": _expand,
     "aten.slice.Tensor": _slice,
+    "aten.slice_scatter.default": _slice_scatter,
+    "aten.select_scatter.default": _select_scatter,
     "aten.unbind.int": _unbind,
     "aten.split_with_sizes.default": _split,
     "aten.cat.default": _cat,
