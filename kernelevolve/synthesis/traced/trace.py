@@ -22,6 +22,7 @@ from kernelevolve.synthesis.traced.expr import Const, Expr, IndexValue, Op, Size
 from kernelevolve.synthesis.traced.flattened import Flattened
 from kernelevolve.synthesis.traced.lowering import LOWERINGS
 from kernelevolve.synthesis.traced.lowering.call import Call, Result
+from kernelevolve.synthesis.traced.lowering.complexes import PARTS, Complex, is_complex, lower_complex, of_pairs
 from kernelevolve.synthesis.traced.program import Compute, LibraryCall, Output, Program, Role, Statement, reads
 from kernelevolve.synthesis.traced.signature import Arguments, Returned
 from kernelevolve.synthesis.traced.virtual import Virtual, dims_of
@@ -111,9 +112,9 @@ _DTYPES = frozenset(
 )
 
 
-def _dtype(dtype: torch.dtype) -> str:
+def _dtype(dtype: torch.dtype, complexes: bool = False) -> str:
     name = str(dtype).removeprefix("torch.")
-    if name not in _DTYPES:
+    if name not in _DTYPES and not (complexes and name in PARTS):
         raise UnsupportedError("complex numbers" if dtype.is_complex else f"numbers of {dtype}")
     return name
 
@@ -195,12 +196,15 @@ class _Lowering:
         else:
             raise UnsupportedError(f"what the module holds under {spec.target} ({spec.kind.name.lower()})")
 
-    def _held(self, shape: Sequence[Size], dtype: torch.dtype, target: str, attribute: str) -> Virtual:
+    def _held(self, shape: Sequence[Size], dtype: torch.dtype, target: str, attribute: str) -> Virtual | Complex:
         """A tensor that the module holds."""
         name = free_name(
             "w_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in target), self.builder.buffers
         )
-        return self.builder.source(shape, _dtype(dtype), Role.PARAMETER, name, attribute)
+        if (parts := PARTS.get(_dtype(dtype, complexes=True))) is None:
+            return self.builder.source(shape, _dtype(dtype), Role.PARAMETER, name, attribute)
+        pairs = f"torch.view_as_real({attribute})"
+        return of_pairs(self.builder.source((*shape, sympy.Integer(2)), parts, Role.PARAMETER, name, pairs))
 
     def _symbol(self, symbol: sympy.Symbol, name: str, dim: int, hint: int) -> None:
         if symbol not in self.symbols:
@@ -282,7 +286,7 @@ class _Lowering:
         if isinstance(argument, list | tuple):
             return [self._value(a) for a in argument]
         if isinstance(argument, torch.dtype):
-            return _dtype(argument)
+            return _dtype(argument, complexes=True)
         return argument
 
     def _call(self, node: torch.fx.Node) -> Any:
@@ -299,21 +303,21 @@ class _Lowering:
         if value is None:
             return None
         results = tuple(
-            Result(tuple(self._size(s) for s in v.shape), _dtype(v.dtype))
+            Result(tuple(self._size(s) for s in v.shape), _dtype(v.dtype, complexes=True))
             for v in (value if isinstance(value, list | tuple) else [value])
             if isinstance(v, torch.Tensor)
         )
-        for v in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(v, torch.Tensor) and v.is_complex():
-                raise UnsupportedError("complex numbers")
+        kwargs = {k: self._value(v) for k, v in node.kwargs.items()}
+        call = Call(self.builder, name, tuple(self._value(a) for a in node.args), kwargs, results)
+        if is_complex(call):
+            return lower_complex(call)
         lowering = LOWERINGS.get(name)
         if name == "aten.as_strided.default" and not node.args[0].meta["val"].is_contiguous():
             raise UnsupportedError("as_strided of a tensor that is not contiguous")
         if lowering is None:
             drawn = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
             raise UnsupportedError(f"{'random numbers' if drawn else 'the operation'} {name}")
-        kwargs = {k: self._value(v) for k, v in node.kwargs.items()}
-        return lowering(Call(self.builder, name, tuple(self._value(a) for a in node.args), kwargs, results))
+        return lowering(call)
 
     def _finish(self, node: torch.fx.Node) -> Program:
         outputs: list[Output] = []
@@ -326,6 +330,8 @@ class _Lowering:
                 if not (attribute or written):
                     results.append(len(outputs))
                 outputs.append(self._output(v, shape, _dtype(meta.dtype), len(outputs), (attribute, written)))
+            elif isinstance(v, Complex):
+                raise UnsupportedError("a result of complex numbers")
             elif isinstance(v, sympy.Expr):
                 results.append(v)
             else:
