@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from kernelevolve.core.task import AllowAten
 from kernelevolve.synthesis.builtin.operator import render
 
 from .conftest import THIS, Check, load, task_of, traced
@@ -57,3 +58,12 @@ def test_inputs_that_a_call_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert torch.equal(y, torch.full((5, 4), 2.0))
     assert torch.equal(x[0], y)
     assert torch.equal(x[1], torch.eye(4)[0].expand(5, 4))
+
+
+@pytest.mark.parametrize("allow", [AllowAten.ALL, AllowAten.NONE])
+def test_buffers_whose_names_python_has_no_syntax_for(check: Check, allow: AllowAten) -> None:
+    init = "self.register_buffer('2nd', torch.zeros(4)); self.part = nn.Module(); self.part.register_buffer('a b', torch.ones(4))"
+    forward = (
+        "self._buffers['2nd'].add_(x[0].sum(0)); self.part._buffers['a b'].mul_(2); return x[0] + self._buffers['2nd']"
+    )
+    check(task_of(forward, "[torch.randn(5, 4)]", init).model_copy(update={"allow_aten": allow}))

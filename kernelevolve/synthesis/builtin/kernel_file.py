@@ -15,6 +15,7 @@ from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.library import call_text
 from kernelevolve.synthesis.builtin.model_class import LOADED_NAMES, model_new_source
 from kernelevolve.synthesis.builtin.modes import mode_condition
+from kernelevolve.synthesis.traced.attributes import assignment
 from kernelevolve.synthesis.traced.expr import Size
 from kernelevolve.synthesis.traced.program import LibraryCall, Role, reads
 from kernelevolve.synthesis.traced.signature import is_value
@@ -127,7 +128,7 @@ def _forward(source: Source, rebinds: bool) -> str:
     lines += _steps(source) if source.steps else [f"    _LIBRARY.run({_arguments(source, set())})"]
     for o in program.outputs:
         if o.attribute and rebinds:
-            lines.append(f"    {o.attribute} = {o.buffer}")
+            lines.append(f"    {assignment(o.attribute, o.buffer)}")
         elif not o.returned:
             place = o.attribute if o.attribute else given[o.argument]
             lines.append(f"    {place}.copy_({o.buffer})")

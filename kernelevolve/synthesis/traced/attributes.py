@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import keyword
 from collections.abc import Container, Iterator
 from typing import Any
@@ -25,6 +26,15 @@ def attribute_text(name: str) -> str:
 def _member(owner: str, name: str) -> str:
     plain = name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("__")
     return f"{owner}.{name}" if plain else f"getattr({owner}, {name!r})"
+
+
+def assignment(attribute: str, value: str) -> str:
+    """A statement that binds what `attribute_text` names to the value."""
+    place = ast.parse(attribute, mode="eval").body
+    if isinstance(place, ast.Call):
+        owner, name = place.args
+        return f"setattr({ast.unparse(owner)}, {ast.unparse(name)}, {value})"
+    return f"{attribute} = {value}"
 
 
 def find_tensor(model: torch.nn.Module, tensor: torch.Tensor) -> str | None:
