@@ -16,6 +16,8 @@ RESIZED = {
         F.interpolate(a, scale_factor=2), F.interpolate(a, size=(4, 13)), F.interpolate(a, scale_factor=1.5, mode='nearest-exact'),
         F.interpolate(a[0], scale_factor=2, mode='linear'), F.interpolate(a, size=(3, 4), mode='area')""",
     "bicubic": "F.interpolate(a, scale_factor=2, mode='bicubic')",
+    "smoothly": """F.interpolate(a, (3, 5), mode='bilinear', antialias=True), F.interpolate(a, (9, 4), mode='bicubic', antialias=True),
+        F.interpolate(a, (4, 4), mode='bilinear', antialias=True, align_corners=True)""",
     "grids": """F.grid_sample(a, g, align_corners=False), F.grid_sample(a, g, padding_mode='border', align_corners=True),
         F.grid_sample(a, g, mode='nearest', padding_mode='reflection', align_corners=False)""",
     "pads": "*(F.pad(a, (1, 2, 2, 1), mode=m) for m in ('reflect', 'replicate', 'circular'))",
@@ -77,3 +79,15 @@ def test_parts_that_are_written_one_by_one(check: Check) -> None:
         return c, d, e, torch.arange(n) % 5 + a[:, torch.arange(n) // 2], a[torch.arange(a.shape[0] - 1, -1, -1)]"""
     inputs = "[torch.randn(9, 14), torch.randn(9, 14)]"
     check(task_of(forward, inputs, variants="{'a': [torch.randn(6, 20), torch.randn(6, 20)]}"))
+
+
+def test_slopes_of_channels(check: Check) -> None:
+    init = "self.a, self.b = nn.PReLU(3), nn.PReLU()"
+    check(task_of("return self.a(x[0]), self.b(x[0]), self.b(x[0][0, 0, 0])", IMAGES, init, OTHER))
+
+
+def test_diagonals_and_strides(check: Check) -> None:
+    forward = """a, n = x; b = a.clone(); b.fill_diagonal_(0); c = (a * 2).as_strided((3, 2), (4, 1), 1)
+        return b, c, a * n.item(), a[: math.ceil(a.shape[0] / 2)].sum(0)"""
+    inputs = "[torch.randn(7, 7), torch.tensor(1.5)]"
+    check(task_of(f"import math; {forward}", inputs, variants="{'a': [torch.randn(12, 12), torch.tensor(-2.0)]}"))

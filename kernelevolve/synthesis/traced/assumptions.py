@@ -49,7 +49,8 @@ def conditions(exported: ExportedProgram, names: _Names) -> tuple[str, ...]:
             raise UnsupportedError("a condition on a size that the inputs' shapes do not give")
         named = expression.xreplace(names)
         if named is not sympy.true and (drops or not _says_two_or_more(named)):
-            found.append(PythonPrinter().doprint(named))
+            # The kernel's file need not import math.
+            found.append(PythonPrinter().doprint(named).replace("math.", '__import__("math").'))
     return tuple(dict.fromkeys(found))
 
 

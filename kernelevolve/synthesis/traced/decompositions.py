@@ -75,6 +75,40 @@ def _masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     return torch.where(mask, source.flatten()[place.clamp(min=0)], x)
 
 
+def _prelu(x: Tensor, weight: Tensor) -> Tensor:
+    """One slope for all, or one for each channel, which is the second dimension."""
+    shape = [1] * x.dim()
+    if x.dim() > 0:
+        shape[min(1, x.dim() - 1)] = weight.shape[0]
+    return torch.where(x > 0, x, weight.reshape(shape) * x)
+
+
+def _resized_smoothly(cubic: bool) -> Callable[..., Tensor]:
+    """Resizing whose filter widens with what is left out: two products with matrices of weights, which sum to 1 along a row."""
+
+    def filtered(distance: Tensor) -> Tensor:
+        d = distance.abs()
+        if not cubic:
+            return (1 - d).clamp(min=0)
+        near, far = (1.5 * d - 2.5) * d * d + 1, ((-0.5 * d + 2.5) * d - 4) * d + 2
+        return torch.where(d < 1, near, torch.where(d < 2, far, 0.0))
+
+    def weights(length: int, wanted: int, aligned: bool, scale: float | None) -> Tensor:
+        ratio = (length - 1) / max(wanted - 1, 1) if aligned else 1 / scale if scale else length / wanted
+        centre = (torch.arange(wanted) + 0.5) * ratio - 0.5
+        table = filtered((torch.arange(length) - centre[:, None]) / max(ratio, 1.0))
+        return table / table.sum(1, keepdim=True)
+
+    def resized(
+        x: Tensor, size: list[int], aligned: bool, tall: float | None = None, wide: float | None = None
+    ) -> Tensor:
+        rows = weights(x.shape[-2], size[0], aligned, tall).to(x.dtype)
+        columns = weights(x.shape[-1], size[1], aligned, wide).to(x.dtype)
+        return torch.matmul(rows, torch.matmul(x, columns.t()))
+
+    return resized
+
+
 def _addbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     return x * beta + torch.bmm(a, b).sum(0) * alpha
 
@@ -100,6 +134,10 @@ _OWN: dict[Any, Callable[..., Any]] = {
     _aten.masked_scatter.default: _masked_scatter,
     _aten.addbmm.default: _addbmm,
     _aten._pad_circular.default: _pad_circular,
+    _aten.prelu.default: _prelu,
+    _aten._prelu_kernel.default: lambda x, weight: torch.where(x > 0, x, weight * x),
+    _aten._upsample_bilinear2d_aa.default: _resized_smoothly(cubic=False),
+    _aten._upsample_bicubic2d_aa.default: _resized_smoothly(cubic=True),
 }
 
 
@@ -131,8 +169,6 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
             aten.threshold,
             aten.celu,
             aten.selu,
-            aten.prelu,
-            aten._prelu_kernel,
             aten.eye,
         ),
         *(aten.rms_norm, aten._fused_rms_norm, aten.unsafe_split, aten._scaled_dot_product_flash_attention_for_cpu),

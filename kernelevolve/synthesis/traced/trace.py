@@ -127,6 +127,8 @@ class _Lowering:
         self.signature, self.returned = exported.arguments, exported.returned
         self.builder = Builder()
         self.symbols: dict[sympy.Symbol, sympy.Symbol] = {}
+        self.numbers: dict[sympy.Symbol, Expr] = {}
+        """Floats that are read from tensors."""
         self.sizes: dict[str, tuple[str, int]] = {}
         self.hints: dict[str, int] = {}
         self.values: dict[torch.fx.Node, Any] = {}
@@ -227,6 +229,8 @@ class _Lowering:
             return expr
         if type(expr).__name__ in ("TruncToInt", "FloorToInt"):
             return sympy.floor(self._multiple(expr.args[0]))
+        if type(expr).__name__ == "CeilToInt":
+            return -sympy.floor(-self._multiple(expr.args[0]))
         parts = [self._symbolic(a) for a in expr.args]
         if isinstance(expr, sympy.Add):
             return sympy.Add(*parts)
@@ -242,7 +246,7 @@ class _Lowering:
         raise UnsupportedError(f"a size with {name}")
 
     def _multiple(self, expr: Any) -> Size:
-        """A size as a float, times floats by which multiplying is exact."""
+        """A size as a float, or a quotient of two; times floats by which multiplying is exact."""
         name = type(expr).__name__
         if name == "ToFloat":
             return self._symbolic(expr.args[0])
@@ -250,6 +254,8 @@ class _Lowering:
             exact = sympy.Rational(float(expr))
             if exact.q <= _EXACT and 0 < exact.p <= _EXACT:
                 return exact
+        if name == "IntTrueDiv":
+            return self._symbolic(expr.args[0]) / self._symbolic(expr.args[1])
         if isinstance(expr, sympy.Mul) or name == "Mul":
             return sympy.Mul(*(self._multiple(a) for a in expr.args))
         raise UnsupportedError(f"a size that is a rounded {name}")
@@ -257,6 +263,8 @@ class _Lowering:
     def _number(self, expr: Any) -> Expr:
         """A float that follows from sizes, as an expression of dtype float64."""
         name = type(expr).__name__
+        if expr in self.numbers:
+            return self.numbers[expr]
         if isinstance(expr, sympy.Float | sympy.Integer | sympy.Rational):
             return Const(float(expr), "float64")
         if name == "ToFloat":
@@ -294,6 +302,8 @@ class _Lowering:
         if isinstance(value, torch.SymInt | int) and not isinstance(value, bool):
             return self._size(value)
         if isinstance(value, torch.SymFloat):
+            if "_local_scalar_dense" in str(node.target):
+                self.numbers[value.node.expr] = cast(self.values[node.args[0]].at(()), "float64")
             return self._number(value.node.expr)
         if isinstance(value, torch.SymBool):
             raise UnsupportedError("a condition on sizes")
@@ -312,7 +322,7 @@ class _Lowering:
         if is_complex(call):
             return lower_complex(call)
         lowering = LOWERINGS.get(name)
-        if name == "aten.as_strided.default" and not node.args[0].meta["val"].is_contiguous():
+        if name.startswith("aten.as_strided") and not node.args[0].meta["val"].is_contiguous():
             raise UnsupportedError("as_strided of a tensor that is not contiguous")
         if lowering is None:
             drawn = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())

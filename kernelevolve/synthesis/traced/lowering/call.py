@@ -9,7 +9,7 @@ from typing import Any
 import sympy
 
 from kernelevolve.synthesis.traced.builder import Builder, UnsupportedError, cast
-from kernelevolve.synthesis.traced.expr import Const, Expr, IndexTerm, IndexValue, Op, Size, as_expr
+from kernelevolve.synthesis.traced.expr import Const, Expr, IndexTerm, IndexValue, Load, Op, Size, as_expr
 from kernelevolve.synthesis.traced.virtual import Virtual
 
 
@@ -64,7 +64,7 @@ def scalar(value: Any, dtype: str) -> Expr:
         if isinstance(value, sympy.Integer):
             return scalar(int(value), dtype)
         return cast(IndexValue(value), dtype)
-    if isinstance(value, Const | IndexValue | Op):
+    if isinstance(value, Const | IndexValue | Op | Load):
         return cast(value, dtype)
     raise UnsupportedError(f"a number of type {type(value).__name__}")
 

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
+from math import inf, prod
 
 import sympy
 
 from kernelevolve.synthesis.traced.builder import UnsupportedError, cast, compute_dtype
-from kernelevolve.synthesis.traced.expr import FLOATS, Const, Expr, IndexTerm, IndexValue, Op, Size
-from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, dim_of, operand, scalar
+from kernelevolve.synthesis.traced.expr import (
+    FLOATS,
+    Const,
+    Expr,
+    IndexTerm,
+    IndexValue,
+    Op,
+    Size,
+    index_add,
+    index_mul,
+)
+from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, dim_of, operand, scalar, size
 from kernelevolve.synthesis.traced.lowering.indexing import logical_index, wrapped
 from kernelevolve.synthesis.traced.numbers import limits
-from kernelevolve.synthesis.traced.virtual import ZERO, Virtual, broadcast_at, dims_of
+from kernelevolve.synthesis.traced.virtual import ONE, ZERO, Virtual, broadcast_at, dims_of, reshape
 
 _KINDS = {"add": "sum", "sum": "sum", "multiply": "prod", "prod": "prod", "amax": "max", "amin": "min", "mean": "sum"}
 """What ATen calls a way of combining -> the kind of a `Scatter`."""
@@ -192,12 +202,28 @@ def _put_where(call: Call, v: Virtual, mask: Virtual, first: int, values: Virtua
     return call.builder.compute(dims, v.dtype, value, call.name)
 
 
+def _strided_scatter(call: Call) -> Virtual:
+    """A contiguous tensor with elements at sums of multiples of the source's index replaced."""
+    v, source = call.tensor(0), call.tensor(1)
+    strides, offset = [size(s) for s in call.args[3]], size(call.get(4, "storage_offset") or 0)
+    flat = reshape(v, (sympy.expand(prod(v.shape, start=ONE)),))
+
+    def target(at: _Index) -> tuple[Expr, ...]:
+        place: IndexTerm = offset
+        for term, stride in zip(at, strides, strict=True):
+            place = index_add(place, index_mul(term, stride))
+        return tuple(_numbers([place]))
+
+    return reshape(_scattered(call, flat, source.shape, target, source, "set"), v.shape)
+
+
 SCATTERING: dict[str, Lowering] = {
     **{f"aten.scatter.{o}": _scatter for o in ("src", "value", "reduce", "value_reduce")},
     "aten.scatter_add.default": _scatter,
     "aten.scatter_reduce.two": _reduced(whole=True),
     "aten.index_reduce.default": _reduced(whole=False),
     "aten.index_add.default": _index_add,
+    "aten.as_strided_scatter.default": _strided_scatter,
     "aten.index_put.default": _index_put,
     "aten._unsafe_index_put.default": _index_put,
 }

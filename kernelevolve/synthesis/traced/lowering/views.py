@@ -352,16 +352,27 @@ def _overwritten(call: Call) -> Virtual:
 
 
 def _as_strided(call: Call) -> Virtual:
-    """Where the strides are those of a contiguous tensor of this shape; the source is contiguous."""
-    v, offset = call.tensor(0), call.get(3, "storage_offset")
+    """Of a contiguous tensor: elements at sums of multiples of the index."""
+    v, offset = call.tensor(0), size(call.get(3, "storage_offset") or 0)
     wanted: Size = sympy.Integer(1)
-    for extent, given in zip(reversed(call.shape), reversed(call.args[2]), strict=True):
-        if extent != 1 and sympy.expand(size(given) - wanted) != 0:
-            raise UnsupportedError("as_strided with strides that skip or repeat elements")
+    strides = [size(s) for s in call.args[2]]
+    plain = offset == 0
+    for extent, given in zip(reversed(call.shape), reversed(strides), strict=True):
+        plain = plain and (extent == 1 or sympy.expand(given - wanted) == 0)
         wanted = wanted * extent
-    if offset not in (None, 0) or sympy.expand(wanted - prod(v.shape, start=sympy.Integer(1))) != 0:
-        raise UnsupportedError("as_strided of a part of a tensor")
-    return reshape(v, call.shape)
+    count = prod(v.shape, start=sympy.Integer(1))
+    if plain and sympy.expand(wanted - count) == 0:
+        return reshape(v, call.shape)
+    flat, dims = reshape(v, (sympy.expand(count),)), dims_of(call.shape)
+
+    def at(index: tuple[IndexTerm, ...]) -> Expr:
+        terms = iter(index)
+        place: IndexTerm = offset
+        for d, stride in zip(dims, strides, strict=True):
+            place = index_add(place, index_mul(next(terms) if d else ZERO, stride))
+        return flat.at_dims([place])
+
+    return Virtual(dims, v.dtype, at)
 
 
 VIEWS: dict[str, Lowering] = {
