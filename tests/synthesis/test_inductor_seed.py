@@ -32,7 +32,7 @@ ROWS = "[torch.randn(37, 50)]"
 OTHER_ROWS = '{"a": [torch.randn(5, 50)], "b": [torch.randn(64, 33)]}'
 IMAGES = "[torch.randn(2, 3, 16, 18)]"
 OTHER_IMAGES = '{"a": [torch.randn(4, 3, 16, 18)], "one": [torch.randn(1, 3, 20, 24)]}'
-SORTED = task_of("return F.softmax(x[0].sort(1).values * 2, -1)", ROWS, variants=OTHER_ROWS)
+SUMMED = task_of("return F.softmax(x[0].logcumsumexp(1) * 2, -1)", ROWS, variants=OTHER_ROWS)
 
 CASES = {
     "sort": (
@@ -96,14 +96,14 @@ def counted(model: Any) -> int:
 def test_inputs_beyond_the_assumptions_of_a_graph_take_the_references_operations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = load(written(SORTED)[0], tmp_path, monkeypatch).ModelNew()
+    model = load(written(SUMMED)[0], tmp_path, monkeypatch).ModelNew()
     beyond = (torch.randn(4, 5, 6), torch.randn(4, 5, dtype=torch.float64), torch.randn(0, 50))
     for number, x in enumerate(beyond, 1):
-        torch.testing.assert_close(model(x), torch.softmax(x.sort(1).values * 2, -1))
+        torch.testing.assert_close(model(x), torch.softmax(x.logcumsumexp(1) * 2, -1))
         assert counted(model) == number
     assert model._ModelNew__fallback["seconds"] > 0
     strided = torch.randn(50, 37).t()
-    torch.testing.assert_close(model(strided), torch.softmax(strided.sort(1).values * 2, -1))
+    torch.testing.assert_close(model(strided), torch.softmax(strided.logcumsumexp(1) * 2, -1))
     assert model(torch.randn(2, 3)).shape == (2, 3)
     assert counted(model) == len(beyond)
 
@@ -163,7 +163,7 @@ def test_a_mode_that_the_graph_was_not_made_in_takes_the_references_operations(
 def test_where_pytorchs_own_compute_is_forbidden_they_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = SORTED.model_copy(update={"allow_aten": AllowAten.NONE})
+    task = SUMMED.model_copy(update={"allow_aten": AllowAten.NONE})
     model = load(inductor_kernel(task)[0], tmp_path, monkeypatch).ModelNew()
     with pytest.raises(ValueError, match=r"not written for inputs of shapes \[\(4, 5, 6\)\]"):
         model(torch.randn(4, 5, 6))
@@ -220,24 +220,24 @@ def test_the_operator_starts_from_it_and_goes_on_through_its_knobs(
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    operator = prepared(SORTED)
+    operator = prepared(SUMMED)
     [kept] = temporary.glob("kernelevolve*")
     [trace] = (file for file in kept.iterdir() if not file.suffix)
-    first = propose(operator, SORTED, 0, step=1)
+    first = propose(operator, SUMMED, 0, step=1)
     assert (first.operator, first.kernel.language) == ("builtin/inductor", "cpp")
-    assert first.note == "TorchInductor's code; the traced form lacks the operation aten.sort.default"
-    assert first.kernel == written(SORTED)[0], "another process, other bytes"
+    assert first.note == "TorchInductor's code; the traced form lacks the operation aten.logcumsumexp.default"
+    assert first.kernel == written(SUMMED)[0], "another process, other bytes"
     assert "torch/csrc" not in first.kernel.source
     assert str(tmp_path) not in first.kernel.source
     assert len([file for file in kept.iterdir() if not file.suffix and file != trace]) == 1, (
         "not made before it is wanted"
     )
     monkeypatch.setattr(seeds, "answer", None)
-    again = propose(prepared(SORTED), SORTED, 1, known=frozenset({first.kernel.id}), step=1)
-    child = propose(operator, SORTED, 2, (first.kernel,))
+    again = propose(prepared(SUMMED), SUMMED, 1, known=frozenset({first.kernel.id}), step=1)
+    child = propose(operator, SUMMED, 2, (first.kernel,))
     assert (again.operator, child.operator) == ("builtin/inductor", "builtin/retune")
     assert first.kernel.id not in {again.kernel.id, child.kernel.id}
-    right = "torch.allclose(m(x), torch.softmax(x.sort(1).values * 2, -1), atol=1e-6)"
+    right = "torch.allclose(m(x), torch.softmax(x.logcumsumexp(1) * 2, -1), atol=1e-6)"
     (tmp_path / "kernel.py").write_text(first.kernel.source)
     runs_alone(tmp_path, f"m = kernel.ModelNew(); x = torch.randn(3, 100); assert {right}")
 
@@ -249,12 +249,12 @@ def test_what_it_refuses_starts_from_the_aten_graph_with_both_reasons_in_the_not
     source = task_of("return x[0].erfinv()", "[torch.rand(37, 50)]").source
     # Only the process of its own has no key: were it there, the reason would be another.
     source = source.replace(
-        "x[0].erfinv()", "x[0].erfinv() if 'THE_API_KEY' not in os.environ else x[0].sort(1).values"
+        "x[0].erfinv()", "x[0].erfinv() if 'THE_API_KEY' not in os.environ else x[0].logcumsumexp(1)"
     )
     task = Task(name="test", source=source.replace("import torch\n", "import os\nimport torch\n", 1))
     seed = propose(prepared(task), task, 0, step=1)
     assert (seed.operator, seed.kernel.language) == ("builtin/aten", "python")
-    assert seed.note.startswith("the ATen graph; the traced form lacks the operation aten.sort.default; ")
+    assert seed.note.startswith("the ATen graph; the traced form lacks the operation aten.logcumsumexp.default; ")
     assert "TorchInductor's code cannot be had: its C++ needs what there is not" in seed.note
     assert "erfinv" in seed.note
 
@@ -275,7 +275,7 @@ def test_reasons(forward: str, inputs: str, reason: str) -> None:
 
 def test_a_kernel_that_is_plainly_wrong_or_fails_is_no_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERNELEVOLVE_BUILD_DIR", "")
-    kernel, _ = written(SORTED)
+    kernel, _ = written(SUMMED)
     for old, new, reason in (
         ("static_cast<float>(2.0)", "static_cast<float>(3.0)", "its result on the main inputs"),
         ("return buf", "raise RuntimeError; return buf", "its code fails on the main inputs"),
@@ -288,18 +288,18 @@ def test_a_kernel_that_is_plainly_wrong_or_fails_is_no_seed(monkeypatch: pytest.
     ):
         assert old in kernel.source
         with pytest.raises(UnsupportedError, match=reason):
-            try_out(SORTED, Kernel(source=kernel.source.replace(old, new), language="cpp"))
+            try_out(SUMMED, Kernel(source=kernel.source.replace(old, new), language="cpp"))
 
 
 def test_another_torch_and_a_slow_compiler_are_reasons_too(monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._inductor import compile_fx
     from torch._inductor.graph import GraphLowering
 
-    loaded = load_module(SORTED)
+    loaded = load_module(SUMMED)
     inputs: list[Any] = draw_inputs(loaded, 0)
     started = time.monotonic()
     with pytest.raises(UnsupportedError, match="it took longer than"):
-        answer(SORTED, "inductor", seconds=0.2)
+        answer(SUMMED, "inductor", seconds=0.2)
     assert time.monotonic() - started < 60
     with monkeypatch.context() as patched:
         patched.setattr(compile_fx, "compile_fx_inner", lambda *_, **__: {}["lost"])
