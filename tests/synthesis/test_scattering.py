@@ -21,7 +21,7 @@ REDUCED = ", ".join(
 )
 
 
-@pytest.mark.filterwarnings("ignore:index_reduce")
+@pytest.mark.filterwarnings("ignore:index_reduce", "ignore:The reduce argument")
 def test_ways_of_combining(check: Check) -> None:
     inputs = "[torch.randn(30, 6), torch.randint(0, 5, (30,)), torch.randint(-2, 5, (30, 6))]"
     forward = f"""v, i, n = x; wide = i[:, None].expand_as(v); return ({SCATTERS}, {REDUCED},
