@@ -22,6 +22,7 @@ from evaluators.comparison import Comparison
 from evaluators.compiling import Compiled, OtherTarget, Rejected, compile_apart
 from evaluators.folders import OwnedFolder
 from evaluators.judge import THREADS, Answer, Facts, Judge, Order
+from evaluators.recording import Replayed, VerdictRecording
 from evaluators.scratch import disk_errors
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
@@ -48,13 +49,26 @@ class _Job:
 class Hub:
     """A kernel that is under way is not judged twice; one that nobody waits for any more is stopped."""
 
-    def __init__(self, task_json: str, device: str, settings_json: str, cache_base: str | None) -> None:
-        """`cache_base`: where verdicts of earlier runs are; None: they do not count."""
+    def __init__(
+        self,
+        task_json: str,
+        device: str,
+        settings_json: str,
+        cache_base: str | None,
+        recording: str | None = None,
+        replayed: str | None = None,
+    ) -> None:
+        """`cache_base`: where verdicts of earlier runs are; None: they do not count. `recording`: the file, below a folder that is there
+        when the first kernel comes, that takes every verdict; `replayed`: such a file of an earlier run, whose verdicts are given again.
+        """
         self._arguments = (task_json, device, settings_json)
         self._task_id, self._device = Task.model_validate_json(task_json).id, device
         self._settings = settings = EvaluationSettings.model_validate_json(settings_json)
         self._cache_base = cache_base
         self._cache: VerdictCache | None = None
+        self._files = recording, replayed
+        self._recording: VerdictRecording | None = None
+        self._replayed: Replayed | None = None
         self._disk = ThreadPoolExecutor(1)
         self._own_builds: OwnedFolder | None = None
         self._servers: list[asyncio.Task[None]] = []
@@ -163,24 +177,42 @@ class Hub:
     async def _answer(self, kernel_id: str, held: Any) -> str:
         async with self._room:
             facts = await self._first_facts()
-            cache = await self._opened_cache()
-            if cache is not None:
-                known = await self._on_disk(cache.get, kernel_id, facts.identity)
-                if known is not None:
-                    self._best = max(self._best, known.measured_fitness)
-                    return str(known.model_dump_json())
-            kernel_json = await held
-            made = await self._compiled(kernel_json, facts)
-            if isinstance(made, Rejected):
-                evaluation = self._rejected(Kernel.model_validate_json(kernel_json), made, facts)
-                identity = facts.identity
-            else:
-                answer = await self._judged(kernel_json, made)
-                evaluation, identity = Evaluation.model_validate_json(answer.verdict), answer.identity
+            evaluation, identity = await self._known(kernel_id, facts), facts.identity
+            if evaluation is None:
+                evaluation, identity = await self._found_out(await held, facts)
+                cache = await self._opened_cache()
+                if cache is not None:
+                    await self._on_disk(cache.put, evaluation, identity)
             self._best = max(self._best, evaluation.measured_fitness)
-            if cache is not None:
-                await self._on_disk(cache.put, evaluation, identity)
+            if self._recording is not None:
+                await self._on_disk(self._recording.put, evaluation, identity)
             return evaluation.model_dump_json()
+
+    async def _known(self, kernel_id: str, facts: Facts) -> Evaluation | None:
+        """The verdict of an earlier run: of the one that is replayed, else of any."""
+        cache = await self._opened_cache()
+        await self._on_disk(self._open_recordings)
+        known: Evaluation | None = None
+        if self._replayed is not None:
+            known = await self._on_disk(self._replayed.next, kernel_id, facts.identity)
+        if known is None and cache is not None:
+            known = await self._on_disk(cache.get, kernel_id, facts.identity)
+        return known
+
+    async def _found_out(self, kernel_json: str, facts: Facts) -> tuple[Evaluation, str]:
+        """(the verdict, what it rests on besides the kernel)"""
+        made = await self._compiled(kernel_json, facts)
+        if isinstance(made, Rejected):
+            return self._rejected(Kernel.model_validate_json(kernel_json), made, facts), facts.identity
+        answer = await self._judged(kernel_json, made)
+        return Evaluation.model_validate_json(answer.verdict), answer.identity
+
+    def _open_recordings(self) -> None:
+        recording, replayed = self._files
+        if recording is not None and self._recording is None:
+            self._recording = VerdictRecording(Path(recording))
+        if replayed is not None and self._replayed is None and Path(replayed).is_file():
+            self._replayed = Replayed(VerdictRecording(Path(replayed)))
 
     async def _first_facts(self) -> Facts:
         """Of the first judge: they are of a kind."""
@@ -317,8 +349,9 @@ class Hub:
         for task in (*self._servers, *self._under_way.values()):
             task.cancel()
         await asyncio.gather(*map(_closed, self._judges))
-        if self._cache is not None:
-            await self._on_disk(self._cache.close)
+        for opened in (self._cache, self._recording, self._replayed):
+            if opened is not None:
+                await self._on_disk(opened.close)
         if self._own_builds is not None:
             self._own_builds.remove()
 

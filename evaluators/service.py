@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -29,15 +30,28 @@ class EvaluationService:
     hub: Any
 
     @classmethod
-    def start(cls, task: Task, device: str, settings: EvaluationSettings) -> EvaluationService:
+    def start(
+        cls,
+        task: Task,
+        device: str,
+        settings: EvaluationSettings,
+        *,
+        recording: Path | None = None,
+        replayed: Path | None = None,
+    ) -> EvaluationService:
         """Start the hub, on the caller's machine, and judges; returns at once, they come up beside.
+
+        `recording`: the file that takes every verdict, whose folder is made before the first kernel is judged; `replayed`: that of an
+        earlier run, whose verdicts are given again where earlier verdicts count.
 
         Raises UserError where there is no place for the cache.
         """
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=_CALLS, scheduling_strategy=here)
         base = str(cache_base()) if settings.cache else None
-        return cls(hub.remote(task.model_dump_json(), device, settings.model_dump_json(), base))
+        files = [recording, replayed if settings.cache else None]
+        names = [None if file is None else str(file.absolute()) for file in files]
+        return cls(hub.remote(task.model_dump_json(), device, settings.model_dump_json(), base, *names))
 
     def warm(self) -> Any:
         """A reference that is ready when kernels can be judged, to a line about a task that is slow to judge, or nothing.

@@ -20,6 +20,7 @@ from devices.registry import get_device
 from evaluators import landlock
 from evaluators.comparison import Comparison
 from evaluators.gate import Gate
+from evaluators.recording import VERDICTS
 from evaluators.service import EvaluationService
 from evaluators.settings import EvaluationSettings
 from islands.archipelago import Archipelago, Progress
@@ -35,6 +36,7 @@ from kernelevolve.core.usage import Usage
 from kernelevolve.interrupts import Interrupts
 from kernelevolve.llm.client import ModelClient
 from kernelevolve.llm.recording import FILE, Recording, Share
+from kernelevolve.llm.replay import replayed_folder
 from kernelevolve.remote import ask
 from kernelevolve.report.best import write_best
 from kernelevolve.report.figures import plan_text
@@ -176,7 +178,7 @@ class _Run:
             if models is not None:
                 view.stage(f"starting {', '.join(models.weights)}")
                 models.check(self._interrupts.check)
-            service = EvaluationService.start(self.task, device.name, self.evaluation)
+            service = self._service(device)
             with closing(service):
                 warm = service.warm()
                 operator = preparing.result(self._interrupts.check)
@@ -199,6 +201,20 @@ class _Run:
                     except KeyboardInterrupt:
                         interrupted = True
             return self._write(device, progress, finalists, comparison, "interrupted" if interrupted else "done")
+
+    def _service(self, device: Device) -> EvaluationService:
+        """Where models are asked, verdicts are recorded as their answers are: a replay needs both."""
+        llm = self.settings.llm
+        if llm is None:
+            return EvaluationService.start(self.task, device.name, self.evaluation)
+        replayed = replayed_folder(llm)
+        return EvaluationService.start(
+            self.task,
+            device.name,
+            self.evaluation,
+            recording=self.folder.path / VERDICTS,
+            replayed=None if replayed is None else replayed / VERDICTS,
+        )
 
     def _models(self) -> ModelClient | None:
         """What the run's models are asked through; the actor runs here, where the run's folder is."""

@@ -8,6 +8,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.llm.base import ModelBackend
 from kernelevolve.llm.messages import Completion, Request
 from kernelevolve.llm.recording import FILE, Recording
+from kernelevolve.llm.settings import LlmSettings
 
 
 class ReplayBackend(ModelBackend):
@@ -15,9 +16,8 @@ class ReplayBackend(ModelBackend):
 
     def __init__(self, model: str, recording: str) -> None:
         """`recording`: the folder of a run, or the file in it."""
-        path = Path(recording)
         self._model = model
-        self._path = path / FILE if path.is_dir() else path
+        self._path = _file(recording)
         self._opened: Recording | None = None
 
     @property
@@ -42,3 +42,17 @@ class ReplayBackend(ModelBackend):
         if self._opened is not None:
             self._opened.close()
             self._opened = None
+
+
+def replayed_folder(settings: LlmSettings) -> Path | None:
+    """The folder of the run that is replayed; None where a model is asked that is none of that run's."""
+    backends = [model.backend or settings.backend for model in settings.models]
+    if not all(backend.resolve("llm.backend") is ReplayBackend for backend in backends):
+        return None
+    folders = {_file(str(backend.arguments["recording"])).parent for backend in backends}
+    return folders.pop() if len(folders) == 1 else None
+
+
+def _file(recording: str) -> Path:
+    path = Path(recording)
+    return path / FILE if path.is_dir() else path

@@ -146,11 +146,6 @@ def test_fitness_rises_and_a_recorded_run_repeats_with_no_network(tmp_path: Path
     assert len(json.loads(graph("first", "0.1", "--exchanges", "--json", cwd=tmp_path))) == 1
     replayed = ("operator=llm", "llm=replay", "llm.backend.recording=first", "llm.models=[tiny]")
     done = run(*replayed, *ALONE, *QUICK, *budget, "run.dir=second", cwd=tmp_path, key=None)
-    if done.returncode and any(node.evaluation.rough for node in first):
-        # What was a guess because others used the cores is measured anew, and may come out another way.
-        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr + done.stdout
-        assert "other verdicts came before" in done.stderr
-        return
     assert done.returncode == 0, done.stderr + done.stdout
     second = nodes(tmp_path / "second")
     count = min(len(first), len(second))
