@@ -27,6 +27,7 @@ from kernelevolve.core.evaluation import VARYING_RESULTS
 from kernelevolve.core.record import Record
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import Task
+from kernelevolve.tasks.eager import made_eager
 from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, flat_inputs, load_module
 from kernelevolve.tasks.structure import Structure, shortened
 
@@ -98,7 +99,7 @@ class Computing:
             for variant in (None, *self._loaded.get_input_variants()):
                 for trial in range(self._settings.trials if variant is None else 1):
                     cases.append(self._case(variant, trial, f"case{len(cases)}"))
-            return {"cases": cases, "init": _init(self._loaded)}
+            return {"cases": cases, "init": _init(self._loaded), "made_eager": made_eager()}
 
         return self._told(compute)
 

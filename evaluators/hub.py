@@ -29,7 +29,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
-from kernelevolve.remote import spread
+from kernelevolve.remote import died, spread
 
 _CLOSE_SECONDS = 8.0
 
@@ -121,7 +121,7 @@ class Hub:
             except RayActorError as error:
                 self._replace(0, judge)
                 if not left:
-                    raise _died("the process that judges", error) from error
+                    raise UserError(died("the process that judges", "while it gets ready", error)) from error
                 left -= 1
 
     @property
@@ -137,7 +137,7 @@ class Hub:
         except RayTaskError:
             raise
         except RayError as error:
-            raise _died("the process that compiles", error) from error
+            raise UserError(died("the process that compiles", "while it gets ready", error)) from error
 
     def _make_room(self) -> None:
         if self._own_builds is None:
@@ -246,11 +246,16 @@ class Hub:
         """By a task: on any machine that compiles for that of the judges, else on theirs."""
         arguments = (kernel_json, self._device, self._settings.compile_timeout, dict(facts.fingerprints), self._builds)
         async with self._compilers:
-            made = await _cancelling(self._compile.remote(*arguments))
-            if isinstance(made, OtherTarget):
-                there = NodeAffinitySchedulingStrategy(facts.node, soft=False)
-                self._compile = self._compile.options(scheduling_strategy=there)
+            try:
                 made = await _cancelling(self._compile.remote(*arguments))
+                if isinstance(made, OtherTarget):
+                    there = NodeAffinitySchedulingStrategy(facts.node, soft=False)
+                    self._compile = self._compile.options(scheduling_strategy=there)
+                    made = await _cancelling(self._compile.remote(*arguments))
+            except RayTaskError:
+                raise
+            except RayError as error:
+                raise UserError(died("the process that compiles", "while it compiles", error)) from error
         if not isinstance(made, Compiled | Rejected):
             raise RuntimeError("a judge's machine compiles for another target than it said")
         return made
@@ -319,7 +324,12 @@ class Hub:
             job.judge = None
             job.attempts += place == 0
             if job.attempts > retries and place == 0:
-                job.told.set_exception(error)
+                told = (
+                    error
+                    if isinstance(error, RayTaskError)
+                    else UserError(died("the process that judges", "while it judges", error))
+                )
+                job.told.set_exception(told)
             else:
                 self._ready.put_nowait(job)
 
@@ -354,14 +364,6 @@ class Hub:
                 await self._on_disk(opened.close)
         if self._own_builds is not None:
             self._own_builds.remove()
-
-
-def _died(who: str, error: RayError) -> UserError:
-    """For a death of a process of ours while it got ready, for the last time that was tried."""
-    reason = " ".join(str(error).split())[:300]
-    return UserError(
-        f"{who} dies while it gets ready: is there memory left, or does somebody end it? Ray says: {reason}"
-    )
 
 
 async def _cancelling(reference: Any) -> Any:

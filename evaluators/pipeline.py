@@ -22,6 +22,7 @@ from evaluators.compiling import Compiled, compile_kernel
 from evaluators.eager import EagerSeats
 from evaluators.folders import OwnedFolder
 from evaluators.gate import Gate
+from evaluators.inputs.checks import COMPILED
 from evaluators.interruption import InterruptedJobError
 from evaluators.isolation import isolation_of
 from evaluators.kernelbench import KernelBench
@@ -222,7 +223,7 @@ class Pipeline:
             fallback=fallback,
             seconds=clock.seconds,
             machine=joined(self.repeating.states),
-            environment={**self.environment(), **self._flags(timed_main)},
+            environment={**self.environment(), **self._eager(), **self._flags(timed_main)},
         )
 
     def environment(self) -> dict[str, str]:
@@ -235,6 +236,11 @@ class Pipeline:
             "isolation": self.isolation,
             "threads": str(self.threads),
         }
+
+    def _eager(self) -> dict[str, str]:
+        """That the task's own torch.compile does nothing, where it has any."""
+        known = self._reference is not None and COMPILED in self._reference.left_out
+        return {"torch.compile": "eager"} if known else {}
 
     def _flags(self, timed: Measurement | None) -> dict[str, str]:
         """What KernelBench's rules say about a measurement beside its ratio."""

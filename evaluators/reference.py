@@ -20,7 +20,16 @@ from evaluators.client import ForkServer
 from evaluators.doubt import Doubt
 from evaluators.folders import private_folder
 from evaluators.gate import Gate
-from evaluators.inputs.checks import LAYOUTS, NONFINITE_VALUES, OTHER_PARAMETERS, OWN, SHAPES, VALUES, VARIANTS
+from evaluators.inputs.checks import (
+    COMPILED,
+    LAYOUTS,
+    NONFINITE_VALUES,
+    OTHER_PARAMETERS,
+    OWN,
+    SHAPES,
+    VALUES,
+    VARIANTS,
+)
 from evaluators.perturbation import OtherParameters
 from evaluators.players import NonsenseError, Player, PlayerEndedError
 from evaluators.probing import Probe, leak
@@ -32,6 +41,7 @@ from kernelevolve.core.task import Task
 from kernelevolve.tasks.structure import Plain, Structure
 
 _FORMAT = "31"
+_EAGER = "what the task has torch.compile compile is given back as it is: PyTorch runs it, and it is timed, without being compiled"
 _KEPT_SECONDS = 6 * 3600.0
 
 
@@ -295,7 +305,7 @@ def _compute(
         told |= {
             "cases": [*told["cases"], *derived["cases"]],
             "notes": derived["notes"],
-            "left_out": derived["left_out"],
+            "left_out": derived["left_out"] | ({COMPILED: [_EAGER]} if told.pop("made_eager") else {}),
             "overtime": derived["overtime"],
             "other": derived.get("other"),
             "probe": first.model_dump(),

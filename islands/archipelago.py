@@ -18,7 +18,7 @@ from kernelevolve.core.budget import Budget
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
-from kernelevolve.remote import ask, spread
+from kernelevolve.remote import ask, died, spread
 from kernelevolve.store.client import StoreClient, start_store
 from kernelevolve.store.schema import GRAPH
 from kernelevolve.store.snapshot import Snapshot
@@ -103,7 +103,7 @@ class Archipelago:
         """Wait for the end of the run; a progress every `interval` seconds, the last one with `done`.
 
         Raises what ended an island before its time: the operator's or the evaluation's error when retrying did not
-        help, `UserError` for a full disk, `RayActorError` when islands die more often than `restarts`.
+        help, `UserError` for a full disk, and when islands die more often than `restarts`.
         """
         deadline: float | None = None
         while self._runs:
@@ -163,9 +163,9 @@ class Archipelago:
             exhausted = ask(reference)
             if exhausted is not None:
                 self._exhausted.append(exhausted)
-        except RayActorError:
+        except RayActorError as error:
             if self._restarts >= self._settings.restarts:
-                raise
+                raise UserError(died("an island", "again and again", error)) from error
             self._restarts += 1
             self._start(index)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from hydra.utils import instantiate
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from evaluators.base import Evaluator
 from islands.memory import History, Library
@@ -22,6 +22,7 @@ from kernelevolve.core.task import Task
 from kernelevolve.core.usage import Usage
 from kernelevolve.llm.base import Models
 from kernelevolve.llm.errors import OverspentError
+from kernelevolve.remote import plain
 from kernelevolve.search.base import Strategy, View
 from kernelevolve.store.actor import Member
 from kernelevolve.store.client import StoreClient
@@ -263,10 +264,10 @@ class Island:
     async def _retried(self, call: Callable[P, Awaitable[T]], *values: P.args, **named: P.kwargs) -> T:
         for attempt in range(self._settings.retries):
             try:
-                return await call(*values, **named)
+                return await _plainly(call(*values, **named))
             except _INFRASTRUCTURE:
                 await asyncio.sleep(_BACKOFF_SECONDS * 2**attempt)
-        return await call(*values, **named)
+        return await _plainly(call(*values, **named))
 
     async def _insert(self, node: Node, kernel: Kernel) -> None:
         """Hand a node to the writer; return when it is on disk and the strategy was told."""
@@ -323,3 +324,11 @@ class Island:
             self._in_flight.pop(node.step, None)
         else:
             self._migrants.add(node.id)
+
+
+async def _plainly(answer: Awaitable[T]) -> T:
+    """What an actor raises for a person is no failure to be tried again: whoever raised it has."""
+    try:
+        return await answer
+    except RayTaskError as error:
+        raise plain(error) from None

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from kernelevolve.core.errors import UserError
@@ -30,6 +30,15 @@ async def answered(reference: Awaitable[Any], kind: type[T], *kinds: type[Except
         return found
     except RayTaskError as error:
         raise plain(error, *kinds) from None
+
+
+def died(who: str, when: str, error: RayError) -> str:
+    """A line on the death of a process of ours, for the last time that was tried: `who` it was, `when` it dies."""
+    reason = " ".join(str(error).split())[:300]
+    return (
+        f"{who} dies {when}: is there memory left, or does somebody end it? A run that has begun goes on with "
+        f"`kernelevolve resume`. Ray says: {reason}"
+    )
 
 
 def plain(error: RayTaskError, *kinds: type[Exception]) -> BaseException:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import ray
 import yaml
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError, RayError
 from rich.console import Console
 
 from devices.base import Device
@@ -37,7 +37,7 @@ from kernelevolve.interrupts import Interrupts
 from kernelevolve.llm.client import ModelClient
 from kernelevolve.llm.recording import FILE, Recording, Share
 from kernelevolve.llm.replay import replayed_folder
-from kernelevolve.remote import ask
+from kernelevolve.remote import ask, died
 from kernelevolve.report.best import write_best
 from kernelevolve.report.figures import plan_text
 from kernelevolve.report.files import write_json
@@ -153,6 +153,8 @@ class _Run:
                 )
         try:
             summary = self._session(console, device, operator, new=new)
+        except RayActorError as error:
+            raise UserError(died("a process of this run", "while it goes on", error)) from error
         except KeyboardInterrupt:
             if not self.folder.config_file.exists():
                 raise

@@ -6,3 +6,4 @@ UNUSUAL = (ARGUMENTS, LAYOUTS)
 """For which a kernel may well leave the work to the reference's own operations."""
 OTHER_PARAMETERS = "sets of other parameters"
 SHAPES, VALUES, NONFINITE_VALUES = "hidden shapes", "distributions of values", "inputs with NaN and infinities"
+COMPILED = "compiled functions"

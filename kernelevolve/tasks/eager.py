@@ -11,11 +11,20 @@ compiled: Callable[..., Any] = torch.compile
 """PyTorch's own."""
 
 
+_asked: list[bool] = []
+
+
 def run_eagerly() -> None:
     """From now on `torch.compile` gives back what it is given, in this process."""
     torch.compile = _as_it_is
 
 
+def made_eager() -> bool:
+    """Whether code of this process has asked `torch.compile` for something since, and was given back what it gave."""
+    return bool(_asked)
+
+
 def _as_it_is(model: Any = None, **options: Any) -> Any:
     del options
+    _asked[:] = [True]
     return model if model is not None else lambda function: function

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.small_task import SOURCE, kernel
@@ -116,6 +117,37 @@ def test_evaluate_judges_whatever_it_is(task: Path) -> None:
     assert told["status"] == "wrong_result"
     assert told["speedup"] is None
     assert "1.5" in told["diagnosis"]["summary"] + told["diagnosis"]["details"]
+
+
+@pytest.mark.parametrize("command", ["run", "evaluate"])
+def test_a_termination_during_imports_is_an_interrupt_in_one_line(task: Path, command: str) -> None:
+    file, log = task.parent / "kernel.py", task.parent / "log.txt"
+    file.write_text(kernel())
+    words = ["run", f"task={task}", f"run.dir={task.parent / 'run'}"] if command == "run" else ["evaluate", task, file]
+    with begun(log, *map(str, words)) as process:
+        wait_for(process, lambda: "libtorch" in Path(f"/proc/{process.pid}/maps").read_text())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 130
+    assert log.read_text() == "kernelevolve: interrupted\n"
+
+
+@pytest.mark.slow
+def test_a_judge_that_keeps_dying_ends_a_run_in_one_line(task: Path) -> None:
+    folder, log = task.parent / "run", task.parent / "log.txt"
+    words = [f"task={task}", f"run.dir={folder}", "budget.seconds=100", "evaluation.cache=off", "evaluation.retries=0"]
+    with begun(log, "run", *words, "--quiet") as process:
+        wait_for(process, lambda: len(_nodes(folder)) >= 1)
+        while process.poll() is None:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with suppress(psutil.Error):
+                    if (child.cmdline() or [""])[0].startswith("ray::Judge"):
+                        child.kill()
+            time.sleep(0.2)
+        assert process.returncode == 2
+    last = log.read_text().splitlines()[-1]
+    assert last.startswith("kernelevolve: the process that judges dies while it judges: ")
+    assert "`kernelevolve resume`" in last
+    assert "Traceback" not in log.read_text()
 
 
 @contextmanager

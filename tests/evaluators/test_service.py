@@ -287,7 +287,7 @@ def test_closing_does_not_wait_for_what_hangs(settings: EvaluationSettings) -> N
         lost = asyncio.create_task(service.evaluate(python_kernel(ENDLESS)))
         await asyncio.sleep(1.0)
         await kill("ray::Judge")
-        with pytest.raises(RayError):
+        with pytest.raises(UserError, match="the process that judges dies while it judges"):
             await lost
         asked = asyncio.create_task(service.evaluate(python_kernel(ENDLESS)))
         await asyncio.sleep(3.0)

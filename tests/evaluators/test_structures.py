@@ -9,6 +9,7 @@ import pytest
 from evaluators.checking import Checker, arena_bytes
 from evaluators.client import ForkServer
 from evaluators.fresh import FreshValues
+from evaluators.inputs.checks import COMPILED
 from evaluators.ledger import Ledger
 from evaluators.reference import Reference, reference_of
 from evaluators.seat import Seat
@@ -179,6 +180,17 @@ def judge(task: Task, source: str, settings: EvaluationSettings, server: ForkSer
         if contestant.failure is not None:
             raise FailedError(contestant.failure)
     return reference
+
+
+def test_a_task_whose_torch_compile_does_nothing_has_that_said(few: EvaluationSettings, server: ForkServer) -> None:
+    ledger = Ledger()
+    ledger.begin(prepared(RIGHT["compiled"], few, server))
+    [check] = [check for check in ledger.told() if check.name == COMPILED]
+    assert check.count == 0
+    assert "without being compiled" in check.left_out[0]
+    assert not check.overtime, "another evaluation would say the same"
+    ledger.begin(prepared(RIGHT["gradient"], few, server))
+    assert COMPILED not in [check.name for check in ledger.told()]
 
 
 def kernel_of(task: Task, forward: str | None = None) -> str:

@@ -7,7 +7,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
+from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.graph import Draft, Expansion
 from kernelevolve.core.kernel import Kernel
@@ -68,6 +70,31 @@ class DoubleEvaluator:
         await asyncio.sleep(self.seconds)
         rng = Random(kernel.id)
         return make_evaluation(kernel, 0.0 if rng.random() < 0.3 else rng.lognormvariate(0.0, 0.5))
+
+
+class Refusing:
+    """An actor that cannot judge, for a reason that a person can mend."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def evaluate(self) -> None:
+        self._asked += 1
+        raise UserError("the judge has no room")
+
+    def asked(self) -> int:
+        return self._asked
+
+
+@dataclass
+class RefusingEvaluator:
+    """Asks it."""
+
+    actor: Any
+
+    async def evaluate(self, kernel: Kernel) -> Evaluation:
+        await self.actor.evaluate.remote()
+        return make_evaluation(kernel, 1.0)
 
 
 def evaluated(marks: Path) -> list[str]:

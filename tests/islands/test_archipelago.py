@@ -18,7 +18,7 @@ from kernelevolve.core.usage import Usage
 from kernelevolve.search.base import View
 from kernelevolve.store.sqlite import SqliteStore
 from tests.islands.conftest import CONF, Make
-from tests.islands.doubles import DoubleEvaluator, DoubleOperator, evaluated
+from tests.islands.doubles import DoubleEvaluator, DoubleOperator, Refusing, RefusingEvaluator, evaluated
 
 
 def finish(archipelago: Archipelago) -> Progress:
@@ -173,6 +173,13 @@ def test_failures_that_stay_reach_the_driver(make: Make, marks: Path, what: str)
         finish(make(Budget(evaluations=20), operator, evaluator, retries=1))
 
 
+def test_what_an_actor_raises_for_a_person_is_raised_at_once(make: Make) -> None:
+    evaluator = RefusingEvaluator(ray.remote(Refusing).remote())
+    with pytest.raises(UserError, match=r"^the judge has no room$"):
+        finish(make(Budget(evaluations=20), evaluator=evaluator, count=1, in_flight=1, retries=3))
+    assert ray.get(evaluator.actor.asked.remote()) == 1
+
+
 @pytest.mark.parametrize(
     ("budget", "reason"),
     [(Budget(tokens=2000), "2000 tokens are used"), (Budget(cost=0.5), "0.5 dollars are spent")],
@@ -233,7 +240,7 @@ def test_islands_that_keep_dying_end_the_run(make: Make, marks: Path) -> None:
                     ray.kill(archipelago._islands[1])
 
     archipelago = make(Budget(seconds=60), evaluator=DoubleEvaluator(marks, seconds=0.02), restarts=1)
-    with pytest.raises(ray.exceptions.RayActorError):
+    with pytest.raises(UserError, match="an island dies again and again"):
         kill_the_second(archipelago)
 
 
