@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 
 import pytest
 
@@ -44,12 +45,15 @@ class Search:
         return {node.kernel_id for node in self.nodes}
 
     def propose(self, parent: Node | None = None) -> Draft:
+        return asyncio.run(self.proposed(parent))
+
+    async def proposed(self, parent: Node | None = None) -> Draft:
         step = len(self.nodes)
         parents = (Parent(parent, self.kernels[parent.kernel_id]),) if parent else ()
         context = Context(task=self.task, device="cpu", facts={}, parents=parents, history=(), known=self.known)
         phase = Phase.EXPAND if parent else Phase.DRAFT
         ids = tuple(p.node.id for p in parents)
-        return asyncio.run(self.operator.propose(Expansion(step=step, phase=phase, parents=ids, seed=step), context))
+        return await self.operator.propose(Expansion(step=step, phase=phase, parents=ids, seed=step), context)
 
     def tell(self, draft: Draft, status: Status = Status.OK, parent: Node | None = None, speedup: float = 2.0) -> Node:
         step = len(self.nodes)
@@ -272,6 +276,35 @@ def test_while_it_is_traced_elsewhere_a_copy_comes_first_and_then_what_the_trace
     else:
         assert second.operator == "builtin/inductor"
         assert "aten.logcumsumexp" in second.note
+
+
+def test_while_tracing_takes_long_other_stages_are_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of("return self.layer(x[0])", "[torch.randn(2, 3, 16, 16)]", "self.layer = nn.Conv2d(3, 4, 3)")
+    traced, go_on = tracing.kept_trace(task), threading.Event()
+
+    def slow(_: Task) -> object:
+        assert go_on.wait(60)
+        return traced
+
+    def answered(_: Task, stage: Stage) -> dict[str, str]:
+        assert stage is Stage.ATEN, "TorchInductor takes longer than tracing"
+        return {"kernel": TILED.model_dump_json(), "remark": ""}
+
+    monkeypatch.setattr(tracing, "kept_trace", slow)
+    monkeypatch.setattr(seeds, "_answer", answered)
+    search = Search(BuiltinOperator(**SETTINGS).early(task, "cpu"), task)  # type: ignore[arg-type]
+
+    async def drafts() -> tuple[list[str], Draft]:
+        try:
+            moves = [search.tell(await search.proposed(), speedup=1.0).operator for _ in range(3)]
+            threading.Timer(1.0, go_on.set).start()
+            return moves, await search.proposed()
+        finally:
+            go_on.set()
+
+    moves, last = asyncio.run(drafts())
+    assert moves == ["builtin/reference", "builtin/reference", "builtin/aten"]
+    assert (last.operator, last.note) == ("builtin/draft", "the default schedule")
 
 
 def test_a_fault_of_the_tracer_is_a_reason_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec
 
 from devices.registry import get_device
 from kernelevolve.core.errors import UserError
@@ -22,6 +22,7 @@ from kernelevolve.synthesis.builtin.knobs import Choices, Knob
 from kernelevolve.synthesis.builtin.moves import Move, crossed, drafted, mutated
 from kernelevolve.synthesis.builtin.source_knobs import mutate, variants
 from kernelevolve.synthesis.builtin.target import Target
+from kernelevolve.synthesis.builtin.traits import is_large
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.synthesis.traced.program import Program
 
@@ -29,8 +30,13 @@ if TYPE_CHECKING:
     from kernelevolve.synthesis.builtin.seeds import Seed
     from kernelevolve.synthesis.builtin.tracing import Untraced
 
-_LARGE = 150
-"""Statements of a program whose C++ may take long to compile."""
+P = ParamSpec("P")
+
+_REMEMBERED = 8
+"""Points whose kernels are kept: parents are written again to see what is around them."""
+_GLANCE_SECONDS, _PATIENCE_SECONDS = 0.2, 3.0
+"""That a program which is still being traced is waited for before something at hand is proposed in its place, and something that takes
+another process."""
 
 
 @dataclass
@@ -63,6 +69,8 @@ class BuiltinOperator(Operator):
 
     _late: Once[Program | Untraced] | None = field(default=None, init=False, compare=False, repr=False)
     """The program that came while the search was going on."""
+    _points: dict[Any, Written | Draft] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """The last kernels that were written, by task and knobs."""
 
     def prepare(self, task: Task, device: str) -> BuiltinOperator:
         if device != "cpu":
@@ -92,7 +100,7 @@ class BuiltinOperator(Operator):
     async def propose(self, expansion: Expansion, context: Context) -> Draft:
         rng = random.Random(expansion.seed)
         if expansion.phase is not Phase.DRAFT and not self._is_copy_wanted():
-            draft = self._expanded(context, rng)
+            draft = await self._aside(self._expanded, context, rng)
             if draft is not None:
                 return draft
         return await self._draft(expansion.step, context, rng)
@@ -120,8 +128,10 @@ class BuiltinOperator(Operator):
         for stage in self.chain.plan(rng):
             if stage is Stage.TRACED:
                 if self.pending:
-                    await self._wait_for_program(context.task)
-                draft = self._traced(step, context, rng) if self.program is not None else None
+                    draft = await self._meanwhile(context)
+                    if draft is not None:
+                        return draft
+                draft = await self._aside(self._traced, step, context, rng) if self.program is not None else None
                 if draft is None and self.chain.works(stage) and not self.chain.none_faster:
                     break
             else:
@@ -129,6 +139,41 @@ class BuiltinOperator(Operator):
             if draft is not None:
                 return draft
         raise ExhaustedError(self._why_exhausted())
+
+    async def _aside(self, write: Callable[P, Draft | None], *values: P.args, **named: P.kwargs) -> Draft | None:
+        """In a thread where it takes seconds: verdicts on other candidates are taken meanwhile."""
+        if self._is_large():
+            return await asyncio.to_thread(write, *values, **named)
+        return write(*values, **named)
+
+    async def _meanwhile(self, context: Context) -> Draft | None:
+        """What takes less than tracing does, while that goes on; None once there is a program, or where nothing else is new."""
+        program = asyncio.ensure_future(self._wait_for_program(context.task))
+        try:
+            for stage, patience in ((Stage.REFERENCE, _GLANCE_SECONDS), (Stage.ATEN, _PATIENCE_SECONDS)):
+                await asyncio.wait({program}, timeout=patience)
+                seeds = asyncio.ensure_future(self._unjudged(stage, context))
+                await asyncio.wait({program, seeds}, return_when=asyncio.FIRST_COMPLETED)
+                if program.done():
+                    seeds.cancel()
+                    break
+                if seeds.result() is not None:
+                    return seeds.result()
+            await program
+        finally:
+            program.cancel()
+        return None
+
+    async def _unjudged(self, stage: Stage, context: Context) -> Draft | None:
+        """The first seed of a stage that is new; None where there is none."""
+        if stage in self.chain.absent:
+            return None
+        try:
+            seeds = await self._seeds_of(stage, context.task)
+        except UnsupportedError as reason:
+            self.chain.absent[stage] = f"{WORDS[stage]} cannot be had: {reason}"
+            return None
+        return next((self._seed_draft(stage, s) for s in seeds if s.kernel.id not in context.known), None)
 
     def _is_copy_due(self, step: int) -> bool:
         if Stage.REFERENCE in self.chain.absent:
@@ -143,9 +188,10 @@ class BuiltinOperator(Operator):
         return possible and self.chain.none_faster
 
     def _is_large(self) -> bool:
-        return self.program is not None and len(self.program.statements) > _LARGE
+        return self.program is not None and is_large(self.program)
 
     async def _wait_for_program(self, task: Task) -> None:
+        """Until there is one, or a reason why not."""
         from kernelevolve.synthesis.builtin.tracing import kept_trace
 
         if self._late is None:
@@ -179,14 +225,10 @@ class BuiltinOperator(Operator):
 
     async def _from_seeds(self, stage: Stage, context: Context, rng: random.Random) -> Draft | None:
         """A seed of a stage, or one with other knobs; None where there is none, or none that is new."""
-        try:
-            seeds = await self._seeds_of(stage, context.task)
-        except UnsupportedError as reason:
-            self.chain.absent[stage] = f"{WORDS[stage]} cannot be had: {reason}"
-            return None
-        for seed in seeds:
-            if seed.kernel.id not in context.known:
-                return self._seed_draft(stage, seed)
+        new = await self._unjudged(stage, context)
+        if new is not None or stage in self.chain.absent:
+            return new
+        seeds = await self._seeds_of(stage, context.task)
         chosen = rng.choice(seeds).kernel
         for source, note in self._retuned(chosen, rng):
             kernel = Kernel(source=source, language=chosen.language)
@@ -259,6 +301,14 @@ class BuiltinOperator(Operator):
 
     def _at(self, knobs: tuple[tuple[str, KnobValue], ...], task: Task) -> Written | Draft:
         """The kernel at a point; a draft that is none where the writer fails there."""
+        point = task.id, knobs
+        if point not in self._points:
+            self._points[point] = self._written_at(knobs, task)
+            while len(self._points) > _REMEMBERED:
+                self._points.pop(next(iter(self._points)), None)
+        return self._points[point]
+
+    def _written_at(self, knobs: tuple[tuple[str, KnobValue], ...], task: Task) -> Written | Draft:
         try:
             return written(self._program(), self.target, task, knobs)
         except Exception as fault:  # noqa: BLE001 - a fault of ours at one point must not end a search: the node says it

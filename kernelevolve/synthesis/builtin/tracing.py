@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from kernelevolve.core.task import Task
+from kernelevolve.core.task import AllowAten, Task
 from kernelevolve.synthesis.builtin.cpp.writer import write
 from kernelevolve.synthesis.builtin.kept import kept
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.modes import watched_modes
 from kernelevolve.synthesis.builtin.target import Target
+from kernelevolve.synthesis.builtin.traits import is_large
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.synthesis.traced.program import Program
 from kernelevolve.synthesis.traced.trace import trace
 from kernelevolve.tasks.eager import run_eagerly
-from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
+from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, load_module
+
+_UNROLLED = 1500
+"""Operations: the longest nets without loops have a third of it."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,38 @@ class Untraced:
     """In a line for a person."""
 
 
+class _Many(Exception):  # noqa: N818 - no error
+    """A call has more operations than are counted."""
+
+
+class _Counting(TorchDispatchMode):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        if self.count > _UNROLLED:
+            raise _Many
+        return function(*args, **(kwargs or {}))
+
+
+def is_unrolled(loaded: LoadedTask) -> bool:
+    """Whether a call of the reference is so many operations as only the steps of a loop are."""
+    model, inputs = build_model(loaded, loaded.task.seed), draw_inputs(loaded, loaded.task.seed)
+    # A library may do all steps of a recurrence in one operation, which torch.export takes apart.
+    recurs = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    whole = torch.backends.mkldnn.flags(enabled=False) if recurs else nullcontext()
+    try:
+        with torch.no_grad(), whole, _Counting():
+            model(*inputs)
+    except _Many:
+        return True
+    except Exception:  # noqa: BLE001 - the reference's own code: it is blamed for what it raises where it runs undisturbed
+        return False
+    return False
+
+
 def kept_trace(task: Task) -> Program | Untraced:
     """As `trace_task`; made once on a machine, for it may take a minute."""
     found: Program | Untraced = pickle.loads(kept(task, "traced", lambda: pickle.dumps(trace_task(task))))
@@ -35,17 +75,22 @@ def kept_trace(task: Task) -> Program | Untraced:
 
 
 def trace_task(task: Task) -> Program | Untraced:
-    """The traced program of a task's reference, from which C++ can be written.
+    """The traced program of a task's reference, from which C++ can be written; where it is large, that has not been tried.
+
+    A program of an unrolled loop is one for the shapes of the task's inputs alone, unless the task has others: with free sizes tracing
+    takes four times as long, a minute where the loop has some hundred steps. Other shapes take the reference's own operations.
 
     Raises `UserError` where the reference raises.
     """
     run_eagerly()
     loaded = load_module(task)
     inputs = draw_inputs(loaded, task.seed)
+    fixed = not loaded.get_input_variants() and task.allow_aten is AllowAten.ALL and is_unrolled(loaded)
     model = build_model(loaded, task.seed)
     try:
-        program = replace(trace(model, inputs), modes=watched_modes(model))
-        write(program, Choices(), Target.of({}))
+        program = replace(trace(model, inputs, fixed=fixed), modes=watched_modes(model))
+        if not is_large(program):
+            write(program, Choices(), Target.of({}))
     except UnsupportedError as reason:
         why = f"the traced form lacks {reason}"
     except Exception as fault:  # noqa: BLE001 - a fault of ours must not keep the user from a kernel: later stages need no program

@@ -10,7 +10,14 @@ from kernelevolve.synthesis.builtin.schedule import Group
 from kernelevolve.synthesis.builtin.transform import extent_hint
 from kernelevolve.synthesis.traced.program import Program, reads
 
+_LARGE = 150
+"""Statements."""
 PASSES, TRAFFIC, PORTION, FUSION = "passes", "traffic_bytes", "portion_bytes", "fusion"
+
+
+def is_large(program: Program) -> bool:
+    """Whether its C++ takes seconds to write, and many to compile."""
+    return len(program.statements) > _LARGE
 
 
 def traits_of(

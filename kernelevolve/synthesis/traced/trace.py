@@ -46,12 +46,17 @@ class Exported:
 
 
 def export_program(
-    model: torch.nn.Module, inputs: Sequence[Any], *, table: Mapping[Any, Callable[..., Any]] | None = None
+    model: torch.nn.Module,
+    inputs: Sequence[Any],
+    *,
+    table: Mapping[Any, Callable[..., Any]] | None = None,
+    fixed: bool = False,
 ) -> Exported:
     """Export with every dimension dynamic that the model leaves free; where that is not possible with the first one of each
     input, else with none.
 
-    `table` decomposes ATen operations; None stands for that of the traced form. Afterwards the model takes leaves of its arguments.
+    `table` decomposes ATen operations; None stands for that of the traced form. `fixed`: no dimension is dynamic. Afterwards the model
+    takes leaves of its arguments.
 
     Raises UnsupportedError where torch.export cannot capture the model.
     """
@@ -61,7 +66,7 @@ def export_program(
     failures: list[str] = []
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        for most in (max(ranks, default=0), 1, 0):
+        for most in (0,) if fixed else (max(ranks, default=0), 1, 0):
             free: tuple[Any, ...] = tuple(dict.fromkeys(range(min(r, most)), Dim.AUTO) or None for r in ranks)
             for x in flat.leaves:
                 _unmark(x)
@@ -96,12 +101,12 @@ def _words(error: Exception) -> str:
     return line
 
 
-def trace(model: torch.nn.Module, inputs: Sequence[Any]) -> Program:
-    """The program that `model.forward(*inputs)` computes.
+def trace(model: torch.nn.Module, inputs: Sequence[Any], *, fixed: bool = False) -> Program:
+    """The program that `model.forward(*inputs)` computes. `fixed`: for inputs of these shapes alone.
 
     Raises UnsupportedError naming what the traced form lacks: an operation, a mutation of state, a shape that depends on data.
     """
-    return _Lowering(export_program(model, inputs)).program()
+    return _Lowering(export_program(model, inputs, fixed=fixed)).program()
 
 
 _DTYPES = frozenset(
