@@ -46,6 +46,8 @@ _DERIVED_WORK = 6_000_000_000
 _LEAST_DERIVED = 4
 _ATTENTION = "_scaled_dot_product_"
 """Begins the names of the ATen operations that attention becomes."""
+_LIGHT_WORK = 200_000_000
+"""Elements read or written in a call that takes less than going through it without data does."""
 _HUGE_BYTES = 512 << 20
 
 
@@ -217,7 +219,8 @@ class Computing:
     def _derived(self, main: Mapping[str, Any]) -> dict[str, Any]:
         """Those that the reference has a result for by which others can be judged; and what was left out, in words."""
         nesting = Structure.model_validate(main["nesting"])
-        derived = derived_cases(self._loaded, self._settings.derived)
+        light = self._work is not None and self._work.moved <= _LIGHT_WORK
+        derived = derived_cases(self._loaded, self._settings.derived, light=light)
         most = max(_LEAST_DERIVED, _DERIVED_WORK // max(self._work.moved, 1)) if self._work else len(derived.cases)
         kept: list[dict[str, Any]] = []
         left_out: dict[str, list[str]] = {}

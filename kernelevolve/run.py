@@ -194,6 +194,7 @@ class _Run:
                     models.open()
                 self.seconds["start"] = time.monotonic() - begin
                 interrupted, progress, finalists = self._search(view, device, operator, service, models)
+                preparing.end()
                 if models is not None:
                     models.close()
                 comparison: Comparison | str = "the run was interrupted"

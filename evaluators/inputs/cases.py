@@ -15,7 +15,7 @@ from torch import nn
 
 from evaluators.inputs.checks import ARGUMENTS, LAYOUTS, NONFINITE_VALUES, SHAPES, VALUES
 from evaluators.inputs.dimensions import Draw, find_dimensions, observe
-from evaluators.inputs.exporting import Evidence, export_evidence, output_shapes
+from evaluators.inputs.exporting import Evidence, computed_shapes, export_evidence, output_shapes
 from evaluators.inputs.facts import Facts, Seen, look, merge
 from evaluators.inputs.groups import Dimensions
 from evaluators.inputs.model_numbers import model_numbers
@@ -134,22 +134,23 @@ class DerivedInputs:
     """Whether time ran out while free dimensions were looked for."""
 
 
-def derived_cases(loaded: LoadedTask, settings: InputSettings) -> DerivedInputs:
+def derived_cases(loaded: LoadedTask, settings: InputSettings, *, light: bool = False) -> DerivedInputs:
     """Cases beyond the task's own; all choices follow from the task and `settings.seed`.
 
-    Runs the task's own code: only for processes that the reference may run in. The reference runs on no data here: a case on which it
-    raises is one to drop.
+    Runs the task's own code: only for processes that the reference may run in. Which shapes it takes is asked without data, or by calls
+    where these are `light`. A case on which it raises is one to drop.
 
     Raises:
         UserError: the task's functions raise, or declare ill-formed ranges.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        return _Deriving(loaded, settings).result()
+        return _Deriving(loaded, settings, light=light).result()
 
 
 class _Deriving:
-    def __init__(self, loaded: LoadedTask, settings: InputSettings) -> None:
+    def __init__(self, loaded: LoadedTask, settings: InputSettings, *, light: bool) -> None:
         self.loaded = loaded
+        self.light = light
         self.settings = settings
         self.seeds = [derive_seed(settings.seed, "derived inputs", k) for k in range(_DRAWS)]
         self.notes: list[str] = []
@@ -225,7 +226,13 @@ class _Deriving:
             if evidence.proves(shapes):
                 return True
             checks -= 1
-            return evidence.failure != "" or checks < 0 or output_shapes(model, self.given, shapes) is not None
+            if (
+                evidence.failure
+                or checks < 0
+                or (self.light and computed_shapes(model, self.given, shapes) is not None)
+            ):
+                return True
+            return output_shapes(model, self.given, shapes) is not None
 
         return legal
 

@@ -96,16 +96,21 @@ class Preparing:
         assert isinstance(found, Operator)
         self._prepared = found
 
+    def end(self) -> None:
+        """Nobody waits for it any more: what is measured afterwards has the processors to itself."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            self._reader.join()
+            if process.stdout is not None:
+                process.stdout.close()
+            self._errors.close()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._reader.join()
-            if self._process.stdout is not None:
-                self._process.stdout.close()
-            self._errors.close()
+        self.end()
 
 
 class _Answer:

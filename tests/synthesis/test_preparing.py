@@ -112,6 +112,14 @@ def test_where_it_takes_long_what_there_is_early_comes_and_it_goes_on(tmp_path: 
     assert gone(-found.pid)
 
 
+def test_what_nobody_waits_for_any_more_ends_before_it_is_left() -> None:
+    with of("import time\ntime.sleep(60)") as preparing:
+        assert preparing._process is not None
+        pid = preparing._process.pid
+        preparing.end()
+        assert gone(pid)
+
+
 def test_an_interrupt_ends_it() -> None:
     looks = 0
 
@@ -123,9 +131,10 @@ def test_an_interrupt_ends_it() -> None:
 
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt), of("while True: pass") as preparing:
+        assert preparing._process is not None
+        pid = preparing._process.pid
         preparing.result(check)
-    assert preparing._process is not None
-    assert gone(preparing._process.pid)
+    assert gone(pid)
     assert time.monotonic() - begin < 10
 
 

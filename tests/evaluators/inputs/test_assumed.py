@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from evaluators.inputs.exporting import export_evidence, output_shapes
+from evaluators.inputs.exporting import computed_shapes, export_evidence, output_shapes
 
 
 class Grouped(nn.Module):
@@ -72,3 +72,10 @@ def test_size_one_is_found_by_a_call_on_a_part_of_the_inputs() -> None:
     real = [shape for shape, fake in calls if not fake]
     assert real, "computed, not gone through without data"
     assert all(1 in shape for shape in real)
+
+
+def test_shapes_that_are_computed_are_those_that_are_found_without_data() -> None:
+    model, inputs = Grouped(), [torch.randn(8, 6), torch.randn(6, 5)]
+    for shapes in ({0: (4, 7), 1: (7, 9)}, {0: (20, 1), 1: (1, 2)}, {0: (10, 7), 1: (7, 9)}, {0: (8, 7), 1: (6, 9)}):
+        assert computed_shapes(model, inputs, shapes) == output_shapes(model, inputs, shapes), shapes
+    assert computed_shapes(model, [torch.ones(8, 6, dtype=torch.int64), inputs[1]], {0: (8, 6), 1: (6, 5)}) is None
