@@ -130,10 +130,11 @@ def test_an_interrupt_ends_it() -> None:
             raise KeyboardInterrupt
 
     begin = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), of("while True: pass") as preparing:
+    with of("while True: pass") as preparing:
         assert preparing._process is not None
         pid = preparing._process.pid
-        preparing.result(check)
+        with pytest.raises(KeyboardInterrupt):
+            preparing.result(check)
     assert gone(pid)
     assert time.monotonic() - begin < 10
 
