@@ -10,6 +10,7 @@ done. Where nobody was, it has only waited for the player itself, which lengthen
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -75,10 +76,17 @@ def lost(before: Moment, after: Moment, cores: int, others: int | None) -> int:
     cores that it did not use itself, so that nobody has a slow block taken again by crowding its own cores. To that comes what the
     watcher waited for others.
     """
-    waits = [total - before.waited.get(thread, total) for thread, total in after.waited.items()]
+    waits = [total - before.waited.get(thread, 0) for thread, total in after.waited.items()]
     unused = cores * (after.clock - before.clock) - (after.ran - before.ran)
     watcher = 0 if others == 0 else after.watcher_waited - before.watcher_waited
     return max(0, min(max(waits, default=0), unused)) + max(0, min(watcher, unused))
+
+
+def threads_of(pid: int) -> list[int]:
+    """Of a process, by their ids; none where it is gone."""
+    with suppress(OSError):
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    return []
 
 
 def others_running() -> int | None:

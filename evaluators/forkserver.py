@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from evaluators.child import (
     become_subreaper,
     prctl,
 )
-from evaluators.disturbance import await_idle, lost, moment, others_running
+from evaluators.disturbance import Moment, await_idle, lost, moment, others_running, threads_of
 from evaluators.limits import Limits
 from evaluators.scratch import remove_tree
 from evaluators.usage import Allowance, excess, private_bytes
@@ -51,6 +52,8 @@ _GLANCE_NANOSECONDS = 20_000_000
 """That a player runs between two looks at what it holds: time to take some ten megabytes;"""
 _TIMED_GLANCE_NANOSECONDS = 250_000_000
 """in a timed block, which a look makes longer by some 0.1 ms."""
+_LOST_SHARE = 0.8
+"""Of the time of an order, that may have been lost to others: its limit is at most five times as long."""
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ", "PYTHONPATH")
 _CLOCK = time.perf_counter_ns
 READY = '{"calls"'
@@ -208,12 +211,19 @@ class _Server:
         except OSError:
             return {"ended": self._lost(player)}
         player.free(threads, self._cores)
-        reply = self._reply(player, deadline)
+        began = moment(player.pid, threads_of(player.pid))
+        reply = self._reply(player, deadline, spare=lambda: self._kept_waiting(player, began))
         if isinstance(reply, dict):
             return {"ended": reply}
+        waited = self._kept_waiting(player, began)
         if not player.halt():
             return {"ended": self._end(player, timeout=True)}
-        return {"reply": reply}
+        return {"reply": reply, "lost_nanoseconds": waited}
+
+    def _kept_waiting(self, player: Child, began: Moment) -> int:
+        """Nanoseconds since then that others kept a player from its cores; a limit is longer by them, up to some times itself."""
+        now = moment(player.pid, threads_of(player.pid))
+        return min(lost(began, now, len(self._cores), 0), int(_LOST_SHARE * (now.clock - began.clock)))
 
     def _block(self, player: Child, deadline: int) -> dict[str, Any]:
         """Let a prepared player run its calls, on the clock."""
@@ -243,14 +253,23 @@ class _Server:
             "others": seen,
         }
 
-    def _reply(self, player: Child, deadline: int, glance: int = _GLANCE_NANOSECONDS) -> str | dict[str, Any]:
-        """A line of the player's, without its end; or how it ended. `glance`: nanoseconds between two looks at what it holds."""
-        told = bytearray()
+    def _reply(
+        self,
+        player: Child,
+        deadline: int,
+        glance: int = _GLANCE_NANOSECONDS,
+        spare: Callable[[], int] = lambda: 0,
+    ) -> str | dict[str, Any]:
+        """A line of the player's, without its end; or how it ended. `glance`: nanoseconds between two looks at what it holds; `spare`: by
+        how many the deadline is later than it was, as far as is known by now."""
+        told, first = bytearray(), deadline
         seen = _CLOCK() - min(player.unseen, _GLANCE_NANOSECONDS)
         while True:
             now = _CLOCK()
             if now >= deadline:
-                return self._end(player, timeout=True)
+                deadline = first + spare()
+                if now >= deadline:
+                    return self._end(player, timeout=True)
             if now >= seen + glance:
                 found = self._excess(player)
                 if found is not None:

@@ -84,6 +84,8 @@ class Player:
     folder: Path
     server: ForkServer
     ending: Ending | None = field(default=None, init=False)
+    lost_seconds: float = field(default=0.0, init=False)
+    """Of what it was asked last, that others kept it from its cores: they count for no limit."""
     _generation: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,14 +97,16 @@ class Player:
         return self.ending is None and self.server.generation == self._generation
 
     def ask(self, order: Mapping[str, Any], limit: float) -> Mapping[str, Any]:
-        """Its reply to an order of `player.py`, within `limit` seconds.
+        """Its reply to an order of `player.py`, within `limit` seconds in which it has its cores.
 
         Raises PlayerEndedError, NonsenseError, ServerDiedError, InterruptedJobError.
         """
         if self.ending is not None:
             raise PlayerEndedError(self.ending)
         message = {"op": "ask", "player": self.pid, "message": dict(order), "limit": limit}
+        self.lost_seconds = 0.0
         answer = self.server.order({**message, "placed": order["do"] == "call"})
+        self.lost_seconds = float(answer.get("lost_nanoseconds", 0)) / 1e9
         self.note(answer, limit)
         return _object(self.reply(answer))
 

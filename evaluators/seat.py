@@ -158,7 +158,7 @@ class Seat:
         except NonsenseError as error:
             raise self._nonsense(error) from error
         finally:
-            self._left -= time.monotonic() - begin
+            self._left -= time.monotonic() - begin - self.player.lost_seconds
 
     def probe(self, task: Task) -> Probe:
         """Have a first look taken at a task."""
