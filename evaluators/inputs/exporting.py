@@ -31,6 +31,8 @@ _NOT_SIZES = {
 }
 """Arguments of ATen operations whose numbers are no sizes, or whose sizes export checks against those of the inputs."""
 
+_CLOCK_FACTOR = 4.0
+"""Times the processor's time that may pass by the clock: where others use the cores, it does."""
 _UNTRIED = 4
 """Lower limits up to this one may be export's own caution."""
 
@@ -83,7 +85,8 @@ class _Overtime(BaseException):
 
 
 def export_evidence(model: nn.Module, inputs: Sequence[Any], seconds: float) -> Evidence:
-    """Export with every dimension automatic. Takes at most about `seconds` in the main thread of a process; in others it has no limit."""
+    """Export with every dimension automatic. Takes at most about `seconds` of the processor's time in the main thread of a process; in
+    others it has no limit."""
     free: tuple[Any, ...] = tuple(
         dict.fromkeys(range(x.dim()), Dim.AUTO) if isinstance(x, torch.Tensor) else None for x in inputs
     )
@@ -117,23 +120,33 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _limited(seconds: float) -> Iterator[None]:
-    """Raise _Overtime in the block after so many seconds; an alarm that was set before goes on afterwards."""
+    """Raise _Overtime in the block after so many seconds of the processor's time, or after some times as many by the clock."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    with (
+        _ringing(signal.ITIMER_PROF, signal.SIGPROF, seconds),
+        _ringing(signal.ITIMER_REAL, signal.SIGALRM, _CLOCK_FACTOR * seconds),
+    ):
+        yield
+
+
+@contextmanager
+def _ringing(timer: int, number: int, seconds: float) -> Iterator[None]:
+    """Raise _Overtime in the block when this timer has run for so long; an alarm that was set before goes on afterwards."""
 
     def ring(_number: int, _frame: FrameType | None) -> None:
         raise _Overtime
 
-    handler = signal.signal(signal.SIGALRM, ring)
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    handler = signal.signal(number, ring)
+    left, interval = signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        unused, _ = signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
+        unused, _ = signal.setitimer(timer, 0)
+        signal.signal(number, handler)
         if left:
-            signal.setitimer(signal.ITIMER_REAL, max(left - (seconds - unused), 1e-3), interval)
+            signal.setitimer(timer, max(left - (seconds - unused), 1e-3), interval)
 
 
 def _read(exported: ExportedProgram, model: nn.Module, inputs: Sequence[Any]) -> Evidence:
