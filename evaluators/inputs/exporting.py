@@ -87,6 +87,9 @@ class _Overtime(BaseException):
 def export_evidence(model: nn.Module, inputs: Sequence[Any], seconds: float) -> Evidence:
     """Export with every dimension automatic. Takes at most about `seconds` of the processor's time in the main thread of a process; in
     others it has no limit."""
+    import torch._dynamo  # By torch.export anyway; a limit that ends an import leaves half a module behind.
+    import torch._functorch.aot_autograd
+
     free: tuple[Any, ...] = tuple(
         dict.fromkeys(range(x.dim()), Dim.AUTO) if isinstance(x, torch.Tensor) else None for x in inputs
     )
