@@ -52,8 +52,8 @@ _GLANCE_NANOSECONDS = 20_000_000
 """That a player runs between two looks at what it holds: time to take some ten megabytes;"""
 _TIMED_GLANCE_NANOSECONDS = 250_000_000
 """in a timed block, which a look makes longer by some 0.1 ms."""
-_LOST_SHARE = 0.8
-"""Of the time of an order, that may have been lost to others: its limit is at most five times as long."""
+_LOST_SHARE = 0.9
+"""Of the time of an order, that may have been lost to others: its limit is at most ten times as long."""
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ", "PYTHONPATH")
 _CLOCK = time.perf_counter_ns
 READY = '{"calls"'
