@@ -76,7 +76,7 @@ def lost(before: Moment, after: Moment, cores: int, others: int | None) -> int:
     cores that it did not use itself, so that nobody has a slow block taken again by crowding its own cores. To that comes what the
     watcher waited for others.
     """
-    waits = [total - before.waited.get(thread, 0) for thread, total in after.waited.items()]
+    waits = [total - before.waited.get(thread, total) for thread, total in after.waited.items()]
     unused = cores * (after.clock - before.clock) - (after.ran - before.ran)
     watcher = 0 if others == 0 else after.watcher_waited - before.watcher_waited
     return max(0, min(max(waits, default=0), unused)) + max(0, min(watcher, unused))
