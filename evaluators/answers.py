@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from evaluators import tensors
 from evaluators.arguments import DrawnArguments, SavedArguments, write_arguments
@@ -16,7 +17,7 @@ from evaluators.correctness import room_of
 from evaluators.doubt import doubt_of
 from evaluators.inputs.cases import DerivedCase, InputSettings, Kind, derived_cases
 from evaluators.inputs.checks import OTHER_PARAMETERS, SHAPES
-from evaluators.inputs.worth import unfit
+from evaluators.inputs.worth import another_function, unfit
 from evaluators.perturbation import OtherParameters, constants_of, perturbed
 from evaluators.runs import Ran, Runs, plain_attributes
 from evaluators.sameness import Sameness
@@ -87,6 +88,8 @@ class Computing:
         self._settings = AnswerSettings.model_validate(settings)
         self._work: Work | None = None
         """Of a run on the main inputs; None where the reference does not run in float64."""
+        self._float64 = True
+        """Whether the reference is the same function in float64."""
         self._sameness = Sameness()
         self._finite = False
         """Whether the results on the main inputs are."""
@@ -152,6 +155,11 @@ class Computing:
         before. Finds out whether calls change the model, and what is different in evaluation mode after some of them."""
         runs, loaded = self._runs, self._loaded
         model = runs.build()
+        lazy = [name for name, p in model.named_parameters() if is_lazy(p)]
+        if lazy:
+            raise UserError(
+                f"task {loaded.task.name}: parameter {lazy[0]} has no size yet: call a lazy module once in the constructor of Model"
+            )
         runs.look(model, arguments.leaves())
         before, attributes = _state(model), plain_attributes(model)
         native = runs.native(model, arguments, seed)
@@ -357,6 +365,10 @@ class Computing:
         others = runs.rounded(arguments, native, count, prepare)
         if nonfinite and self._work is not None and any(_ATTENTION in name for name in self._work.operations):
             others += runs.by_other_attention(arguments, native)
+        if self._float64 and oracle is not None and another_function(native.results, oracle, others):
+            self._float64 = False
+        if not self._float64:
+            oracle, others = None, []
         split = len(native.outputs)
         told = {
             "structure": native.structure,

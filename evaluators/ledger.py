@@ -49,7 +49,10 @@ class Ledger:
         if not floating:
             self.leave_out(FLOAT64, ["the results are exact"])
         elif main.answers.oracle is None:
-            self.leave_out(FLOAT64, ["the reference does not run in float64: held against its own results"])
+            self.leave_out(
+                FLOAT64,
+                ["the reference does not run in float64, or is another function there: held against its own results"],
+            )
 
     def told(self) -> tuple[Check, ...]:
         """In the order in which they were first done, those that were not done at all last."""

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from evaluators.inputs.checks import ARGUMENTS, LAYOUTS, NONFINITE_VALUES, SHAPES, VALUES
+from evaluators.inputs.checks import ARGUMENTS, BATCHES, LAYOUTS, NONFINITE_VALUES, SHAPES, VALUES
 from evaluators.inputs.dimensions import Draw, find_dimensions, observe
 from evaluators.inputs.exporting import Evidence, computed_shapes, export_evidence, output_shapes
 from evaluators.inputs.facts import Facts, Seen, look, merge
@@ -64,12 +64,19 @@ class Kind(StrEnum):
     """In what a case differs from the task's own inputs."""
 
     SHAPE = "shape"
+    BATCH = "batch"
     VALUES = "values"
     ARGUMENTS = "arguments"
     LAYOUT = "layout"
 
 
-_CHECKS = {Kind.SHAPE: SHAPES, Kind.VALUES: VALUES, Kind.ARGUMENTS: ARGUMENTS, Kind.LAYOUT: LAYOUTS}
+_CHECKS = {
+    Kind.SHAPE: SHAPES,
+    Kind.BATCH: BATCHES,
+    Kind.VALUES: VALUES,
+    Kind.ARGUMENTS: ARGUMENTS,
+    Kind.LAYOUT: LAYOUTS,
+}
 
 
 class InputSettings(Record):
@@ -177,7 +184,8 @@ class _Deriving:
         self.dimensions = find_dimensions(main, [observe(v) for v in variants], self.facts, evidence, numbers)
         self.notes += [group.describe() for group in self.dimensions.groups]
         legal = self._legal(first, model, evidence)
-        cases = [*self._shapes(first, legal), *self._values(first, self._small(first, legal)), *self._layouts()]
+        cases = [*self._shapes(first, legal), *self._values(first, self._small(first, legal))]
+        cases += [*self._batches(first), *self._layouts()]
         return DerivedInputs(tuple(cases), self.dimensions, tuple(self.notes), self.left_out, evidence.overtime)
 
     def _draw(self, seed: int) -> list[Any]:
@@ -345,6 +353,25 @@ class _Deriving:
             )
             for i in places
         ]
+
+    def _batches(self, first: list[Any]) -> list[DerivedCase]:
+        """Several samples where the task has one: torch.export takes it for granted that there is no other number."""
+        single = [isinstance(x, torch.Tensor) and x.dim() > 1 and x.shape[0] == 1 for x in first]
+        varies = any(
+            group.free for group in self.dimensions.groups if any(p.dim == 0 and single[p.source] for p in group.places)
+        )
+        if not any(single) or varies or not self.settings.shapes:
+            return []
+
+        def make() -> list[Any]:
+            draws = [self._draw(seed) for seed in self.seeds]
+            alike = all(a.shape == b.shape for a, b, s in zip(draws[0], draws[-1], single, strict=True) if s)
+            if not alike:
+                raise TypeError("sizes differ from draw to draw")
+            return self._restored([torch.cat(xs) if s else xs[0] for *xs, s in zip(*draws, single, strict=True)])
+
+        name = f"{len(self.seeds)} samples"
+        return [DerivedCase(name, Kind.BATCH, ties=False, nonfinite=False, make=make, tentative=True)]
 
     def _layouts(self) -> list[DerivedCase]:
         """The same values, which lie in memory in another way."""

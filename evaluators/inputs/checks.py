@@ -2,7 +2,8 @@
 
 OWN, VARIANTS = "own inputs", "variants"
 ARGUMENTS, LAYOUTS = "other plain arguments", "other memory layouts"
-UNUSUAL = (ARGUMENTS, LAYOUTS)
+BATCHES = "batches in the place of one sample"
+UNUSUAL = (ARGUMENTS, BATCHES, LAYOUTS)
 """For which a kernel may well leave the work to the reference's own operations."""
 OTHER_PARAMETERS = "sets of other parameters"
 SHAPES, VALUES, NONFINITE_VALUES = "hidden shapes", "distributions of values", "inputs with NaN and infinities"

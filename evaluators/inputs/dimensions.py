@@ -81,7 +81,9 @@ class _Variable:
     frozen: str = ""
     follows: bool = False
     exported: bool = False
-    """Export leaves it free."""
+    """Export leaves it free,"""
+    bound: int | None = None
+    """up to this, where it says so."""
     specialised: bool = False
     sizes: list[int] = field(default_factory=list)
     """Its n in each draw, main ones first."""
@@ -143,6 +145,7 @@ class _Search:
                 limit = max(known) if high is not None and high < max(known) else high
                 made = _Variable(places, min(low, *known), _grown(max(known)) if limit is None else limit, sizes=known)
                 made.exported = True
+                made.bound = high
                 variables.append(made)
                 left -= {(p.source, p.dim) for p in places}
         for i, d in sorted(left):
@@ -256,6 +259,8 @@ class _Search:
         # As with 64 samples for a layer of 64 outputs, a stride of 2 for 2 samples, or 8 channels of 8 x 8: the number is something else's.
         numbers = frozenset() if _leading(v) else self.numbers.told | self.numbers.shapes
         numbers -= frozenset.intersection(*(self._sizes_fixed_in(p.source) for p in v.places))
+        if v.bound is not None:
+            numbers -= {v.bound}  # It is the length of a table, of which less is taken.
         numbers |= self.evidence.numbers
         if any(d.sizes[p] in numbers for d in self.draws for p in places):
             return "no variant varies it, and the model names that number"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
 
+from evaluators.answers import Computing
 from evaluators.reference import Reference
 from kernelevolve.core.evaluation import VARYING_RESULTS, Status
 from kernelevolve.core.task import Task
-from tests.evaluators.in_process import copy_of, failure_of, reference_in
+from tests.evaluators.in_process import DERIVED, copy_of, failure_of, reference_in
 from tests.evaluators.written import Written
 
 Of = Callable[[str], tuple[Task, Reference]]
@@ -88,6 +91,16 @@ REFERENCES = {
         "y = x * scale + shift\nreturn y.relu() if flag else y",
         "return [torch.randn(40, 48), 0.5, -1, True]",
         takes="x, scale, shift, flag",
+    ),
+    "one sample": Written("return x.softmax(-1)", "return [torch.randn(1, 6, 20)]"),
+    "noise": Written(
+        "g = torch.Generator().manual_seed(3)\nreturn x + torch.randn(x.shape, generator=g, dtype=x.dtype)"
+    ),
+    "bytes": Written("return x.sum(1) / x.element_size()"),
+    "positions": Written(
+        "return x + self.t[: x.shape[1]]",
+        "return [torch.randn(40, 48, 8)]",
+        init="self.t = nn.Parameter(torch.randn(48, 8))",
     ),
     "any strides": Written("return x * 2 + 1"),
     "drawn scale": Written("return x * self.s", init="self.s = nn.Parameter(torch.rand(1))"),
@@ -171,6 +184,11 @@ WRONG = [
     ("plain arguments", "return (x * 0.5 + shift).relu() if flag else x * 0.5 + shift", None, "another scale"),
     ("plain arguments", "y = x * scale - 1\nreturn y.relu() if flag else y", None, "another shift"),
     ("plain arguments", "return (x * scale + shift).relu()", None, "another flag"),
+    ("one sample", "return x[0].softmax(-1).expand(x.shape).clone()", None, "the first for all"),
+    ("noise", "return x.clone()", None, "no noise"),
+    ("bytes", "return x.sum(1) / 6", None, "another size"),
+    ("bytes", "return x.sum(1) / 8", None, "that of float64"),
+    ("positions", "return x + self.t[-x.shape[1] :]", None, "the end of the table"),
     ("any strides", "return torch.as_strided(x, x.shape, torch.empty(x.shape).stride()) * 2 + 1", None, "strides"),
     ("drawn scale", "return x * 0.4962565898895264", None, "what the task's seed draws"),
     ("relu of a share", "return x.clone()", None, "nothing is below zero"),
@@ -309,6 +327,35 @@ def test_what_computes_the_same_is_right(name: str, forward: str, init: str | No
     task, reference = of(name)
     failure = failure_of(reference, task, REFERENCES[name].kernel(forward, init))
     assert failure is None, f"{way}: {failure.summary}\n{failure.details}"
+
+
+REFUSED = {
+    "running maximum": (
+        Written(
+            "self.m.copy_(torch.maximum(self.m, x.abs().amax()))\nreturn x / self.m",
+            init="self.register_buffer('m', torch.zeros(()))",
+        ),
+        "the result depends on the inputs of earlier calls: it depends on m, which forward changes",
+    ),
+    "first call": (
+        Written("if self.s is None:\n    self.s = x.abs().amax()\nreturn x / self.s", init="self.s = None"),
+        "the result depends on the inputs of earlier calls: it remembers them",
+    ),
+    "lazy": (
+        Written("return self.l(x)", init="self.l = nn.LazyLinear(8)"),
+        "call a lazy module once in the constructor",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_reference_that_no_copy_would_follow_is_refused(name: str, tmp_path: Path) -> None:
+    written, why = REFUSED[name]
+    task = Task(name=name.replace(" ", "_"), source=written.source("Model"))
+    with torch.no_grad():
+        told = Computing(task, tmp_path, {"trials": 2, "most_draws": 1, "draw_bytes": 1, "derived": DERIVED}).own()
+    assert why in told["error"]
+    assert "\n" not in told["error"]
 
 
 def test_a_result_that_follows_from_no_input_is_told(of: Of) -> None:
