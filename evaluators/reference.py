@@ -43,6 +43,9 @@ from kernelevolve.tasks.structure import Plain, Structure
 _FORMAT = "32"
 _EAGER = "what the task has torch.compile compile is given back as it is: PyTorch runs it, and it is timed, without being compiled"
 _KEPT_SECONDS = 6 * 3600.0
+_IN_USE_SECONDS = 60.0
+_KEPT_SHARE = 0.125
+"""Of the memory of the machine, that data of tasks may take; what was not looked at for the longest time goes first."""
 
 
 @dataclass(frozen=True)
@@ -264,12 +267,22 @@ def _answers(folder: Path, prefix: str, told: Mapping[str, Any]) -> Answers:
     )
 
 
-def _forget_old(folder: Path) -> None:
-    """Remove data that no run has looked at for hours: it lies in memory."""
-    for old in folder.iterdir():
+def forget_old(folder: Path, most_bytes: float) -> None:
+    """Remove data that no run has looked at for hours, and, from the oldest on, what is more than `most_bytes`: it lies in memory.
+
+    Who still uses some of it has its files open, or computes them again.
+    """
+    found = []
+    for each in folder.iterdir():
         with contextlib.suppress(OSError):
-            if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
-                shutil.rmtree(old)
+            size = sum(file.stat().st_size for file in each.iterdir())
+            found.append((each.stat().st_mtime, size, each))
+    kept = 0
+    for looked_at, size, each in sorted(found, reverse=True):
+        kept += size
+        age = time.time() - looked_at
+        if age > _KEPT_SECONDS or (kept > most_bytes and age > _IN_USE_SECONDS):
+            shutil.rmtree(each, ignore_errors=True)
 
 
 def _compute(
@@ -280,7 +293,7 @@ def _compute(
     final: Path,
     probed: Callable[[Probe], None],
 ) -> None:
-    _forget_old(final.parent)
+    forget_old(final.parent, _KEPT_SHARE * memory_gb("MemTotal") * (1 << 30))
     limit = 10 * settings.run_timeout
     what = f"the inputs and results of task {task.name}"
     with disk_errors(final.parent, what):
@@ -383,7 +396,13 @@ def _at_fault(task: Task, error: PlayerEndedError, limit: float, folder: Path) -
 
 
 def free_gb() -> float:
+    """That a trusted process may take."""
+    return 0.8 * memory_gb("MemAvailable")
+
+
+def memory_gb(kind: str) -> float:
+    """Of the machine, a line of `/proc/meminfo`."""
     for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) / (1 << 20) * 0.8
-    return 4.0
+        if line.startswith(f"{kind}:"):
+            return int(line.split()[1]) / (1 << 20)
+    return 5.0

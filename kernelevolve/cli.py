@@ -66,6 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted")
         return INTERRUPTED
+    except Exception as error:
+        lost = _lost_process(error)
+        if not lost:
+            raise
+        return _complain(lost)
 
 
 @contextmanager
@@ -83,6 +88,19 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _lost_process(error: Exception) -> str:
+    """A line where a process of ours, or the machine that it was on, is gone; empty for anything that one of them raised."""
+    if type(error).__module__ != "ray.exceptions":  # Ray itself is imported by those who use it.
+        return ""
+    from ray.exceptions import RayError, RayTaskError
+
+    from kernelevolve.remote import died
+
+    if isinstance(error, RayTaskError) or not isinstance(error, RayError):
+        return ""
+    return died("a process of this run", "for which there is no other", error)
 
 
 def _dispatch(arguments: list[str]) -> int:

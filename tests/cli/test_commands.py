@@ -15,7 +15,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ray.exceptions import OutOfMemoryError, RayTaskError
 
+from kernelevolve.cli import _lost_process
 from tests.small_task import SOURCE, kernel
 
 ROOT = Path(__file__).parents[2]
@@ -213,3 +215,11 @@ def _nodes(folder: Path) -> dict[str, str]:
             return dict(connection.execute("select id, kernel from nodes").fetchall())
     except sqlite3.Error:
         return {}
+
+
+def test_a_process_that_is_gone_is_one_line_and_what_it_raised_is_not() -> None:
+    line = _lost_process(OutOfMemoryError("the node was short of memory"))
+    assert "is there memory left" in line
+    assert "short of memory" in line
+    assert _lost_process(RayTaskError("work", "a traceback", ValueError("a bug"))) == ""
+    assert _lost_process(ValueError("a bug")) == ""

@@ -10,12 +10,14 @@ import time
 from pathlib import Path
 
 from evaluators.folders import OwnedFolder, private_folder
+from evaluators.reference import forget_old
 
 ROOT = Path(__file__).parents[2]
 OWNER = """
 import sys, time
 from pathlib import Path
 from evaluators.folders import OwnedFolder
+from evaluators.reference import forget_old
 owned = OwnedFolder(Path(sys.argv[1]), "some")
 (owned.path / "below").mkdir()
 (owned.path / "below" / "file").write_text("data")
@@ -79,3 +81,21 @@ def test_a_folder_that_was_only_just_made_is_nobodys_prey(tmp_path: Path) -> Non
     old(fresh)
     OwnedFolder(tmp_path, "some").remove()
     assert not fresh.exists()
+
+
+def test_data_of_tasks_is_forgotten_from_the_oldest_on(tmp_path: Path) -> None:
+    now = time.time()
+    for name, age, size in [
+        ("used", 5, 900),
+        ("recent", 300, 500),
+        ("older", 600, 500),
+        ("old", 900, 10),
+        ("gone", 9e4, 1),
+    ]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_bytes(b"x" * size)
+        os.utime(tmp_path / name, (now - age, now - age))
+    forget_old(tmp_path, 1500)
+    assert {p.name for p in tmp_path.iterdir()} == {"used", "recent"}
+    forget_old(tmp_path, 100)
+    assert {p.name for p in tmp_path.iterdir()} == {"used"}
