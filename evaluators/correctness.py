@@ -128,7 +128,9 @@ def bounds_of(
     rounding = _EPSILON_FACTOR[dtype] * torch.finfo(dtype).eps * scale
     # Where terms of a sum cancel, its rounding error is that of the terms, not of what is left.
     atol = max(atol, rounding)
+    typical = _TYPICAL_FACTOR * doubt.typical
     own, far = _own_error(native, oracle, atol, rtol)
+    outliers = _far_off(native, oracle, atol + typical, rtol)
     few = _FEW_FACTOR * scale if numel <= _FEW_ELEMENTS else 0.0
     explicit = (tolerance.rtol or 0.0) * scale + (tolerance.atol or 0.0)
     usual = max(own, doubt.rms)
@@ -140,9 +142,9 @@ def bounds_of(
         rms=max(told, rounding, few, explicit) if scale else atol,
         own=own,
         scale=scale,
-        typical=_TYPICAL_FACTOR * doubt.typical,
+        typical=typical,
         steps=max(steps, far / max(numel, 1)),
-        outliers=far,
+        outliers=outliers,
     )
 
 
@@ -236,7 +238,7 @@ def _judged(
         if bounds.steps < _FEW_FAR:
             off[places] = torch.where(among, 0.0, off[places])
     off = torch.where(finite, off, 0.0)
-    outlying = finite & ~right & (off <= _OUTLIER * strict) & a.isfinite()
+    outlying = finite & ~right & (off <= _OUTLIER * (strict + bounds.typical)) & a.isfinite()
     return right, int(outlying.sum()), float(off.nan_to_num(nan=0.0, posinf=0.0).square().sum())
 
 
@@ -308,6 +310,15 @@ def _own_error(native: Elements, oracle: Elements, atol: float, rtol: float) -> 
     steps = share < _FEW_FAR or (share < _MANY_FAR and near <= _NOTHING**2 * beyond)
     total = near if steps else near + beyond
     return math.sqrt(total / max(native.numel, 1)), count
+
+
+def _far_off(native: Elements, oracle: Elements, atol: float, rtol: float) -> int:
+    """How many of PyTorch's own elements are off by more than a part of the room that these bounds leave."""
+    count = 0
+    for start in range(0, native.numel, _CHUNK):
+        b, c = (t.part(start, min(start + _CHUNK, native.numel)).double() for t in (native, oracle))
+        count += int(((b - c).abs() > _FAR * (atol + rtol * c.abs())).sum())
+    return count
 
 
 def _told(place: int, got: torch.Tensor, want: torch.Tensor, exact: torch.Tensor, bounds: Bounds) -> _Wrong:

@@ -22,7 +22,6 @@ from evaluators.folders import private_folder
 from evaluators.gate import Gate
 from evaluators.inputs.checks import (
     COMPILED,
-    LAYOUTS,
     NONFINITE_VALUES,
     OTHER_PARAMETERS,
     OWN,
@@ -40,7 +39,7 @@ from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.structure import Plain, Structure
 
-_FORMAT = "34"
+_FORMAT = "35"
 _EAGER = "what the task has torch.compile compile is given back as it is: PyTorch runs it, and it is timed, without being compiled"
 _KEPT_SECONDS = 6 * 3600.0
 _IN_USE_SECONDS = 60.0
@@ -371,7 +370,7 @@ def _derived(player: Player, order: Mapping[str, Any], limit: float) -> Mapping[
 
 
 def _nothing_derived(why: str, *, overtime: bool = False) -> Mapping[str, Any]:
-    checks = (SHAPES, VALUES, NONFINITE_VALUES, LAYOUTS, OTHER_PARAMETERS)
+    checks = (SHAPES, VALUES, NONFINITE_VALUES, OTHER_PARAMETERS)
     return {
         "cases": [],
         "notes": [f"no inputs are derived: {why}"],

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from evaluators.inputs.checks import ARGUMENTS, BATCHES, LAYOUTS, NONFINITE_VALUES, SHAPES, VALUES
+from evaluators.inputs.checks import ARGUMENTS, BATCHES, NONFINITE_VALUES, SHAPES, VALUES
 from evaluators.inputs.dimensions import Draw, find_dimensions, observe
 from evaluators.inputs.exporting import Evidence, computed_shapes, export_evidence, output_shapes
 from evaluators.inputs.facts import Facts, Seen, look, merge
@@ -24,7 +24,6 @@ from evaluators.inputs.relations import Bound, Ordered
 from evaluators.inputs.shapes import reshape_inputs
 from evaluators.inputs.sizes import Sizes, hidden_sizes
 from evaluators.inputs.stand_ins import restored, stand_in, unchanging
-from evaluators.inputs.strides import restrided
 from evaluators.inputs.values import (
     FURTHER,
     MANY_NONFINITE,
@@ -67,7 +66,6 @@ class Kind(StrEnum):
     BATCH = "batch"
     VALUES = "values"
     ARGUMENTS = "arguments"
-    LAYOUT = "layout"
 
 
 _CHECKS = {
@@ -75,7 +73,6 @@ _CHECKS = {
     Kind.BATCH: BATCHES,
     Kind.VALUES: VALUES,
     Kind.ARGUMENTS: ARGUMENTS,
-    Kind.LAYOUT: LAYOUTS,
 }
 
 
@@ -185,7 +182,7 @@ class _Deriving:
         self.notes += [group.describe() for group in self.dimensions.groups]
         legal = self._legal(first, model, evidence)
         cases = [*self._shapes(first, legal), *self._values(first, self._small(first, legal))]
-        cases += [*self._batches(first), *self._layouts()]
+        cases += self._batches(first)
         return DerivedInputs(tuple(cases), self.dimensions, tuple(self.notes), self.left_out, evidence.overtime)
 
     def _draw(self, seed: int) -> list[Any]:
@@ -372,19 +369,6 @@ class _Deriving:
 
         name = f"{len(self.seeds)} samples"
         return [DerivedCase(name, Kind.BATCH, ties=False, nonfinite=False, make=make, tentative=True)]
-
-    def _layouts(self) -> list[DerivedCase]:
-        """The same values, which lie in memory in another way."""
-        contiguous = [isinstance(x, torch.Tensor) and x.is_contiguous() and x.numel() > 1 for x in self.given]
-        if not any(contiguous) or not self.settings.values:
-            self.leave_out(LAYOUTS, "no input is contiguous")
-            return []
-
-        def make() -> list[Any]:
-            drawn = self._restored(self._draw(self.seeds[1]))
-            return [restrided(x) if c else x for x, c in zip(drawn, contiguous, strict=True)]
-
-        return [DerivedCase("other strides", Kind.LAYOUT, ties=False, nonfinite=False, make=make)]
 
     def _value_case(self, name: str, distribution: Distribution, fixed: Mapping[int, str], sizes: Sizes) -> DerivedCase:
         def make() -> list[Any]:

@@ -30,7 +30,7 @@ from evaluators.inputs.relations import (
 )
 
 _APART = 2.0**-5
-"""Most that a value that is taken again is nearer to zero, as a share of it."""
+"""Most of the way to the next value that one that is taken again goes: what holds for both holds for it."""
 
 
 def reshape_inputs(
@@ -162,11 +162,9 @@ class _Reshaping:
         if not x.is_floating_point() or like or place.source in self.as_taken or not again.numel():
             return found
         rows = found.index_select(place.dim, again)
-        nearer = rows * (1 - _APART * torch.rand(tuple(rows.shape), generator=self.generator)).to(x.dtype)
-        if facts.low is not None and facts.low > 0:
-            nearer = nearer.clamp(min=facts.low)
-        if facts.high is not None and facts.high < 0:
-            nearer = nearer.clamp(max=facts.high)
+        others = x.index_select(place.dim, (taken[again] + 1) % x.shape[place.dim])
+        shares = _APART * torch.rand(tuple(rows.shape), generator=self.generator)
+        nearer = (rows + (others - rows) * shares.to(x.dtype)).to(x.dtype)
         return found.index_copy(place.dim, again, nearer)
 
     def _refer(self) -> None:

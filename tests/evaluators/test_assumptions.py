@@ -102,7 +102,6 @@ REFERENCES = {
         "return [torch.randn(40, 48, 8)]",
         init="self.t = nn.Parameter(torch.randn(48, 8))",
     ),
-    "any strides": Written("return x * 2 + 1"),
     "drawn scale": Written("return x * self.s", init="self.s = nn.Parameter(torch.rand(1))"),
     "relu of a share": Written("return torch.relu(x)", _HALVES),
     "clamped share": Written("return x.clamp(max=1) * 2", _HALVES),
@@ -189,7 +188,6 @@ WRONG = [
     ("bytes", "return x.sum(1) / 6", None, "another size"),
     ("bytes", "return x.sum(1) / 8", None, "that of float64"),
     ("positions", "return x + self.t[-x.shape[1] :]", None, "the end of the table"),
-    ("any strides", "return torch.as_strided(x, x.shape, torch.empty(x.shape).stride()) * 2 + 1", None, "strides"),
     ("drawn scale", "return x * 0.4962565898895264", None, "what the task's seed draws"),
     ("relu of a share", "return x.clone()", None, "nothing is below zero"),
     ("clamped share", "return x * 2", None, "nothing is above one"),
@@ -264,6 +262,7 @@ HONEST = [
     ("view", "return x.reshape(-1)", None, "another view"),
     ("view", "return x.reshape(-1).clone()", None, "a copy of a view"),
     ("transposed copy", "return x.contiguous().t().clone(memory_format=torch.contiguous_format)", None, "a clone"),
+    ("two results", "y = torch.stack([x * 2, x * 2], 2)\nreturn y[:, :, 0], y[:, :, 1]", None, "columns of one tensor"),
     ("two results", "y = torch.stack([x * 2, x * 2])\nreturn y[0], y[1]", None, "two parts of one tensor"),
     ("normalised", "return x * (1 / x.norm(dim=1, keepdim=True).clamp(min=1e-8))", None, "a reciprocal"),
     (
