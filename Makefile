@@ -13,7 +13,7 @@ CORE := core search
 # Tests start hundreds of interpreters: each would compile this package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-thorough lint format clean
 
 demo: $(STAMP)
 	@$(BIN)/kernelevolve run task=$(DEMO_TASK) budget.seconds=$(DEMO_SECONDS) evaluation.cache=off
@@ -21,8 +21,13 @@ demo: $(STAMP)
 # What measures comes last, with nothing beside it but its like: all of this user's measuring waits at one gate.
 test: $(DEV_STAMP)
 	@$(BIN)/python -m pytest -n 2 -q $(CORE:%=tests/%) $(CORE:%=--cov=kernelevolve/%) --cov-report=term:skip-covered
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu and not alone" $(CORE:%=--ignore=tests/%) $(if $(COVERAGE),--cov --cov-append --cov-report=term:skip-covered)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and alone"
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu and not alone and not thorough" $(CORE:%=--ignore=tests/%) $(if $(COVERAGE),--cov --cov-append --cov-report=term:skip-covered)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and alone and not thorough"
+
+# Many cases of one kind: small operators, families of operations, kernels that are honest or cheat.
+test-thorough: $(DEV_STAMP)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "thorough and not gpu and not alone"
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "thorough and not gpu and alone"
 
 lint: $(DEV_STAMP)
 	@$(BIN)/ruff check .

@@ -24,6 +24,8 @@ from kernelevolve.synthesis.base import Context, Operator
 from scripts.bench.breadth.trying import copy_of
 from tests.cases.small_operators import SMALL_OPERATORS, SmallOperator
 
+pytestmark = pytest.mark.thorough
+
 _DRAFTS = 6
 """Within which one must be right: a few for each stage of the chain."""
 

@@ -15,6 +15,8 @@ from kernelevolve.core.evaluation import Status
 from tests.evaluators.corpus.judging import open_judge
 from tests.evaluators.corpus.reading import FOLDER, Entry, read_corpus
 
+pytestmark = pytest.mark.thorough
+
 CORPUS = read_corpus()
 CHEATS = [entry for entry in CORPUS if entry.group == "cheats"]
 HONEST = [entry for entry in CORPUS if entry.group == "honest"]

@@ -9,6 +9,8 @@ from kernelevolve.synthesis.builtin.knobs import Choices
 
 from .conftest import THIS, Check, task_of, traced
 
+pytestmark = pytest.mark.thorough
+
 IMAGES = "[torch.randn(2, 3, 6, 8), torch.rand(2, 5, 4, 2) * 2.4 - 1.2]"
 OTHER = "{'a': [torch.randn(1, 3, 9, 5), torch.rand(1, 3, 7, 2) * 2.4 - 1.2]}"
 RESIZED = {

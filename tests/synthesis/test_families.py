@@ -24,6 +24,8 @@ from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 
 from .conftest import THIS, Check, flat, task_of, traced
 
+pytestmark = pytest.mark.thorough
+
 PRODUCTS = (
     '{n: [torch.randn(m, 40), torch.randn(40, c)] for n, m, c in [("one", 1, 53), ("even", 24, 53), ("tall", 70, 53)]}'
 )

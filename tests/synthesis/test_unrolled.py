@@ -17,6 +17,8 @@ from kernelevolve.tasks.loading import load_module
 from .conftest import load
 from .test_builtin_operator import prepared, propose
 
+pytestmark = pytest.mark.thorough
+
 SOURCE = """import torch
 from torch import nn
 

@@ -12,6 +12,8 @@ from evaluators.inputs import DerivedInputs
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.catalog import find_task, list_tasks
 
+pytestmark = pytest.mark.thorough
+
 
 def _shapes(*expected: str) -> Callable[[Sequence[torch.Tensor]], bool]:
     """Whether shapes fit patterns such as "b 64": equal letters are equal sizes."""

@@ -12,6 +12,8 @@ from evaluators.inputs import exporting
 from evaluators.inputs.exporting import Evidence, Symbolic, export_evidence, output_shapes
 from evaluators.inputs.recurrent import Unstepped
 
+pytestmark = pytest.mark.thorough
+
 
 class Alone(nn.Module):
     def __init__(self, layer: nn.Module) -> None:
