@@ -19,6 +19,8 @@ from evaluators.verdict import FailedError
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import Task
 
+pytestmark = pytest.mark.thorough
+
 PAIR = "from collections import namedtuple\nPair = namedtuple('Pair', 'left right')\n"
 
 

@@ -28,6 +28,8 @@ from tests.alone import runs_alone
 from .conftest import agree, load, task_of
 from .test_builtin_operator import prepared, propose
 
+pytestmark = pytest.mark.thorough
+
 ROWS = "[torch.randn(37, 50)]"
 OTHER_ROWS = '{"a": [torch.randn(5, 50)], "b": [torch.randn(64, 33)]}'
 IMAGES = "[torch.randn(2, 3, 16, 18)]"

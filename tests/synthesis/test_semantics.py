@@ -13,6 +13,8 @@ from kernelevolve.tasks.loading import draw_inputs, load_module
 
 from .conftest import THIS, Check, agree, load, task_of, traced
 
+pytestmark = pytest.mark.thorough
+
 EXACT = {"rtol": 3e-6, "atol": 1e-37}
 """Some units of rounding of single precision; whole numbers are compared exactly everywhere."""
 

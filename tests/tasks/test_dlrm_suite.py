@@ -14,6 +14,8 @@ from torch.export import Dim, export
 from kernelevolve.tasks.catalog import find_task, list_tasks
 from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, load_module
 
+pytestmark = pytest.mark.thorough
+
 NAMES = [task.name for task in list_tasks()]
 ROOT = Path(__file__).parents[2]
 BATCH_DIMENSION = {"dlrm/bucketize_merge": 1}

@@ -13,6 +13,8 @@ from evaluators.inputs import DerivedInputs, InputSettings, derived_cases
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.loading import load_module
 
+pytestmark = pytest.mark.thorough
+
 
 class Written(NamedTuple):
     name: str
