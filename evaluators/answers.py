@@ -13,11 +13,14 @@ from torch.nn.parameter import is_lazy
 
 from evaluators import tensors
 from evaluators.arguments import DrawnArguments, SavedArguments, write_arguments
-from evaluators.correctness import room_of
+from evaluators.correctness import bounds_of, room_of
 from evaluators.doubt import doubt_of
 from evaluators.inputs.cases import DerivedCase, InputSettings, Kind, derived_cases
 from evaluators.inputs.checks import OTHER_PARAMETERS, SHAPES
+from evaluators.inputs.ranges import declared_ranges
+from evaluators.inputs.stand_ins import stand_in
 from evaluators.inputs.worth import another_function, unfit
+from evaluators.likeness import alike, check_same, differing, state_of
 from evaluators.perturbation import OtherParameters, constants_of, perturbed
 from evaluators.runs import Ran, Runs, plain_attributes
 from evaluators.sameness import Sameness
@@ -92,7 +95,9 @@ class Computing:
         """Whether the reference is the same function in float64."""
         self._sameness = Sameness()
         self._finite = False
-        """Whether the results on the main inputs are."""
+        """Whether the results on the main inputs are,"""
+        self._far_off = 0.0
+        """and the share of them that are far off."""
 
     def own(self) -> dict[str, Any]:
         """The task's own cases."""
@@ -146,6 +151,10 @@ class Computing:
             self._check_memory(arguments, native, seed)
         if variant is None:
             self._sameness.add(native.results)
+        if trial == 0 and variant is None:
+            declared_ranges(
+                self._loaded, [stand_in(x) for x in leaves]
+            )  # What the task declares is the task's to mend.
         if trial == 0:
             self._check_sharing(leaves, given, arguments, native, seed)
         return {**told, **self._answers(f"{name}.", arguments, native, _MAIN_ROUNDINGS)}
@@ -161,32 +170,33 @@ class Computing:
                 f"task {loaded.task.name}: parameter {lazy[0]} has no size yet: call a lazy module once in the constructor of Model"
             )
         runs.look(model, arguments.leaves())
-        before, attributes = _state(model), plain_attributes(model)
+        before, attributes = state_of(model), plain_attributes(model)
         native = runs.native(model, arguments, seed)
         if not native.forms:
             raise UserError(
                 f"task {loaded.task.name}: forward returns no tensor but {shortened(native.structure)}: "
                 "return one, such as torch.tensor(value)"
             )
-        changing = _changing(before, _state(model))
+        changing = differing(before, state_of(model))
         restorable = plain_attributes(model) == attributes
         del before, model
         fresh = runs.build()
         again = [runs.native(fresh, arguments, each) for each in (seed + 7919, seed)]
-        _check_same(loaded, native, again[0], "two runs on the same inputs differ")
+        check_same(loaded, native, again[0], "two runs on the same inputs differ")
         state = (
             f": it depends on {', '.join(changing)}, which forward changes; take it as an input and return the new one"
         )
-        _check_same(loaded, native, again[1], "a second call gives another result" + (state if changing else ""))
+        check_same(loaded, native, again[1], "a second call gives another result" + (state if changing else ""))
         fresh.eval()
         later = runs.native(fresh, arguments, seed)
         del fresh
         runs.changing = changing if restorable else None
         self._finite = all(bool(torch.isfinite(t).all()) for t in native.results if t.is_floating_point())
         work = Work()
-        if runs.wide(arguments, native, mode=work) is not None:
-            self._work = work
-        if changing or not _alike(native, later):
+        oracle = runs.wide(arguments, native, mode=work)
+        if oracle is not None:
+            self._work, self._far_off = work, self._share_far_off(native, oracle)
+        if changing or not alike(native, later):
 
             def prepare(wide: nn.Module) -> None:
                 for _ in range(_STEPS):
@@ -200,10 +210,10 @@ class Computing:
     def _check_memory(self, arguments: SavedArguments, native: Ran, seed: int) -> None:
         """Results follow from the inputs of this call. Raises UserError where those of an earlier one count too."""
         model = self._runs.build()
-        before = _state(model)
+        before = state_of(model)
         self._runs.native(model, self._main_arguments, seed)
-        changing = _changing(before, _state(model))
-        if not _alike(native, self._runs.native(model, arguments, seed)):
+        changing = differing(before, state_of(model))
+        if not alike(native, self._runs.native(model, arguments, seed)):
             what = f"it depends on {', '.join(changing)}, which forward changes" if changing else "it remembers them"
             raise UserError(
                 f"task {self._loaded.task.name}: the result depends on the inputs of earlier calls: {what}; "
@@ -218,7 +228,7 @@ class Computing:
         if len(set(places)) == len(places):
             return
         together = self._runs.native(self._runs.build(), DrawnArguments(leaves, given, arguments), seed)
-        if not _alike(native, together):
+        if not alike(native, together):
             raise UserError(
                 f"task {self._loaded.task.name}: inputs share memory, and forward gives another result where they do not: "
                 "have get_inputs return copies, such as x.clone()"
@@ -291,6 +301,13 @@ class Computing:
                 finite=case.tentative and self._finite,
             )
         )
+        if (
+            not why
+            and case.tentative
+            and case.kind is Kind.VALUES
+            and self._share_far_off(native, oracle) > self._far_off
+        ):
+            why = "PyTorch's own result is less precise than on the task's inputs"
         if why:
             return why
         return {
@@ -299,6 +316,13 @@ class Computing:
             "check": case.check,
             **self._answers(f"{name}.", arguments, native, _ROUNDINGS, oracle=oracle, nonfinite=case.nonfinite),
         }
+
+    def _share_far_off(self, native: Ran, oracle: Sequence[torch.Tensor] | None) -> float:
+        """Of the elements of PyTorch's own results, those that are off by more than a part of their room."""
+        pairs = [(n, o) for n, o in zip(native.results, oracle or (), strict=False) if n.is_floating_point()]
+        tolerance = self._loaded.task.tolerance
+        far = sum(bounds_of(n, o, tolerance).outliers for n, o in pairs)
+        return far / max(1, sum(n.numel() for n, _ in pairs))
 
     def _other(self, main: Mapping[str, Any], nesting: Structure) -> tuple[dict[str, Any] | None, str]:
         """(what `reference.Other` is read from, why there is nothing): results on the main inputs with other parameters."""
@@ -452,31 +476,3 @@ def _unlike(native: Ran, main: Mapping[str, Any]) -> str:
     if native.structure != main["structure"] or [(dtype, len(shape)) for dtype, shape in native.forms] != ranks:
         return "the results have another form"
     return ""
-
-
-def _check_same(loaded: LoadedTask, first: Ran, second: Ran, what: str) -> None:
-    if not _alike(first, second):
-        raise UserError(f"task {loaded.task.name}: the reference is not deterministic: {what}")
-
-
-def _alike(first: Ran, second: Ran) -> bool:
-    """Exact results are not compared as numbers with a fraction are."""
-    exact = [[v for v in ran.values if not isinstance(v, float)] for ran in (first, second)]
-    return first.structure == second.structure and exact[0] == exact[1] and _agree(first.results, second.results)
-
-
-def _agree(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> bool:
-    return len(first) == len(second) and all(
-        a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-5, atol=1e-6, equal_nan=True)
-        for a, b in zip(first, second, strict=True)
-    )
-
-
-def _state(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
-
-
-def _changing(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
-    return tuple(
-        name for name, value in before.items() if name not in after or not tensors.same_bits(value, after[name])
-    )

@@ -39,7 +39,7 @@ from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.structure import Plain, Structure
 
-_FORMAT = "35"
+_FORMAT = "36"
 _EAGER = "what the task has torch.compile compile is given back as it is: PyTorch runs it, and it is timed, without being compiled"
 _KEPT_SECONDS = 6 * 3600.0
 _IN_USE_SECONDS = 60.0

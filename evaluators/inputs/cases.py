@@ -25,7 +25,9 @@ from evaluators.inputs.shapes import reshape_inputs
 from evaluators.inputs.sizes import Sizes, hidden_sizes
 from evaluators.inputs.stand_ins import restored, stand_in, unchanging
 from evaluators.inputs.values import (
+    BELOW,
     FURTHER,
+    LITTLE_BELOW,
     MANY_NONFINITE,
     NONFINITE,
     OTHER_CONSTANTS,
@@ -382,7 +384,9 @@ class _Deriving:
             distribution.nonfinite,
             make,
             outside=distribution in OUTSIDE,
-            tentative=distribution in FURTHER or any(i not in fixed and f.square for i, f in self.facts.items()),
+            tentative=distribution in (*FURTHER, LITTLE_BELOW)
+            or any(i not in fixed and f.square for i, f in self.facts.items()),
+            instead=self._value_case(LITTLE_BELOW.name, LITTLE_BELOW, fixed, sizes) if distribution is BELOW else None,
         )
 
     def _drawn_small(self, name: str, sizes: Sizes) -> tuple[list[Any], torch.Generator]:

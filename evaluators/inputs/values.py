@@ -66,13 +66,15 @@ DISTRIBUTIONS = (
 NONFINITE = Distribution("NaN and infinities", ties=True, nonfinite=True)
 MANY_NONFINITE = Distribution("many NaN and infinities", ties=True, nonfinite=True)
 BEYOND = Distribution("beyond the drawn range")
-BELOW = Distribution("below zero")
+BELOW = Distribution("far below zero")
+LITTLE_BELOW = Distribution("below zero")
+"""In the place of the one before, where the reference is not precise there."""
 OTHER_CONSTANTS = Distribution("other constants")
 ZERO_ROWS = Distribution("zeros in every other row", ties=True)
 EMPTY_MASKS = Distribution(None, None, "every other row of masks empty", ties=True)
 ENDS = Distribution("ends of the drawn range", ties=True)
 FURTHER = (ENDS, BEYOND, BELOW, ZERO_ROWS, EMPTY_MASKS)
-OUTSIDE = (BEYOND, BELOW)
+OUTSIDE = (BEYOND, BELOW, LITTLE_BELOW)
 """Of these, those that leave a range."""
 
 
@@ -192,7 +194,7 @@ def redistribute(
                 if _takes_nonfinite(x, facts[i], ranges[i]):
                     made[i] = _with_nonfinite(x, facts[i], generator, many=distribution is MANY_NONFINITE)
                 continue
-            if distribution in FURTHER:
+            if distribution in (*FURTHER, LITTLE_BELOW):
                 made[i] = _as_square(_further(x, distribution, facts[i], ranges[i], generator), x, facts[i])
                 continue
             new = _clamped(_FLOATS[name](x, generator), x, facts[i], ranges[i])
@@ -291,8 +293,8 @@ def other_constants(x: torch.Tensor, facts: Facts, generator: torch.Generator) -
 def _further(
     x: torch.Tensor, distribution: Distribution, facts: Facts, declared: Range | None, generator: torch.Generator
 ) -> torch.Tensor:
-    if distribution is BELOW:
-        return _below(x, generator) if _free(x, facts, declared) else x
+    if distribution in (BELOW, LITTLE_BELOW):
+        return _below(x, generator, far=distribution is BELOW) if _free(x, facts, declared) else x
     if distribution is ZERO_ROWS:
         return _zero_rows(x) if _has_rows(x, facts, declared) else x
     if distribution is ENDS:
@@ -313,10 +315,11 @@ def _clamped(new: torch.Tensor, x: torch.Tensor, facts: Facts, declared: Range |
     return new.clamp(-most if low is None else low, most if high is None else high)
 
 
-def _below(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Every other row far below: under what a kernel begins a maximum with, or takes for the least value."""
+def _below(x: torch.Tensor, generator: torch.Generator, *, far: bool) -> torch.Tensor:
+    """`far`: every other row, under what a kernel begins a maximum with, or takes for the least value."""
     made = -x.abs().reshape(-1, x.shape[-1] if x.dim() else 1)
-    made[::2] = _large(made[::2] - 1, generator)
+    if far:
+        made[::2] = _large(made[::2] - 1, generator)
     return made.reshape(x.shape)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -27,6 +28,10 @@ from evaluators.tensors import Described
 from evaluators.verdict import FailedError, Failure
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.structure import Structure, rebuild_arguments
+from tests.evaluators.written import Written
+
+Of = Callable[[str], tuple[Task, Reference]]
+"""A task by its name, and its data."""
 
 DERIVED = {
     "shapes": 4,
@@ -51,6 +56,19 @@ def reference_in(folder: Path, task: Task) -> Reference:
     told = {**derived, "cases": [*own["cases"], *derived["cases"]], "init": own["init"], "probe": probe}
     (folder / "told.json").write_text(json.dumps(told))
     return read_reference(folder)
+
+
+def kept_references(written: Mapping[str, Written], folders: pytest.TempPathFactory) -> Of:
+    """Of these, computed when one is first asked for."""
+    known: dict[str, tuple[Task, Reference]] = {}
+
+    def found(name: str) -> tuple[Task, Reference]:
+        if name not in known:
+            task = Task(name=name.replace(" ", "_"), source=written[name].source("Model"))
+            known[name] = task, reference_in(folders.mktemp("references") / "data", task)
+        return known[name]
+
+    return found
 
 
 def copy_of(task: Task) -> str:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from evaluators.answers import Computing
-from evaluators.reference import Reference
 from kernelevolve.core.evaluation import VARYING_RESULTS, Status
 from kernelevolve.core.task import Task
-from tests.evaluators.in_process import DERIVED, copy_of, failure_of, reference_in
+from tests.evaluators.in_process import DERIVED, Of, copy_of, failure_of, kept_references
 from tests.evaluators.written import Written
-
-Of = Callable[[str], tuple[Task, Reference]]
 
 _AFFINE = "self.w = nn.Parameter(torch.ones(48))\nself.b = nn.Parameter(torch.zeros(48))"
 _LINEAR = "self.linear = nn.Linear(48, 16)\nself.norm = nn.LayerNorm(16)"
@@ -124,6 +120,11 @@ REFERENCES = {
         "return F.scaled_dot_product_attention(q, k, v, is_causal=True)",
         "return [torch.randn(2, 2, 40, 16) for _ in range(3)]",
         takes="q, k, v",
+    ),
+    "routed": Written(
+        "p, i = self.gate(x).softmax(-1).topk(2, dim=-1)\ny = torch.einsum('nd,edf->nef', x, self.up)\n"
+        "return (torch.gather(y, 1, i[..., None].expand(-1, -1, x.shape[1])) * p[..., None]).sum(1)",
+        init="self.gate = nn.Linear(48, 8, bias=False)\nself.up = nn.Parameter(torch.randn(8, 48, 48) / 7)",
     ),
     "triangular": Written(
         "return torch.tril(a) @ b", "return [torch.randn(40, 40).tril(), torch.randn(40, 8)]", takes="a, b"
@@ -271,6 +272,13 @@ HONEST = [
         None,
         "another way",
     ),
+    (
+        "routed",
+        "p, i = (x @ self.gate.weight.mT).softmax(-1).topk(2, dim=-1)\n"
+        "return torch.stack([(p[n, :, None] * (x[n] @ self.up[i[n]])).sum(0) for n in range(x.shape[0])])",
+        None,
+        "row by row",
+    ),
     ("relu of a share", "return torch.where(x > 0, x, torch.where(x.isnan(), x, 0.0))", None, "a condition"),
     ("maximum", "return x.sort(1).values[:, -1]", None, "sorted"),
     ("masked", "return x.masked_fill(~m, 0.0)", None, "filled"),
@@ -293,15 +301,7 @@ HONEST = [
 
 @pytest.fixture(scope="module")
 def of(tmp_path_factory: pytest.TempPathFactory) -> Of:
-    known: dict[str, tuple[Task, Reference]] = {}
-
-    def found(name: str) -> tuple[Task, Reference]:
-        if name not in known:
-            task = Task(name=name.replace(" ", "_"), source=REFERENCES[name].source("Model"))
-            known[name] = task, reference_in(tmp_path_factory.mktemp("assumptions") / "data", task)
-        return known[name]
-
-    return found
+    return kept_references(REFERENCES, tmp_path_factory)
 
 
 @pytest.mark.parametrize("name", REFERENCES)
@@ -366,3 +366,11 @@ def test_sizes_that_whole_numbers_lie_below_are_told_from_other_limits(of: Of) -
     """A table of the model does not grow with an input that happens to have more rows: hidden shapes are there nevertheless."""
     _, reference = of("looked up in a table of the model")
     assert sum(case.check == "hidden shapes" for case in reference.cases) == 4
+
+
+def test_a_range_that_draws_leave_is_the_tasks_to_mend(tmp_path: Path) -> None:
+    source = Written("return x.log()", "return [torch.rand(40, 48)]").source("Model")
+    task = Task(name="log", source=source + "\ndef get_input_ranges():\n    return [(0.5, 1.0)]\n")
+    with torch.no_grad():
+        told = Computing(task, tmp_path, {"trials": 2, "most_draws": 1, "draw_bytes": 1, "derived": DERIVED}).own()
+    assert "get_input_ranges, input 0: get_inputs draws values from" in told["error"]

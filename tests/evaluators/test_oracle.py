@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from evaluators.ledger import EVALUATION_MODE, Ledger, in_words
-from evaluators.reference import Reference
 from kernelevolve.core.evaluation import Status
 from kernelevolve.core.task import Task
-from tests.evaluators.in_process import copy_of, failure_of, reference_in
+from tests.evaluators.in_process import Of, copy_of, failure_of, kept_references, reference_in
 from tests.evaluators.written import Written
-
-Of = Callable[[str], tuple[Task, Reference]]
-
 
 GRID = "return [torch.randint(-40, 41, (40, 48)) / 4]"
 _NORM = "self.norm = nn.BatchNorm1d(48)"
@@ -158,20 +153,8 @@ HONEST = [
 
 
 @pytest.fixture(scope="module")
-def references() -> dict[str, tuple[Task, Reference]]:
-    """Computed when they are first asked for, by `of`."""
-    return {}
-
-
-@pytest.fixture
-def of(references: dict[str, tuple[Task, Reference]], tmp_path_factory: pytest.TempPathFactory) -> Of:
-    def found(name: str) -> tuple[Task, Reference]:
-        if name not in references:
-            task = Task(name=name.replace(" ", "_"), source=REFERENCES[name].source("Model"))
-            references[name] = task, reference_in(tmp_path_factory.mktemp("oracle") / "data", task)
-        return references[name]
-
-    return found
+def of(tmp_path_factory: pytest.TempPathFactory) -> Of:
+    return kept_references(REFERENCES, tmp_path_factory)
 
 
 @pytest.mark.parametrize("name", REFERENCES)

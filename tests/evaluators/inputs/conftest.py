@@ -48,7 +48,7 @@ def check(settings: InputSettings) -> Check:
         own = sum(x.nbytes for x in main if isinstance(x, torch.Tensor))
         # What goes further than a task shows is taken only where the reference bears it: legal is what stands in for it.
         certain = [case.instead if case.tentative else case for case in derived.cases]
-        for case in (each for each in certain if each is not None):
+        for case in (each for each in certain if each is not None and not each.tentative):
             inputs = case.inputs()
             assert _same(inputs, case.inputs()), case.name
             assert [getattr(x, "dtype", type(x)) for x in inputs] == [getattr(x, "dtype", type(x)) for x in main]
