@@ -322,7 +322,7 @@ class Computing:
         pairs = [(n, o) for n, o in zip(native.results, oracle or (), strict=False) if n.is_floating_point()]
         tolerance = self._loaded.task.tolerance
         far = sum(bounds_of(n, o, tolerance).outliers for n, o in pairs)
-        return far / max(1, sum(n.numel() for n, _ in pairs))
+        return float(far / max(1, sum(n.numel() for n, _ in pairs)))
 
     def _other(self, main: Mapping[str, Any], nesting: Structure) -> tuple[dict[str, Any] | None, str]:
         """(what `reference.Other` is read from, why there is nothing): results on the main inputs with other parameters."""
