@@ -24,7 +24,7 @@ test: $(DEV_STAMP)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu and not alone and not thorough" $(CORE:%=--ignore=tests/%) $(if $(COVERAGE),--cov --cov-append --cov-report=term:skip-covered)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and alone and not thorough"
 
-# Many cases of one kind: small operators, families of operations, kernels that are honest or cheat.
+# Many cases of one kind, such as small operators, families of operations, kernels that are honest or cheat; and whole runs of a minute.
 test-thorough: $(DEV_STAMP)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "thorough and not gpu and not alone"
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "thorough and not gpu and alone"

@@ -112,6 +112,7 @@ def submitted(command: list[str], log: Path) -> subprocess.Popen[bytes]:
         time.sleep(1)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.timeout(420)
 def test_a_submitted_job_goes_on_while_machines_come_and_go(tmp_path: Path) -> None:

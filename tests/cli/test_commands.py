@@ -133,6 +133,7 @@ def test_a_termination_during_imports_is_an_interrupt_in_one_line(task: Path, co
     assert log.read_text() == "kernelevolve: interrupted\n"
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_judge_that_keeps_dying_ends_a_run_in_one_line(task: Path) -> None:
     folder, log = task.parent / "run", task.parent / "log.txt"

@@ -68,6 +68,7 @@ def test_evaluating_with_little_shared_memory_is_one_line(task: Path, options: s
     assert said in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_run_with_full_shared_memory_is_one_line_and_leaves_no_folder(task: Path) -> None:
     folder = task.parent / "run"
     fill = "dd if=/dev/zero of=/dev/shm/filling 2>/dev/null"
@@ -78,6 +79,7 @@ def test_a_run_with_full_shared_memory_is_one_line_and_leaves_no_folder(task: Pa
     assert not folder.exists()
 
 
+@pytest.mark.thorough
 def test_a_run_on_a_full_disk_stops_with_one_line_and_what_it_wrote_can_be_gone_on_from(task: Path) -> None:
     disk = task.parent / "disk"
     disk.mkdir()

@@ -59,6 +59,7 @@ def test_measuring_excludes_another_process_with_another_environment(tmp_path: P
     assert float(taken) > float(released), error
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_two_runs_at_once_find_faster_kernels_that_run_alone(tmp_path: Path) -> None:
     (tmp_path / "task.py").write_text(SOURCE)
