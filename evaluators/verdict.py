@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kernelevolve.core.evaluation import Diagnosis, Status
 
 if TYPE_CHECKING:
-    from evaluators.players import Ending
+    from evaluators.runtime.cpu.runner_process import Ending
 
 
 @dataclass(frozen=True)

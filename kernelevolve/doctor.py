@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from devices.base import Capability
 from devices.registry import all_devices
-from evaluators.isolation import isolation
+from evaluators.sandbox.isolation import isolation
 
 
 def examine() -> Mapping[str, tuple[Capability, ...]]:

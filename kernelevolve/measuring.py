@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from devices.registry import get_device
-from evaluators.comparing import compare_finalists
-from evaluators.comparison import Comparison
-from evaluators.pipeline import Pipeline
+from evaluators.protocols.pipeline import Pipeline
+from evaluators.timing.comparison import Comparison
+from evaluators.timing.finals import compare_finalists
 from kernelevolve import config
 from kernelevolve.config import RunConfig
 from kernelevolve.core.errors import UserError

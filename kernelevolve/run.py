@@ -17,12 +17,12 @@ from rich.console import Console
 
 from devices.base import Device
 from devices.registry import get_device
-from evaluators import landlock
-from evaluators.comparison import Comparison
-from evaluators.gate import Gate
-from evaluators.recording import VERDICTS
-from evaluators.service import EvaluationService
+from evaluators.runtime.device_lock import Gate
+from evaluators.sandbox import landlock
+from evaluators.service.recording import VERDICTS
+from evaluators.service.service import EvaluationService
 from evaluators.settings import EvaluationSettings
+from evaluators.timing.comparison import Comparison
 from islands.archipelago import Archipelago, Progress
 from islands.island import Plan
 from kernelevolve import __version__, config

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evaluators.disturbance import others_running
+from evaluators.runtime.cpu.noise import others_running
 from scripts.bench.busy.bars import missed, ranks, rows
 from scripts.bench.busy.decisions import Decision
 from scripts.bench.busy.kernels import RANKED, REPETITIONS

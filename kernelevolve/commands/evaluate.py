@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     kernels = [_kernel(path) for path in paths]
 
     from devices.registry import get_device
-    from evaluators.local import evaluate_locally
+    from evaluators.service.local import evaluate_locally
 
     verdicts = evaluate_locally(task, kernels, get_device(settings.device), settings.evaluation, _say)
     judged = zip(paths, verdicts, strict=True)
@@ -135,7 +135,7 @@ def _told(verdict: Evaluation, task: str, path: Path) -> dict[str, Any]:
 
 
 def _print_text(judged: Iterator[tuple[Path, Evaluation]], *, several: bool) -> None:
-    from evaluators.kernelbench import RULES, fast_p
+    from evaluators.protocols.kernelbench import RULES, fast_p
     from evaluators.settings import Protocol
 
     verdicts: list[Evaluation] = []
@@ -155,7 +155,7 @@ def _print_text(judged: Iterator[tuple[Path, Evaluation]], *, several: bool) -> 
 
 
 def _lines(verdict: Evaluation) -> Iterator[str]:
-    from evaluators.ledger import in_words
+    from evaluators.correctness.ledger import in_words
     from kernelevolve.report.figures import fallback_text, machine_text, variants_text, verdict_text
 
     if verdict.cached:

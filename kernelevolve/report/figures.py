@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evaluators.machine import cause
+from evaluators.runtime.cpu.machine_state import cause
 from evaluators.settings import TimingSettings
 from kernelevolve.core.evaluation import Evaluation, FallbackShare, MachineState, Measurement, Ratio
 

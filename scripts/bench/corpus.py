@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from tests.evaluators.corpus.judging import open_judge
-from tests.evaluators.corpus.reading import Entry, read_corpus
+from tests.evaluators.protocols.corpus.judging import open_judge
+from tests.evaluators.protocols.corpus.reading import Entry, read_corpus
 
 
 def judged(entries: Sequence[Entry]) -> list[tuple[Entry, str]]:

@@ -32,8 +32,8 @@ from omegaconf import OmegaConf
 
 from devices.registry import get_device
 from devices.toolchains.loader import LOADER
-from evaluators.client import ForkServer
-from evaluators.pipeline import Pipeline, fork_server
+from evaluators.protocols.pipeline import Pipeline, fork_server
+from evaluators.runtime.cpu.fork_server import ForkServer
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task

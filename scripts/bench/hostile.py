@@ -31,9 +31,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from devices.registry import get_device
-from evaluators.child import become_subreaper
-from evaluators.client import ForkServer
-from evaluators.pipeline import Pipeline, fork_server
+from evaluators.protocols.pipeline import Pipeline, fork_server
+from evaluators.runtime.cpu.child import become_subreaper
+from evaluators.runtime.cpu.fork_server import ForkServer
 from evaluators.scratch import scratch_base
 from evaluators.settings import EvaluationSettings
 from scripts.bench.hostile_kernels import HONEST, HOSTILE, TASK, Kind, mixture

@@ -29,7 +29,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from devices.registry import get_device
-from evaluators.pipeline import Pipeline
+from evaluators.protocols.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.evaluation import Measurement, Ratio
 from kernelevolve.core.kernel import Kernel

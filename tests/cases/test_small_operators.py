@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from devices.registry import get_device
-from evaluators.client import ForkServer
-from evaluators.pipeline import Pipeline, fork_server
+from evaluators.protocols.pipeline import Pipeline, fork_server
+from evaluators.runtime.cpu.fork_server import ForkServer
 from evaluators.settings import EvaluationSettings
 from evaluators.verdict import FailedError
 from kernelevolve import config

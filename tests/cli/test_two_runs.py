@@ -20,7 +20,7 @@ from tests.small_task import QUICK, SOURCE
 ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys, time
-from evaluators.gate import Gate
+from evaluators.runtime.device_lock import Gate
 with Gate().exclusive():
     print("measuring", flush=True)
     sys.stdin.readline()
@@ -28,7 +28,7 @@ with Gate().exclusive():
 """
 WAITER = """
 import time
-from evaluators.gate import Gate
+from evaluators.runtime.device_lock import Gate
 with Gate().exclusive():
     print(time.monotonic(), flush=True)
 """

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from evaluators.base import Evaluator
-from evaluators.landlock import version
+from evaluators.sandbox.landlock import version
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Status

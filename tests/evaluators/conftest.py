@@ -1,4 +1,4 @@
-"""A task, a pipeline, and kernels that behave and misbehave."""
+"""Settings, and a pipeline for one task."""
 
 from __future__ import annotations
 
@@ -9,60 +9,9 @@ import pytest
 import yaml
 
 from devices.registry import get_device
-from evaluators.pipeline import Pipeline
+from evaluators.protocols.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
-from kernelevolve.core.kernel import Kernel
-from kernelevolve.core.task import Task
-
-TASK = Task(
-    name="silu_mul",
-    source='''"""A test."""
-
-import torch
-from torch import nn
-
-
-class Model(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.randn(256))
-
-    def forward(self, x, y):
-        return torch.nn.functional.silu(x) * y * self.scale
-
-
-def get_inputs():
-    return [torch.randn(512, 256), torch.randn(512, 256)]
-
-
-def get_init_inputs():
-    return []
-
-
-def get_input_variants():
-    return {"short": [torch.randn(3, 256), torch.randn(3, 256)]}
-''',
-)
-
-
-def python_kernel(forward: str, top: str = "") -> Kernel:
-    """A kernel whose forward(self, x, y) has this body."""
-    return Kernel(
-        language="python",
-        source=f"""import os
-import torch
-from torch import nn
-{top}
-
-class ModelNew(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.randn(256))
-
-    def forward(self, x, y):
-        {forward}
-""",
-    )
+from tests.evaluators.silu_mul import TASK
 
 
 @pytest.fixture(scope="session")
@@ -78,26 +27,3 @@ def pipeline(settings: EvaluationSettings) -> Iterator[Pipeline]:
     made.warm()
     yield made
     made.close()
-
-
-MEASURING = {
-    "corpus",
-    "comparison",
-    "confinement",
-    "hostile",
-    "kernelbench",
-    "local",
-    "machine",
-    "pipeline",
-    "service",
-    "aten",
-    "usage",
-    "disturbance",
-}
-"""Files of these names time kernels, or wait for those who do: they have the machine to themselves."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent == Path(__file__).parent and item.path.stem.removeprefix("test_") in MEASURING:
-            item.add_marker(pytest.mark.alone)

@@ -14,17 +14,17 @@ import pytest
 import torch
 from torch import nn
 
-from evaluators import tensors
-from evaluators.answers import Computing
-from evaluators.arena import Arena, Slots
-from evaluators.checking import Checker
-from evaluators.elements import Elements, Held
-from evaluators.layout import layout_of
-from evaluators.ledger import Ledger
-from evaluators.perturbation import OtherParameters, built_by_names, perturbed
-from evaluators.reference import Reference, read_reference
-from evaluators.seat import Returned, Seat
-from evaluators.tensors import Described
+from evaluators.correctness.checker import Checker
+from evaluators.correctness.ledger import Ledger
+from evaluators.correctness.reference.computing import Computing
+from evaluators.correctness.reference.data import Reference, read_reference
+from evaluators.runtime import tensors
+from evaluators.runtime.cpu.arena import Arena, Slots
+from evaluators.runtime.cpu.runner import Returned, Seat
+from evaluators.runtime.elements import Elements, Held
+from evaluators.runtime.layout import layout_of
+from evaluators.runtime.parameters import OtherParameters, built_by_names, perturbed
+from evaluators.runtime.tensors import Described
 from evaluators.verdict import FailedError, Failure
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.structure import Structure, rebuild_arguments

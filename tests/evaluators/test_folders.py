@@ -9,15 +9,15 @@ import sys
 import time
 from pathlib import Path
 
+from evaluators.correctness.reference.data import forget_old
 from evaluators.folders import OwnedFolder, private_folder
-from evaluators.reference import forget_old
 
 ROOT = Path(__file__).parents[2]
 OWNER = """
 import sys, time
 from pathlib import Path
 from evaluators.folders import OwnedFolder
-from evaluators.reference import forget_old
+from evaluators.correctness.reference.data import forget_old
 owned = OwnedFolder(Path(sys.argv[1]), "some")
 (owned.path / "below").mkdir()
 (owned.path / "below" / "file").write_text("data")

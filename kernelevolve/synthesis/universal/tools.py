@@ -9,7 +9,7 @@ from typing import Any
 
 from devices.toolchains.language import language_of
 from devices.toolchains.literals import LiteralError, read_literals
-from evaluators.source import check_source
+from evaluators.service.source import check_source
 from kernelevolve.core.evaluation import Evaluation, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.record import Record

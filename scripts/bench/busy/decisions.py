@@ -13,7 +13,7 @@ from typing import Literal
 from omegaconf import OmegaConf
 
 from devices.registry import get_device
-from evaluators.pipeline import Pipeline
+from evaluators.protocols.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.record import Record
 from scripts.bench.busy.kernels import RANKED, RATIOS, kernel, task

@@ -1,0 +1,225 @@
+"""Correctness: calls on every case, each result held against the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+
+from evaluators.correctness import aliasing
+from evaluators.correctness.compare import Bounds, bounds_of, compare, same_elements
+from evaluators.correctness.inputs.checks import OTHER_PARAMETERS, UNUSUAL
+from evaluators.correctness.ledger import EVALUATION_MODE, FLOAT64, INPUTS_AFTERWARDS, SECOND_CALL, Ledger
+from evaluators.correctness.reference.data import Answers, Case, Reference
+from evaluators.runtime.cpu.runner import Returned, Seat
+from evaluators.runtime.layout import TABLE_BYTES, layout_of
+from evaluators.runtime.parameters import OTHER
+from evaluators.runtime.tensors import Described, as_tensor, comparable, memory_of, same_bits
+from evaluators.settings import EvaluationSettings
+from evaluators.timing.stopwatch import slots_for
+from evaluators.verdict import FailedError, failed
+from kernelevolve.core.evaluation import Status
+from kernelevolve.core.task import Tolerance
+from kernelevolve.tasks.structure import shortened
+
+_REPEAT = Tolerance(rtol=1e-3, atol=1e-4)
+_TOGETHER = 2
+_ABOUT_OTHERS = (
+    "Here the seed of parameters is another one, and those that the constructor makes constant, such as the weight of a norm, have other "
+    "values, as after training: make parameters with the same calls as the reference and give them the same names, and use them all."
+)
+
+
+def arena_bytes(reference: Reference, settings: EvaluationSettings) -> int:
+    """That any layout of this reference's cases needs."""
+    most = TABLE_BYTES
+    for case in reference.cases:
+        slots = max(
+            _TOGETHER + (case.effects is not None),
+            *(slots_for(case, timing) for timing in (settings.timing, settings.final)),
+        )
+        most = max(most, layout_of(case.inputs, slots, case.nesting).total_bytes)
+    return most
+
+
+class Checker:
+    """Knows how far results of a reference may be off. Its checks raise FailedError, with the verdict, where something is wrong."""
+
+    def __init__(self, reference: Reference, tolerance: Tolerance) -> None:
+        self.reference = reference
+        self._tolerance = tolerance
+        self._bounds: dict[str, tuple[Bounds, ...]] = {}
+
+    def bounds(self, answers: Answers) -> tuple[Bounds, ...]:
+        """Of each output."""
+        if answers.prefix not in self._bounds:
+            self._bounds[answers.prefix] = tuple(
+                bounds_of(*answers.output(i), self._tolerance, answers.doubt(i)) for i in range(len(answers.native))
+            )
+        return self._bounds[answers.prefix]
+
+    def check(self, seat: Seat, ledger: Ledger) -> None:
+        """Every case, and what calls leave behind in the model; written down in `ledger`.
+
+        Cases of the same shapes are called one after the other and looked at afterwards: what was kept for the first values, or
+        written over its result, is found in the second.
+        """
+        self._check_all(seat, [case for case in self.reference.cases if case.check not in UNUSUAL], ledger)
+        seat.look_at_fallback()
+        self._check_all(seat, [case for case in self.reference.cases if case.check in UNUSUAL], ledger)
+        self._check_other(seat, self.reference.main, ledger)
+        self._check_later(seat, self.reference.main, ledger)
+
+    def _check_all(self, seat: Seat, left: list[Case], ledger: Ledger) -> None:
+        while left:
+            together = [c for c in left if (c.inputs, c.nesting) == (left[0].inputs, left[0].nesting)][:_TOGETHER]
+            left = [case for case in left if case not in together]
+            self._check_together(seat, together, ledger)
+
+    def _check_together(self, seat: Seat, cases: Sequence[Case], ledger: Ledger) -> None:
+        # Where the reference changes its inputs, the second call needs values of its own.
+        again_slot = len(cases) if any(case.effects for case in cases) else 0
+        seat.lay_out(cases[0].inputs, max(len(cases), again_slot + 1), cases[0].nesting)
+        for slot, case in enumerate(cases):
+            seat.write(slot, case.load())
+        if again_slot:
+            seat.write(again_slot, cases[0].load())
+        *told, again = seat.call([*range(len(cases)), again_slot])
+        for slot, (case, returned) in enumerate(zip(cases, told, strict=True)):
+            shared = slot > 0 and [o.pointer for o in returned.outputs] == [o.pointer for o in again.outputs]
+            self._compare(seat, returned, case.answers, case.label, shared=shared)
+            self._check_memory(seat, case, aliasing.fault(case.answers.fresh, returned.outputs, seat.input_memory()))
+            self._check_inputs(seat, slot, case)
+            ledger.add(case.check)
+            ledger.add(INPUTS_AFTERWARDS)
+            ledger.add(FLOAT64, sum("float" in meta["dtype"] for meta in case.answers.oracle or ()))
+        self._check_again(seat, told[0], again, cases[0])
+        self._check_memory(seat, cases[0], aliasing.same_memory(cases[0].answers.fresh, told[0].outputs, again.outputs))
+        ledger.add(SECOND_CALL)
+
+    @staticmethod
+    def _check_memory(seat: Seat, case: Case, fault: str) -> None:
+        if fault:
+            details = "Who writes into a result would change something else: return new memory, such as x.clone()."
+            raise failed(Status.WRONG_RESULT, seat.stage, f"{case.label}: {fault}", details)
+
+    def _check_inputs(self, seat: Seat, slot: int, case: Case) -> None:
+        """Changed as the reference changes them, or not at all."""
+        effects = case.effects
+        changed = effects.positions if effects else ()
+        for i, (source, found) in enumerate(zip(case.load(), seat.inputs(slot), strict=True)):
+            if not isinstance(found, torch.Tensor):
+                continue
+            if effects is None or i not in changed:
+                if not same_bits(memory_of(source), memory_of(found)):
+                    raise failed(Status.WRONG_RESULT, seat.stage, f"{case.label}: input {i} was changed in place")
+                continue
+            place = changed.index(i)
+            name = f"{case.label}, input {i}, which forward changes in place"
+            native, oracle = effects.answers.output(place)
+            bounds, doubt = self.bounds(effects.answers)[place], effects.answers.doubt(place)
+            wrong = compare(comparable(found), native, oracle, bounds, name, doubt)
+            if wrong:
+                raise failed(wrong.status, seat.stage, wrong.summary, wrong.details)
+
+    def _check_again(self, seat: Seat, once: Returned, again: Returned, case: Case) -> None:
+        """Two calls on the same values agree."""
+        label = f"{case.label}, second call"
+        if once.outputs == again.outputs:
+            return  # The same memory: a view of the inputs, or what was found to be written over.
+        if len(once.outputs) == len(again.outputs) and all(map(partial(_same, seat), once.outputs, again.outputs)):
+            return
+        self._compare(seat, again, case.answers, label)
+        for i, (early, late) in enumerate(zip(once.outputs, again.outputs, strict=True)):
+            before = seat.read(early)
+            found = compare(
+                seat.read(late), before, before, bounds_of(before, before, _REPEAT), _named(label, i, again)
+            )
+            if found:
+                raise failed(found.status, seat.stage, found.summary, found.details)
+
+    def _check_other(self, seat: Seat, case: Case, ledger: Ledger) -> None:
+        """A model of its own, with other parameters: none is left out for the value that its constructor gives it."""
+        other = self.reference.other
+        if other is None:
+            return
+        seat.lay_out(case.inputs, 1, case.nesting)
+
+        def compare_with(how: str) -> bool:
+            if not seat.other_parameters(how):
+                return False
+            seat.write(0, case.load())
+            self._compare(seat, seat.call([0])[0], other.answers, f"{case.label}, {OTHER}")
+            return True
+
+        try:
+            compare_with("made")
+        except FailedError as error:
+            failure = error.failure
+            try:
+                right = failure.status is Status.WRONG_RESULT and compare_with("named")
+            except FailedError:
+                right = False
+            if not right:
+                details = f"{failure.details}\n{_ABOUT_OTHERS}"
+                raise failed(failure.status, failure.stage, failure.summary, details) from error
+        seat.other_parameters("")
+        ledger.add(OTHER_PARAMETERS)
+
+    def _check_later(self, seat: Seat, case: Case, ledger: Ledger) -> None:
+        """A model of its own, called some times and put into evaluation mode, gives what the reference gives then."""
+        later = case.later
+        if later is None:
+            return
+        seat.order(do="build")
+        seat.lay_out(case.inputs, 1, case.nesting)
+        for _ in range(later.steps):
+            seat.write(0, case.load())
+            seat.call([0])
+        seat.write(0, case.load())
+        seat.order(do="mode", train=False)
+        label = f"{case.label}, in evaluation mode after {later.steps} calls"
+        self._compare(seat, seat.call([0])[0], later.answers, label)
+        ledger.add(EVALUATION_MODE)
+
+    def _compare(self, seat: Seat, returned: Returned, answers: Answers, label: str, *, shared: bool = False) -> None:
+        """`shared`: its memory is that of a later result."""
+        if len(returned.outputs) != len(answers.forms) or returned.structure != answers.structure:
+            got, wanted = shortened(returned.structure), shortened(answers.structure)
+            raise failed(Status.WRONG_SHAPE, seat.stage, f"{label}: returned {got}, expected {wanted}")
+        self._compare_values(seat, returned, answers, label)
+        for i, (output, (dtype, shape)) in enumerate(zip(returned.outputs, answers.forms, strict=True)):
+            name, (native, oracle) = _named(label, i, returned), answers.output(i)
+            if output.shape != shape:
+                raise failed(Status.WRONG_SHAPE, seat.stage, f"{name}: shape {output.shape}, expected {shape}")
+            if output.dtype != dtype:
+                raise failed(Status.WRONG_SHAPE, seat.stage, f"{name}: torch.{output.dtype}, expected torch.{dtype}")
+            found = compare(seat.read(output), native, oracle, self.bounds(answers)[i], name, answers.doubt(i))
+            if found and shared:
+                raise failed(
+                    Status.WRONG_RESULT, seat.stage, f"{label}: the next call writes over the result", found.details
+                )
+            if found:
+                raise failed(found.status, seat.stage, found.summary, found.details)
+
+    def _compare_values(self, seat: Seat, returned: Returned, answers: Answers, label: str) -> None:
+        """Plain results: numbers with a fraction as elements are compared, all others exactly."""
+        place = len(answers.forms)
+        for i, (got, want) in enumerate(zip(returned.values, answers.values, strict=True)):
+            wrong = got != want
+            if isinstance(got, float) and isinstance(want, float):
+                bounds, doubt = self.bounds(answers)[place], answers.doubt(place)
+                wrong = compare(as_tensor(got), *answers.output(place), bounds, label, doubt) is not None
+                place += 1
+            if wrong:
+                text = f"{label}: plain result {i} is {got!r}, expected {want!r}"
+                raise failed(Status.WRONG_RESULT, seat.stage, text)
+
+
+def _same(seat: Seat, a: Described, b: Described) -> bool:
+    return same_elements(seat.read(a), seat.read(b))
+
+
+def _named(label: str, position: int, returned: Returned) -> str:
+    return label if len(returned.outputs) == 1 else f"{label}, output {position}"

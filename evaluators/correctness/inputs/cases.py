@@ -1,0 +1,423 @@
+"""Inputs that a kernel has not been tuned to, derived from a task: hidden shapes and other distributions of values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from evaluators.correctness.inputs.checks import ARGUMENTS, BATCHES, NONFINITE_VALUES, SHAPES, VALUES
+from evaluators.correctness.inputs.dimensions import Draw, find_dimensions, observe
+from evaluators.correctness.inputs.exporting import Evidence, computed_shapes, export_evidence, output_shapes
+from evaluators.correctness.inputs.facts import Facts, Seen, look, merge
+from evaluators.correctness.inputs.groups import Dimensions
+from evaluators.correctness.inputs.model_numbers import model_numbers
+from evaluators.correctness.inputs.ranges import declared_ranges
+from evaluators.correctness.inputs.relations import Bound, Ordered
+from evaluators.correctness.inputs.shapes import reshape_inputs
+from evaluators.correctness.inputs.sizes import Sizes, hidden_sizes
+from evaluators.correctness.inputs.stand_ins import restored, stand_in, unchanging
+from evaluators.correctness.inputs.values import (
+    BELOW,
+    FURTHER,
+    LITTLE_BELOW,
+    MANY_NONFINITE,
+    NONFINITE,
+    OTHER_CONSTANTS,
+    OUTSIDE,
+    Distribution,
+    another,
+    applicable,
+    changeable_constants,
+    further,
+    kept,
+    other_constants,
+    redistribute,
+    takes_nonfinite,
+)
+from kernelevolve.core.record import Record
+from kernelevolve.core.seeds import derive_seed
+from kernelevolve.tasks.flat_model import taking_leaves
+from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, flat_inputs
+
+_DRAWS = 3
+"""Draws of the main inputs, from which facts are read."""
+_CHECKED_OPERATIONS = 4000
+"""About a second's worth of asking the model, without data, which shapes it takes. A number, not a time, so that the outcome follows
+from the task."""
+
+_PLAIN = 4
+"""Plain numbers among the arguments that are exchanged."""
+_AFFORDABLE_BYTES = 4 << 20
+"""That inputs of hidden shapes may take however little the main ones do."""
+_SMALL_BYTES = 1 << 16
+"""Least that the inputs take in cases in which values matter and sizes do not."""
+
+
+class Kind(StrEnum):
+    """In what a case differs from the task's own inputs."""
+
+    SHAPE = "shape"
+    BATCH = "batch"
+    VALUES = "values"
+    ARGUMENTS = "arguments"
+
+
+_CHECKS = {
+    Kind.SHAPE: SHAPES,
+    Kind.BATCH: BATCHES,
+    Kind.VALUES: VALUES,
+    Kind.ARGUMENTS: ARGUMENTS,
+}
+
+
+class InputSettings(Record):
+    """How many inputs to derive, and how."""
+
+    shapes: int = Field(ge=0)
+    """Hidden shapes."""
+    values: int = Field(ge=0)
+    """Distributions of values."""
+    nonfinite: bool
+    """One more case with NaN and infinities, where an input is not restricted."""
+    seed: int
+    memory_factor: float = Field(gt=0)
+    """Inputs of hidden shapes take at most this many times the memory of the main ones, if that is more than 4 MiB."""
+    export_seconds: float = Field(gt=0)
+    """For torch.export, the strongest evidence of free dimensions."""
+
+
+@dataclass(frozen=True)
+class DerivedCase:
+    """Inputs that are made when they are asked for, the same ones each time."""
+
+    name: str
+    """Such as `shape: x0[0]=613, x1[0]=613` or `values: tiny`."""
+    kind: Kind
+    ties: bool
+    """It has equal values on purpose: positions from a sort or a top-k are no one's fault there."""
+    nonfinite: bool
+    """It has NaN and infinities: only for references that return them in the same places."""
+    make: Callable[[], list[Any]] = field(repr=False, compare=False)
+    tentative: bool = False
+    """It goes beyond what is drawn: only for references whose results are finite nevertheless."""
+    outside: bool = False
+    """Its values leave the range that is drawn."""
+    instead: DerivedCase | None = field(default=None, repr=False, compare=False)
+    """What to take where the reference has no result on this one by which others can be judged."""
+
+    @property
+    def check(self) -> str:
+        """The check that it belongs to."""
+        if self.nonfinite:
+            return NONFINITE_VALUES
+        return _CHECKS[self.kind]
+
+    def inputs(self) -> list[Any]:
+        """The leaves of the arguments of forward. Leaves torch's global generator as it was."""
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            return self.make()
+
+
+@dataclass(frozen=True)
+class DerivedInputs:
+    """What was derived from a task, and what was not."""
+
+    cases: tuple[DerivedCase, ...]
+    dimensions: Dimensions
+    notes: tuple[str, ...]
+    """In words: each group of dimensions, whether it is free and why; inputs whose values stay as drawn; what did not run."""
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By what cases look at: what there are none of, or fewer than were asked for, and why."""
+    overtime: bool = False
+    """Whether time ran out while free dimensions were looked for."""
+
+
+def derived_cases(loaded: LoadedTask, settings: InputSettings, *, light: bool = False) -> DerivedInputs:
+    """Cases beyond the task's own; all choices follow from the task and `settings.seed`.
+
+    Runs the task's own code: only for processes that the reference may run in. Which shapes it takes is asked without data, or by calls
+    where these are `light`. A case on which it raises is one to drop.
+
+    Raises:
+        UserError: the task's functions raise, or declare ill-formed ranges.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        return _Deriving(loaded, settings, light=light).result()
+
+
+class _Deriving:
+    def __init__(self, loaded: LoadedTask, settings: InputSettings, *, light: bool) -> None:
+        self.loaded = loaded
+        self.light = light
+        self.settings = settings
+        self.seeds = [derive_seed(settings.seed, "derived inputs", k) for k in range(_DRAWS)]
+        self.notes: list[str] = []
+        self.left_out: dict[str, list[str]] = {}
+
+    def leave_out(self, check: str, why: str) -> None:
+        if why not in self.notes:
+            self.notes.append(why)
+        self.left_out.setdefault(check, []).append(why)
+
+    def result(self) -> DerivedInputs:
+        loaded = self.loaded
+        self.given, self.nesting = flat_inputs(loaded, draw_inputs(loaded, self.seeds[0]))
+        first = [stand_in(x) for x in self.given]
+        self.ranges = declared_ranges(loaded, first)
+        torch.manual_seed(self.seeds[0])
+        variants = [
+            [stand_in(x) for x in flat_inputs(loaded, given, name)[0]]
+            for name, given in loaded.get_input_variants().items()
+        ]
+        self.facts, main = self._facts(first, variants)
+        evidence, model = self._export()
+        numbers = model_numbers(model, loaded.get_init_inputs())
+        self.dimensions = find_dimensions(main, [observe(v) for v in variants], self.facts, evidence, numbers)
+        self.notes += [group.describe() for group in self.dimensions.groups]
+        legal = self._legal(first, model, evidence)
+        cases = [*self._shapes(first, legal), *self._values(first, self._small(first, legal))]
+        cases += self._batches(first)
+        return DerivedInputs(tuple(cases), self.dimensions, tuple(self.notes), self.left_out, evidence.overtime)
+
+    def _draw(self, seed: int) -> list[Any]:
+        """Stand-ins for the leaves of the main inputs."""
+        return [stand_in(x) for x in flat_inputs(self.loaded, draw_inputs(self.loaded, seed))[0]]
+
+    def _restored(self, made: Sequence[Any]) -> list[Any]:
+        return [restored(x, like) for x, like in zip(made, self.given, strict=True)]
+
+    def _model(self) -> nn.Module:
+        """The reference, which takes leaves."""
+        model = build_model(self.loaded, self.loaded.task.seed)
+        return taking_leaves(model, self.nesting, vars(self.loaded.module))
+
+    def _facts(self, first: list[Any], variants: Sequence[list[Any]]) -> tuple[dict[int, Facts], list[Draw]]:
+        """Facts of each tensor, and what counts of each main draw; one draw is held at a time beside the first."""
+        tensors = [i for i, x in enumerate(first) if isinstance(x, torch.Tensor)]
+        seen: dict[int, list[Seen]] = {i: [look(first[i])] for i in tensors}
+        constant = dict.fromkeys(tensors, True)
+        main = [observe(first)]
+        for seed in self.seeds[1:]:
+            again = self._draw(seed)
+            main.append(observe(again))
+            for i in tensors:
+                seen[i].append(look(again[i]))
+                constant[i] &= first[i].shape == again[i].shape and torch.equal(first[i], again[i])
+        alike = [v for v in variants if len(v) == len(first)]
+        others = {i: [look(v[i]) for v in alike if isinstance(v[i], torch.Tensor)] for i in tensors}
+        return {i: merge(seen[i], others[i], constant=constant[i]) for i in tensors}, main
+
+    def _export(self) -> tuple[Evidence, nn.Module]:
+        model = self._model()
+        evidence = export_evidence(model, self.given, self.settings.export_seconds)
+        if evidence.failure:
+            self.leave_out(SHAPES, f"torch.export says nothing: {evidence.failure}")
+        return evidence, self._model()
+
+    def _legal(self, first: list[Any], model: nn.Module, evidence: Evidence) -> Callable[[Sizes], bool]:
+        checks = max(4, _CHECKED_OPERATIONS // max(evidence.operations, 1))
+
+        def legal(sizes: Sizes) -> bool:
+            nonlocal checks
+            shapes = self._new_shapes(first, sizes)
+            if not self._has_room(shapes):
+                return False
+            if evidence.proves(shapes):
+                return True
+            checks -= 1
+            if (
+                evidence.failure
+                or checks < 0
+                or (self.light and computed_shapes(model, self.given, shapes) is not None)
+            ):
+                return True
+            return output_shapes(model, self.given, shapes) is not None
+
+        return legal
+
+    def _small(self, first: list[Any], legal: Callable[[Sizes], bool]) -> Sizes:
+        """For cases in which values matter: a part of the longest free group. No sizes where the main inputs are small, or fixed."""
+        groups = self.dimensions.groups
+        free = [g for g, group in enumerate(groups) if group.free and not group.follows]
+        if not free:
+            return {}
+        longest = max(free, key=lambda g: groups[g].size)
+        for divisor in (64, 32, 16, 8, 4, 2):
+            sizes = {longest: max(groups[longest].low, groups[longest].size // divisor)}
+            if self._bytes(first, sizes) >= _SMALL_BYTES and legal(sizes):
+                return sizes
+        return {}
+
+    def _shapes(self, first: list[Any], legal: Callable[[Sizes], bool]) -> list[DerivedCase]:
+        groups = self.dimensions.groups
+        own = self._bytes(first, {})
+        found = hidden_sizes(
+            groups,
+            self.settings.shapes,
+            derive_seed(self.settings.seed, "sizes"),
+            lambda sizes: self._bytes(first, sizes),
+            max(int(own * self.settings.memory_factor), _AFFORDABLE_BYTES),
+            legal,
+        )
+        if len(found) < self.settings.shapes:
+            why = f"{len(found)} hidden shapes instead of {self.settings.shapes}: no other sizes are legal"
+            self.leave_out(SHAPES, why)
+        return [self._shape_case(number, sizes) for number, sizes in enumerate(found)]
+
+    def _shape_case(self, number: int, sizes: Sizes) -> DerivedCase:
+        def make(*, spread: bool) -> list[Any]:
+            drawn = self._draw(self.seeds[number % _DRAWS])
+            generator = torch.Generator().manual_seed(derive_seed(self.settings.seed, "shape", number))
+            return self._restored(reshape_inputs(drawn, self.dimensions, sizes, self.facts, generator, spread=spread))
+
+        places = [
+            f"x{p.source}[{p.dim}]={p.size(n)}" for g, n in sizes.items() for p in self.dimensions.groups[g].places
+        ]
+        name = f"shape: {', '.join(places)}"
+        spread, plain = (
+            DerivedCase(name, Kind.SHAPE, ties=False, nonfinite=False, make=partial(make, spread=s))
+            for s in (True, False)
+        )
+        # Whole numbers may have another limit than the size that they lie below.
+        return replace(spread, tentative=True, instead=plain) if self._refers() else plain
+
+    def _refers(self) -> bool:
+        return any(isinstance(r, Bound) for r in self.dimensions.relations)
+
+    def _new_shapes(self, first: list[Any], sizes: Sizes) -> dict[int, list[int]]:
+        """By the number of the input. Where values follow from rows, as many as there would be on average."""
+        shapes = {i: [int(s) for s in x.shape] for i, x in enumerate(first) if isinstance(x, torch.Tensor)}
+        for g, group in enumerate(self.dimensions.groups):
+            n = sizes.get(g)
+            if group.follows:
+                share = [sizes[r] / self.dimensions.groups[r].size for r in self.dimensions.rows_of(g) if r in sizes]
+                n = math.ceil(group.size * share[0]) if share else None
+            if n is not None:
+                for p in group.places:
+                    shapes[p.source][p.dim] = p.size(n)
+        return shapes
+
+    def _has_room(self, shapes: Mapping[int, Sequence[int]]) -> bool:
+        """Whether integers that differ and are below a size still can."""
+        bounds = [r for r in self.dimensions.relations if isinstance(r, Bound) and self.facts[r.what].distinct]
+        return all(shapes[r.target][r.dim] >= shapes[r.what][-1] for r in bounds)
+
+    def _bytes(self, first: list[Any], sizes: Sizes) -> int:
+        shapes = self._new_shapes(first, sizes)
+        return sum(math.prod(shape) * first[i].element_size() for i, shape in shapes.items())
+
+    def _values(self, first: list[Any], sizes: Sizes) -> list[DerivedCase]:
+        fixed = {**kept(first, self.facts, self.dimensions.relations), **unchanging(self.given)}
+        self.notes += [f"x{i}: its values stay as drawn, {why}" for i, why in sorted(fixed.items())]
+        chosen = applicable(first, self.facts, fixed, self.settings.values)
+        if len(chosen) < self.settings.values:
+            why = f"{len(chosen)} distributions of values instead of {self.settings.values}: no others apply"
+            self.leave_out(VALUES, why)
+        more = further(first, self.facts, fixed, self.ranges) if self.settings.values else []
+        if not self.settings.nonfinite:
+            pass
+        elif takes_nonfinite(first, self.facts, fixed, self.ranges):
+            more += [NONFINITE, MANY_NONFINITE]
+        else:
+            self.leave_out(NONFINITE_VALUES, "no input is a floating one for which no range, order or sum is known")
+        chosen += [(each.name, each) for each in more]
+        cases = [self._value_case(name, distribution, fixed, sizes) for name, distribution in chosen]
+        return [*cases, *self._constants(first, sizes), *self._plain()] if self.settings.values else cases
+
+    def _plain(self) -> list[DerivedCase]:
+        """One for each of the first plain numbers among the arguments, with another in its place."""
+        places = [i for i, x in enumerate(self.given) if isinstance(x, bool | int | float)][:_PLAIN]
+
+        def make(place: int) -> list[Any]:
+            made = self._draw(self.seeds[place % _DRAWS])
+            made[place] = another(made[place])
+            return self._restored(made)
+
+        return [
+            DerivedCase(
+                f"{another(self.given[i])} for x{i}",
+                Kind.ARGUMENTS,
+                ties=False,
+                nonfinite=False,
+                make=partial(make, i),
+                tentative=True,
+            )
+            for i in places
+        ]
+
+    def _batches(self, first: list[Any]) -> list[DerivedCase]:
+        """Several samples where the task has one: torch.export takes it for granted that there is no other number."""
+        single = [isinstance(x, torch.Tensor) and x.dim() > 1 and x.shape[0] == 1 for x in first]
+        varies = any(
+            group.free for group in self.dimensions.groups if any(p.dim == 0 and single[p.source] for p in group.places)
+        )
+        if not any(single) or varies or not self.settings.shapes:
+            return []
+
+        def make() -> list[Any]:
+            draws = [self._draw(seed) for seed in self.seeds]
+            alike = all(a.shape == b.shape for a, b, s in zip(draws[0], draws[-1], single, strict=True) if s)
+            if not alike:
+                raise TypeError("sizes differ from draw to draw")
+            return self._restored([torch.cat(xs) if s else xs[0] for *xs, s in zip(*draws, single, strict=True)])
+
+        name = f"{len(self.seeds)} samples"
+        return [DerivedCase(name, Kind.BATCH, ties=False, nonfinite=False, make=make, tentative=True)]
+
+    def _value_case(self, name: str, distribution: Distribution, fixed: Mapping[int, str], sizes: Sizes) -> DerivedCase:
+        def make() -> list[Any]:
+            drawn, generator = self._drawn_small(name, sizes)
+            return self._restored(redistribute(drawn, distribution, self.facts, fixed, self.ranges, generator))
+
+        return DerivedCase(
+            f"values: {name}",
+            Kind.VALUES,
+            distribution.ties,
+            distribution.nonfinite,
+            make,
+            outside=distribution in OUTSIDE,
+            tentative=distribution in (*FURTHER, LITTLE_BELOW)
+            or any(i not in fixed and f.square for i, f in self.facts.items()),
+            instead=self._value_case(LITTLE_BELOW.name, LITTLE_BELOW, fixed, sizes) if distribution is BELOW else None,
+        )
+
+    def _drawn_small(self, name: str, sizes: Sizes) -> tuple[list[Any], torch.Generator]:
+        seed = derive_seed(self.settings.seed, "values", name)
+        drawn = self._draw(self.seeds[seed % _DRAWS])
+        generator = torch.Generator().manual_seed(seed)
+        if sizes:
+            drawn = reshape_inputs(drawn, self.dimensions, sizes, self.facts, generator)
+        return drawn, generator
+
+    def _constants(self, first: list[Any], sizes: Sizes) -> list[DerivedCase]:
+        """Other values of inputs that are the same in every draw; the rest stays as drawn."""
+        fixed = {**unchanging(self.given), **dict.fromkeys(self._related(), "it goes with others")}
+        chosen = changeable_constants(first, self.facts, fixed, self.ranges)
+        for i, facts in self.facts.items():
+            if facts.constant and i not in chosen and first[i].numel():
+                why = f"x{i} is the same in every draw: a kernel may take it for a constant"
+                self.leave_out(VALUES, why)
+        if not chosen:
+            return []
+
+        def make() -> list[Any]:
+            drawn, generator = self._drawn_small(OTHER_CONSTANTS.floats or "", sizes)
+            made = [other_constants(x, self.facts[i], generator) if i in chosen else x for i, x in enumerate(drawn)]
+            return self._restored(made)
+
+        name = f"values: {OTHER_CONSTANTS.floats}"
+        return [DerivedCase(name, Kind.VALUES, ties=False, nonfinite=False, make=make, tentative=True)]
+
+    def _related(self) -> set[int]:
+        """Inputs whose values are ordered by those of others."""
+        constant = {i for i, facts in self.facts.items() if facts.constant}
+        pairs = [{r.lower, r.upper} for r in self.dimensions.relations if isinstance(r, Ordered)]
+        return {i for pair in pairs if not pair <= constant for i in pair}

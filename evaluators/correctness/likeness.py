@@ -1,0 +1,44 @@
+"""Whether calls of a reference give the same, and leave the same behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from evaluators.correctness.reference.runs import Ran
+from evaluators.runtime import tensors
+from kernelevolve.core.errors import UserError
+from kernelevolve.tasks.loading import LoadedTask
+
+
+def check_same(loaded: LoadedTask, first: Ran, second: Ran, what: str) -> None:
+    """Raises UserError, which says `what`, where two calls gave other results."""
+    if not alike(first, second):
+        raise UserError(f"task {loaded.task.name}: the reference is not deterministic: {what}")
+
+
+def alike(first: Ran, second: Ran) -> bool:
+    """Exact results are not compared as numbers with a fraction are."""
+    exact = [[v for v in ran.values if not isinstance(v, float)] for ran in (first, second)]
+    return first.structure == second.structure and exact[0] == exact[1] and _agree(first.results, second.results)
+
+
+def _agree(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> bool:
+    return len(first) == len(second) and all(
+        a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-5, atol=1e-6, equal_nan=True)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def state_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of parameters and buffers by name."""
+    return {name: value.clone() for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
+
+
+def differing(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
+    """Names of what differs between two states of a model."""
+    return tuple(
+        name for name, value in before.items() if name not in after or not tensors.same_bits(value, after[name])
+    )

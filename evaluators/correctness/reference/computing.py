@@ -1,0 +1,478 @@
+"""What the task's own code gives, computed in a player that runs nothing else: inputs, PyTorch's results, the float64 oracle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from evaluators.correctness.compare import bounds_of, room_of
+from evaluators.correctness.constant_results import Sameness
+from evaluators.correctness.inputs.cases import DerivedCase, InputSettings, Kind, derived_cases
+from evaluators.correctness.inputs.checks import OTHER_PARAMETERS, SHAPES
+from evaluators.correctness.inputs.ranges import declared_ranges
+from evaluators.correctness.inputs.stand_ins import stand_in
+from evaluators.correctness.inputs.worth import another_function, unfit
+from evaluators.correctness.likeness import alike, check_same, differing, state_of
+from evaluators.correctness.reference.arguments import DrawnArguments, SavedArguments, write_arguments
+from evaluators.correctness.reference.runs import Ran, Runs, plain_attributes
+from evaluators.correctness.reference.work import Work
+from evaluators.correctness.ties import tied
+from evaluators.correctness.uncertainty import doubt_of
+from evaluators.runtime import tensors
+from evaluators.runtime.parameters import OtherParameters, constants_of, perturbed
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.evaluation import VARYING_RESULTS
+from kernelevolve.core.record import Record
+from kernelevolve.core.seeds import derive_seed
+from kernelevolve.core.task import Task
+from kernelevolve.tasks.eager import made_eager
+from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, flat_inputs, load_module
+from kernelevolve.tasks.structure import Structure, shortened
+
+_TRIAL_STRIDE, _DRAW_STRIDE = 1000, 1_000_003
+"""Between the seeds of trials, and of the draws that timed calls get."""
+_STEPS = 2
+"""Calls before the look at evaluation mode."""
+_MAIN_ROUNDINGS, _ROUNDINGS = 4, 2
+"""Runs with every operation rounded in other ways, on the main inputs, and on others,"""
+_ROUNDED_WORK = 50_000_000
+"""for each of which there must be room: so many elements, read or written, together; a quarter of that on others."""
+_ROUNDING_WORK = 15
+"""Times that an element of a result is gone through to round it."""
+_DERIVED_WORK = 6_000_000_000
+"""Elements that the reference may read or write on all derived inputs, for which fewer are derived."""
+_LEAST_DERIVED = 4
+_ATTENTION = "_scaled_dot_product_"
+"""Begins the names of the ATen operations that attention becomes."""
+_LIGHT_WORK = 200_000_000
+"""Elements read or written in a call that takes less than going through it without data does."""
+_HUGE_BYTES = 512 << 20
+
+
+class AnswerSettings(Record):
+    """How much is computed."""
+
+    trials: int
+    """Seeds of the main inputs."""
+    most_draws: int
+    """Of inputs for timed calls, for each set of shapes,"""
+    draw_bytes: int
+    """as long as they take no more than this (the first is there in any case, and a second unless it is huge)."""
+    derived: InputSettings
+
+
+def _label(variant: str | None, trial: int) -> str:
+    if variant is not None:
+        return f"variant {variant}"
+    return "inputs" if trial == 0 else f"inputs, seed {trial}"
+
+
+def _init(loaded: LoadedTask) -> list[dict[str, Any]] | None:
+    torch.manual_seed(loaded.task.seed)
+    try:
+        return [tensors.encode(value) for value in loaded.get_init_inputs()]
+    except TypeError:
+        return None
+
+
+class Computing:
+    """Of one task, into one folder: first `own`, then `derived`. Both return what `reference.py` reads, or the task's error."""
+
+    def __init__(self, task: Task, folder: Path, settings: Mapping[str, Any]) -> None:
+        self._task = task
+        self._seed = task.seed
+        self._folder = folder
+        self._settings = AnswerSettings.model_validate(settings)
+        self._work: Work | None = None
+        """Of a run on the main inputs; None where the reference does not run in float64."""
+        self._float64 = True
+        """Whether the reference is the same function in float64."""
+        self._sameness = Sameness()
+        self._finite = False
+        """Whether the results on the main inputs are,"""
+        self._far_off = 0.0
+        """and the share of them that are far off."""
+
+    def own(self) -> dict[str, Any]:
+        """The task's own cases."""
+
+        def compute() -> dict[str, Any]:
+            self._loaded = load_module(self._task)
+            self._runs = Runs(self._loaded)
+            cases: list[dict[str, Any]] = []
+            for variant in (None, *self._loaded.get_input_variants()):
+                for trial in range(self._settings.trials if variant is None else 1):
+                    cases.append(self._case(variant, trial, f"case{len(cases)}"))
+            return {"cases": cases, "init": _init(self._loaded), "made_eager": made_eager()}
+
+        return self._told(compute)
+
+    def derived(self, main: Mapping[str, Any]) -> dict[str, Any]:
+        """Cases beyond these; `main`: what was told of the first one."""
+        return self._told(lambda: self._derived(main))
+
+    def _told(self, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return compute()
+        except UserError as error:
+            return {"error": str(error)}
+        except (MemoryError, RuntimeError) as error:
+            if "allocate" in str(error) or isinstance(error, MemoryError):
+                return {"error": f"task {self._task.name}: it does not fit in memory; make the inputs smaller"}
+            raise
+
+    def _case(self, variant: str | None, trial: int, name: str) -> dict[str, Any]:
+        seed = self._seed + _TRIAL_STRIDE * trial
+        given = draw_inputs(self._loaded, seed, variant)
+        leaves, nesting = flat_inputs(self._loaded, given, variant)
+        described = write_arguments(leaves, self._folder, f"{name}.draw0.in")
+        arguments = SavedArguments(self._loaded, self._folder, f"{name}.draw0.in", described, nesting)
+        told: dict[str, Any] = {
+            "case": name,
+            "variant": variant,
+            "trial": trial,
+            "label": _label(variant, trial),
+            "inputs": described,
+            "nesting": nesting.model_dump(),
+            "draws": 1 if trial else self._draws(variant, name, described, nesting),
+        }
+        if trial == 0 and variant is None:
+            native = self._main(arguments, told, seed)
+            self._main_arguments = arguments
+        else:
+            native = self._runs.native(self._runs.build(), arguments, seed)
+        if trial == 1:
+            self._check_memory(arguments, native, seed)
+        if variant is None:
+            self._sameness.add(native.results)
+        if trial == 0 and variant is None:
+            declared_ranges(
+                self._loaded, [stand_in(x) for x in leaves]
+            )  # What the task declares is the task's to mend.
+        if trial == 0:
+            self._check_sharing(leaves, given, arguments, native, seed)
+        return {**told, **self._answers(f"{name}.", arguments, native, _MAIN_ROUNDINGS)}
+
+    def _main(self, arguments: SavedArguments, told: dict[str, Any], seed: int) -> Ran:
+        """The main inputs' results. A kernel cannot draw the reference's random numbers: they must not depend on them, nor on what was done
+        before. Finds out whether calls change the model, and what is different in evaluation mode after some of them."""
+        runs, loaded = self._runs, self._loaded
+        model = runs.build()
+        lazy = [name for name, p in model.named_parameters() if is_lazy(p)]
+        if lazy:
+            raise UserError(
+                f"task {loaded.task.name}: parameter {lazy[0]} has no size yet: call a lazy module once in the constructor of Model"
+            )
+        runs.look(model, arguments.leaves())
+        before, attributes = state_of(model), plain_attributes(model)
+        native = runs.native(model, arguments, seed)
+        if not native.forms:
+            raise UserError(
+                f"task {loaded.task.name}: forward returns no tensor but {shortened(native.structure)}: "
+                "return one, such as torch.tensor(value)"
+            )
+        changing = differing(before, state_of(model))
+        restorable = plain_attributes(model) == attributes
+        del before, model
+        fresh = runs.build()
+        again = [runs.native(fresh, arguments, each) for each in (seed + 7919, seed)]
+        check_same(loaded, native, again[0], "two runs on the same inputs differ")
+        state = (
+            f": it depends on {', '.join(changing)}, which forward changes; take it as an input and return the new one"
+        )
+        check_same(loaded, native, again[1], "a second call gives another result" + (state if changing else ""))
+        fresh.eval()
+        later = runs.native(fresh, arguments, seed)
+        del fresh
+        runs.changing = changing if restorable else None
+        self._finite = all(bool(torch.isfinite(t).all()) for t in native.results if t.is_floating_point())
+        work = Work()
+        oracle = runs.wide(arguments, native, mode=work)
+        if oracle is not None:
+            self._work, self._far_off = work, self._share_far_off(native, oracle)
+        if changing or not alike(native, later):
+
+            def prepare(wide: nn.Module) -> None:
+                for _ in range(_STEPS):
+                    wide(*arguments(wide=True))
+                wide.eval()
+
+            answers = self._answers(f"{told['case']}.later.", arguments, later, _ROUNDINGS, prepare)
+            told["later"] = {"steps": _STEPS, **answers}
+        return native
+
+    def _check_memory(self, arguments: SavedArguments, native: Ran, seed: int) -> None:
+        """Results follow from the inputs of this call. Raises UserError where those of an earlier one count too."""
+        model = self._runs.build()
+        before = state_of(model)
+        self._runs.native(model, self._main_arguments, seed)
+        changing = differing(before, state_of(model))
+        if not alike(native, self._runs.native(model, arguments, seed)):
+            what = f"it depends on {', '.join(changing)}, which forward changes" if changing else "it remembers them"
+            raise UserError(
+                f"task {self._loaded.task.name}: the result depends on the inputs of earlier calls: {what}; "
+                "take what is remembered as an input and return the new one"
+            )
+
+    def _check_sharing(
+        self, leaves: Sequence[Any], given: Sequence[Any], arguments: SavedArguments, native: Ran, seed: int
+    ) -> None:
+        """Inputs that share memory are given as copies, to the reference as to kernels. Raises UserError where that is another call."""
+        places = [x.untyped_storage().data_ptr() for x in leaves if isinstance(x, torch.Tensor) and x.numel()]
+        if len(set(places)) == len(places):
+            return
+        together = self._runs.native(self._runs.build(), DrawnArguments(leaves, given, arguments), seed)
+        if not alike(native, together):
+            raise UserError(
+                f"task {self._loaded.task.name}: inputs share memory, and forward gives another result where they do not: "
+                "have get_inputs return copies, such as x.clone()"
+            )
+
+    def _derived(self, main: Mapping[str, Any]) -> dict[str, Any]:
+        """Those that the reference has a result for by which others can be judged; and what was left out, in words."""
+        nesting = Structure.model_validate(main["nesting"])
+        light = self._work is not None and self._work.moved <= _LIGHT_WORK
+        derived = derived_cases(self._loaded, self._settings.derived, light=light)
+        most = max(_LEAST_DERIVED, _DERIVED_WORK // max(self._work.moved, 1)) if self._work else len(derived.cases)
+        kept: list[dict[str, Any]] = []
+        left_out: dict[str, list[str]] = {}
+
+        def leave_out(case: DerivedCase, why: str) -> None:
+            left_out.setdefault(case.check, []).append(f"{case.name}: {why}")
+
+        chosen = _spread_over(derived.cases, most)
+        for case in derived.cases:
+            if case not in chosen:
+                leave_out(case, f"a run of the reference is so much work that {most} further inputs must do")
+                continue
+            found = self._derived_case(case, f"derived{len(kept)}", main, nesting)
+            if isinstance(found, str) and case.instead is not None:
+                found = self._derived_case(case.instead, f"derived{len(kept)}", main, nesting)
+            if isinstance(found, str):
+                leave_out(case, found)
+            else:
+                kept.append(found)
+        for check, reasons in derived.left_out.items():
+            left_out.setdefault(check, []).extend(reasons)
+        other, why = self._other(main, nesting)
+        if why:
+            left_out[OTHER_PARAMETERS] = [why]
+        if self._sameness.same:
+            left_out[VARYING_RESULTS] = [
+                f"the result was the same for all {self._sameness.count} sets of inputs: a kernel that looks at none of them may be right"
+            ]
+        return {
+            "cases": kept,
+            "notes": list(derived.notes),
+            "left_out": left_out,
+            "overtime": [SHAPES] if derived.overtime else [],
+            "other": other,
+        }
+
+    def _derived_case(
+        self, case: DerivedCase, name: str, main: Mapping[str, Any], nesting: Structure
+    ) -> dict[str, Any] | str:
+        """What `reference.Case` is read from; or why nobody can be judged by it."""
+        loaded, runs = self._loaded, self._runs
+        if (case.outside or case.nonfinite) and (self._work is None or self._work.truncates):
+            return "what NaN, and numbers out of range, become as whole ones is not defined"
+        try:
+            described = write_arguments(case.inputs(), self._folder, f"{name}.draw0.in")
+            arguments = SavedArguments(loaded, self._folder, f"{name}.draw0.in", described, nesting)
+            native = runs.native(runs.build(), arguments, self._seed)
+        except (UserError, TypeError) as error:
+            return str(error).removeprefix(f"task {loaded.task.name}: ")
+        if case.kind is Kind.VALUES and not case.nonfinite:
+            self._sameness.add(native.results)
+        oracle = runs.wide(arguments, native)
+        why = (
+            _unlike(native, main)
+            or tied(case, native, described, self._work)
+            or unfit(
+                native.results,
+                oracle,
+                strict=case.kind is Kind.VALUES and not case.nonfinite,
+                finite=case.tentative and self._finite,
+            )
+        )
+        if (
+            not why
+            and case.tentative
+            and case.kind is Kind.VALUES
+            and self._share_far_off(native, oracle) > self._far_off
+        ):
+            why = "PyTorch's own result is less precise than on the task's inputs"
+        if why:
+            return why
+        return {
+            **{"case": name, "variant": None, "trial": 0, "label": case.name, "inputs": described, "draws": 1},
+            "nesting": main["nesting"],
+            "check": case.check,
+            **self._answers(f"{name}.", arguments, native, _ROUNDINGS, oracle=oracle, nonfinite=case.nonfinite),
+        }
+
+    def _share_far_off(self, native: Ran, oracle: Sequence[torch.Tensor] | None) -> float:
+        """Of the elements of PyTorch's own results, those that are off by more than a part of their room."""
+        pairs = [(n, o) for n, o in zip(native.results, oracle or (), strict=False) if n.is_floating_point()]
+        tolerance = self._loaded.task.tolerance
+        far = sum(bounds_of(n, o, tolerance).outliers for n, o in pairs)
+        return float(far / max(1, sum(n.numel() for n, _ in pairs)))
+
+    def _other(self, main: Mapping[str, Any], nesting: Structure) -> tuple[dict[str, Any] | None, str]:
+        """(what `reference.Other` is read from, why there is nothing): results on the main inputs with other parameters."""
+        model = self._runs.build()
+        if not any(True for _ in (*model.parameters(), *model.buffers())):
+            return None, "the reference has none"
+        del model
+        why = ""
+        seed = derive_seed(self._settings.derived.seed, "other parameters")
+        try:
+            constants = constants_of(build_model(self._loaded, self._seed, seed), build_model(self._loaded, self._seed))
+        except (UserError, KeyError) as error:
+            return None, str(error).removeprefix(f"task {self._loaded.task.name}: ")
+        for signed in (True, False):
+            others = OtherParameters(seed=seed, constants=constants, signed=signed)
+            with perturbed(others) as state:
+                others = state.numbered(build_model(self._loaded, self._seed, seed))
+            told, why = self._with_others(others, main, nesting)
+            if told is not None:
+                return told, ""
+        return None, why
+
+    def _with_others(
+        self, others: OtherParameters, main: Mapping[str, Any], nesting: Structure
+    ) -> tuple[dict[str, Any] | None, str]:
+        runs = self._runs.with_others(others)
+        arguments = SavedArguments(self._loaded, self._folder, f"{main['case']}.draw0.in", main["inputs"], nesting)
+        try:
+            native = runs.native(runs.build(), arguments, self._seed)
+        except UserError as error:
+            return None, str(error).removeprefix(f"task {self._loaded.task.name}: ")
+        oracle = runs.wide(arguments, native)
+        forms = [[dtype, list(shape)] for dtype, shape in native.forms]
+        if native.structure != main["structure"] or forms != [[dtype, list(shape)] for dtype, shape in main["forms"]]:
+            return None, "the results have another form"
+        why = unfit(native.results, oracle, strict=True, finite=self._finite)
+        if why:
+            return None, why
+        answers = self._answers("other.", arguments, native, _ROUNDINGS, oracle=oracle, runs=runs)
+        return {"parameters": others.model_dump(), **answers}, ""
+
+    def _answers(
+        self,
+        prefix: str,
+        arguments: SavedArguments,
+        native: Ran,
+        roundings: int,
+        prepare: Callable[[nn.Module], None] | None = None,
+        oracle: tuple[torch.Tensor, ...] | None = None,
+        runs: Runs | None = None,
+        *,
+        nonfinite: bool = False,
+    ) -> dict[str, Any]:
+        """What `reference.Answers` is read from. `roundings`: further ones, where there is room; `oracle`: where it was computed before;
+        `runs`: others than the task's own; `nonfinite`: the arguments hold NaN and infinities."""
+        runs = runs or self._runs
+        if oracle is None:
+            oracle = runs.wide(arguments, native, prepare)
+        room = 0
+        if oracle is not None and self._work is not None:
+            cost = self._work.moved + _ROUNDING_WORK * self._work.written
+            room = (roundings * _ROUNDED_WORK if roundings == _MAIN_ROUNDINGS else _ROUNDED_WORK // 2) // max(cost, 1)
+        count = min(roundings, room)
+        others = runs.rounded(arguments, native, count, prepare)
+        if nonfinite and self._work is not None and any(_ATTENTION in name for name in self._work.operations):
+            others += runs.by_other_attention(arguments, native)
+        if self._float64 and oracle is not None and another_function(native.results, oracle, others):
+            self._float64 = False
+        if not self._float64:
+            oracle, others = None, []
+        split = len(native.outputs)
+        told = {
+            "structure": native.structure,
+            "forms": native.forms,
+            "fresh": native.fresh,
+            "values": native.values,
+            "roundings": len(others),
+            **self._judged(prefix, native.outputs, oracle and oracle[:split], [o[:split] for o in others]),
+        }
+        if native.changed:
+            changed = tuple(native.changed.values())
+            told["after"] = {
+                "positions": list(native.changed),
+                "structure": "",
+                "forms": [],
+                "values": [],
+                **self._judged(f"{prefix}after.", changed, oracle and oracle[split:], [o[split:] for o in others]),
+            }
+        return told
+
+    def _judged(
+        self,
+        prefix: str,
+        native: Sequence[torch.Tensor],
+        oracle: Sequence[torch.Tensor] | None,
+        others: Sequence[Sequence[torch.Tensor]],
+    ) -> dict[str, Any]:
+        def written(kind: str, values: Sequence[torch.Tensor]) -> list[dict[str, Any]]:
+            return [tensors.save(t, self._folder / f"{prefix}{kind}{i}", contiguous=True) for i, t in enumerate(values)]
+
+        doubts: list[dict[str, Any]] = []
+        for i, result in enumerate(native):
+            wide = result if oracle is None else oracle[i]
+            rows = [other[i] for other in others]
+            if not result.is_floating_point():
+                # What whole numbers are in float64 is one more rounding of what they follow from.
+                rows, wide = ([wide, *rows] if oracle is not None else []), result
+            doubt = doubt_of(result, wide, rows, *room_of(result.dtype, self._loaded.task.tolerance))
+            told: dict[str, Any] = {"typical": doubt.typical, "rms": doubt.rms}
+            if doubt.places.numel():
+                told["places"] = tensors.save(doubt.places, self._folder / f"{prefix}places{i}")
+                told["values"] = tensors.save(doubt.values, self._folder / f"{prefix}values{i}", contiguous=True)
+            doubts.append(told)
+        judged = None
+        if oracle is not None and any(t.is_floating_point() for t in native):
+            judged = written("oracle", [o if n.is_floating_point() else n for n, o in zip(native, oracle, strict=True)])
+        return {"native": written("native", native), "oracle": judged, "doubts": doubts}
+
+    def _draws(self, variant: str | None, name: str, described: Sequence[dict[str, Any]], nesting: Structure) -> int:
+        """Further inputs of the same shapes for timed calls; how many there are with the first."""
+        size = sum(
+            (self._folder / f"{name}.draw0.in{i}").stat().st_size for i, m in enumerate(described) if "value" not in m
+        )
+        most = min(
+            self._settings.most_draws, max(self._settings.draw_bytes // max(1, size), 2 if size < _HUGE_BYTES else 1)
+        )
+        count = 1
+        while count < most:
+            values = draw_inputs(self._loaded, self._seed + _DRAW_STRIDE * count, variant)
+            leaves, other = flat_inputs(self._loaded, values, variant)
+            metas = write_arguments(leaves, self._folder, f"{name}.draw{count}.in")
+            if other != nesting or json.dumps(metas) != json.dumps(list(described)):
+                break  # Shapes or plain values follow from chance: these calls would be other ones.
+            count += 1
+        return count
+
+
+def _spread_over(cases: Sequence[DerivedCase], most: int) -> Sequence[DerivedCase]:
+    """So many cases, of each check one after the other."""
+    places: dict[str, int] = {}
+    order: list[tuple[int, int, DerivedCase]] = []
+    for case in cases:
+        places[case.check] = places.get(case.check, 0) + 1
+        order.append((places[case.check], len(order), case))
+    return [case for _, _, case in sorted(order, key=lambda each: each[:2])[:most]]
+
+
+def _unlike(native: Ran, main: Mapping[str, Any]) -> str:
+    """Why nobody can be judged by a case; empty where one can."""
+    ranks = [(dtype, len(shape)) for dtype, shape in main["forms"]]
+    if native.structure != main["structure"] or [(dtype, len(shape)) for dtype, shape in native.forms] != ranks:
+        return "the results have another form"
+    return ""

@@ -1,0 +1,35 @@
+"""Whether positions among equal values are defined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evaluators.correctness.inputs.cases import DerivedCase
+from evaluators.correctness.reference.runs import Ran
+from evaluators.correctness.reference.work import Work
+
+_UNORDERED = frozenset(
+    {
+        *("sort", "argsort", "topk", "kthvalue", "median.dim", "nanmedian.dim", "mode", "cummax", "cummin"),
+        *("max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices"),
+        *("adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d"),
+    }
+)
+"""ATen operations that say nothing of which of equal values they give the position of. Those of argmax, argmin, max and min, and of a
+stable sort, give the first."""
+
+
+def tied(case: DerivedCase, native: Ran, inputs: Sequence[Mapping[str, Any]], work: Work | None) -> str:
+    """Why positions that the reference returns are not those that a right kernel returns; empty where they are.
+
+    `inputs`: as `tensors.save` describes them; `work`: of a run on the main inputs.
+    """
+    if not case.ties or all(t.is_floating_point() for t in native.outputs):
+        return ""
+    if not any("float" in m.get("dtype", "") for m in inputs):
+        return ""
+    if work is None:
+        return "positions among equal values may differ, and which operations it has is not known"
+    found = sorted(_UNORDERED.intersection(work.operations))
+    return f"positions among equal values are not defined by {found[0]}" if found else ""

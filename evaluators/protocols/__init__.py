@@ -1,0 +1,1 @@
+"""By whose rules a kernel is evaluated."""

@@ -1,0 +1,1 @@
+"""Runs one implementation of a task in a process of its own."""

@@ -1,0 +1,61 @@
+"""How much of a call is PyTorch's own work, operator by operator."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from evaluators.sandbox.aten import computes
+
+_MOST_NAMED = 5
+_CALLS = 3
+
+
+class _Stopwatch(TorchDispatchMode):  # type: ignore[misc]
+    """Sums up the seconds in operators of ATen that read or write elements; views and allocation do not count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._counted: dict[Any, bool] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Else its first use imports torch._dynamo, more than a second in each process.
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func not in self._counted:
+            self._counted[func] = func.namespace == "aten" and computes(func.name())
+        begin = time.perf_counter()
+        result = func(*args, **(kwargs or {}))
+        if self._counted[func]:
+            self.seconds[func.name()] += time.perf_counter() - begin
+        return result
+
+
+def audit(call: Callable[[], Any]) -> dict[str, Any]:
+    """The fields of `AtenShare`: seconds in operators of a call that is watched, over those of one that is not, each the best of some.
+
+    Sees what this thread dispatches. Being watched costs microseconds for each operator, so the share is rough where a call takes no more.
+    """
+    watched = []
+    whole = math.inf
+    for _ in range(_CALLS):
+        with _Stopwatch() as stopwatch:
+            call()
+        watched.append(dict(stopwatch.seconds))
+        begin = time.perf_counter()
+        call()
+        whole = min(whole, time.perf_counter() - begin)
+    best = min(watched, key=lambda seconds: sum(seconds.values()))
+    whole = max(whole, sum(best.values()))
+    most = sorted(best.items(), key=lambda item: -item[1])[:_MOST_NAMED]
+    return {"share": sum(best.values()) / whole, "operators": {name: seconds / whole for name, seconds in most}}

@@ -1,0 +1,64 @@
+"""Reading another process's memory, without its help: what a player returned is taken from where it lies.
+
+Works on descendants of this process of the same user (process_vm_readv(2)), the reader being trusted and the read process not: every
+number that it told may be wrong, so every failure is an error of that process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+import torch
+
+from evaluators.runtime.tensors import Described, span_of
+from kernelevolve.core.errors import UserError
+from kernelevolve.tasks.tensor_kinds import DTYPES
+
+_MOST_BYTES = 1 << 30
+"""Of one system call."""
+_EPERM = 1
+
+
+class UnreadableError(Exception):
+    """There is no such memory."""
+
+
+class _Span(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def read_bytes(pid: int, address: int, into: torch.Tensor) -> None:
+    """Fill a contiguous tensor from the memory of a process.
+
+    Raises UnreadableError where nothing is mapped there, UserError where this machine forbids reading at all.
+    """
+    total = into.numel() * into.element_size()
+    done = 0
+    if not 0 <= address < 1 << 63:
+        raise UnreadableError(f"no address: {address}")
+    while done < total:
+        length = min(total - done, _MOST_BYTES)
+        local = _Span(into.data_ptr() + done, length)
+        remote = _Span(address + done, length)
+        count = _LIBC.process_vm_readv(pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
+        if count <= 0:
+            number = ctypes.get_errno()
+            if number == _EPERM:
+                raise UserError(
+                    "this machine forbids reading the memory of child processes, by which results are checked: "
+                    "allow it (docker run --cap-add SYS_PTRACE)"
+                )
+            raise UnreadableError(os.strerror(number) if count < 0 else "nothing could be read")
+        done += count
+
+
+def read_tensor(pid: int, tensor: Described, address: int | None = None) -> torch.Tensor:
+    """A tensor with the shape and strides described, from `address` (where it was described to be, if None)."""
+    dtype = DTYPES[tensor.dtype]
+    flat = torch.empty(span_of(tensor.shape, tensor.stride), dtype=dtype)
+    read_bytes(pid, tensor.pointer if address is None else address, flat)
+    return flat.as_strided(tensor.shape, tensor.stride)

@@ -1,0 +1,388 @@
+"""What runs in a child of the fork server: one implementation of a task, which carries out orders.
+
+The child is foreign code's own ground: nothing that it says is taken on trust. It never holds both the reference and a candidate, no
+clock, and no result but its own. Orders and replies are lines of JSON; outputs are not sent: the judge reads them from where they lie.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import linecache
+import mmap
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from evaluators.correctness.reference.probe import probe
+from evaluators.runtime import tensors
+from evaluators.runtime.cpu.arena import views
+from evaluators.runtime.cpu.aten_share import audit
+from evaluators.runtime.cpu.drawing import Drawer
+from evaluators.runtime.layout import Layout
+from evaluators.runtime.parameters import OTHER, OtherParameters, built_by_names, perturbed
+from evaluators.sandbox import aten
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.task import AllowAten, Task
+from kernelevolve.tasks.eager import compiled, run_eagerly
+from kernelevolve.tasks.loading import LoadedTask, build_model, load_module
+from kernelevolve.tasks.structure import rebuild_arguments
+from kernelevolve.tasks.tensor_kinds import DTYPES
+
+if TYPE_CHECKING:
+    from evaluators.correctness.reference.computing import Computing
+
+_KERNEL_FILE = "kernel.py"
+
+
+class _FailedError(Exception):
+    """The implementation failed; carries what to report."""
+
+    def __init__(self, status: str, summary: str, details: str = "") -> None:
+        super().__init__(summary)
+        self.report = {"status": status, "summary": summary, "details": details}
+
+    def put(self, before: str) -> _FailedError:
+        """The same with words before its summary."""
+        return _FailedError(self.report["status"], before + self.report["summary"], self.report["details"])
+
+
+def play(channel: int, arena: int) -> None:
+    """Carry out orders from the descriptor `channel` until it is closed. `arena`: the descriptor of the memory of inputs."""
+    memory = mmap.mmap(arena, os.fstat(arena).st_size)
+    os.close(arena)
+    run_eagerly()
+    player = _Player(channel, memory)
+    pending = b""
+    with torch.no_grad():
+        while True:
+            while b"\n" not in pending:
+                part = os.read(channel, 1 << 20)
+                if not part:
+                    return
+                pending += part
+            line, _, pending = pending.partition(b"\n")
+            try:
+                reply = player.obey(json.loads(line))
+            except _FailedError as failure:
+                reply = {"failure": failure.report}
+            except UserError as error:
+                reply = {"failure": _FailedError("runtime_error", str(error)).report}
+            if reply is not None:
+                _tell(channel, json.dumps(reply).encode() + b"\n")
+
+
+def _tell(channel: int, text: bytes) -> None:
+    while text:
+        text = text[os.write(channel, text) :]
+
+
+class _Player:
+    def __init__(self, channel: int, memory: mmap.mmap) -> None:
+        self._channel = channel
+        self._memory = memory
+        self._table = memoryview(memory).cast("B")
+        self._model: Any = None
+        self._make: Any = None
+        self._make_other: Any = None
+        """With other parameters."""
+        self._first: Any = None
+        """The model that makes room for one with other parameters."""
+        self._others: dict[str, Any] = {}
+        """Models with other parameters that were made in advance."""
+        self._computing: Computing | None = None
+        self._drawer: Drawer | None = None
+        self._spares: list[Any] | None = None
+        self._rule = AllowAten.ALL
+        self._layout: Layout | None = None
+        self._inputs: list[list[Any]] = []
+        self._results: list[Any] = []
+        self._calls = 0
+        self._seconds = 0.0
+        """What they took altogether."""
+        self._names: Mapping[str, Any] = {}
+        self._padding: torch.Tensor | None = None
+
+    def obey(self, order: Mapping[str, Any]) -> dict[str, Any] | None:
+        match order["do"]:
+            case "answers":
+                from evaluators.correctness.reference.computing import (
+                    Computing,  # With torch.export, which a candidate does without.
+                )
+
+                task = Task.model_validate_json(order["task"])
+                self._computing = Computing(task, Path(order["folder"]), order["settings"])
+                return self._computing.own()
+            case "derived" if self._computing is not None:
+                return self._computing.derived(order["main"])
+            case "candidate":
+                return self._candidate(order)
+            case "reference":
+                task = Task.model_validate_json(order["task"])
+                loaded = _task_module(task)
+                self._names = vars(loaded.module)
+                self._make = lambda: build_model(loaded, task.seed)
+            case "as_kernelbench":
+                loaded = _task_module(Task.model_validate_json(order["task"]))
+                self._names = vars(loaded.module)
+                self._drawer = Drawer(loaded, DTYPES[order["precision"]])
+                self._make = self._drawer.model
+            case "probe":
+                return {"probe": probe(_task_module(Task.model_validate_json(order["task"]))).model_dump()}
+            case "draw" if self._drawer is not None:
+                return self._drawer.draw(order["seed"], Path(order["folder"]))
+            case "compile":
+                self._make_compiled(Task.model_validate_json(order["task"]))
+            case "build":
+                self._results.clear()
+                self._model = self._first = None
+                self._model = self._built(order.get("spares", 0))
+                if order.get("eval"):
+                    self._model.eval()
+            case "parameters":
+                self._results.clear()
+                return {"there": self._exchange(order["other"])}
+            case "mode":
+                self._model.train(order["train"])
+            case "inputs":
+                self._layout = Layout.model_validate(order["layout"])
+                self._results.clear()
+                self._inputs = [self._arguments_in(self._layout, slot) for slot in range(self._layout.slots)]
+            case "call":
+                return self._call(order["slots"])
+            case "rule":
+                if not aten.in_force():
+                    raise _FailedError(
+                        "cheating", "PyTorch's own compute, which this task forbids, was made possible again"
+                    )
+            case "fallback":
+                return {"fallback": self._fallback()}
+            case "audit":
+                return {"aten": self._audited()}
+            case "prepare":
+                return self._prepare(
+                    order["calls"], order["outputs"], order["slots"], order["padding"], touch=order["touch"]
+                )
+            case other:
+                raise ValueError(f"no order: {other}")
+        return {}
+
+    def _arguments_in(self, layout: Layout, slot: int) -> list[Any]:
+        leaves = views(self._memory, layout, slot)
+        return leaves if layout.structure is None else rebuild_arguments(layout.structure, leaves, self._names)
+
+    def _candidate(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        self._rule = AllowAten(order["allow_aten"])
+        if self._rule is not AllowAten.ALL:
+            aten.shut_doors()
+        module = _load_kernel(order["source"])
+        self._names = vars(module)
+        precision = order.get("precision")
+
+        def make(seed: int = order["seed"]) -> Any:
+            arguments = _arguments(order)
+            # torch.manual_seed writes down, for devices that no player has, who called it: with sources read, some milliseconds.
+            torch.default_generator.manual_seed(seed)
+            try:
+                model = module.ModelNew(*arguments)
+                return model if precision is None else model.to(dtype=DTYPES[precision])
+            except Exception as error:
+                raise _blame(error, "the constructor of ModelNew") from error
+
+        self._make = make
+        if order.get("others") is not None:
+            others = OtherParameters.model_validate(order["others"])
+
+            def make_other(*, named: bool) -> Any:
+                try:
+                    if named:
+                        model = make(others.seed)
+                        return built_by_names(model, others) if isinstance(model, torch.nn.Module) else None
+                    with perturbed(others) as state:
+                        model = make(others.seed)
+                        return state.mend(model) if isinstance(model, torch.nn.Module) else model
+                except _FailedError as failure:
+                    raise failure.put(f"{OTHER}, ") from failure
+
+            self._make_other = make_other
+        return {}
+
+    def _exchange(self, other: str) -> bool:
+        """The model for one with other parameters, `made` with them or given them by `named`; or, empty, back. Whether there is one."""
+        if self._first is not None:
+            self._model, self._first = self._first, None
+        if not other:
+            self._others.clear()
+            return True
+        found = self._others[other] if other in self._others else self._make_other(named=other == "named")
+        if found is not None:
+            self._first, self._model = self._model, found
+        return found is not None
+
+    def _built(self, spares: int) -> Any:
+        """A new model. The first time, `spares` more for the times to come: once the rule is in force no constructor may compute."""
+        if self._rule is AllowAten.ALL:
+            return self._make()
+        if self._spares is None:
+            self._spares = [self._make() for _ in range(1 + spares)]
+            if self._make_other is not None:
+                self._others = {how: self._make_other(named=how == "named") for how in ("made", "named")}
+            aten.enforce(self._rule)
+        return self._spares.pop()
+
+    def _fallback(self) -> dict[str, Any] | None:
+        """The fields of `FallbackShare`; None where the kernel does not count, or counts what is no number."""
+        counted = getattr(self._model, "_ModelNew__fallback", None)
+        try:
+            calls, seconds = float(counted["calls"]), float(counted["seconds"])  # type: ignore[index]
+        except Exception:  # noqa: BLE001 - foreign code's own object
+            return None
+        return {
+            "calls": min(1.0, calls / max(1, self._calls)),
+            "seconds": min(1.0, seconds / max(seconds, self._seconds, 1e-9)),
+        }
+
+    def _audited(self) -> dict[str, Any] | None:
+        try:
+            return audit(lambda: self._model(*self._inputs[0]))
+        except Exception:  # noqa: BLE001 - foreign code that does not run under a dispatch mode, which nobody asks of it
+            return None
+
+    def _make_compiled(self, task: Task) -> None:
+        loaded = _task_module(task)
+        self._names = vars(loaded.module)
+
+        def make() -> Any:
+            return compiled(build_model(loaded, task.seed))
+
+        self._make = make
+
+    def _called(self, slot: int) -> Any:
+        self._calls += 1
+        begin = time.perf_counter()
+        try:
+            return self._model(*self._inputs[slot])
+        except Exception as error:
+            raise _blame(error, "forward") from error
+        finally:
+            self._seconds += time.perf_counter() - begin
+
+    def _call(self, slots: list[int]) -> dict[str, Any]:
+        """One call after the other; what they return is kept until the next order."""
+        self._results.clear()
+        told = []
+        for slot in slots:
+            result = _taken_apart(self._called(slot))
+            self._results.append(result)
+            described = [tensors.describe(t) for t in result.tensors]
+            told.append({"outputs": described, "values": result.values, "structure": result.structure})
+        return {"calls": told}
+
+    def _prepare(
+        self, calls: int, outputs: int, slots: list[int], padding: int, *, touch: bool
+    ) -> dict[str, Any] | None:
+        """Call with the values of `slots`, say where those results lie, then wait for the start of a timed block and run it.
+
+        `touch`: have the padding in memory, where results of later blocks will lie.
+        """
+        self._results.clear()
+        self._padding = None
+        self._padding = torch.empty(padding, dtype=torch.uint8)
+        if touch:
+            ctypes.memset(self._padding.data_ptr(), 0, padding)
+        told = self._call(slots)
+        _tell(self._channel, json.dumps(told).encode() + b"\n")
+        warm, self._results = self._results, [None] * calls
+        model, inputs, results = self._model, self._inputs, self._results
+        table = self._table[: 8 * max(1, calls * outputs)].cast("Q")
+        channel, read, write = self._channel, os.read, os.write
+        pointer_of, pointers_of, lies_as_it_is = tensors.pointer_of, tensors.pointers_of, tensors.lies_as_it_is
+        failure = None
+        gc.disable()
+        if not read(channel, 1):
+            return None
+        try:
+            for i in range(calls):
+                results[i] = model(*inputs[i])
+            for i in range(calls):
+                result = results[i]
+                if outputs == 1 and lies_as_it_is(result):
+                    table[i] = pointer_of(result)
+                else:
+                    found = pointers_of(result, results)
+                    if len(found) != outputs:
+                        raise TypeError(f"it returned {len(found)} tensors, {outputs} before")
+                    for j, pointer in enumerate(found):
+                        table[i * outputs + j] = pointer
+        except Exception as error:  # noqa: BLE001 - whatever foreign code raises in a later call
+            failure = _blame(error, "a timed call")
+        if failure is None:
+            write(channel, b"\n")
+        else:
+            _tell(channel, json.dumps({"failure": failure.report}).encode() + b"\n")
+        gc.enable()
+        del warm
+        return None
+
+
+def _taken_apart(result: Any) -> tensors.Result:
+    try:
+        return tensors.taken_apart(result)
+    except TypeError as error:
+        raise _FailedError("wrong_shape", f"forward {error}") from error
+
+
+def _task_module(task: Task) -> LoadedTask:
+    try:
+        return load_module(task)
+    except UserError as error:
+        raise _FailedError("runtime_error", str(error)) from error
+
+
+def _arguments(order: Mapping[str, Any]) -> list[Any]:
+    """Of the constructor: as the reference's process has written them; where they cannot be written, from the task's own code."""
+    if order["init"] is None:
+        task = Task.model_validate_json(order["task"])
+        torch.manual_seed(task.seed)
+        return _task_module(task).get_init_inputs()
+    return [tensors.decode(value) for value in order["init"]]
+
+
+def _load_kernel(source: str) -> ModuleType:
+    module = ModuleType("kernelevolve_candidate")
+    module.__file__ = _KERNEL_FILE
+    linecache.cache[_KERNEL_FILE] = (len(source), None, source.splitlines(keepends=True), _KERNEL_FILE)
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(source, _KERNEL_FILE, "exec", dont_inherit=True), module.__dict__)
+    except Exception as error:
+        raise _blame(error, "loading the file") from error
+    if not callable(getattr(module, "ModelNew", None)):
+        raise _FailedError("invalid_source", "the file defines no class ModelNew")
+    return module
+
+
+def _blame(error: BaseException, where: str) -> _FailedError:
+    """Only the candidate's own frames."""
+    ruled_out = aten.named_in(error)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == _KERNEL_FILE]
+    lines = [f"line {f.lineno}, in {f.name}: {f.line}" for f in frames[-6:]]
+    try:
+        text = str(error).strip()
+    except Exception:  # noqa: BLE001 - foreign code's own words for its errors
+        text = "an error that cannot be told"
+    if ruled_out:
+        return _FailedError("cheating", f"{where} called {ruled_out}", "\n".join([*lines, text[:2000]]))
+    memory = isinstance(error, MemoryError) or "can't allocate memory" in text
+    first = f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"[:500]
+    return _FailedError(
+        "out_of_memory" if memory else "runtime_error", f"{where} raised {first}", "\n".join([*lines, text[:2000]])
+    )

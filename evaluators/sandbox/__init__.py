@@ -1,0 +1,1 @@
+"""Keeps untrusted kernels from everything but their own work."""

@@ -1,0 +1,1 @@
+"""Evaluation as Ray actors and tasks, and without Ray."""

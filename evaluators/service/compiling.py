@@ -1,0 +1,112 @@
+"""From source to artifact, without torch and without the device: in the process that judges, or as a task of its own on any machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from devices.base import Artifact, CompileFailure, Device
+from devices.registry import get_device
+from evaluators.folders import OwnedFolder
+from evaluators.runtime.device_lock import Gate
+from evaluators.scratch import disk_errors
+from evaluators.service.source import check_source
+from evaluators.verdict import FailedError, Failure, failed
+from kernelevolve.core.evaluation import Status
+from kernelevolve.core.kernel import Kernel
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """An artifact that travels."""
+
+    artifact: Artifact
+    target: str
+    """The fingerprint of its toolchain."""
+    folder: str
+    """Where it was built."""
+    contents: Mapping[str, bytes]
+    seconds: Mapping[str, float]
+    """By stage."""
+
+    def unpack(self, build_dir: Path) -> Artifact:
+        """Write its files, where they are missing, to a folder of this machine."""
+        build_dir = build_dir.resolve()
+        with disk_errors(build_dir, "what was compiled"):
+            for name, content in self.contents.items():
+                if not (build_dir / name).exists():
+                    handle, staged = tempfile.mkstemp(dir=build_dir, prefix="arriving-")
+                    with os.fdopen(handle, "wb") as file:
+                        file.write(content)
+                    os.replace(staged, build_dir / name)
+        return self.artifact.moved(Path(self.folder), build_dir)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A kernel that nothing was made of."""
+
+    failure: Failure
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class OtherTarget:
+    """This machine compiles for another target than the one that measures."""
+
+
+def compile_kernel(kernel: Kernel, device: Device, build_dir: Path, timeout: float, gate: Gate) -> Artifact:
+    """What its toolchain makes of a kernel, beside no measurement. Raises FailedError where it makes nothing of it."""
+    toolchain = device.toolchains().get(kernel.language)
+    if toolchain is None:
+        known = ", ".join(sorted(device.toolchains()))
+        raise failed(Status.INVALID_SOURCE, "source", f"language {kernel.language}: this device compiles {known}")
+    with gate.shared() as give_way, disk_errors(build_dir, "what is compiled"):
+        made = toolchain.compile(kernel, build_dir, timeout, give_way)
+    if isinstance(made, CompileFailure):
+        status = Status.TIMEOUT if made.timeout else Status.COMPILE_ERROR
+        raise failed(status, "compile", made.summary, made.details)
+    return made
+
+
+def fingerprint(device: Device, language: str) -> str:
+    """What of this machine decides the artifacts of a language; empty where it compiles none."""
+    toolchain = device.toolchains().get(language)
+    return toolchain.fingerprint() if toolchain is not None and toolchain.capability().available else ""
+
+
+def compile_apart(
+    kernel_json: str, device_name: str, timeout: float, wanted: Mapping[str, str], base: str
+) -> Compiled | Rejected | OtherTarget:
+    """Check the source and compile. `wanted`: the fingerprints, by language, of the machine that measures; `base`: a folder to build
+    in, where it is there.
+
+    KeyboardInterrupt, by which Ray cancels a task, ends the compiler.
+    """
+    begin = time.monotonic()
+    kernel, device = Kernel.model_validate_json(kernel_json), get_device(device_name)
+    failure = check_source(kernel.source)
+    seconds = {"source": time.monotonic() - begin}
+    if failure is not None:
+        return Rejected(failure, seconds)
+    target = fingerprint(device, kernel.language)
+    if target != wanted.get(kernel.language, ""):
+        return OtherTarget()
+    with contextlib.ExitStack() as stack:
+        base_dir = Path(base if Path(base).is_dir() else tempfile.gettempdir())
+        with disk_errors(base_dir, "what is compiled"):
+            folder = OwnedFolder(base_dir, "kernelevolve-compile")
+        stack.callback(folder.remove)
+        build_dir = folder.path
+        begin = time.monotonic()
+        try:
+            artifact = compile_kernel(kernel, device, build_dir, timeout, Gate())
+        except FailedError as error:
+            return Rejected(error.failure, {**seconds, "compile": time.monotonic() - begin})
+        contents = {name: (build_dir / name).read_bytes() for name in artifact.files}
+        return Compiled(artifact, target, str(build_dir), contents, {**seconds, "compile": time.monotonic() - begin})

@@ -1,0 +1,87 @@
+"""Evaluation for islands: a hub, judges and compile workers, behind a handle that travels between processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from evaluators.service.cache import cache_base
+from evaluators.service.scheduler import Hub
+from evaluators.settings import EvaluationSettings
+from kernelevolve.core.evaluation import Evaluation
+from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.task import Task
+
+_CALLS = 1000
+"""That the hub looks at together; more wait in Ray's queue."""
+
+
+@dataclass(frozen=True)
+class EvaluationService:
+    """The `Evaluator` that islands hold: a handle, which travels between processes."""
+
+    hub: Any
+
+    @classmethod
+    def start(
+        cls,
+        task: Task,
+        device: str,
+        settings: EvaluationSettings,
+        *,
+        recording: Path | None = None,
+        replayed: Path | None = None,
+    ) -> EvaluationService:
+        """Start the hub, on the caller's machine, and judges; returns at once, they come up beside.
+
+        `recording`: the file that takes every verdict, whose folder is made before the first kernel is judged; `replayed`: that of an
+        earlier run, whose verdicts are given again where earlier verdicts count.
+
+        Raises UserError where there is no place for the cache.
+        """
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=_CALLS, scheduling_strategy=here)
+        base = str(cache_base()) if settings.cache else None
+        files = [recording, replayed if settings.cache else None]
+        names = [None if file is None else str(file.absolute()) for file in files]
+        return cls(hub.remote(task.model_dump_json(), device, settings.model_dump_json(), base, *names))
+
+    def warm(self) -> Any:
+        """A reference that is ready when kernels can be judged, to a line about a task that is slow to judge, or nothing.
+
+        Getting it raises UserError where the task is at fault.
+        """
+        return self.hub.warm.remote()
+
+    async def evaluate(self, kernel: Kernel) -> Evaluation:
+        """As the seam says. The kernel itself stays here until the hub has room for it."""
+        answer = self.hub.evaluate.remote(kernel.id, [ray.put(kernel.model_dump_json())])
+        try:
+            told = await answer
+        except asyncio.CancelledError:
+            ray.cancel(answer)
+            raise
+        return Evaluation.model_validate_json(told)
+
+    def compare(self, kernels: Sequence[Kernel], *, with_compile: bool) -> Any:
+        """A reference to the last measurement: a `Comparison` of these kernels. What is under way is called off.
+
+        Getting it raises UserError where the task is at fault.
+        """
+        return self.hub.compare.remote([kernel.model_dump_json() for kernel in kernels], with_compile)
+
+    def close(self) -> None:
+        """End the judges and remove their folders."""
+        try:
+            ray.get(self.hub.close.remote(), timeout=20)
+        except (RayActorError, TimeoutError):
+            return
+        finally:
+            ray.kill(self.hub)
