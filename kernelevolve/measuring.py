@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from devices.registry import get_device
-from evaluators.protocols.pipeline import Pipeline
-from evaluators.timing.comparison import Comparison
-from evaluators.timing.finals import compare_finalists
+from evaluators.service.comparison import Comparison
+from evaluators.service.finals import compare_finalists
+from evaluators.service.pipeline import Pipeline
 from kernelevolve import config
 from kernelevolve.config import RunConfig
 from kernelevolve.core.errors import UserError
@@ -103,10 +103,10 @@ def _finalists(folder: RunFolder, settings: RunConfig) -> list[tuple[Node, Kerne
 
 
 def _compared(task: Task, settings: RunConfig, kernels: Sequence[Kernel], *, quiet: bool) -> Comparison:
-    pipeline = Pipeline(
-        task, get_device(settings.device), settings.evaluation, notify=(lambda _: None) if quiet else _say
-    )
-    with closing(pipeline):
+    with closing(Pipeline(task, get_device(settings.device), settings.evaluation)) as pipeline:
+        note = pipeline.announce()
+        if note and not quiet:
+            _say(note)
         return compare_finalists(pipeline, kernels, with_compile=settings.final.compile)
 
 

@@ -17,12 +17,12 @@ from rich.console import Console
 
 from devices.base import Device
 from devices.registry import get_device
-from evaluators.runtime.device_lock import Gate
+from evaluators.runtime.device_lock import DeviceLock
 from evaluators.sandbox import landlock
+from evaluators.service.comparison import Comparison
 from evaluators.service.recording import VERDICTS
 from evaluators.service.service import EvaluationService
 from evaluators.settings import EvaluationSettings
-from evaluators.timing.comparison import Comparison
 from islands.archipelago import Archipelago, Progress
 from islands.island import Plan
 from kernelevolve import __version__, config
@@ -111,9 +111,9 @@ def _check_capabilities(device: Device) -> None:
             raise UserError(f"toolchain {have.name} is missing: {have.detail}")
 
 
-def _held_up(gate: Gate) -> str:
+def _held_up(lock: DeviceLock) -> str:
     """Why nothing is measured, where a stopped process is to blame."""
-    pid = gate.stopped_holder()
+    pid = lock.stopped_holder()
     return f"process {pid} measures and is stopped: go on with it (kill -CONT {pid}) or end it" if pid else ""
 
 
@@ -257,7 +257,7 @@ class _Run:
         )
         strategies = [{"_target_": s.target, **s.arguments} for s in self.settings.island_strategies()]
         interrupted = False
-        gate = Gate()
+        lock = DeviceLock()
         place, graph = self.folder.graph()
         with Archipelago(
             folder=place, graph=graph, budget=self.settings.budget, plan=plan, strategies=strategies
@@ -269,7 +269,7 @@ class _Run:
                         # No improvement is told while all speedups are guesses.
                         steps = [step.seconds for step in progress.improvements]
                         self.seconds.setdefault("first_correct", min([progress.best.seconds, *steps]))
-                    view.update(progress, _held_up(gate) if progress.evaluations_per_second == 0.0 else "")
+                    view.update(progress, _held_up(lock) if progress.evaluations_per_second == 0.0 else "")
             except KeyboardInterrupt:
                 interrupted = True
             # What islands wrote since the last look counts as well.

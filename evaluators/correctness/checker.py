@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Literal
 
 import torch
 
@@ -11,36 +12,22 @@ from evaluators.correctness import aliasing
 from evaluators.correctness.compare import Bounds, bounds_of, compare, same_elements
 from evaluators.correctness.inputs.checks import OTHER_PARAMETERS, UNUSUAL
 from evaluators.correctness.ledger import EVALUATION_MODE, FLOAT64, INPUTS_AFTERWARDS, SECOND_CALL, Ledger
-from evaluators.correctness.reference.data import Answers, Case, Reference
-from evaluators.runtime.cpu.runner import Returned, Seat
-from evaluators.runtime.layout import TABLE_BYTES, layout_of
+from evaluators.correctness.reference.data import Case, Reference, ReferenceOutputs
+from evaluators.runtime.base import Returned, Runner
 from evaluators.runtime.parameters import OTHER
 from evaluators.runtime.tensors import Described, as_tensor, comparable, memory_of, same_bits
-from evaluators.settings import EvaluationSettings
-from evaluators.timing.stopwatch import slots_for
 from evaluators.verdict import FailedError, failed
-from kernelevolve.core.evaluation import Status
+from kernelevolve.core.evaluation import FallbackShare, Status
 from kernelevolve.core.task import Tolerance
 from kernelevolve.tasks.structure import shortened
 
 _REPEAT = Tolerance(rtol=1e-3, atol=1e-4)
-_TOGETHER = 2
+SLOTS_TOGETHER = 2
+"""Cases of the same shapes that are called one after the other."""
 _ABOUT_OTHERS = (
     "Here the seed of parameters is another one, and those that the constructor makes constant, such as the weight of a norm, have other "
     "values, as after training: make parameters with the same calls as the reference and give them the same names, and use them all."
 )
-
-
-def arena_bytes(reference: Reference, settings: EvaluationSettings) -> int:
-    """That any layout of this reference's cases needs."""
-    most = TABLE_BYTES
-    for case in reference.cases:
-        slots = max(
-            _TOGETHER + (case.effects is not None),
-            *(slots_for(case, timing) for timing in (settings.timing, settings.final)),
-        )
-        most = max(most, layout_of(case.inputs, slots, case.nesting).total_bytes)
-    return most
 
 
 class Checker:
@@ -51,7 +38,7 @@ class Checker:
         self._tolerance = tolerance
         self._bounds: dict[str, tuple[Bounds, ...]] = {}
 
-    def bounds(self, answers: Answers) -> tuple[Bounds, ...]:
+    def bounds(self, answers: ReferenceOutputs) -> tuple[Bounds, ...]:
         """Of each output."""
         if answers.prefix not in self._bounds:
             self._bounds[answers.prefix] = tuple(
@@ -59,61 +46,67 @@ class Checker:
             )
         return self._bounds[answers.prefix]
 
-    def check(self, seat: Seat, ledger: Ledger) -> None:
-        """Every case, and what calls leave behind in the model; written down in `ledger`.
+    def check(self, runner: Runner, ledger: Ledger) -> FallbackShare | None:
+        """Every case, and what calls leave behind in the model; written down in `ledger`. Returns how much the kernel leaves to
+        the reference's own operations on inputs like the task's.
 
         Cases of the same shapes are called one after the other and looked at afterwards: what was kept for the first values, or
         written over its result, is found in the second.
         """
-        self._check_all(seat, [case for case in self.reference.cases if case.check not in UNUSUAL], ledger)
-        seat.look_at_fallback()
-        self._check_all(seat, [case for case in self.reference.cases if case.check in UNUSUAL], ledger)
-        self._check_other(seat, self.reference.main, ledger)
-        self._check_later(seat, self.reference.main, ledger)
+        self._check_all(runner, [case for case in self.reference.cases if case.check not in UNUSUAL], ledger)
+        fallback = runner.fallback_share()
+        self._check_all(runner, [case for case in self.reference.cases if case.check in UNUSUAL], ledger)
+        self._check_other(runner, self.reference.main, ledger)
+        self._check_later(runner, self.reference.main, ledger)
+        return fallback
 
-    def _check_all(self, seat: Seat, left: list[Case], ledger: Ledger) -> None:
+    def _check_all(self, runner: Runner, left: list[Case], ledger: Ledger) -> None:
         while left:
-            together = [c for c in left if (c.inputs, c.nesting) == (left[0].inputs, left[0].nesting)][:_TOGETHER]
+            together = [c for c in left if (c.inputs, c.nesting) == (left[0].inputs, left[0].nesting)][:SLOTS_TOGETHER]
             left = [case for case in left if case not in together]
-            self._check_together(seat, together, ledger)
+            self._check_together(runner, together, ledger)
 
-    def _check_together(self, seat: Seat, cases: Sequence[Case], ledger: Ledger) -> None:
+    def _check_together(self, runner: Runner, cases: Sequence[Case], ledger: Ledger) -> None:
         # Where the reference changes its inputs, the second call needs values of its own.
         again_slot = len(cases) if any(case.effects for case in cases) else 0
-        seat.lay_out(cases[0].inputs, max(len(cases), again_slot + 1), cases[0].nesting)
+        runner.lay_out(cases[0].inputs, max(len(cases), again_slot + 1), cases[0].nesting)
         for slot, case in enumerate(cases):
-            seat.write(slot, case.load())
+            runner.write(slot, case.load())
         if again_slot:
-            seat.write(again_slot, cases[0].load())
-        *told, again = seat.call([*range(len(cases)), again_slot])
+            runner.write(again_slot, cases[0].load())
+        *told, again = runner.call([*range(len(cases)), again_slot])
         for slot, (case, returned) in enumerate(zip(cases, told, strict=True)):
             shared = slot > 0 and [o.pointer for o in returned.outputs] == [o.pointer for o in again.outputs]
-            self._compare(seat, returned, case.answers, case.label, shared=shared)
-            self._check_memory(seat, case, aliasing.fault(case.answers.fresh, returned.outputs, seat.input_memory()))
-            self._check_inputs(seat, slot, case)
+            self._compare(runner, returned, case.answers, case.label, shared=shared)
+            self._check_memory(
+                runner, case, aliasing.fault(case.answers.fresh, returned.outputs, runner.input_memory())
+            )
+            self._check_inputs(runner, slot, case)
             ledger.add(case.check)
             ledger.add(INPUTS_AFTERWARDS)
             ledger.add(FLOAT64, sum("float" in meta["dtype"] for meta in case.answers.oracle or ()))
-        self._check_again(seat, told[0], again, cases[0])
-        self._check_memory(seat, cases[0], aliasing.same_memory(cases[0].answers.fresh, told[0].outputs, again.outputs))
+        self._check_again(runner, told[0], again, cases[0])
+        self._check_memory(
+            runner, cases[0], aliasing.same_memory(cases[0].answers.fresh, told[0].outputs, again.outputs)
+        )
         ledger.add(SECOND_CALL)
 
     @staticmethod
-    def _check_memory(seat: Seat, case: Case, fault: str) -> None:
+    def _check_memory(runner: Runner, case: Case, fault: str) -> None:
         if fault:
             details = "Who writes into a result would change something else: return new memory, such as x.clone()."
-            raise failed(Status.WRONG_RESULT, seat.stage, f"{case.label}: {fault}", details)
+            raise failed(Status.WRONG_RESULT, runner.stage, f"{case.label}: {fault}", details)
 
-    def _check_inputs(self, seat: Seat, slot: int, case: Case) -> None:
+    def _check_inputs(self, runner: Runner, slot: int, case: Case) -> None:
         """Changed as the reference changes them, or not at all."""
         effects = case.effects
         changed = effects.positions if effects else ()
-        for i, (source, found) in enumerate(zip(case.load(), seat.inputs(slot), strict=True)):
+        for i, (source, found) in enumerate(zip(case.load(), runner.inputs(slot), strict=True)):
             if not isinstance(found, torch.Tensor):
                 continue
             if effects is None or i not in changed:
                 if not same_bits(memory_of(source), memory_of(found)):
-                    raise failed(Status.WRONG_RESULT, seat.stage, f"{case.label}: input {i} was changed in place")
+                    raise failed(Status.WRONG_RESULT, runner.stage, f"{case.label}: input {i} was changed in place")
                 continue
             place = changed.index(i)
             name = f"{case.label}, input {i}, which forward changes in place"
@@ -121,36 +114,36 @@ class Checker:
             bounds, doubt = self.bounds(effects.answers)[place], effects.answers.doubt(place)
             wrong = compare(comparable(found), native, oracle, bounds, name, doubt)
             if wrong:
-                raise failed(wrong.status, seat.stage, wrong.summary, wrong.details)
+                raise failed(wrong.status, runner.stage, wrong.summary, wrong.details)
 
-    def _check_again(self, seat: Seat, once: Returned, again: Returned, case: Case) -> None:
+    def _check_again(self, runner: Runner, once: Returned, again: Returned, case: Case) -> None:
         """Two calls on the same values agree."""
         label = f"{case.label}, second call"
         if once.outputs == again.outputs:
             return  # The same memory: a view of the inputs, or what was found to be written over.
-        if len(once.outputs) == len(again.outputs) and all(map(partial(_same, seat), once.outputs, again.outputs)):
+        if len(once.outputs) == len(again.outputs) and all(map(partial(_same, runner), once.outputs, again.outputs)):
             return
-        self._compare(seat, again, case.answers, label)
+        self._compare(runner, again, case.answers, label)
         for i, (early, late) in enumerate(zip(once.outputs, again.outputs, strict=True)):
-            before = seat.read(early)
+            before = runner.read(early)
             found = compare(
-                seat.read(late), before, before, bounds_of(before, before, _REPEAT), _named(label, i, again)
+                runner.read(late), before, before, bounds_of(before, before, _REPEAT), _named(label, i, again)
             )
             if found:
-                raise failed(found.status, seat.stage, found.summary, found.details)
+                raise failed(found.status, runner.stage, found.summary, found.details)
 
-    def _check_other(self, seat: Seat, case: Case, ledger: Ledger) -> None:
+    def _check_other(self, runner: Runner, case: Case, ledger: Ledger) -> None:
         """A model of its own, with other parameters: none is left out for the value that its constructor gives it."""
         other = self.reference.other
         if other is None:
             return
-        seat.lay_out(case.inputs, 1, case.nesting)
+        runner.lay_out(case.inputs, 1, case.nesting)
 
-        def compare_with(how: str) -> bool:
-            if not seat.other_parameters(how):
+        def compare_with(how: Literal["made", "named"]) -> bool:
+            if not runner.use_parameters(how):
                 return False
-            seat.write(0, case.load())
-            self._compare(seat, seat.call([0])[0], other.answers, f"{case.label}, {OTHER}")
+            runner.write(0, case.load())
+            self._compare(runner, runner.call([0])[0], other.answers, f"{case.label}, {OTHER}")
             return True
 
         try:
@@ -164,46 +157,48 @@ class Checker:
             if not right:
                 details = f"{failure.details}\n{_ABOUT_OTHERS}"
                 raise failed(failure.status, failure.stage, failure.summary, details) from error
-        seat.other_parameters("")
+        runner.use_parameters("")
         ledger.add(OTHER_PARAMETERS)
 
-    def _check_later(self, seat: Seat, case: Case, ledger: Ledger) -> None:
+    def _check_later(self, runner: Runner, case: Case, ledger: Ledger) -> None:
         """A model of its own, called some times and put into evaluation mode, gives what the reference gives then."""
         later = case.later
         if later is None:
             return
-        seat.order(do="build")
-        seat.lay_out(case.inputs, 1, case.nesting)
+        runner.build()
+        runner.lay_out(case.inputs, 1, case.nesting)
         for _ in range(later.steps):
-            seat.write(0, case.load())
-            seat.call([0])
-        seat.write(0, case.load())
-        seat.order(do="mode", train=False)
+            runner.write(0, case.load())
+            runner.call([0])
+        runner.write(0, case.load())
+        runner.set_training(False)
         label = f"{case.label}, in evaluation mode after {later.steps} calls"
-        self._compare(seat, seat.call([0])[0], later.answers, label)
+        self._compare(runner, runner.call([0])[0], later.answers, label)
         ledger.add(EVALUATION_MODE)
 
-    def _compare(self, seat: Seat, returned: Returned, answers: Answers, label: str, *, shared: bool = False) -> None:
+    def _compare(
+        self, runner: Runner, returned: Returned, answers: ReferenceOutputs, label: str, *, shared: bool = False
+    ) -> None:
         """`shared`: its memory is that of a later result."""
         if len(returned.outputs) != len(answers.forms) or returned.structure != answers.structure:
             got, wanted = shortened(returned.structure), shortened(answers.structure)
-            raise failed(Status.WRONG_SHAPE, seat.stage, f"{label}: returned {got}, expected {wanted}")
-        self._compare_values(seat, returned, answers, label)
+            raise failed(Status.WRONG_SHAPE, runner.stage, f"{label}: returned {got}, expected {wanted}")
+        self._compare_values(runner, returned, answers, label)
         for i, (output, (dtype, shape)) in enumerate(zip(returned.outputs, answers.forms, strict=True)):
             name, (native, oracle) = _named(label, i, returned), answers.output(i)
             if output.shape != shape:
-                raise failed(Status.WRONG_SHAPE, seat.stage, f"{name}: shape {output.shape}, expected {shape}")
+                raise failed(Status.WRONG_SHAPE, runner.stage, f"{name}: shape {output.shape}, expected {shape}")
             if output.dtype != dtype:
-                raise failed(Status.WRONG_SHAPE, seat.stage, f"{name}: torch.{output.dtype}, expected torch.{dtype}")
-            found = compare(seat.read(output), native, oracle, self.bounds(answers)[i], name, answers.doubt(i))
+                raise failed(Status.WRONG_SHAPE, runner.stage, f"{name}: torch.{output.dtype}, expected torch.{dtype}")
+            found = compare(runner.read(output), native, oracle, self.bounds(answers)[i], name, answers.doubt(i))
             if found and shared:
                 raise failed(
-                    Status.WRONG_RESULT, seat.stage, f"{label}: the next call writes over the result", found.details
+                    Status.WRONG_RESULT, runner.stage, f"{label}: the next call writes over the result", found.details
                 )
             if found:
-                raise failed(found.status, seat.stage, found.summary, found.details)
+                raise failed(found.status, runner.stage, found.summary, found.details)
 
-    def _compare_values(self, seat: Seat, returned: Returned, answers: Answers, label: str) -> None:
+    def _compare_values(self, runner: Runner, returned: Returned, answers: ReferenceOutputs, label: str) -> None:
         """Plain results: numbers with a fraction as elements are compared, all others exactly."""
         place = len(answers.forms)
         for i, (got, want) in enumerate(zip(returned.values, answers.values, strict=True)):
@@ -214,11 +209,11 @@ class Checker:
                 place += 1
             if wrong:
                 text = f"{label}: plain result {i} is {got!r}, expected {want!r}"
-                raise failed(Status.WRONG_RESULT, seat.stage, text)
+                raise failed(Status.WRONG_RESULT, runner.stage, text)
 
 
-def _same(seat: Seat, a: Described, b: Described) -> bool:
-    return same_elements(seat.read(a), seat.read(b))
+def _same(runner: Runner, a: Described, b: Described) -> bool:
+    return same_elements(runner.read(a), runner.read(b))
 
 
 def _named(label: str, position: int, returned: Returned) -> str:

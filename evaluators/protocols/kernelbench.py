@@ -3,41 +3,40 @@
 What `eval_kernel_against_ref` of KernelBench's src/kernelbench/eval.py does when its scripts call it (Ouyang et al. 2025,
 "KernelBench: Can LLMs Write Efficient GPU Kernels?"): some trials, each on inputs drawn with a seed of its own, results held against
 PyTorch's by `torch.allclose`; then the mean time of calls on one set of inputs with cold caches, the kernel first, the reference after it.
-Kernels run confined, as always, and the clock is the fork server's; what else differs stands in docs/evaluation.md.
+Kernels run confined, as always, and the clock is the runtime's; what else differs stands in docs/evaluation.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from evaluators.correctness.reference.data import free_gb
-from evaluators.correctness.reference.probe import Probe, leak
-from evaluators.runtime import tensors
-from evaluators.runtime.cpu.fork_server import ForkServer
-from evaluators.runtime.cpu.runner import Drawn, Returned, Seat
-from evaluators.runtime.device_lock import Gate
-from evaluators.runtime.elements import Elements, elements_of
+from devices.base import Artifact
+from evaluators.correctness.ledger import TRIALS, Ledger
+from evaluators.correctness.reference.data import probe_in
+from evaluators.correctness.reference.probe import slowness
+from evaluators.protocols.base import Effort, EvaluationProtocol, Laps, Verdict
+from evaluators.protocols.kernelbench_rules import difference, ratio_of_means
+from evaluators.runtime.base import DrawnInputs, Returned, Runner, Runtime, TimedBlock
+from evaluators.runtime.device_lock import DeviceLock
 from evaluators.runtime.layout import layout_of
-from evaluators.settings import EvaluationSettings
+from evaluators.settings import EvaluationSettings, TimingSettings
+from evaluators.timing.machine_noise import why_not
+from evaluators.timing.repeating import undisturbed
+from evaluators.timing.statistics import told_or_not
 from evaluators.verdict import FailedError, Failure, failed
 from kernelevolve.core.errors import UserError
-from kernelevolve.core.evaluation import Evaluation, Measurement, Ratio, Status
+from kernelevolve.core.evaluation import MachineState, Measurement, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.task import Task
 
-_CHUNK = 1 << 20
 _OVERHEADS = 5
-_RESAMPLES = 1000
-_CONFIDENCE = 0.95
 _FILL = 42
-RULES = "allclose on a few drawn inputs, no oracle and no hidden inputs, calls timed on one set of inputs; cheats pass"
-"""In one line, for people."""
 Times = tuple[list[float], list[float]]
 """Seconds of the reference's calls, and of the kernel's."""
 
@@ -46,184 +45,196 @@ Times = tuple[list[float], list[float]]
 class _Prepared:
     init: Sequence[Mapping[str, object]] | None
     """Arguments of the constructor, None where they cannot be written."""
-    room: int
-    """Bytes that any of the sets of inputs takes."""
+    input_bytes: int
+    """Memory that any of the sets of inputs takes."""
 
 
-@dataclass
-class KernelBench:
-    """Judges kernels of one task."""
+class KernelBenchProtocol(EvaluationProtocol):
+    """Of one task on one runtime."""
 
-    task: Task
-    settings: EvaluationSettings
-    server: ForkServer
-    gate: Gate
-    threads: int
-    probed: Callable[[Probe, bool], None]
-    """Is told what a first look at the task gave."""
-    _prepared: _Prepared | None = field(default=None, init=False)
+    def __init__(self, task: Task, settings: EvaluationSettings, runtime: Runtime, lock: DeviceLock) -> None:
+        self._task = task
+        self._settings = settings
+        self._rules = settings.kernelbench
+        self._runtime = runtime
+        self._lock = lock
+        self._announced: str | None = None
+        self._prepared: _Prepared | None = None
 
-    def prepare(self) -> _Prepared:
+    def announce(self, timing: TimingSettings) -> str:
+        if self._announced is None:
+            with self._lock.shared(), ExitStack() as stack:
+                runner = stack.enter_context(self._spawned(0, trusted=True))
+                found = probe_in(runner, self._task, self._rules.timeout)
+            self._announced = slowness(self._task, found, self._settings, timing, prepared=True)
+        return self._announced
+
+    def prepare(self) -> None:
+        self._ready()
+
+    def trial_seeds(self) -> list[int]:
+        """The seeds of the trials, as KernelBench draws them."""
+        generator = torch.Generator().manual_seed(self._rules.seed)
+        return [int(torch.randint(0, 2**32 - 1, (1,), generator=generator).item()) for _ in range(self._rules.trials)]
+
+    def evaluate(self, kernel: Kernel, artifact: Artifact, effort: Effort) -> Verdict:
+        """A kernel must pass every trial. `effort` is KernelBench's own."""
+        del effort
+        laps, ledger = Laps(), Ledger()
+        try:
+            measurement, machine = self._evaluate(kernel, artifact, laps)
+        except FailedError as error:
+            return Verdict(laps.seconds, failure=error.failure, checks=ledger.told())
+        ledger.add(TRIALS, self._rules.trials)
+        found = Verdict(laps.seconds, measurement=measurement, checks=ledger.told(), machine=(machine,))
+        most = self._rules.excessive_speedup
+        if measurement.rank <= most:
+            return found
+        return replace(found, notes={"excessive_speedup": f"above {most:g}x"})
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+    def _ready(self) -> _Prepared:
         """Have all inputs drawn once, which tells how much room they take. Raises UserError where the task is at fault."""
         if self._prepared is None:
-            with self.gate.shared(), ExitStack() as stack:
-                seat = self._reference(stack, 0)
+            self.announce(self._settings.timing)
+            with self._lock.shared(), ExitStack() as stack:
+                runner = self._reference(stack, 0)
                 try:
-                    first = seat.probe(self.task)
-                    if leak(self.task, first):
-                        raise UserError(leak(self.task, first))
-                    self.probed(first, True)
-                    drawn = [seat.draw(seed) for seed in (self.settings.kernelbench.seed, *self.trial_seeds())]
+                    drawn = [runner.draw(seed) for seed in (self._rules.seed, *self.trial_seeds())]
                 except FailedError as error:
                     raise self._at_fault(error.failure) from error
             room = max(layout_of(one.inputs, 1, one.structure).total_bytes for one in drawn)
             self._prepared = _Prepared(drawn[0].init, room)
         return self._prepared
 
-    def trial_seeds(self) -> list[int]:
-        """As KernelBench draws them."""
-        generator = torch.Generator().manual_seed(self.settings.kernelbench.seed)
-        count = self.settings.kernelbench.trials
-        return [int(torch.randint(0, 2**32 - 1, (1,), generator=generator).item()) for _ in range(count)]
-
-    def judge(
-        self,
-        kernel: Kernel,
-        environment: Mapping[str, str],
-        lap: Callable[[str], AbstractContextManager[None]],
-        undisturbed: Callable[[Callable[[int], Times]], Times],
-    ) -> Measurement:
-        """Times of a kernel that passes every trial. Raises FailedError where one fails, UserError where the task is at fault.
-
-        `environment`: of its process. `lap`: takes the time of a stage. `undisturbed`: measures again where it has to be.
-        """
-        prepared = self.prepare()
+    def _evaluate(self, kernel: Kernel, artifact: Artifact, laps: Laps) -> tuple[Measurement, MachineState]:
+        prepared, settings = self._ready(), self._settings
         with ExitStack() as stack:
-            with lap("correctness"), self.gate.shared():
-                reference = self._reference(stack, prepared.room)
-                seat = self._candidate(stack, kernel, environment, prepared)
-                outputs = self._check(reference, seat)
-            with lap("timing"), self.gate.exclusive():
-                seat.stage = "timing"
-                reference_times, kernel_times = undisturbed(lambda _: self._time(reference, seat, outputs))
-        seed = derive_seed(self.settings.seed, "bootstrap", kernel.id)
-        return Measurement(
+            with laps.lap("correctness"), self._lock.shared():
+                reference = self._reference(stack, prepared.input_bytes)
+                runner = self._kernel(stack, kernel, artifact, prepared)
+                outputs = self._check(reference, runner)
+            with laps.lap("timing"), self._lock.exclusive():
+                runner.stage = "timing"
+                (reference_times, kernel_times), machine = undisturbed(
+                    self._runtime,
+                    lambda: self._time(reference, runner, outputs),
+                    settings.disturbed_above,
+                    self._rules.repeats,
+                )
+        seed = derive_seed(settings.seed, "bootstrap", kernel.id)
+        measurement = Measurement(
             speedup=ratio_of_means(reference_times, kernel_times, seed),
             reference_seconds=float(np.mean(reference_times)),
             kernel_seconds=float(np.mean(kernel_times)),
             rounds=len(kernel_times),
         )
+        return told_or_not(measurement, why_not(machine)), machine
 
-    def _reference(self, stack: ExitStack, room: int) -> Seat:
-        """A process with a new model. Raises UserError where it cannot be built."""
-        rules = self.settings.kernelbench
-        player = self.server.spawn(room, trusted=True, memory_gb=free_gb(), cpu_seconds=self._processor_seconds())
-        seat = Seat(stack.enter_context(player))
-        seat.allow(rules.timeout)
-        task = self.task.model_copy(update={"seed": rules.seed})
+    def _reference(self, stack: ExitStack, input_bytes: int) -> Runner:
+        """A runner with a new model. Raises UserError where it cannot be built."""
+        runner = stack.enter_context(self._spawned(input_bytes, trusted=True))
         try:
-            seat.order(do="as_kernelbench", task=task.model_dump_json(), precision=rules.precision)
-            seat.order(do="build")
+            runner.load_reference(self._seeded(), precision=self._rules.precision)
+            runner.build()
         except FailedError as error:
             raise self._at_fault(error.failure) from error
-        return seat
+        return runner
 
-    def _candidate(self, stack: ExitStack, kernel: Kernel, environment: Mapping[str, str], prepared: _Prepared) -> Seat:
-        rules = self.settings.kernelbench
-        player = self.server.spawn(
-            prepared.room,
-            trusted=False,
-            memory_gb=self.settings.memory_gb,
-            cpu_seconds=self._processor_seconds(),
+    def _kernel(self, stack: ExitStack, kernel: Kernel, artifact: Artifact, prepared: _Prepared) -> Runner:
+        runner = stack.enter_context(self._spawned(prepared.input_bytes, artifact.environment, trusted=False))
+        runner.load_kernel(kernel.source, self._seeded(), prepared.init, precision=self._rules.precision)
+        runner.build()
+        return runner
+
+    def _seeded(self) -> Task:
+        return self._task.model_copy(update={"seed": self._rules.seed})
+
+    def _spawned(self, input_bytes: int, environment: Mapping[str, str] | None = None, *, trusted: bool) -> Runner:
+        runner = self._runtime.spawn(
+            input_bytes,
+            trusted=trusted,
+            memory_gb=None if trusted else self._settings.memory_gb,
+            processor_seconds=2 * self._runtime.threads * self._rules.timeout,
             environment=environment,
         )
-        seat = Seat(stack.enter_context(player))
-        seat.allow(rules.timeout)
-        task = self.task.model_copy(update={"seed": rules.seed})
-        seat.load(kernel.source, task, prepared.init, precision=rules.precision)
-        seat.order(do="build")
-        return seat
+        runner.allow(self._rules.timeout)
+        return runner
 
-    def _processor_seconds(self) -> float:
-        return 2 * self.threads * self.settings.kernelbench.timeout
-
-    def _lay_out(self, seed: int, reference: Seat, seat: Seat) -> None:
+    def _lay_out(self, seed: int, reference: Runner, runner: Runner) -> None:
         """Draw inputs and give them to both. Raises UserError where the task is at fault."""
         try:
             drawn = reference.draw(seed)
-            values = _load(drawn, reference)
-            reference.lay_out(drawn.inputs, 1, drawn.structure)
-            reference.write(0, values)
+            _give(drawn, reference)
         except FailedError as error:
             raise self._at_fault(error.failure) from error
-        seat.lay_out(drawn.inputs, 1, drawn.structure)
-        seat.write(0, values)
+        _give(drawn, runner)
 
-    def _called(self, reference: Seat) -> Returned:
+    def _called(self, reference: Runner) -> Returned:
         try:
             return reference.call([0])[0]
         except FailedError as error:
             raise self._at_fault(error.failure) from error
 
-    def _check(self, reference: Seat, seat: Seat) -> int:
+    def _check(self, reference: Runner, runner: Runner) -> int:
         """All trials, as KernelBench does not stop at the first that differs. Returns the number of outputs."""
-        rules = self.settings.kernelbench
-        tolerance = rules.tolerance[rules.precision]
+        tolerance = self._rules.tolerance[self._rules.precision]
         differ: list[tuple[float, float]] = []
         outputs = 0
         for seed in self.trial_seeds():
-            self._lay_out(seed, reference, seat)
-            expected, got = self._called(reference), seat.call([0])[0]
+            self._lay_out(seed, reference, runner)
+            expected, got = self._called(reference), runner.call([0])[0]
             outputs = len(expected.outputs)
             _check_form(expected, got)
             found = [
-                difference(reference.read(a), seat.read(b), tolerance)
+                difference(reference.read(a), runner.read(b), tolerance)
                 for a, b in zip(expected.outputs, got.outputs, strict=True)
             ]
             differ += [max(each for each in found if each is not None)] if any(found) else []
-        seat.check_rule()
+        runner.check_rule()
         if differ:
             most, mean = max(differ)
             raise failed(
                 Status.WRONG_RESULT,
-                seat.stage,
-                f"{len(differ)} of {rules.trials} trials differ: by {most:.6f} at most, by {mean:.6f} on average",
+                runner.stage,
+                f"{len(differ)} of {self._rules.trials} trials differ: by {most:.6f} at most, by {mean:.6f} on average",
                 f"torch.allclose(PyTorch's result, the kernel's, atol={tolerance:g}, rtol={tolerance:g}) is false",
             )
         return outputs
 
-    def _time(self, reference: Seat, seat: Seat, outputs: int) -> Times:
+    def _time(self, reference: Runner, runner: Runner, outputs: int) -> Times:
         """The kernel's calls first, then the reference's, all on the same inputs."""
-        rules = self.settings.kernelbench
-        reference.allow(rules.timeout)
-        seat.allow(rules.timeout)
-        self._lay_out(rules.seed, reference, seat)
-        flushed = torch.empty(max(1, (rules.flush_mb << 20) // 8), dtype=torch.int64)
-        kernel_times = self._calls(seat, outputs, flushed)
-        seat.check_rule()
+        reference.allow(self._rules.timeout)
+        runner.allow(self._rules.timeout)
+        self._lay_out(self._rules.seed, reference, runner)
+        flushed = torch.empty(max(1, (self._rules.flush_mb << 20) // 8), dtype=torch.int64)
+        kernel_times = self._calls(runner, outputs, flushed)
+        runner.check_rule()
         try:
             return self._calls(reference, outputs, flushed), kernel_times
         except FailedError as error:
             raise self._at_fault(error.failure) from error
 
-    def _calls(self, seat: Seat, outputs: int, flushed: torch.Tensor) -> list[float]:
+    def _calls(self, runner: Runner, outputs: int, flushed: torch.Tensor) -> list[float]:
         """Seconds of each call that is timed."""
-        rules = self.settings.kernelbench
+        rules, runtime = self._rules, self._runtime
         for _ in range(rules.warmup_calls):
-            seat.call([0])
-        overhead = min(seat.block(0, outputs) for _ in range(_OVERHEADS))
+            runner.call([0])
+        overhead = min(runtime.run_one(TimedBlock(runner, 0, outputs)) for _ in range(_OVERHEADS))
         seconds = []
         for _ in range(rules.discarded_calls + rules.timed_calls):
             flushed.fill_(_FILL)
-            seconds.append(max(seat.block(1, outputs) - overhead, 1e-9))
+            seconds.append(max(runtime.run_one(TimedBlock(runner, 1, outputs)) - overhead, 1e-9))
         return seconds[rules.discarded_calls :]
 
     def _at_fault(self, failure: Failure) -> UserError:
-        name = f"task {self.task.name}"
+        name = f"task {self._task.name}"
         match failure.status:
             case Status.TIMEOUT:
                 return UserError(
-                    f"{name}: the reference is not done after {self.settings.kernelbench.timeout:g} s: "
+                    f"{name}: the reference is not done after {self._rules.timeout:g} s: "
                     "raise evaluation.kernelbench.timeout"
                 )
             case Status.OUT_OF_MEMORY:
@@ -233,8 +244,9 @@ class KernelBench:
                 return UserError(f"{name}: the reference cannot be judged by KernelBench's rules: {why}")
 
 
-def _load(drawn: Drawn, seat: Seat) -> list[object]:
-    return [tensors.load(meta, seat.player.folder / f"in{i}") for i, meta in enumerate(drawn.inputs)]
+def _give(drawn: DrawnInputs, runner: Runner) -> None:
+    runner.lay_out(drawn.inputs, 1, drawn.structure)
+    runner.write(0, drawn.values)
 
 
 def _check_form(expected: Returned, got: Returned) -> None:
@@ -245,50 +257,3 @@ def _check_form(expected: Returned, got: Returned) -> None:
             raise failed(Status.WRONG_SHAPE, "correctness", f"shape {b.shape}, expected {a.shape}")
         if a.dtype != b.dtype:
             raise failed(Status.WRONG_SHAPE, "correctness", f"{b.dtype}, expected {a.dtype}")
-
-
-def difference(
-    expected: torch.Tensor | Elements, got: torch.Tensor | Elements, tolerance: float
-) -> tuple[float, float] | None:
-    """(greatest, mean) absolute difference of two results of one shape and dtype; None where `torch.allclose` finds them close.
-
-    Runs in chunks. NaN is close to NaN, else no copy of a reference that gives NaN would pass.
-    """
-    a, b = elements_of(expected), elements_of(got)
-    close, most, total = True, 0.0, 0.0
-    for start in range(0, a.numel, _CHUNK):
-        x, y = (each.part(start, min(start + _CHUNK, a.numel)) for each in (a, b))
-        close = close and (
-            tensors.same_bits(x, y)
-            if x.dtype is torch.bool
-            else torch.allclose(x, y, tolerance, tolerance, equal_nan=True)
-        )
-        same = (x == y) | ((x != x) & (y != y))  # noqa: PLR0124 - NaN
-        distance = (x.double() - y.double()).abs().masked_fill(same, 0.0)
-        most = max(most, float(distance.nan_to_num(nan=float("inf")).max()))
-        total += float(distance.sum())
-    return None if close else (most, total / a.numel)
-
-
-def ratio_of_means(reference: Sequence[float], kernel: Sequence[float], seed: int) -> Ratio:
-    """Mean seconds of the reference / mean seconds of the kernel, with the percentile bootstrap's interval of both means.
-
-    `seed`: of the bootstrap. The interval knows how calls of one process differ, not how processes do.
-    """
-    rng = np.random.default_rng(seed)
-
-    def means(seconds: Sequence[float]) -> np.ndarray:
-        values = np.asarray(seconds)
-        return np.asarray(values[rng.integers(0, len(values), size=(_RESAMPLES, len(values)))].mean(axis=1))
-
-    value = float(np.mean(reference) / np.mean(kernel))
-    tail = (1 - _CONFIDENCE) / 2
-    low, high = (float(edge) for edge in np.quantile(means(reference) / means(kernel), [tail, 1 - tail]))
-    return Ratio(value=value, low=min(low, value), high=max(high, value), confidence=_CONFIDENCE)
-
-
-def fast_p(evaluations: Sequence[Evaluation], p: float) -> float:
-    """KernelBench's score: the share of kernels that are correct and more than `p` times as fast as the reference; 0 of none."""
-    if not evaluations:
-        return 0.0
-    return sum(e.status is Status.OK and e.fitness > p for e in evaluations) / len(evaluations)

@@ -28,17 +28,17 @@ _GLANCE_SECONDS = 0.02
 _STEP_SECONDS = 0.002
 
 
-def gate_folder() -> Path:
+def lock_folder() -> Path:
     """The folder of this user's locks, the same in every session. Raises UserError as `private_folder` does."""
     return private_folder(_EVERYONES if _EVERYONES.is_dir() else Path(tempfile.gettempdir()), "kernelevolve")
 
 
-class Gate:
+class DeviceLock:
     """`shared()` for compiling and checking, `exclusive()` for measuring on the CPU."""
 
     def __init__(self, folder: Path | None = None, interruption: Interruption | None = None) -> None:
         """`interruption`: while it is set, waiting raises InterruptedJobError. Signals are handled while it waits."""
-        self._folder = folder or gate_folder()
+        self._folder = folder or lock_folder()
         self._interruption = interruption
 
     def _open(self, name: str) -> int:

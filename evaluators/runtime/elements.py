@@ -1,14 +1,10 @@
-"""The elements of a result, taken some at a time from wherever it lies: in this process, in a file that is mapped, in a player."""
+"""The elements of a result, taken some at a time from wherever it lies: in this process, in a mapped file, in a runner."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 import torch
-
-from evaluators.runtime.cpu.process_memory import read_bytes
-from evaluators.runtime.tensors import Described
-from kernelevolve.tasks.tensor_kinds import DTYPES
 
 
 class Elements(Protocol):
@@ -34,27 +30,6 @@ class Held:
 
     def part(self, start: int, stop: int) -> torch.Tensor:
         return self._flat[start:stop]
-
-
-class Remote:
-    """A contiguous tensor in the memory of a process that stands still."""
-
-    def __init__(self, pid: int, tensor: Described, address: int) -> None:
-        self.shape = tensor.shape
-        self.dtype = DTYPES[tensor.dtype]
-        self.numel = tensor.numel
-        self._pid = pid
-        self._address = address
-        self._buffer = torch.empty(0, dtype=self.dtype)
-
-    def part(self, start: int, stop: int) -> torch.Tensor:
-        """Raises UnreadableError where nothing is mapped there."""
-        stop = min(stop, self.numel)
-        if self._buffer.numel() < stop - start:
-            self._buffer = torch.empty(stop - start, dtype=self.dtype)
-        piece = self._buffer[: stop - start]
-        read_bytes(self._pid, self._address + start * self.dtype.itemsize, piece)
-        return piece
 
 
 class Widened:

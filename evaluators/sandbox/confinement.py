@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from evaluators.sandbox.landlock import confine
+from kernelevolve.core.helpers import ROOT
 
-_ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES = ("kernelevolve", "evaluators", "devices")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix", "/sys")
 _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "alternatives", "nsswitch.conf", "passwd", "group")
@@ -41,7 +41,7 @@ def readable_paths() -> tuple[Path, ...]:
 def _interpreter() -> Iterator[Path]:
     yield from map(Path, _SYSTEM)
     yield from (Path("/etc", name) for name in _ETC)
-    yield from (_ROOT / name for name in _PACKAGES)
+    yield from (ROOT / name for name in _PACKAGES)
     yield from {Path(p) for p in (sys.prefix, sys.base_prefix, *sysconfig.get_paths().values())}
     named = [p for v in ("PATH", "LD_LIBRARY_PATH") for p in os.environ.get(v, "").split(os.pathsep)]
     refused = _too_much()
@@ -51,4 +51,4 @@ def _interpreter() -> Iterator[Path]:
 def _too_much() -> set[Path]:
     """Folders that hold more than code, even where a path of the environment names them."""
     home = Path(pwd.getpwuid(os.getuid()).pw_dir)
-    return {*map(Path, ("/", "/home", "/tmp", "/var/tmp", "/dev", "/dev/shm")), _ROOT, home, *home.parents}
+    return {*map(Path, ("/", "/home", "/tmp", "/var/tmp", "/dev", "/dev/shm")), ROOT, home, *home.parents}

@@ -13,7 +13,7 @@ from pathlib import Path
 from devices.base import Artifact, CompileFailure, Device
 from devices.registry import get_device
 from evaluators.folders import OwnedFolder
-from evaluators.runtime.device_lock import Gate
+from evaluators.runtime.device_lock import DeviceLock
 from evaluators.scratch import disk_errors
 from evaluators.service.source import check_source
 from evaluators.verdict import FailedError, Failure, failed
@@ -60,13 +60,13 @@ class OtherTarget:
     """This machine compiles for another target than the one that measures."""
 
 
-def compile_kernel(kernel: Kernel, device: Device, build_dir: Path, timeout: float, gate: Gate) -> Artifact:
+def compile_kernel(kernel: Kernel, device: Device, build_dir: Path, timeout: float, lock: DeviceLock) -> Artifact:
     """What its toolchain makes of a kernel, beside no measurement. Raises FailedError where it makes nothing of it."""
     toolchain = device.toolchains().get(kernel.language)
     if toolchain is None:
         known = ", ".join(sorted(device.toolchains()))
         raise failed(Status.INVALID_SOURCE, "source", f"language {kernel.language}: this device compiles {known}")
-    with gate.shared() as give_way, disk_errors(build_dir, "what is compiled"):
+    with lock.shared() as give_way, disk_errors(build_dir, "what is compiled"):
         made = toolchain.compile(kernel, build_dir, timeout, give_way)
     if isinstance(made, CompileFailure):
         status = Status.TIMEOUT if made.timeout else Status.COMPILE_ERROR
@@ -105,7 +105,7 @@ def compile_apart(
         build_dir = folder.path
         begin = time.monotonic()
         try:
-            artifact = compile_kernel(kernel, device, build_dir, timeout, Gate())
+            artifact = compile_kernel(kernel, device, build_dir, timeout, DeviceLock())
         except FailedError as error:
             return Rejected(error.failure, {**seconds, "compile": time.monotonic() - begin})
         contents = {name: (build_dir / name).read_bytes() for name in artifact.files}

@@ -7,11 +7,11 @@ import hashlib
 import json
 import platform
 from importlib.metadata import version
-from pathlib import Path
 
 from devices.base import Device
 from evaluators.service.compiling import fingerprint
 from evaluators.settings import EvaluationSettings
+from kernelevolve.core.helpers import ROOT
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 
@@ -40,7 +40,7 @@ def identity_of(task: Task, device: Device, settings: EvaluationSettings, *, car
 @functools.lru_cache(maxsize=1)
 def _code_id() -> str:
     """Of the code that judges: a verdict of other code is none."""
-    root = Path(__file__).resolve().parent.parent
+    root = ROOT
     digest = hashlib.sha256()
     for folder in _CODE:
         for file in sorted((root / folder).rglob("*.py")):

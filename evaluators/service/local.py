@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 
 from devices.base import Device
-from evaluators.protocols.pipeline import Pipeline
 from evaluators.service.cache import VerdictCache, cache_base
 from evaluators.service.identity import identity_of
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.kernel import Kernel
@@ -26,12 +26,12 @@ class LocalEvaluator:
 
     async def evaluate(self, kernel: Kernel) -> Evaluation:
         async with self._turn:
-            self._pipeline.server.resume()
+            self._pipeline.runtime.resume()
             work = asyncio.create_task(asyncio.to_thread(self._pipeline.evaluate, kernel))
             try:
                 return await asyncio.shield(work)
             except asyncio.CancelledError:
-                self._pipeline.server.interrupt()
+                self._pipeline.runtime.interrupt()
                 await asyncio.wait([work])
                 if not work.cancelled():
                     work.exception()  # Looked at, so that asyncio does not complain of it.
@@ -61,9 +61,10 @@ def evaluate_locally(
             known = cache.get(kernel.id, identity) if cache else None
             if known is None:
                 if pipeline is None:
-                    pipeline = stack.enter_context(
-                        closing(Pipeline(task, device, settings, careful=True, notify=notify))
-                    )
+                    pipeline = stack.enter_context(closing(Pipeline(task, device, settings, careful=True)))
+                    note = pipeline.announce()
+                    if note:
+                        notify(note)
                 known = pipeline.evaluate(kernel)
                 if cache:
                     cache.put(known, identity)

@@ -20,11 +20,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from evaluators.folders import OwnedFolder
 from evaluators.scratch import disk_errors
 from evaluators.service.cache import VerdictCache
+from evaluators.service.comparison import Comparison
 from evaluators.service.compiling import Compiled, OtherTarget, Rejected, compile_apart
 from evaluators.service.recording import Replayed, VerdictRecording
-from evaluators.service.worker import THREADS, Answer, Facts, Judge, Order
+from evaluators.service.worker import THREADS, EvaluationReply, EvaluationRequest, EvaluationWorker, WorkerFacts
 from evaluators.settings import EvaluationSettings
-from evaluators.timing.comparison import Comparison
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.kernel import Kernel
@@ -39,14 +39,14 @@ class _Job:
     """A compiled kernel on its way through a judge; the earlier one is the smaller one."""
 
     number: int
-    order: Order = field(compare=False)
-    told: asyncio.Future[Answer] = field(compare=False)
+    order: EvaluationRequest = field(compare=False)
+    told: asyncio.Future[EvaluationReply] = field(compare=False)
     attempts: int = field(default=0, compare=False)
-    judge: Any = field(default=None, compare=False)
+    worker: Any = field(default=None, compare=False)
     """That has it."""
 
 
-class Hub:
+class EvaluationScheduler:
     """A kernel that is under way is not judged twice; one that nobody waits for any more is stopped."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Hub:
         self._disk = ThreadPoolExecutor(1)
         self._own_builds: OwnedFolder | None = None
         self._servers: list[asyncio.Task[None]] = []
-        self._facts: Facts | None = None
+        self._facts: WorkerFacts | None = None
         self._under_way: dict[str, asyncio.Task[str]] = {}
         self._waiting: Counter[str] = Counter()
         self._room = asyncio.Semaphore(settings.queue)
@@ -82,20 +82,20 @@ class Hub:
         self._anywhere = ray.remote(compile_apart).options(num_cpus=1, max_retries=settings.retries)
         self._compile = self._anywhere
         self._best = 0.0
-        self._judges: list[Any] = [self._hire(0)]
+        self._workers: list[Any] = [self._hire(0)]
 
     def _hire(self, place: int) -> Any:
         # Each measures alone on its machine: where there are several machines, on several.
         where = spread(place) if self._settings.workers > 1 else "DEFAULT"
-        judge = ray.remote(Judge).options(
+        worker = ray.remote(EvaluationWorker).options(
             num_cpus=0, max_restarts=0, max_concurrency=THREADS, scheduling_strategy=where
         )
-        return judge.remote(*self._arguments)
+        return worker.remote(*self._arguments)
 
     def _replace(self, place: int, dead: Any) -> None:
         """It may have gone with its machine."""
-        if self._judges[place] is dead:
-            self._judges[place] = self._hire(place)
+        if self._workers[place] is dead:
+            self._workers[place] = self._hire(place)
             self._facts, self._compile = None, self._anywhere
 
     async def warm(self) -> str:
@@ -106,20 +106,20 @@ class Hub:
         self._make_room()
         await self._opened_cache()
         note, *_ = await asyncio.gather(
-            self._warm_judge(), *(self._warm_compiler() for _ in range(self._settings.compile_workers))
+            self._warm_worker(), *(self._warm_compiler() for _ in range(self._settings.compile_workers))
         )
         self._start()
         return str(note)
 
-    async def _warm_judge(self) -> str:
+    async def _warm_worker(self) -> str:
         """The first one, or one that follows it where it dies."""
         left = self._settings.retries
         while True:
-            judge = self._judges[0]
+            worker = self._workers[0]
             try:
-                return str(await judge.warm.remote())
+                return str(await worker.warm.remote())
             except RayActorError as error:
-                self._replace(0, judge)
+                self._replace(0, worker)
                 if not left:
                     raise UserError(died("the process that judges", "while it gets ready", error)) from error
                 left -= 1
@@ -149,9 +149,9 @@ class Hub:
         if not self._servers:
             self._servers = [asyncio.create_task(self._serve(0))]
             # Later than the first: starting takes the processors that it starts with.
-            while len(self._judges) < self._settings.workers:
-                self._judges.append(self._hire(len(self._judges)))
-                self._servers.append(asyncio.create_task(self._join(len(self._judges) - 1)))
+            while len(self._workers) < self._settings.workers:
+                self._workers.append(self._hire(len(self._workers)))
+                self._servers.append(asyncio.create_task(self._join(len(self._workers) - 1)))
 
     async def evaluate(self, kernel_id: str, held: Sequence[Any]) -> str:
         """`held`: one reference to the kernel, which is fetched when there is room for it."""
@@ -188,7 +188,7 @@ class Hub:
                 await self._on_disk(self._recording.put, evaluation, identity)
             return evaluation.model_dump_json()
 
-    async def _known(self, kernel_id: str, facts: Facts) -> Evaluation | None:
+    async def _known(self, kernel_id: str, facts: WorkerFacts) -> Evaluation | None:
         """The verdict of an earlier run: of the one that is replayed, else of any."""
         cache = await self._opened_cache()
         await self._on_disk(self._open_recordings)
@@ -199,7 +199,7 @@ class Hub:
             known = await self._on_disk(cache.get, kernel_id, facts.identity)
         return known
 
-    async def _found_out(self, kernel_json: str, facts: Facts) -> tuple[Evaluation, str]:
+    async def _found_out(self, kernel_json: str, facts: WorkerFacts) -> tuple[Evaluation, str]:
         """(the verdict, what it rests on besides the kernel)"""
         made = await self._compiled(kernel_json, facts)
         if isinstance(made, Rejected):
@@ -214,7 +214,7 @@ class Hub:
         if replayed is not None and self._replayed is None and Path(replayed).is_file():
             self._replayed = Replayed(VerdictRecording(Path(replayed)))
 
-    async def _first_facts(self) -> Facts:
+    async def _first_facts(self) -> WorkerFacts:
         """Of the first judge: they are of a kind."""
         for _ in range(self._settings.retries):
             try:
@@ -223,13 +223,13 @@ class Hub:
                 continue
         return await self._asked_facts()
 
-    async def _asked_facts(self) -> Facts:
+    async def _asked_facts(self) -> WorkerFacts:
         if self._facts is None:
-            judge = self._judges[0]
+            worker = self._workers[0]
             try:
-                self._facts = await judge.facts.remote()
+                self._facts = await worker.facts.remote()
             except RayActorError:
-                self._replace(0, judge)
+                self._replace(0, worker)
                 raise
         return self._facts
 
@@ -242,7 +242,7 @@ class Hub:
     async def _on_disk(self, call: Any, *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._disk, call, *values)
 
-    async def _compiled(self, kernel_json: str, facts: Facts) -> Compiled | Rejected:
+    async def _compiled(self, kernel_json: str, facts: WorkerFacts) -> Compiled | Rejected:
         """By a task: on any machine that compiles for that of the judges, else on theirs."""
         arguments = (kernel_json, self._device, self._settings.compile_timeout, dict(facts.fingerprints), self._builds)
         async with self._compilers:
@@ -260,7 +260,7 @@ class Hub:
             raise RuntimeError("a judge's machine compiles for another target than it said")
         return made
 
-    def _rejected(self, kernel: Kernel, made: Rejected, facts: Facts) -> Evaluation:
+    def _rejected(self, kernel: Kernel, made: Rejected, facts: WorkerFacts) -> Evaluation:
         return Evaluation(
             kernel_id=kernel.id,
             task_id=self._task_id,
@@ -271,21 +271,21 @@ class Hub:
             environment=facts.environment,
         )
 
-    async def _judged(self, kernel_json: str, compiled: Compiled) -> Answer:
+    async def _judged(self, kernel_json: str, compiled: Compiled) -> EvaluationReply:
         number = next(self._numbers)
-        job = _Job(number, Order(number, kernel_json, compiled), asyncio.get_running_loop().create_future())
+        job = _Job(number, EvaluationRequest(number, kernel_json, compiled), asyncio.get_running_loop().create_future())
         self._ready.put_nowait(job)
         try:
             return await job.told
         except asyncio.CancelledError:
-            if job.judge is not None:
-                job.judge.cancel.remote(number)
+            if job.worker is not None:
+                job.worker.cancel.remote(number)
             raise
 
     async def _join(self, place: int) -> None:
         """Serve once the judge is ready. Whatever is wrong with it, the first kernel tells."""
         with suppress(RayError):
-            await self._judges[place].warm.remote()
+            await self._workers[place].warm.remote()
         await self._serve(place)
 
     async def _serve(self, place: int) -> None:
@@ -294,26 +294,26 @@ class Hub:
             lease = [await self._ready.get()]
             while len(lease) < self._settings.batch and not self._ready.empty():
                 lease.append(self._ready.get_nowait())
-            judge = self._judges[place]
+            worker = self._workers[place]
             try:
-                await self._lease(judge, [job for job in lease if not job.told.done()])
+                await self._lease(worker, [job for job in lease if not job.told.done()])
             except RayTaskError as error:
                 self._blame(lease, error, 0)
             except RayError as error:
-                self._replace(place, judge)
+                self._replace(place, worker)
                 self._blame(lease, error, self._settings.retries)
 
-    async def _lease(self, judge: Any, jobs: Sequence[_Job]) -> None:
+    async def _lease(self, worker: Any, jobs: Sequence[_Job]) -> None:
         if not jobs:
             return
-        answers = judge.evaluate.options(num_returns="streaming").remote([job.order for job in jobs], self._best)
+        answers = worker.evaluate.options(num_returns="streaming").remote([job.order for job in jobs], self._best)
         for job in jobs:
-            job.judge = judge
+            job.worker = worker
         left = iter(jobs)
         async for answer in answers:
             told = await answer
             job = next(left)
-            job.judge = None
+            job.worker = None
             if told is not None and not job.told.done():
                 job.told.set_result(told)
 
@@ -321,7 +321,7 @@ class Hub:
         """After a lease ended early: the first that has no answer is at fault, or had bad luck; the others wait for the next judge."""
         left = [job for job in lease if not job.told.done()]
         for place, job in enumerate(left):
-            job.judge = None
+            job.worker = None
             job.attempts += place == 0
             if job.attempts > retries and place == 0:
                 told = (
@@ -346,11 +346,11 @@ class Hub:
         return await self._compared(kernels, with_compile)
 
     async def _compared(self, kernels: Sequence[str], with_compile: bool) -> Comparison:
-        judge = self._judges[0]
+        worker = self._workers[0]
         try:
-            found: Comparison = await judge.compare.remote(kernels, with_compile)
+            found: Comparison = await worker.compare.remote(kernels, with_compile)
         except RayActorError:
-            self._replace(0, judge)
+            self._replace(0, worker)
             raise
         return found
 
@@ -358,7 +358,7 @@ class Hub:
         """Stop everything at once."""
         for task in (*self._servers, *self._under_way.values()):
             task.cancel()
-        await asyncio.gather(*map(_closed, self._judges))
+        await asyncio.gather(*map(_closed, self._workers))
         for opened in (self._cache, self._recording, self._replayed):
             if opened is not None:
                 await self._on_disk(opened.close)
@@ -375,7 +375,7 @@ async def _cancelling(reference: Any) -> Any:
         raise
 
 
-async def _closed(judge: Any) -> None:
+async def _closed(worker: Any) -> None:
     with suppress(RayActorError, TimeoutError):
-        await asyncio.wait_for(judge.close.remote(), _CLOSE_SECONDS)
-    ray.kill(judge)
+        await asyncio.wait_for(worker.close.remote(), _CLOSE_SECONDS)
+    ray.kill(worker)

@@ -13,7 +13,7 @@ from ray.exceptions import RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from evaluators.service.cache import cache_base
-from evaluators.service.scheduler import Hub
+from evaluators.service.scheduler import EvaluationScheduler
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.kernel import Kernel
@@ -27,7 +27,7 @@ _CALLS = 1000
 class EvaluationService:
     """The `Evaluator` that islands hold: a handle, which travels between processes."""
 
-    hub: Any
+    scheduler: Any
 
     @classmethod
     def start(
@@ -47,22 +47,24 @@ class EvaluationService:
         Raises UserError where there is no place for the cache.
         """
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=_CALLS, scheduling_strategy=here)
+        scheduler = ray.remote(EvaluationScheduler).options(
+            num_cpus=0, max_concurrency=_CALLS, scheduling_strategy=here
+        )
         base = str(cache_base()) if settings.cache else None
         files = [recording, replayed if settings.cache else None]
         names = [None if file is None else str(file.absolute()) for file in files]
-        return cls(hub.remote(task.model_dump_json(), device, settings.model_dump_json(), base, *names))
+        return cls(scheduler.remote(task.model_dump_json(), device, settings.model_dump_json(), base, *names))
 
     def warm(self) -> Any:
         """A reference that is ready when kernels can be judged, to a line about a task that is slow to judge, or nothing.
 
         Getting it raises UserError where the task is at fault.
         """
-        return self.hub.warm.remote()
+        return self.scheduler.warm.remote()
 
     async def evaluate(self, kernel: Kernel) -> Evaluation:
         """As the seam says. The kernel itself stays here until the hub has room for it."""
-        answer = self.hub.evaluate.remote(kernel.id, [ray.put(kernel.model_dump_json())])
+        answer = self.scheduler.evaluate.remote(kernel.id, [ray.put(kernel.model_dump_json())])
         try:
             told = await answer
         except asyncio.CancelledError:
@@ -75,13 +77,13 @@ class EvaluationService:
 
         Getting it raises UserError where the task is at fault.
         """
-        return self.hub.compare.remote([kernel.model_dump_json() for kernel in kernels], with_compile)
+        return self.scheduler.compare.remote([kernel.model_dump_json() for kernel in kernels], with_compile)
 
     def close(self) -> None:
         """End the judges and remove their folders."""
         try:
-            ray.get(self.hub.close.remote(), timeout=20)
+            ray.get(self.scheduler.close.remote(), timeout=20)
         except (RayActorError, TimeoutError):
             return
         finally:
-            ray.kill(self.hub)
+            ray.kill(self.scheduler)

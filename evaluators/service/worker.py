@@ -11,23 +11,23 @@ import ray
 
 from devices.registry import get_device
 from evaluators.runtime.interruption import InterruptedJobError
+from evaluators.service.comparison import Comparison
 from evaluators.service.compiling import Compiled, fingerprint
 from evaluators.service.identity import identity_of
 from evaluators.settings import EvaluationSettings
-from evaluators.timing.comparison import Comparison
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
 
 if TYPE_CHECKING:
-    from evaluators.protocols.pipeline import Pipeline
+    from evaluators.service.pipeline import Pipeline
 
 THREADS = 4
 """One evaluates; the others are for `cancel` and `close` meanwhile."""
 
 
 @dataclass(frozen=True)
-class Order:
+class EvaluationRequest:
     """One kernel of a lease."""
 
     number: int
@@ -36,7 +36,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Facts:
+class WorkerFacts:
     """Of a judge and its machine."""
 
     node: str
@@ -49,7 +49,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Answer:
+class EvaluationReply:
     """The verdict on one kernel, as JSON, and what it rests on besides."""
 
     verdict: str
@@ -58,11 +58,11 @@ class Answer:
     identity: str
 
 
-class Judge:
+class EvaluationWorker:
     """Methods may be called while another runs; evaluations wait for each other."""
 
     def __init__(self, task_json: str, device: str, settings_json: str) -> None:
-        from evaluators.protocols.pipeline import Pipeline  # With torch, which the hub does without.
+        from evaluators.service.pipeline import Pipeline  # With torch, which the hub does without.
 
         task = Task.model_validate_json(task_json)
         settings = EvaluationSettings.model_validate_json(settings_json)
@@ -76,7 +76,7 @@ class Judge:
         self._pipeline: Pipeline | UserError
         try:
             self._pipeline = Pipeline(task, get_device(device), settings)
-            self._pipeline.server.start()
+            self._pipeline.runtime.start()
             self._identity = identity_of(task, self._pipeline.device, settings, careful=False)
         except UserError as error:
             self._pipeline = error
@@ -88,20 +88,21 @@ class Judge:
         """
         with self._turn:
             pipeline = self._ready()
+            note = pipeline.announce()
             pipeline.warm()
-            return pipeline.note
+            return note
 
-    def facts(self) -> Facts:
+    def facts(self) -> WorkerFacts:
         pipeline = self._ready()
         device = pipeline.device
-        return Facts(
+        return WorkerFacts(
             node=ray.get_runtime_context().get_node_id(),
             identity=self._identity,
             environment=pipeline.environment(),
             fingerprints={name: fingerprint(device, name) for name in device.toolchains()},
         )
 
-    def evaluate(self, orders: Sequence[Order], best: float) -> Iterator[Answer | None]:
+    def evaluate(self, orders: Sequence[EvaluationRequest], best: float) -> Iterator[EvaluationReply | None]:
         """The verdicts in turn; None for what was cancelled. `best`: as the pipeline's. What it raises ends the lease."""
         with self._turn:
             for order in orders:
@@ -111,12 +112,12 @@ class Judge:
             with self._state:
                 self._cancelled.clear()
 
-    def _evaluate(self, order: Order, best: float) -> Answer | None:
+    def _evaluate(self, order: EvaluationRequest, best: float) -> EvaluationReply | None:
         pipeline = self._ready()
         with self._state:
             if self._closing or order.number in self._cancelled:
                 return None
-            pipeline.server.resume()
+            pipeline.runtime.resume()
             self._running = order.number
         try:
             kernel = Kernel.model_validate_json(order.kernel)
@@ -125,24 +126,24 @@ class Judge:
                     "judges are on machines that need different artifacts: give Ray machines of one kind"
                 )
             verdict = pipeline.evaluate(kernel, best, compiled=order.compiled)
-            return Answer(verdict.model_dump_json(), verdict.measured_fitness, self._identity)
+            return EvaluationReply(verdict.model_dump_json(), verdict.measured_fitness, self._identity)
         except InterruptedJobError:
             return None
         finally:
             with self._state:
                 self._running = None
-                pipeline.server.resume()
+                pipeline.runtime.resume()
 
     def compare(self, kernels: Sequence[str], with_compile: bool) -> Comparison:
         """The last measurement, of these kernels as JSON. Raises UserError where the task is at fault."""
-        from evaluators.timing.finals import compare_finalists
+        from evaluators.service.finals import compare_finalists
 
         with self._turn:
             pipeline = self._ready()
             with self._state:
                 if self._closing:
                     raise InterruptedJobError
-                pipeline.server.resume()
+                pipeline.runtime.resume()
             return compare_finalists(
                 pipeline, [Kernel.model_validate_json(kernel) for kernel in kernels], with_compile=with_compile
             )
@@ -152,7 +153,7 @@ class Judge:
         with self._state:
             self._cancelled.add(number)
             if self._running == number:
-                self._ready().server.interrupt()
+                self._ready().runtime.interrupt()
 
     def close(self) -> None:
         """End whatever runs, and remove the folders."""
@@ -160,7 +161,7 @@ class Judge:
             return
         with self._state:
             self._closing = True
-            self._pipeline.server.interrupt()
+            self._pipeline.runtime.interrupt()
         with self._turn:
             self._pipeline.close()
 

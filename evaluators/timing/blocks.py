@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evaluators.runtime.cpu.noise import Grade
+from evaluators.runtime.base import Noise
 
 _MOSTLY = 0.7
 """Share of the rounds that nobody disturbed, from which on the others are simply left out."""
@@ -14,14 +14,14 @@ _LEAST = 0.05
 
 
 @dataclass(frozen=True)
-class Taken:
+class BlockTime:
     """One timed block."""
 
     process: int
     """Which of the processes that hold this implementation ran it."""
     seconds: float
     """Per call."""
-    grade: Grade = Grade.ALONE
+    noise: Noise = Noise.QUIET
     """How much others had to do with it."""
     lost: float = 0.0
     """Of its seconds, those at least in which it waited for a core."""
@@ -34,14 +34,14 @@ class Taken:
     @property
     def disturbed(self) -> bool:
         """Whether another process had a part of it."""
-        return self.grade is Grade.DISTURBED
+        return self.noise is Noise.NOISY
 
 
-Times = Mapping[str, Sequence[Taken]]
+Times = Mapping[str, Sequence[BlockTime]]
 """By name, one for each round."""
 
 
-def left_alone(reference: Sequence[Taken], kernel: Sequence[Taken]) -> list[tuple[Taken, Taken]] | None:
+def left_alone(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> list[tuple[BlockTime, BlockTime]] | None:
     """The rounds in which nobody disturbed either; None where too many were disturbed for rounds to tell anything."""
     rounds = list(zip(reference, kernel, strict=True))
     left = [(a, b) for a, b in rounds if not (a.disturbed or b.disturbed)]

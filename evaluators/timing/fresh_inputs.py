@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from evaluators.correctness.reference.data import Case
-from evaluators.runtime.cpu.arena import Slots
+from evaluators.runtime.base import Slots
 from evaluators.runtime.tensors import memory_of, same_bits, span_of
 
 _LEAST_SCALE = 0.8

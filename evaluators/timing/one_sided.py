@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluators.runtime.cpu.noise import Grade
-from evaluators.timing.blocks import Taken
+from evaluators.runtime.base import Noise
+from evaluators.timing.blocks import BlockTime
 from evaluators.timing.robust import CORNER
 
 USUAL = 0.02
@@ -68,28 +68,28 @@ class Place:
     """How much lower the lower half of the blocks that count lies than all of these."""
 
 
-def places(reference: Sequence[Taken], kernel: Sequence[Taken]) -> tuple[Place, Place]:
-    """Of both, by blocks of the best grade of which both have enough."""
+def places(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> tuple[Place, Place]:
+    """Of both, by blocks of the best noise of which both have enough."""
     sides = reference, kernel
-    grade = next(
-        (g for g in (Grade.ALONE, Grade.BESIDE) if all(_count(side, g) >= _ENOUGH for side in sides)), Grade.DISTURBED
+    most = next(
+        (g for g in (Noise.QUIET, Noise.SHARED) if all(_count(side, g) >= _ENOUGH for side in sides)), Noise.NOISY
     )
     for share in _SHARES:
-        first, second = (_place(side, grade, share) for side in sides)
+        first, second = (_place(side, most, share) for side in sides)
         if max(first.smear, second.smear) < _SHARP or min(first.blocks, second.blocks) * share < _FEWEST:
             break
     return first, second
 
 
-def _count(blocks: Sequence[Taken], grade: Grade) -> int:
-    return sum(block.grade <= grade for block in blocks)
+def _count(blocks: Sequence[BlockTime], most: Noise) -> int:
+    return sum(block.noise <= most for block in blocks)
 
 
-def _place(blocks: Sequence[Taken], grade: Grade, share: float) -> Place:
+def _place(blocks: Sequence[BlockTime], most: Noise, share: float) -> Place:
     by_process: dict[int, list[float]] = defaultdict(list)
     for block in blocks:
-        if block.grade <= grade:
-            by_process[block.process].append(math.log(block.alone if grade is Grade.DISTURBED else block.seconds))
+        if block.noise <= most:
+            by_process[block.process].append(math.log(block.alone if most is Noise.NOISY else block.seconds))
     groups = [np.array(logs) for logs in by_process.values()]
     processes, count = len(groups), sum(map(len, groups))
     if count < _EACH * processes:
@@ -103,13 +103,13 @@ def _place(blocks: Sequence[Taken], grade: Grade, share: float) -> Place:
     between, freedom = _between(lows, noise)
     smear = _low(left, share) - _low(left, share / 2)
     blocks_noise = float(noise.mean()) / len(groups) + (_SMEAR * smear) ** 2
-    if grade is Grade.DISTURBED:
+    if most is Noise.NOISY:
         blocks_noise += _UNKNOWN**2 + _taken_off(blocks, share) ** 2
     middle = _huber(lows, np.sqrt(USUAL**2 + noise))
     return Place(middle, blocks_noise, blocks_noise + between / processes, freedom, count, smear)
 
 
-def _taken_off(blocks: Sequence[Taken], share: float) -> float:
+def _taken_off(blocks: Sequence[BlockTime], share: float) -> float:
     """How much less, in logarithms, the lowest blocks count for than they took: nobody knows that so well."""
     lowest = sorted(blocks, key=lambda block: block.alone)[: _part(len(blocks), share)]
     return float(np.mean([math.log(block.seconds / block.alone) for block in lowest]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
-from evaluators.runtime.cpu.noise import Grade
+from evaluators.runtime.base import Noise
 from evaluators.settings import TimingSettings
 
 _LONGEST = 30
@@ -39,7 +39,7 @@ class Pacing:
         """`slots`: most calls of a block."""
         self._settings = settings
         self._slots = slots
-        self._seen: list[Grade] = []
+        self._seen: list[Noise] = []
         self._waits: list[bool] = []
         self._short = False
         self.calls = 1
@@ -57,7 +57,7 @@ class Pacing:
             return 0.0
         return _PATIENCE_SECONDS
 
-    def saw(self, grades: Sequence[Grade], idle: Sequence[bool | None], call_seconds: Collection[float]) -> bool:
+    def saw(self, noise: Sequence[Noise], idle: Sequence[bool | None], call_seconds: Collection[float]) -> bool:
         """Learn from the blocks of a round. Whether blocks have another length from now on: those before are not like those to come.
 
         `idle`: what became of waiting for an idle machine, None where nobody waited.
@@ -65,9 +65,9 @@ class Pacing:
         self._waits += [found for found in idle if found is not None]
         if self._short:
             return False
-        self._seen += grades
+        self._seen += noise
         recent = self._seen[-4 * _LOOK_BLOCKS :]
-        if len(recent) < _LOOK_BLOCKS or sum(g is Grade.DISTURBED for g in recent) < _DISTURBED_SHARE * len(recent):
+        if len(recent) < _LOOK_BLOCKS or sum(g is Noise.NOISY for g in recent) < _DISTURBED_SHARE * len(recent):
             return False
         self._short = True
         before, self.calls = self.calls, self._short_calls(call_seconds)

@@ -1,10 +1,8 @@
-"""The reference's own processes, kept from one measurement to the next."""
+"""The reference's own runners, kept from one measurement to the next."""
 
 from __future__ import annotations
 
-from evaluators.correctness.reference.data import free_gb
-from evaluators.runtime.cpu.fork_server import ForkServer
-from evaluators.runtime.cpu.runner import Seat
+from evaluators.runtime.base import Runner, Runtime
 from evaluators.settings import EvaluationSettings
 from evaluators.verdict import FailedError, Failure
 from kernelevolve.core.errors import UserError
@@ -14,36 +12,37 @@ from kernelevolve.core.task import Task
 _ENDLESS = 1e9
 
 
-class EagerSeats:
-    """Players that hold eager PyTorch. `end` them."""
+class ReferencePool:
+    """Runners that hold eager PyTorch. `end` them."""
 
-    def __init__(self, task: Task, settings: EvaluationSettings, server: ForkServer) -> None:
+    def __init__(self, task: Task, settings: EvaluationSettings, runtime: Runtime) -> None:
         self._task = task
         self._settings = settings
-        self._server = server
-        self.seats: list[Seat] = []
+        self._runtime = runtime
+        self.runners: list[Runner] = []
 
-    def get(self, count: int, arena_bytes: int) -> list[Seat]:
-        """So many, ready to be timed; `arena_bytes` of each for inputs. Raises UserError where the reference cannot be built."""
-        self.seats = [seat for seat in self.seats if seat.player.alive]
-        while len(self.seats) < count:
-            player = self._server.spawn(arena_bytes, trusted=True, memory_gb=free_gb(), cpu_seconds=_ENDLESS)
-            seat = Seat(player, "timing")
-            self.seats.append(seat)
-            seat.allow(10 * self._settings.run_timeout)
+    def get(self, count: int, input_bytes: int) -> list[Runner]:
+        """So many, ready to be timed; `input_bytes` of each for inputs. Raises UserError where the reference cannot be built."""
+        self.runners = [runner for runner in self.runners if runner.alive]
+        while len(self.runners) < count:
+            runner = self._runtime.spawn(input_bytes, trusted=True, memory_gb=None, processor_seconds=_ENDLESS)
+            runner.stage = "timing"
+            self.runners.append(runner)
+            runner.allow(10 * self._settings.run_timeout)
             try:
-                seat.order(do="reference", task=self._task.model_dump_json())
-                seat.order(do="build")
+                runner.load_reference(self._task)
+                runner.build()
             except FailedError as error:
                 raise self.untimeable(error.failure) from error
-        return self.seats[:count]
+        return self.runners[:count]
 
     def end(self) -> None:
-        while self.seats:
-            self.seats.pop().player.end()
+        """End all of them."""
+        while self.runners:
+            self.runners.pop().end()
 
     def untimeable(self, failure: Failure) -> UserError:
-        """What to say where the reference itself has failed; ends them all."""
+        """What to say where the reference itself has failed; ends all of its runners."""
         self.end()
         name = f"task {self._task.name}: the reference"
         match failure.status:

@@ -5,34 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from evaluators.runtime.cpu.machine_state import between, quietest, snapshot
+from evaluators.runtime.base import Runtime
+from evaluators.timing.machine_noise import quietest
 from kernelevolve.core.evaluation import MachineState
 
 _T = TypeVar("_T")
 
 
-class Repeating:
-    """Knows what else the machine did during each measurement that was kept."""
+def undisturbed(
+    runtime: Runtime, measure: Callable[[], _T], disturbed_above: float, repeats: int
+) -> tuple[_T, MachineState]:
+    """Measure until nobody disturbs it.
 
-    def __init__(self, disturbed_above: float) -> None:
-        """`disturbed_above`: share of the cores that others may take from a measurement."""
-        self._most = disturbed_above
-        self.states: list[MachineState] = []
+    Args:
+        runtime: What the measurement runs on.
+        measure: The measurement.
+        disturbed_above: The share of the hardware that other programs may use.
+        repeats: How often it may be done again.
 
-    def undisturbed(self, measure: Callable[[int], _T], repeats: int, within: float) -> _T:
-        """What `measure`, which is told how often it was called before, gives while nobody disturbs it. It is called again, `repeats`
-        times at most, where all of it would take less than `within` seconds.
-
-        Where it is disturbed each time, the result of the quietest, and the last of `states` says so.
-        """
-        found: list[_T] = []
-        states: list[MachineState] = []
-        seconds = 0.0
-        while not states or (states[-1].disturbed and len(found) <= repeats and seconds + states[-1].seconds <= within):
-            before = snapshot()
-            found.append(measure(len(found)))
-            states.append(between(before, snapshot(), self._most))
-            seconds += states[-1].seconds
-        kept = quietest(states)
-        self.states.append(states[kept].model_copy(update={"repeats": len(states) - 1}))
-        return found[kept]
+    Returns:
+        What the quietest measurement gave, and what else the machine did during that one; `repeats` in it says how many others there were.
+    """
+    found: list[_T] = []
+    states: list[MachineState] = []
+    while not states or (states[-1].disturbed and len(found) <= repeats):
+        observation = runtime.observe()
+        found.append(measure())
+        states.append(observation.finish(disturbed_above))
+    kept = quietest(states)
+    return found[kept], states[kept].model_copy(update={"repeats": len(states) - 1})

@@ -27,8 +27,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluators.runtime.cpu.noise import Grade
-from evaluators.timing.blocks import Taken, left_alone
+from evaluators.runtime.base import Noise
+from evaluators.timing.blocks import BlockTime, left_alone
 from evaluators.timing.one_sided import USUAL, USUAL_FREEDOM, places
 from evaluators.timing.robust import CORNER, huber
 from kernelevolve.core.evaluation import Measurement, Ratio
@@ -58,11 +58,11 @@ _COMPANY_SHARE = 0.1
 """which counts where more than this share of the blocks was not alone."""
 
 
-def ratio_of(reference: Sequence[Taken], kernel: Sequence[Taken], seed: int) -> Ratio:
+def ratio_of(reference: Sequence[BlockTime], kernel: Sequence[BlockTime], seed: int) -> Ratio:
     """Seconds of the reference / seconds of the kernel, of the rounds that both have taken. `seed`: of the bootstrap."""
     rounds = left_alone(reference, kernel)
     middle, variance, freedom = _of_places(reference, kernel) if rounds is None else _of_rounds(rounds, seed)
-    beside = sum(block.grade is not Grade.ALONE for block in (*reference, *kernel))
+    beside = sum(block.noise is not Noise.QUIET for block in (*reference, *kernel))
     if beside > _COMPANY_SHARE * (len(reference) + len(kernel)):
         # Known beforehand, so that it has all degrees of freedom that there are.
         alone, variance = variance, variance + _COMPANY**2
@@ -70,7 +70,7 @@ def ratio_of(reference: Sequence[Taken], kernel: Sequence[Taken], seed: int) -> 
     return _ratio(middle, variance, freedom)
 
 
-def _of_places(reference: Sequence[Taken], kernel: Sequence[Taken]) -> tuple[float, float, float]:
+def _of_places(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> tuple[float, float, float]:
     """(middle of the logarithm, its variance, degrees of freedom)"""
     first, second = places(reference, kernel)
     variance = first.variance + second.variance
@@ -78,7 +78,7 @@ def _of_places(reference: Sequence[Taken], kernel: Sequence[Taken]) -> tuple[flo
     return first.log - second.log, variance, freedom
 
 
-def _of_rounds(rounds: Sequence[tuple[Taken, Taken]], seed: int) -> tuple[float, float, float]:
+def _of_rounds(rounds: Sequence[tuple[BlockTime, BlockTime]], seed: int) -> tuple[float, float, float]:
     """As `_of_places`."""
     pairs: dict[tuple[int, int], list[float]] = defaultdict(list)
     for a, b in rounds:
@@ -167,7 +167,11 @@ def _student(freedom: float) -> float:
 
 
 def measurement(
-    reference: Sequence[Taken], kernel: Sequence[Taken], seed: int, why_not: str, known: Sequence[Taken] = ()
+    reference: Sequence[BlockTime],
+    kernel: Sequence[BlockTime],
+    seed: int,
+    why_not: str,
+    known: Sequence[BlockTime] = (),
 ) -> Measurement:
     """What blocks tell of a kernel.
 
@@ -187,7 +191,7 @@ def measurement(
     )
 
 
-def _rough(reference: Sequence[Taken], kernel: Sequence[Taken], known: Sequence[Taken]) -> float:
+def _rough(reference: Sequence[BlockTime], kernel: Sequence[BlockTime], known: Sequence[BlockTime]) -> float:
     """A ratio to rank by: of what each side takes without its waiting, the median of the lower half; the nearer to 1 the less is known."""
     sides = [block.alone for block in (known or reference)], [block.alone for block in kernel]
     logs = [float(np.quantile(np.log(seconds), _LOW)) for seconds in sides]
@@ -203,12 +207,12 @@ def told_or_not(measured: Measurement, why_not: str) -> Measurement:
     return measured.model_copy(update={"speedup": None, "not_measured": why_not, "rough_speedup": ratio.value})
 
 
-def is_telling(ratio: Ratio, reference: Sequence[Taken], kernel: Sequence[Taken]) -> bool:
+def is_telling(ratio: Ratio, reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> bool:
     """Whether the interval of these blocks' ratio is narrow enough for it to be told."""
     most = _MOST_WIDE_DISTURBED if left_alone(reference, kernel) is None else _MOST_WIDE
     return ratio.high <= most * ratio.low
 
 
-def _seconds(blocks: Sequence[Taken]) -> float:
+def _seconds(blocks: Sequence[BlockTime]) -> float:
     """Of a call: the median over blocks that nobody disturbed, over all where there are none."""
     return float(np.median([block.seconds for block in blocks if not block.disturbed] or [b.seconds for b in blocks]))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evaluators.settings import TimingSettings
-from evaluators.timing.blocks import Taken, Times, left_alone
+from evaluators.timing.blocks import BlockTime, Times, left_alone
 from evaluators.timing.one_sided import places
 from evaluators.timing.robust import EFFICIENCY, huber
 
@@ -25,14 +25,14 @@ _PATIENCE = 4
 """Times `max_seconds` that the fewest rounds may take."""
 
 
-def spread(rounds: Sequence[tuple[Taken, Taken]]) -> tuple[float, float]:
+def spread(rounds: Sequence[tuple[BlockTime, BlockTime]]) -> tuple[float, float]:
     """Huber's location of the log ratios, and the half-width of its 95% interval as far as blocks scatter."""
     logs = np.array([math.log(a.seconds / b.seconds) for a, b in rounds])
     middle, scale = huber(logs)
     return middle, _NORMAL * scale / math.sqrt(EFFICIENCY * len(logs))
 
 
-def spread_of_places(reference: Sequence[Taken], kernel: Sequence[Taken]) -> tuple[float, float]:
+def spread_of_places(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> tuple[float, float]:
     """The same by the blocks that were left alone, wherever they come."""
     first, second = places(reference, kernel)
     return first.log - second.log, _NORMAL * math.sqrt(first.noise + second.noise)
@@ -64,7 +64,7 @@ class TightEnough:
             or len(rounds) >= settings.max_rounds
         )
 
-    def _disturbed(self, reference: Sequence[Taken], kernel: Sequence[Taken], seconds: float) -> bool:
+    def _disturbed(self, reference: Sequence[BlockTime], kernel: Sequence[BlockTime], seconds: float) -> bool:
         settings = self._settings
         if len(kernel) < settings.min_rounds:
             return seconds > _PATIENCE * settings.max_seconds
@@ -82,7 +82,7 @@ class TightEnough:
         """Whether a ratio whose logarithm is at most that is below the floor."""
         return self._floor is not None and most < math.log(self._floor)
 
-    def _loses(self, rounds: Sequence[tuple[Taken, Taken]]) -> bool:
+    def _loses(self, rounds: Sequence[tuple[BlockTime, BlockTime]]) -> bool:
         """Whether every round is below the floor."""
         floor = self._floor
         return (
@@ -96,9 +96,9 @@ class LongEnough:
     Where others disturb it: until the intervals of all are tight, `disturbed_factor` times as long at most.
     """
 
-    def __init__(self, settings: TimingSettings, contestants: int) -> None:
+    def __init__(self, settings: TimingSettings, entrants: int) -> None:
         self._settings = settings
-        self._contestants = contestants
+        self._entrants = entrants
 
     def __call__(self, times: Times, seconds: float) -> bool:
         settings = self._settings
@@ -108,13 +108,13 @@ class LongEnough:
         if not disturbed and rounds >= settings.max_rounds:
             return True
         if rounds >= _RACED_ROUNDS and disturbed:
-            most = settings.disturbed_factor * settings.max_seconds * self._contestants
+            most = settings.disturbed_factor * settings.max_seconds * self._entrants
             if seconds > most or rounds >= _MORE_ROUNDS * settings.max_rounds:
                 return True
             wanted = max(_DISTURBED_INTERVAL, settings.target_interval)
             return (
                 rounds % _GLANCE_ROUNDS == 0
-                and seconds > settings.max_seconds * self._contestants
+                and seconds > settings.max_seconds * self._entrants
                 and all(spread_of_places(reference, kernel)[1] < wanted for kernel in disturbed)
             )
-        return seconds > settings.max_seconds * self._contestants * (1 if rounds >= settings.min_rounds else 2)
+        return seconds > settings.max_seconds * self._entrants * (1 if rounds >= settings.min_rounds else 2)

@@ -1,6 +1,6 @@
-"""The stopwatch: several implementations, each in a process of its own, timed in turns on the same fresh values.
+"""The stopwatch: several implementations, each in a runner of its own, timed in turns on the same fresh values.
 
-A timed block is a number of calls, each on inputs of its own, which are written while the player stands still: nothing that it
+A timed block is a number of calls, each on inputs of its own, which are written while the runner stands still: nothing that it
 computed or stored before fits them. It returns all of their outputs, which lie in its memory when the clock, in another process,
 stops; one, chosen afterwards, is read from there and held against what the reference's block of the same round, on the same
 values, left in its own. While one runs the others are stopped.
@@ -18,14 +18,15 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from evaluators.correctness.checker import SLOTS_TOGETHER
 from evaluators.correctness.compare import Bounds, compare
-from evaluators.correctness.reference.data import Case
-from evaluators.runtime.cpu.arena import Slots
-from evaluators.runtime.cpu.runner import Returned, Seat
+from evaluators.correctness.reference.data import Case, Reference
+from evaluators.runtime.base import BlockResult, Returned, Runner, Runtime, TimedBlock
 from evaluators.runtime.layout import TABLE_BYTES, layout_of
 from evaluators.runtime.tensors import comparable
-from evaluators.settings import TimingSettings
-from evaluators.timing.blocks import Taken, Times
+from evaluators.settings import EvaluationSettings, TimingSettings
+from evaluators.timing.blocks import BlockTime, Times
+from evaluators.timing.calibration import Calibration, Calibrations
 from evaluators.timing.fresh_inputs import FreshValues, changed
 from evaluators.timing.pacing import Pacing
 from evaluators.verdict import FailedError, Failure, failed
@@ -36,38 +37,37 @@ Enough = Callable[[Times, float], bool]
 """(blocks so far, seconds so far) -> whether to stop."""
 
 _CHECKED_ELEMENTS = 1 << 16
-"""Of an output, anywhere in it, that are looked at after a block."""
+"""Elements of an output, anywhere in it, that are looked at after a block."""
 _WARM_BLOCKS = 2
 _LENGTHENED = 2
-"""Times that blocks are made longer, where those before tell that they are too short:"""
+"""How often blocks are made longer, where those before tell that they are too short by more than `_LONG_ENOUGH`."""
 _LONG_ENOUGH = 1.25
-"""by more than that."""
 _PADDING_BYTES = 1 << 18
 """Most that is allocated before a block, so that results lie elsewhere in each."""
 _SETTLED_SHARE = 0.25
-"""Of `max_seconds`, that making ready may take of them: where others use the cores it takes longer."""
+"""The share of `max_seconds` that making ready may take of them: where others use the hardware it takes longer."""
 _OVERHEADS = 5
 _RELAXED = 2.0
 REFERENCE = "eager"
 
 
 @dataclass
-class Contestant:
-    """One of those that are timed, in one process or in several alike."""
+class Entrant:
+    """One of those that are timed, in one runner or in several alike."""
 
-    seats: Sequence[Seat]
+    runners: Sequence[Runner]
     checked: bool
     """Whether its outputs are held against the reference's."""
     failure: Failure | None = field(default=None, init=False)
 
-    def seat(self, number: int) -> Seat:
-        """That runs the block of the round of that number."""
-        return self.seats[number % len(self.seats)]
+    def runner(self, number: int) -> Runner:
+        """The runner of the round of that number."""
+        return self.runners[number % len(self.runners)]
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Of what a block left behind: elements [start, stop) of an output of a call."""
+    """Elements [start, stop) of an output of a call of a block."""
 
     call: int
     output: int
@@ -87,22 +87,48 @@ def slots_for(case: Case, settings: TimingSettings) -> int:
     return max(1, min(settings.most_calls, room // inputs, room // max(1, outputs), table))
 
 
+def input_bytes(reference: Reference, settings: EvaluationSettings) -> int:
+    """Memory for inputs that any layout of this reference's cases needs, when they are checked or timed."""
+    most = TABLE_BYTES
+    for case in reference.cases:
+        slots = max(
+            SLOTS_TOGETHER + (case.effects is not None),
+            *(slots_for(case, timing) for timing in (settings.timing, settings.final)),
+        )
+        most = max(most, layout_of(case.inputs, slots, case.nesting).total_bytes)
+    return most
+
+
 class Stopwatch:
-    """Times one case. What it is given must have been built; the gate must be held."""
+    """Times one case. What it is given must have been built; the device lock must be held."""
 
     def __init__(
         self,
-        reference: Sequence[Seat],
-        others: Mapping[str, Contestant],
+        runtime: Runtime,
+        reference: Sequence[Runner],
+        others: Mapping[str, Entrant],
         case: Case,
         values: FreshValues,
         bounds: Sequence[Bounds],
         settings: TimingSettings,
         seed: int,
+        calibrations: Calibrations,
         after: Sequence[Bounds] = (),
     ) -> None:
-        """`values`, `bounds`: of the case's inputs and outputs. `seed`: of what nobody must foresee. `after`: of the inputs that the
-        reference changes in place."""
+        """
+        Args:
+            runtime: The runtime of all runners.
+            reference: Runners that hold the reference.
+            others: The other entrants by name.
+            case: The inputs, and the reference outputs.
+            values: Fresh values for the inputs of the case.
+            bounds: How far each output may be off.
+            settings: How long to measure.
+            seed: The seed of what nobody must foresee.
+            calibrations: What is known of the runners.
+            after: How far each input that the reference changes in place may be off.
+        """
+        self._runtime = runtime
         self._rng = random.Random(seed)
         self._numbers = np.random.default_rng(seed)
         self._settings = settings
@@ -111,51 +137,51 @@ class Stopwatch:
         self._values = values
         self._slots = slots_for(case, settings)
         self._case = case
-        layout = layout_of(case.inputs, self._slots, case.nesting)
-        self._server = reference[0].player.server
-        self._stage = Slots(self._server.stage(layout.total_bytes).memory, layout)
+        self._stage = runtime.stage(layout_of(case.inputs, self._slots, case.nesting))
         self._outputs = len(case.answers.forms)
-        self._all: dict[str, Contestant] = {REFERENCE: Contestant(reference, checked=False), **others}
+        self._all: dict[str, Entrant] = {REFERENCE: Entrant(reference, checked=False), **others}
+        self._calibrations = calibrations
         self._overhead = 0.0
         self._pacing = Pacing(settings, self._slots)
 
     @property
     def failures(self) -> dict[str, Failure]:
-        return {name: c.failure for name, c in self._all.items() if c.failure is not None}
+        """The verdicts on those that failed."""
+        return {name: entrant.failure for name, entrant in self._all.items() if entrant.failure is not None}
 
-    def run(self, enough: Enough) -> dict[str, tuple[Taken, ...]]:
+    def run(self, enough: Enough) -> dict[str, tuple[BlockTime, ...]]:
         """Blocks of all that did not fail, until it is `enough`. Raises FailedError where the reference fails."""
         begin = time.monotonic()
-        times: dict[str, list[Taken]] = {name: [] for name in self._all}
+        times: dict[str, list[BlockTime]] = {name: [] for name in self._all}
         self._each(self._lay_out)
         self._overhead = self._measure_overhead()
         self._settle()
         begin = max(begin, time.monotonic() - _SETTLED_SHARE * self._settings.max_seconds)
         number = 0
         while len(self._alive()) > 1:
-            taken, idle = self._round(number)
+            measured, waited = self._round(number)
             self._verify(number)
             number += 1
-            for name, block in taken.items():
+            for name, block in measured.items():
                 times[name].append(block)
             if enough({name: times[name] for name in self._alive()}, time.monotonic() - begin):
                 break
-            grades = [block.grade for block in taken.values()]
-            if self._pacing.saw(grades, idle, [min(b.seconds for b in blocks) for blocks in times.values() if blocks]):
+            noise = [block.noise for block in measured.values()]
+            if self._pacing.saw(noise, waited, [min(b.seconds for b in blocks) for blocks in times.values() if blocks]):
                 # Blocks of another length are not like those to come.
                 times, begin = {name: [] for name in self._all}, time.monotonic()
         return {name: tuple(times[name]) for name in self._alive()}
 
-    def _alive(self) -> dict[str, Contestant]:
-        return {name: c for name, c in self._all.items() if c.failure is None}
+    def _alive(self) -> dict[str, Entrant]:
+        return {name: entrant for name, entrant in self._all.items() if entrant.failure is None}
 
     @property
     def _calls(self) -> int:
-        """Of a block."""
+        """Calls of a block."""
         return self._pacing.calls
 
     def _each(self, work: Callable[[str], _T], order: Sequence[str] | None = None) -> dict[str, _T]:
-        """What it gave for all that did not fail in it, which ends a contestant's part."""
+        """What `work` gave for all that did not fail in it, which ends an entrant's part."""
         done: dict[str, _T] = {}
         for name in self._alive() if order is None else order:
             try:
@@ -166,36 +192,41 @@ class Stopwatch:
                 self._all[name].failure = error.failure
         return done
 
+    def _known(self, runner: Runner) -> Calibration:
+        return self._calibrations.of(runner)
+
     def _lay_out(self, name: str) -> None:
-        for seat in self._all[name].seats:
-            seat.lay_out(self._case.inputs, self._slots, self._case.nesting)
-            if seat.returned is None:
-                self._write(seat, 0)
+        for runner in self._all[name].runners:
+            runner.lay_out(self._case.inputs, self._slots, self._case.nesting)
+            known = self._known(runner)
+            if known.returned is None:
+                self._write(runner, 0)
                 for _ in range(self._settings.warmup_calls):
-                    seat.returned = self._as_expected(seat, seat.call([0])[0])
+                    known.returned = self._as_expected(runner, runner.call([0])[0])
 
-    def _write(self, seat: Seat, slot: int, count: int = 1) -> None:
-        """So many slots from that on."""
-        self._values.write(self._values.choose(self._numbers, count), seat.laid_out, slot)
+    def _write(self, runner: Runner, slot: int, count: int = 1) -> None:
+        """Fresh values into so many slots from that one on."""
+        self._values.write(self._values.choose(self._numbers, count), runner.slots, slot)
 
-    def _as_expected(self, seat: Seat, returned: Returned) -> Returned:
+    def _as_expected(self, runner: Runner, returned: Returned) -> Returned:
         answers = self._case.answers
         if (
             tuple((o.dtype, o.shape) for o in returned.outputs) != answers.forms
             or returned.structure != answers.structure
         ):
-            raise failed(Status.WRONG_SHAPE, seat.stage, f"{self._case.label}: another shape or structure than before")
+            raise failed(
+                Status.WRONG_SHAPE, runner.stage, f"{self._case.label}: another shape or structure than before"
+            )
         return returned
 
     def _measure_overhead(self) -> float:
-        """Seconds from here to a player and back."""
-        seat = self._all[REFERENCE].seats[0]
-        if seat.overhead_seconds is None:
-            found = []
-            for _ in range(_OVERHEADS):
-                found.append(seat.block(0, self._outputs))
-            seat.overhead_seconds = min(found)
-        return seat.overhead_seconds
+        """Seconds from here to a runner and back."""
+        runner = self._all[REFERENCE].runners[0]
+        known = self._calibrations.overhead(runner)
+        if known is None:
+            known = min(self._runtime.run_one(TimedBlock(runner, 0, self._outputs)) for _ in range(_OVERHEADS))
+            self._calibrations.set_overhead(runner, known)
+        return known
 
     def _settle(self) -> None:
         """Find how many calls make the shortest block long enough; all get as many, since the first of a block is slower than the others.
@@ -205,49 +236,53 @@ class Stopwatch:
         pacing = self._pacing
         pacing.calls = pacing.wanted_calls(self._call_times())
         for _ in range(_LENGTHENED):
-            self._each(lambda name: self._warm_up(self._all[name].seats[:1]))
+            self._each(lambda name: self._warm_up(self._all[name].runners[:1]))
             wanted = pacing.wanted_calls(self._call_times())
             if wanted <= _LONG_ENOUGH * pacing.calls:
                 break
             pacing.calls = wanted
-        self._each(lambda name: self._warm_up(self._all[name].seats))
+        self._each(lambda name: self._warm_up(self._all[name].runners))
 
     def _call_times(self) -> list[float]:
         """Seconds of a call, of all that did not fail."""
         return list(self._each(self._call).values())
 
     def _call(self, name: str) -> float:
-        """Seconds of a call of this contestant, by the fastest of the blocks of its first process so far."""
-        seat = self._all[name].seats[0]
-        if seat.call_seconds is None:
-            seat.call_seconds = self._call_seconds(seat.block(1, self._outputs, warm=True), 1)
-        return seat.call_seconds
+        """Seconds of a call of this entrant, by the fastest of the blocks of its first runner so far."""
+        runner = self._all[name].runners[0]
+        known = self._known(runner)
+        if known.call_seconds is None:
+            seconds = self._runtime.run_one(TimedBlock(runner, 1, self._outputs, warm=True))
+            known.call_seconds = self._per_call(seconds, 1)
+        return known.call_seconds
 
-    def _call_seconds(self, seconds: float, calls: int) -> float:
-        """Of a block that took so long."""
+    def _per_call(self, seconds: float, calls: int) -> float:
+        """Seconds of a call of a block that took so long."""
         return max(seconds - self._overhead, 1e-7) / calls
 
-    def _warm_up(self, seats: Sequence[Seat]) -> None:
+    def _warm_up(self, runners: Sequence[Runner]) -> None:
         """Have memory that inputs and results lie in taken from the system here, not on the clock."""
-        for seat in seats:
-            if seat.warm_slots >= self._calls:
+        for runner in runners:
+            known = self._known(runner)
+            if known.warm_slots >= self._calls:
                 continue
-            self._write(seat, seat.warm_slots, self._calls - seat.warm_slots)
+            self._write(runner, known.warm_slots, self._calls - known.warm_slots)
             for _ in range(_WARM_BLOCKS):
-                block = seat.block(self._calls, self._outputs, warm=True, padding=_PADDING_BYTES, touch=True)
-                seconds = self._call_seconds(block, self._calls)
-                seat.call_seconds = min(seconds, seat.call_seconds or seconds)
-            seat.warm_slots = self._calls
+                block = TimedBlock(runner, self._calls, self._outputs, warm=True, padding=_PADDING_BYTES, touch=True)
+                seconds = self._per_call(self._runtime.run_one(block), self._calls)
+                known.call_seconds = min(seconds, known.call_seconds or seconds)
+            known.warm_slots = self._calls
 
-    def _round(self, number: int) -> tuple[dict[str, Taken], list[bool | None]]:
-        """(a block of each, in an order by chance, on the same values; whether the machine was found idle before each, if waited for)"""
+    def _round(self, number: int) -> tuple[dict[str, BlockTime], list[bool | None]]:
+        """(a block of each, in an order by chance, on the same values; whether others paused before each, where that was waited for)"""
         values = self._values.choose(self._numbers, self._calls)
         self._values.write(values, self._stage)
         order = list(self._alive())
         self._rng.shuffle(order)
-        seats = {name: self._all[name].seat(number) for name in order}
-        turns = [
-            seat.turn(
+        runners = {name: self._all[name].runner(number) for name in order}
+        blocks = [
+            TimedBlock(
+                runner,
                 self._calls,
                 self._outputs,
                 warm=True,
@@ -255,28 +290,27 @@ class Stopwatch:
                 staged=self._calls,
                 patience=self._pacing.patience(),
             )
-            for seat in seats.values()
+            for runner in runners.values()
         ]
-        played = dict(zip(order, zip(turns, self._server.play(turns), strict=True), strict=True))
+        results: dict[str, BlockResult] = dict(zip(order, self._runtime.run(blocks), strict=True))
 
-        def taken(name: str) -> Taken:
-            contestant, seat = self._all[name], seats[name]
-            turn, came = played[name]
-            seconds = self._call_seconds(seat.played(turn, came), self._calls)
-            if contestant.checked:
-                self._check_inputs(seat, seats[REFERENCE])
-            return Taken(number % len(contestant.seats), seconds, came.grade, came.lost / self._calls)
+        def measured(name: str) -> BlockTime:
+            entrant, result = self._all[name], results[name].checked()
+            if entrant.checked:
+                self._check_inputs(runners[name], runners[REFERENCE])
+            seconds = self._per_call(result.seconds, self._calls)
+            return BlockTime(number % len(entrant.runners), seconds, result.noise, result.lost_seconds / self._calls)
 
-        return self._each(taken, order), [came.idle for _, came in played.values()]
+        return self._each(measured, order), [result.waited_well for result in results.values()]
 
-    def _check_inputs(self, seat: Seat, reference: Seat) -> None:
+    def _check_inputs(self, runner: Runner, reference: Runner) -> None:
         """Those of a call must be as they were; what the reference changes in place, as it has left it."""
         call = self._rng.randrange(self._calls)
-        now = seat.inputs(call)
+        now = runner.inputs(call)
         found = changed(now, self._stage.inputs(call), self._rng, self._after)
         if found is not None:
             raise failed(
-                Status.WRONG_RESULT, seat.stage, f"{self._case.label}: input {found} was changed in a timed call"
+                Status.WRONG_RESULT, runner.stage, f"{self._case.label}: input {found} was changed in a timed call"
             )
         for i, bounds in self._after.items():
             got, want = (comparable(each).reshape(-1) for each in (now[i], reference.inputs(call)[i]))
@@ -285,19 +319,19 @@ class Stopwatch:
             label = f"{self._case.label}, input {i} after a timed call"
             wrong = compare(got[part], want[part], want[part], bounds.relaxed(_RELAXED), label)
             if wrong is not None:
-                raise failed(wrong.status, seat.stage, wrong.summary, wrong.details)
+                raise failed(wrong.status, runner.stage, wrong.summary, wrong.details)
 
     def _verify(self, number: int) -> None:
-        """Hold a piece of what every candidate has left behind in a round against the same piece of the reference's."""
-        pieces = {name: self._choose() for name, c in self._alive().items() if c.checked}
-        expected = {name: self._read(self._all[REFERENCE].seat(number), piece) for name, piece in pieces.items()}
+        """Hold a piece of what every kernel has left behind in a round against the same piece of the reference's."""
+        pieces = {name: self._choose() for name, entrant in self._alive().items() if entrant.checked}
+        expected = {name: self._read(self._all[REFERENCE].runner(number), piece) for name, piece in pieces.items()}
 
         def verify(name: str) -> None:
-            seat, piece = self._all[name].seat(number), pieces[name]
+            runner, piece = self._all[name].runner(number), pieces[name]
             label, bounds = f"{self._case.label}, a timed call", self._bounds[piece.output].relaxed(_RELAXED)
-            wrong = compare(self._read(seat, piece), expected[name], expected[name], bounds, label)
+            wrong = compare(self._read(runner, piece), expected[name], expected[name], bounds, label)
             if wrong is not None:
-                raise failed(wrong.status, seat.stage, wrong.summary, wrong.details)
+                raise failed(wrong.status, runner.stage, wrong.summary, wrong.details)
 
         self._each(verify, list(pieces))
 
@@ -307,9 +341,9 @@ class Stopwatch:
         start = self._rng.randrange(max(1, size - _CHECKED_ELEMENTS + 1))
         return _Piece(self._rng.randrange(self._calls), output, start, min(size, start + _CHECKED_ELEMENTS))
 
-    def _read(self, seat: Seat, piece: _Piece) -> torch.Tensor:
-        if seat.returned is None:
+    def _read(self, runner: Runner, piece: _Piece) -> torch.Tensor:
+        returned = self._known(runner).returned
+        if returned is None:
             raise RuntimeError("a block before the first call")
-        pointers = seat.pointers(self._calls * self._outputs)
-        address = pointers[piece.call * self._outputs + piece.output]
-        return seat.read_run(seat.returned.outputs[piece.output], address, piece.start, piece.stop)
+        address = runner.addresses(self._calls * self._outputs)[piece.call * self._outputs + piece.output]
+        return runner.read_run(returned.outputs[piece.output], address, piece.start, piece.stop)

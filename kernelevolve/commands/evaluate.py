@@ -135,7 +135,7 @@ def _told(verdict: Evaluation, task: str, path: Path) -> dict[str, Any]:
 
 
 def _print_text(judged: Iterator[tuple[Path, Evaluation]], *, several: bool) -> None:
-    from evaluators.protocols.kernelbench import RULES, fast_p
+    from evaluators.protocols.kernelbench_rules import RULES, fast_p
     from evaluators.settings import Protocol
 
     verdicts: list[Evaluation] = []

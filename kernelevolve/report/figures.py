@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evaluators.runtime.cpu.machine_state import cause
 from evaluators.settings import TimingSettings
+from evaluators.timing.machine_noise import cause
 from kernelevolve.core.evaluation import Evaluation, FallbackShare, MachineState, Measurement, Ratio
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evaluators.timing.comparison import Comparison
+from evaluators.service.comparison import Comparison
 from kernelevolve.core.evaluation import Measurement
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel

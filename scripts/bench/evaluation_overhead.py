@@ -32,8 +32,10 @@ from omegaconf import OmegaConf
 
 from devices.registry import get_device
 from devices.toolchains.loader import LOADER
-from evaluators.protocols.pipeline import Pipeline, fork_server
 from evaluators.runtime.cpu.fork_server import ForkServer
+from evaluators.runtime.cpu.runtime import CpuRuntime
+from evaluators.runtime.registry import cpu_runtime
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
@@ -127,7 +129,7 @@ class _Timed(ForkServer):
         answer = super().order(order, fds)
         kind = order["message"]["do"] if order["op"] == "ask" else order["op"]
         self.seconds[kind] += time.perf_counter() - begin
-        self.seconds["timed blocks"] += sum(turn.get("nanoseconds", 0) for turn in answer.get("turns", ())) / 1e9
+        self.seconds["timed blocks"] += sum(block.get("nanoseconds", 0) for block in answer.get("blocks", ())) / 1e9
         return answer
 
 
@@ -139,7 +141,8 @@ def settings() -> EvaluationSettings:
 
 def evaluated(pipeline: Pipeline, number: int) -> Spent:
     """One more kernel, never seen before, whose library is there already."""
-    server = pipeline.server
+    assert isinstance(pipeline.runtime, CpuRuntime)
+    server = pipeline.runtime.server
     assert isinstance(server, _Timed)
     kernel = Kernel(source=f"{KERNEL}\n# {number}\n", language="cpp")
     server.seconds.clear()
@@ -149,7 +152,7 @@ def evaluated(pipeline: Pipeline, number: int) -> Spent:
     if verdict.diagnosis:
         raise SystemExit(f"the kernel was refused: {verdict.diagnosis.summary}")
     orders, clock = server.seconds, verdict.seconds
-    loading = orders["spawn"] + orders["candidate"] + orders["build"]
+    loading = orders["spawn"] + orders["kernel"] + orders["build"]
     stages = {
         "source, compile cache": clock["source"] + clock["compile"],
         "spawn and load": loading,
@@ -164,8 +167,8 @@ def judge(place: int, count: int, builds: Path, start: Barrier, pipe: Any) -> No
     """In a process of its own: judge so many kernels once all judges are warm; send what they took, and when they began and ended."""
     chosen = settings()
     with (
-        closing(fork_server(chosen, _Timed)) as server,
-        closing(Pipeline(TASK, get_device("cpu"), chosen, builds, server=server)) as pipeline,
+        closing(cpu_runtime(chosen, _Timed)) as runtime,
+        closing(Pipeline(TASK, get_device("cpu"), chosen, builds, runtime=runtime)) as pipeline,
     ):
         pipeline.warm()
         for number in range(_WARM_UP):

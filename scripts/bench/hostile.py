@@ -31,10 +31,11 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from devices.registry import get_device
-from evaluators.protocols.pipeline import Pipeline, fork_server
 from evaluators.runtime.cpu.child import become_subreaper
 from evaluators.runtime.cpu.fork_server import ForkServer
+from evaluators.runtime.registry import cpu_runtime
 from evaluators.scratch import scratch_base
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from scripts.bench.hostile_kernels import HONEST, HOSTILE, TASK, Kind, mixture
 from scripts.bench.residue import Held, children, entries, segments
@@ -55,13 +56,13 @@ class _Timed(ForkServer):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.late: list[float] = []
-        self.players: set[int] = set()
+        self.processes: set[int] = set()
 
     def order(self, order: Mapping[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
         begin = time.monotonic()
         answer = super().order(order, fds)
-        if "player" in answer:
-            self.players.add(answer["player"])
+        if "process" in answer:
+            self.processes.add(answer["process"])
         if answer.get("ended", {}).get("timeout"):
             self.late.append(time.monotonic() - begin - order["limit"])
         return answer
@@ -104,9 +105,10 @@ def judge(work: Sequence[tuple[int, Kind]], limit: float, builds: Path, pipe: Co
     settings = light(limit)
     found = Findings()
     with (
-        closing(fork_server(settings, _Timed)) as server,
-        closing(Pipeline(TASK, get_device("cpu"), settings, builds, server=server)) as pipeline,
+        closing(cpu_runtime(settings, _Timed)) as runtime,
+        closing(Pipeline(TASK, get_device("cpu"), settings, builds, runtime=runtime)) as pipeline,
     ):
+        server = runtime.server
         pipeline.warm()
         for number, kind in enumerate((*HONEST, *HOSTILE) * _WARM_UP):
             pipeline.evaluate(kind.kernel(-1 - number))
@@ -130,7 +132,7 @@ def judge(work: Sequence[tuple[int, Kind]], limit: float, builds: Path, pipe: Co
 
 def _judge_one(pipeline: Pipeline, server: _Timed, number: int, kind: Kind, found: Findings) -> None:
     server.late.clear()
-    server.players.clear()
+    server.processes.clear()
     begin = time.monotonic()
     verdict = pipeline.evaluate(kind.kernel(number))
     seconds = time.monotonic() - begin
@@ -143,16 +145,16 @@ def _judge_one(pipeline: Pipeline, server: _Timed, number: int, kind: Kind, foun
         words = verdict.diagnosis.summary if verdict.diagnosis else ""
         found.complaints.append(f"{number} {kind.name}: {verdict.status} {words[:150]}")
     found.complaints += [f"{number} {kind.name}: dead {late:.2f} s late" for late in server.late if late > _LATEST]
-    held = [seat.player for seat in pipeline.eager.seats]
-    gone = server.players - {player.pid for player in held}
+    held = [runner.process for runner in pipeline.strict.pool.runners]
+    gone = server.processes - {process.pid for process in held}
     found.complaints += [
         f"{number} {kind.name}: process {pid} is left" for pid in gone if Path(f"/proc/{pid}").exists()
     ]
     process = server._process
     if process is not None:
-        stray = children(process.pid) - {player.pid for player in held}
+        stray = children(process.pid) - {process.pid for process in held}
         found.complaints += [f"{number} {kind.name}: process {pid} descends from it" for pid in stray]
-    files = entries(server._base) - {str(player.folder) for player in held}
+    files = entries(server._base) - {str(process.folder) for process in held}
     found.complaints += [f"{number} {kind.name}: {path} is left" for path in files]
 
 

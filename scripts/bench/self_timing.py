@@ -29,7 +29,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from devices.registry import get_device
-from evaluators.protocols.pipeline import Pipeline
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.evaluation import Measurement, Ratio
 from kernelevolve.core.kernel import Kernel
@@ -93,15 +93,15 @@ def decisions(name: str, times: int) -> list[Decision]:
     found = []
     with closing(Pipeline(task, get_device("cpu"), settings)) as pipeline:
         pipeline.warm()
-        reference = pipeline.reference()
+        reference = pipeline.strict.reference()
         case = reference.variants[variant] if variant else reference.main
         artifact = pipeline.compile(kernel)
         for _ in range(times):
-            pipeline.eager.end()  # Where the memory of a process lies is part of what is measured.
-            pipeline.meter().reference_seats(settings.final)
-            with pipeline.candidate(kernel, artifact, settings.final.kernel_processes) as seats:
+            pipeline.strict.pool.end()  # Where the memory of a process lies is part of what is measured.
+            pipeline.strict.benchmark().references(settings.final)
+            with pipeline.strict.proven(kernel, artifact, settings.final.kernel_processes) as proven:
                 begin = time.monotonic()
-                measured = pipeline.meter().time(kernel, seats, case, settings.final, None)
+                measured = pipeline.strict.benchmark().time(kernel, proven.runners, case, settings.final).measurement
                 found.append(Decision(measured, time.monotonic() - begin))
     return found
 

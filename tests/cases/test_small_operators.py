@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from devices.registry import get_device
-from evaluators.protocols.pipeline import Pipeline, fork_server
-from evaluators.runtime.cpu.fork_server import ForkServer
+from evaluators.runtime.base import Runtime
+from evaluators.runtime.registry import open_runtime
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from evaluators.verdict import FailedError
 from kernelevolve import config
@@ -37,18 +38,18 @@ def settings() -> EvaluationSettings:
 
 
 @pytest.fixture(scope="session")
-def server(settings: EvaluationSettings) -> Iterator[ForkServer]:
-    with closing(fork_server(settings)) as made:
+def runtime(settings: EvaluationSettings) -> Iterator[Runtime]:
+    with closing(open_runtime(settings)) as made:
         yield made
 
 
 @pytest.fixture(params=SMALL_OPERATORS.values(), ids=SMALL_OPERATORS)
 def pipeline(
-    request: pytest.FixtureRequest, settings: EvaluationSettings, server: ForkServer, tmp_path: Path
+    request: pytest.FixtureRequest, settings: EvaluationSettings, runtime: Runtime, tmp_path: Path
 ) -> Iterator[Pipeline]:
     case: SmallOperator = request.param
     task = Task(name=case.name, source=case.source)
-    with closing(Pipeline(task, get_device("cpu"), settings, tmp_path, server=server)) as made:
+    with closing(Pipeline(task, get_device("cpu"), settings, tmp_path, runtime=runtime)) as made:
         made.warm()
         yield made
 
@@ -56,7 +57,7 @@ def pipeline(
 def _complaint(pipeline: Pipeline, kernel: Kernel) -> Diagnosis | None:
     """Why a kernel is not right on every case; nothing is timed."""
     try:
-        with pipeline.candidate(kernel, pipeline.compile(kernel), 1):
+        with pipeline.strict.proven(kernel, pipeline.compile(kernel), 1):
             return None
     except FailedError as error:
         return error.failure.diagnosis

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from devices.registry import get_device
-from evaluators.protocols.pipeline import Pipeline
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from tests.evaluators.silu_mul import TASK
 

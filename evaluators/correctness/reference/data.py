@@ -8,11 +8,12 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from evaluators.correctness.inputs.checks import (
@@ -28,19 +29,23 @@ from evaluators.correctness.reference.probe import Probe, leak
 from evaluators.correctness.uncertainty import Doubt
 from evaluators.folders import private_folder
 from evaluators.runtime import tensors
-from evaluators.runtime.cpu.fork_server import ForkServer
-from evaluators.runtime.cpu.runner_process import NonsenseError, Player, PlayerEndedError
-from evaluators.runtime.device_lock import Gate
+from evaluators.runtime.base import Runner, Runtime
+from evaluators.runtime.device_lock import DeviceLock
 from evaluators.runtime.parameters import OtherParameters
 from evaluators.scratch import disk_errors, full, scratch_base
 from evaluators.settings import EvaluationSettings
+from evaluators.verdict import FailedError, Failure
 from kernelevolve.core.errors import UserError
+from kernelevolve.core.evaluation import Status
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.structure import Plain, Structure
 
-_FORMAT = "36"
+MANIFEST = "manifest.json"
+"""The file that describes what lies beside it."""
+_FORMAT = "37"
 _EAGER = "what the task has torch.compile compile is given back as it is: PyTorch runs it, and it is timed, without being compiled"
+JOB = "evaluators.correctness.reference.job:ReferenceJob"
 _KEPT_SECONDS = 6 * 3600.0
 _IN_USE_SECONDS = 60.0
 _KEPT_SHARE = 0.125
@@ -48,7 +53,7 @@ _KEPT_SHARE = 0.125
 
 
 @dataclass(frozen=True)
-class Answers:
+class ReferenceOutputs:
     """PyTorch's own results and the float64 oracle, in files that no candidate can read."""
 
     folder: Path
@@ -97,7 +102,7 @@ class Effects:
     """Inputs that the reference changes in place, and what they hold afterwards."""
 
     positions: tuple[int, ...]
-    answers: Answers
+    answers: ReferenceOutputs
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class Later:
     """Results in evaluation mode after some calls, of a model that these change."""
 
     steps: int
-    answers: Answers
+    answers: ReferenceOutputs
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ class Other:
     """Results on the main inputs of a model with other parameters."""
 
     parameters: OtherParameters
-    answers: Answers
+    answers: ReferenceOutputs
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ class Case:
     """Of the list of arguments."""
     draws: int
     """Sets of values of the same shapes that timed calls get; the first is the one that the answers are for."""
-    answers: Answers
+    answers: ReferenceOutputs
     effects: Effects | None
     """None where the reference leaves its inputs as they are."""
     later: Later | None
@@ -186,33 +191,57 @@ def data_folder() -> Path:
         return private_folder(base, "kernelevolve-data")
 
 
-def reference_of(
-    task: Task, settings: EvaluationSettings, server: ForkServer, probed: Callable[[Probe, bool], None]
-) -> Reference:
-    """Compute, or find, the reference data of a task. `probed` is told what a first look gave and whether the data was found.
+def find_reference(task: Task, settings: EvaluationSettings) -> Reference | None:
+    """The reference data of a task that was computed before; None where there is none, or where time ran out for some of it."""
+    folder = _folder(task, _wanted(settings))
+    try:
+        found = read_reference(folder)
+        found.touch()
+    except FileNotFoundError:
+        return None
+    return None if found.overtime else found
 
-    Raises UserError, one line, where the task is at fault: it raises, returns no tensors, is not deterministic, leaks, does not fit.
+
+def compute_reference(task: Task, settings: EvaluationSettings, runtime: Runtime, probe: Probe) -> Reference:
+    """Compute the reference data of a task, of which `probe` was found.
+
+    Raises UserError, one line, where the task is at fault: it raises, returns no tensors, is not deterministic, does not fit.
     """
-    wanted = {
+    wanted = _wanted(settings)
+    folder = _folder(task, wanted)
+    _compute(task, settings, wanted, runtime, folder, probe)
+    found = read_reference(folder)
+    found.touch()
+    return found
+
+
+def probe_task(task: Task, settings: EvaluationSettings, runtime: Runtime) -> Probe:
+    """Take a first look at a task. Raises UserError as `probe_in` does."""
+    seconds = 2.0 * settings.run_timeout * (os.cpu_count() or 1)
+    with (
+        DeviceLock(interruption=runtime.interruption).shared(),
+        runtime.spawn(0, trusted=True, memory_gb=None, processor_seconds=seconds) as runner,
+    ):
+        return probe_in(runner, task, 2 * settings.run_timeout)
+
+
+def _wanted(settings: EvaluationSettings) -> dict[str, Any]:
+    """The fields of `AnswerSettings`."""
+    return {
         "trials": settings.trials,
         "most_draws": settings.most_draws,
         "draw_bytes": settings.draw_mb << 20,
         "derived": {**settings.inputs.model_dump(), "seed": settings.seed},
     }
-    folder = data_folder() / content_id(_FORMAT, task.id, json.dumps(wanted), torch.__version__)
-    there = (folder / "told.json").exists() and not json.loads((folder / "told.json").read_text())["overtime"]
-    if not there:
-        _compute(task, settings, wanted, server, folder, lambda found: probed(found, False))
-    found = read_reference(folder)
-    if there:
-        probed(found.probe, True)
-    found.touch()
-    return found
+
+
+def _folder(task: Task, wanted: Mapping[str, Any]) -> Path:
+    return data_folder() / content_id(_FORMAT, task.id, json.dumps(wanted), torch.__version__)
 
 
 def read_reference(folder: Path) -> Reference:
     """What was computed into this folder."""
-    told = json.loads((folder / "told.json").read_text())
+    told = json.loads((folder / MANIFEST).read_text())
     return Reference(
         folder=folder,
         cases=tuple(_case(folder, case) for case in told["cases"]),
@@ -250,9 +279,9 @@ def _other(folder: Path, told: Mapping[str, Any] | None) -> Other | None:
     return Other(OtherParameters.model_validate(told["parameters"]), _answers(folder, "other.", told))
 
 
-def _answers(folder: Path, prefix: str, told: Mapping[str, Any]) -> Answers:
+def _answers(folder: Path, prefix: str, told: Mapping[str, Any]) -> ReferenceOutputs:
     oracle = told["oracle"]
-    return Answers(
+    return ReferenceOutputs(
         folder,
         prefix,
         tuple(told["native"]),
@@ -288,42 +317,41 @@ def _compute(
     task: Task,
     settings: EvaluationSettings,
     wanted: Mapping[str, Any],
-    server: ForkServer,
+    runtime: Runtime,
     final: Path,
-    probed: Callable[[Probe], None],
+    probe: Probe,
 ) -> None:
-    forget_old(final.parent, _KEPT_SHARE * memory_gb("MemTotal") * (1 << 30))
+    forget_old(final.parent, _KEPT_SHARE * psutil.virtual_memory().total)
     limit = 10 * settings.run_timeout
     what = f"the inputs and results of task {task.name}"
     with disk_errors(final.parent, what):
         staged = Path(tempfile.mkdtemp(prefix="new-", dir=final.parent))
+    seconds = 2 * limit * (os.cpu_count() or 1)
     try:
         with (
-            Gate(interruption=server.interruption).shared(),
-            server.spawn(0, trusted=True, memory_gb=free_gb(), cpu_seconds=2 * limit * (os.cpu_count() or 1)) as player,
+            DeviceLock(interruption=runtime.interruption).shared(),
+            runtime.spawn(0, trusted=True, memory_gb=None, processor_seconds=seconds) as runner,
         ):
-            order = {"task": task.model_dump_json(), "folder": str(staged), "settings": wanted}
-            first = _probe(task, player, settings, staged)
-            probed(first)
+            runner.allow(limit)
             try:
-                told = dict(player.ask({"do": "answers", **order}, limit))
-            except PlayerEndedError as error:
-                raise _at_fault(task, error, limit, staged) from error
-            except NonsenseError as error:
-                raise UserError(f"task {task.name}: the reference failed: it wrote to its own channel") from error
-            if "error" in told:
-                raise UserError(told["error"])
-            derived = _derived(player, {"do": "derived", "main": told["cases"][0]}, limit)
-        told |= {
-            "cases": [*told["cases"], *derived["cases"]],
+                runner.host(JOB, task=task.model_dump_json())
+                manifest = dict(runner.ask("own", folder=str(staged), settings=wanted))
+            except FailedError as error:
+                raise _at_fault(task, error.failure, limit, staged) from error
+            if "error" in manifest:
+                raise UserError(manifest["error"])
+            runner.allow(limit)
+            derived = _derived(runner, manifest["cases"][0])
+        manifest |= {
+            "cases": [*manifest["cases"], *derived["cases"]],
             "notes": derived["notes"],
-            "left_out": derived["left_out"] | ({COMPILED: [_EAGER]} if told.pop("made_eager") else {}),
+            "left_out": derived["left_out"] | ({COMPILED: [_EAGER]} if manifest.pop("made_eager") else {}),
             "overtime": derived["overtime"],
             "other": derived.get("other"),
-            "probe": first.model_dump(),
+            "probe": probe.model_dump(),
         }
         with disk_errors(final.parent, what):
-            (staged / "told.json").write_text(json.dumps(told))
+            (staged / MANIFEST).write_text(json.dumps(manifest))
         if final.exists():
             # Time had run out for some of it. Whoever uses it has its files open, or computes them again.
             shutil.rmtree(final, ignore_errors=True)
@@ -336,37 +364,38 @@ def _compute(
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def _probe(task: Task, player: Player, settings: EvaluationSettings, folder: Path) -> Probe:
-    limit = 2 * settings.run_timeout
+def probe_in(runner: Runner, task: Task, limit: float) -> Probe:
+    """Have a trusted runner take a first look at a task, within `limit` seconds.
+
+    Raises UserError where the task is at fault: it raises, leaks, takes too long, does not fit.
+    """
+    runner.allow(limit)
     try:
-        told = player.ask({"do": "probe", "task": task.model_dump_json()}, limit)
-    except PlayerEndedError as error:
-        if error.ending.timeout:
+        runner.host(JOB, task=task.model_dump_json())
+        found = Probe.model_validate(runner.ask("probe"))
+    except FailedError as error:
+        failure = error.failure
+        if failure.status is Status.TIMEOUT:
             raise UserError(
                 f"task {task.name}: one call of the reference, with its inputs and its constructor, takes longer than {limit:g} s: "
                 "make the inputs smaller, or raise evaluation.run_timeout"
             ) from error
-        raise _at_fault(task, error, limit, folder) from error
-    except NonsenseError as error:
-        raise UserError(f"task {task.name}: the reference failed: it wrote to its own channel") from error
-    if "failure" in told:
-        raise UserError(told["failure"]["summary"])
-    found = Probe.model_validate(told["probe"])
+        raise _at_fault(task, failure, limit, scratch_base()) from error
     if leak(task, found):
         raise UserError(leak(task, found))
     return found
 
 
-def _derived(player: Player, order: Mapping[str, Any], limit: float) -> Mapping[str, Any]:
+def _derived(runner: Runner, main: Mapping[str, Any]) -> Mapping[str, Any]:
     """A task that does not survive what is tried to find further inputs is judged on its own."""
     try:
-        told = player.ask(order, limit)
-    except (PlayerEndedError, NonsenseError) as error:
-        overtime = isinstance(error, PlayerEndedError) and error.ending.timeout
-        return _nothing_derived(f"the process that tried ended ({error})", overtime=overtime)
-    if "error" in told:
-        return _nothing_derived(told["error"])
-    return told
+        found = runner.ask("derived", main=main)
+    except FailedError as error:
+        overtime = error.failure.status is Status.TIMEOUT
+        return _nothing_derived(f"the process that tried ended ({error.failure.summary})", overtime=overtime)
+    if "error" in found:
+        return _nothing_derived(found["error"])
+    return found
 
 
 def _nothing_derived(why: str, *, overtime: bool = False) -> Mapping[str, Any]:
@@ -379,29 +408,19 @@ def _nothing_derived(why: str, *, overtime: bool = False) -> Mapping[str, Any]:
     }
 
 
-def _at_fault(task: Task, error: PlayerEndedError, limit: float, folder: Path) -> UserError:
-    ending = error.ending
-    if ending.timeout:
-        return UserError(
-            f"task {task.name}: the reference takes longer than {limit:g} s on all its inputs: "
-            "make them smaller, or raise evaluation.run_timeout"
-        )
-    if ending.out_of_memory or ending.signal == 9:
-        return UserError(f"task {task.name}: it does not fit in memory; make the inputs smaller")
-    if "No space left on device" in ending.output:
-        return full(folder.parent, f"the inputs and results of task {task.name}")
-    last = ending.output.strip().splitlines()[-1:] or [f"it ended with {ending.signal_name}"]
-    return UserError(f"task {task.name}: the reference failed: {last[0]}")
-
-
-def free_gb() -> float:
-    """That a trusted process may take."""
-    return 0.8 * memory_gb("MemAvailable")
-
-
-def memory_gb(kind: str) -> float:
-    """Of the machine, a line of `/proc/meminfo`."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith(f"{kind}:"):
-            return int(line.split()[1]) / (1 << 20)
-    return 5.0
+def _at_fault(task: Task, failure: Failure, limit: float, folder: Path) -> UserError:
+    name = f"task {task.name}"
+    match failure.status:
+        case Status.TIMEOUT:
+            return UserError(
+                f"{name}: the reference takes longer than {limit:g} s on all its inputs: "
+                "make them smaller, or raise evaluation.run_timeout"
+            )
+        case Status.OUT_OF_MEMORY:
+            return UserError(f"{name}: it does not fit in memory; make the inputs smaller")
+        case Status.RUNTIME_ERROR:
+            return UserError(failure.summary)
+    if "No space left on device" in failure.details:
+        return full(folder, f"the inputs and results of {name}")
+    last = failure.details.strip().splitlines()[-1:] or [f"it {failure.summary}"]
+    return UserError(f"{name}: the reference failed: {last[0]}")

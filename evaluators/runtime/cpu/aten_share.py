@@ -41,7 +41,7 @@ class _Stopwatch(TorchDispatchMode):  # type: ignore[misc]
         return result
 
 
-def audit(call: Callable[[], Any]) -> dict[str, Any]:
+def aten_share(call: Callable[[], Any]) -> dict[str, Any]:
     """The fields of `AtenShare`: seconds in operators of a call that is watched, over those of one that is not, each the best of some.
 
     Sees what this thread dispatches. Being watched costs microseconds for each operator, so the share is rough where a call takes no more.

@@ -40,7 +40,7 @@ def become_subreaper() -> None:
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def become_player(
+def become_runner(
     order: dict[str, Any], limits: Limits, home: dict[str, str], output: int, channel: int, arena: int
 ) -> None:
     """Everything that sets a child apart, before it runs foreign code."""

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from evaluators.folders import OwnedFolder
+from evaluators.runtime.base import RuntimeLostError
 from evaluators.runtime.cpu.arena import Arena
 from evaluators.runtime.cpu.fork_server_main import KEPT_VARIABLES
-from evaluators.runtime.cpu.runner_process import Played, Player, ServerDiedError, Turn
+from evaluators.runtime.cpu.runner_process import BlockOrder, BlockReply, RunnerProcess
 from evaluators.runtime.interruption import Interruption
 from evaluators.sandbox.limits import Limits
 from evaluators.sandbox.usage import Allowance
@@ -61,7 +62,7 @@ class ForkServer:
         self.interruption = Interruption()
         """While it is set, the order under way ends its player and others raise InterruptedJobError, but for those that end a player."""
         with disk_errors(scratch_base(), "a folder"):
-            self._own = OwnedFolder(scratch_base(), "kernelevolve-players")
+            self._own = OwnedFolder(scratch_base(), "kernelevolve-runners")
         self._base = self._own.path
 
     def start(self) -> None:
@@ -95,14 +96,14 @@ class ForkServer:
         memory_gb: float,
         cpu_seconds: float,
         environment: Mapping[str, str] | None = None,
-    ) -> Player:
+    ) -> RunnerProcess:
         """A new player that holds nothing yet, with memory for inputs. `trusted`: it runs the user's own code.
 
-        Raises ServerDiedError, InterruptedJobError, and UserError where there is no room for its folder.
+        Raises RuntimeLostError, InterruptedJobError, and UserError where there is no room for its folder.
         """
         self.start()
         with disk_errors(self._base, "a player's folder"):
-            folder = Path(tempfile.mkdtemp(prefix="player-", dir=self._base))
+            folder = Path(tempfile.mkdtemp(prefix="runner-", dir=self._base))
         try:
             arena = self._arena(arena_bytes)
         except BaseException:
@@ -124,7 +125,7 @@ class ForkServer:
             arena.close()
             remove_tree(folder)
             raise
-        return Player(answer["player"], arena, folder, self)
+        return RunnerProcess(answer["process"], arena, folder, self)
 
     def _arena(self, capacity: int) -> Arena:
         """A new one, or that of a player that is gone."""
@@ -176,31 +177,31 @@ class ForkServer:
             self._stage.close()
             self._stage = None
 
-    def play(self, turns: Sequence[Turn]) -> list[Played]:
-        """One turn after the other. Raises as `order` does."""
+    def run(self, blocks: Sequence[BlockOrder]) -> list[BlockReply]:
+        """One timed block after the other. Raises as `order` does."""
         orders = [
             {
-                "player": t.player.pid,
-                "message": dict(t.order),
-                "limit": t.limit,
-                "staged": t.staged,
-                "patience": t.patience,
+                "process": each.process.pid,
+                "message": dict(each.order),
+                "limit": each.limit,
+                "staged": each.staged,
+                "patience": each.patience,
             }
-            for t in turns
-            if t.player.ending is None
+            for each in blocks
+            if each.process.ending is None
         ]
-        answers = iter(self.order({"op": "round", "turns": orders})["turns"] if orders else ())
-        played = [Played(t.player, {} if t.player.ending is not None else next(answers)) for t in turns]
-        for turn, each in zip(turns, played, strict=True):
-            turn.player.note(each.answer, turn.limit)
-        return played
+        answers = iter(self.order({"op": "round", "blocks": orders})["blocks"] if orders else ())
+        replies = [BlockReply(b.process, {} if b.process.ending is not None else next(answers)) for b in blocks]
+        for block, reply in zip(blocks, replies, strict=True):
+            block.process.note(reply.answer, block.limit)
+        return replies
 
     def order(self, order: Mapping[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
-        """Raises ServerDiedError, and InterruptedJobError where `interrupt` was called."""
+        """Raises RuntimeLostError, and InterruptedJobError where `interrupt` was called."""
         if order["op"] != "end":
             self.interruption.check()
         if self._channel is None:
-            raise ServerDiedError("no channel to the fork server")
+            raise RuntimeLostError("no channel to the fork server")
         try:
             if self._lines is None:
                 self._await_start(self._channel)
@@ -223,12 +224,12 @@ class ForkServer:
         self.interruption.check()
         self._lines = channel.makefile("r")
         if not self._lines.readline():
-            raise ServerDiedError("the fork server did not start")
+            raise RuntimeLostError("the fork server did not start")
 
     def _fail(self, why: str) -> NoReturn:
         self.stop()
         self.interruption.check()
-        raise ServerDiedError(why)
+        raise RuntimeLostError(why)
 
     def rest(self) -> None:
         """Return once players that were ended are gone, with their folders. Raises as `order` does."""

@@ -32,7 +32,7 @@ from evaluators.runtime.cpu.child import (
     PR_SET_PDEATHSIG,
     PR_SET_TIMERSLACK,
     Child,
-    become_player,
+    become_runner,
     become_subreaper,
     prctl,
 )
@@ -80,7 +80,7 @@ class _Server:
         self._worker = worker
         self._interruption = interruption
         self._home = home
-        self._players: dict[int, Child] = {}
+        self._processes: dict[int, Child] = {}
         self._unburied: list[Child] = []
         """Killed, with nobody waiting for it: buried once the order is answered."""
         self._cores = sorted(os.sched_getaffinity(0))
@@ -116,8 +116,8 @@ class _Server:
         except (_WorkerGoneError, ConnectionError):
             return
         finally:
-            for player in list(self._players.values()):
-                self._bury(player)
+            for process in list(self._processes.values()):
+                self._bury(process)
 
     def _obey(self, order: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         if order["op"] == "spawn":
@@ -128,15 +128,15 @@ class _Server:
             self._stage = _mapped(fds[0])
             return {}
         if order["op"] == "round":
-            return {"turns": [self._turn(turn) for turn in order["turns"]]}
-        player = self._players.get(order["player"])
-        if player is None:
+            return {"blocks": [self._timed(block) for block in order["blocks"]]}
+        process = self._processes.get(order["process"])
+        if process is None:
             return {} if order["op"] == "end" else {"ended": _UNKNOWN}
         if order["op"] == "ask":
-            return self._ask(player, order["message"], order["limit"], placed=order["placed"])
+            return self._ask(process, order["message"], order["limit"], placed=order["placed"])
         if order["op"] == "end":
-            player.kill()
-            self._unburied.append(player)
+            process.kill()
+            self._unburied.append(process)
             return {}
         raise ValueError(order["op"])
 
@@ -150,15 +150,15 @@ class _Server:
             code = 70
             try:
                 os.sched_setaffinity(0, self._cores)
-                become_player(order, limits, self._home, writing, theirs.fileno(), arena)
-                from evaluators.runtime.cpu.runner_main import play
+                become_runner(order, limits, self._home, writing, theirs.fileno(), arena)
+                from evaluators.runtime.cpu.runner_main import serve
                 from evaluators.sandbox.confinement import confine_candidate
 
                 if order["confined"]:
                     confine_candidate(Path(order["folder"]), order["readable"])
                     if seccomp.supported():
                         seccomp.confine_calls()
-                play(CHANNEL, ARENA)
+                serve(CHANNEL, ARENA)
                 code = 0
             except MemoryError:
                 code = 71
@@ -174,77 +174,77 @@ class _Server:
         os.close(writing)
         theirs.close()
         allowance = None if order["allowance"] is None else Allowance.model_validate(order["allowance"])
-        player = Child(pid, ours, reading, order["folder"], allowance, _mapped(arena))
-        player.poll.register(ours, select.POLLIN)
-        player.poll.register(reading, select.POLLIN)
-        player.poll.register(self._worker, select.POLLHUP | select.POLLRDHUP)
-        player.poll.register(self._interruption, select.POLLIN)
-        self._players[pid] = player
-        return {"player": pid}
+        process = Child(pid, ours, reading, order["folder"], allowance, _mapped(arena))
+        process.poll.register(ours, select.POLLIN)
+        process.poll.register(reading, select.POLLIN)
+        process.poll.register(self._worker, select.POLLHUP | select.POLLRDHUP)
+        process.poll.register(self._interruption, select.POLLIN)
+        self._processes[pid] = process
+        return {"process": pid}
 
-    def _turn(self, turn: dict[str, Any]) -> dict[str, Any]:
-        """Have a player prepare for a block; then, while it stands still, give it the values on the stage; then run the block.
+    def _timed(self, block: dict[str, Any]) -> dict[str, Any]:
+        """Have a process prepare for a block; then, while it stands still, give it the values on the stage; then run the block.
 
         Before all that, wait for the machine to be idle, so many seconds at most.
         """
-        player = self._players.get(turn["player"])
-        if player is None:
+        process = self._processes.get(block["process"])
+        if process is None:
             return {"ended": _UNKNOWN}
-        idle = await_idle(turn["patience"]) if turn["patience"] > 0 else None
+        idle = await_idle(block["patience"]) if block["patience"] > 0 else None
         begin = _CLOCK()
-        answer = self._ask(player, turn["message"], turn["limit"], placed=True)
+        answer = self._ask(process, block["message"], block["limit"], placed=True)
         if answer.get("reply", "").startswith(READY):
-            values = slice(*turn["staged"])
-            memoryview(player.arena)[values] = memoryview(self._stage)[values]
-            answer |= self._block(player, begin + int(turn["limit"] * 1e9))
+            values = slice(*block["staged"])
+            memoryview(process.arena)[values] = memoryview(self._stage)[values]
+            answer |= self._block(process, begin + int(block["limit"] * 1e9))
         return {**answer, "spent_nanoseconds": _CLOCK() - begin, "idle": idle}
 
-    def _ask(self, player: Child, message: dict[str, Any], limit: float, *, placed: bool) -> dict[str, Any]:
+    def _ask(self, process: Child, message: dict[str, Any], limit: float, *, placed: bool) -> dict[str, Any]:
         """Let it carry out one order; it stands still afterwards."""
-        threads = player.place(self._cores) if placed else []
-        player.go()
+        threads = process.place(self._cores) if placed else []
+        process.go()
         deadline = _CLOCK() + int(limit * 1e9)
-        player.channel.settimeout(max(limit, 1e-3))
+        process.channel.settimeout(max(limit, 1e-3))
         try:
-            player.channel.sendall(json.dumps(message).encode() + b"\n")
+            process.channel.sendall(json.dumps(message).encode() + b"\n")
         except TimeoutError:
-            return {"ended": self._end(player, timeout=True)}
+            return {"ended": self._end(process, timeout=True)}
         except OSError:
-            return {"ended": self._lost(player)}
-        player.free(threads, self._cores)
-        began = moment(player.pid, threads_of(player.pid))
-        reply = self._reply(player, deadline, spare=lambda: self._kept_waiting(player, began))
+            return {"ended": self._lost(process)}
+        process.free(threads, self._cores)
+        began = moment(process.pid, threads_of(process.pid))
+        reply = self._reply(process, deadline, spare=lambda: self._kept_waiting(process, began))
         if isinstance(reply, dict):
             return {"ended": reply}
-        waited = self._kept_waiting(player, began)
-        if not player.halt():
-            return {"ended": self._end(player, timeout=True)}
+        waited = self._kept_waiting(process, began)
+        if not process.halt():
+            return {"ended": self._end(process, timeout=True)}
         return {"reply": reply, "lost_nanoseconds": waited}
 
-    def _kept_waiting(self, player: Child, began: Moment) -> int:
+    def _kept_waiting(self, process: Child, began: Moment) -> int:
         """Nanoseconds since then that others kept a player from its cores; a limit is longer by them, up to some times itself."""
-        now = moment(player.pid, threads_of(player.pid))
+        now = moment(process.pid, threads_of(process.pid))
         return min(lost(began, now, len(self._cores), 0), int(_LOST_SHARE * (now.clock - began.clock)))
 
-    def _block(self, player: Child, deadline: int) -> dict[str, Any]:
+    def _block(self, process: Child, deadline: int) -> dict[str, Any]:
         """Let a prepared player run its calls, on the clock."""
-        threads = player.place(self._cores)
+        threads = process.place(self._cores)
         try:
-            player.channel.send(b"\n")
+            process.channel.send(b"\n")
         except OSError:
-            return {"ended": self._lost(player)}
+            return {"ended": self._lost(process)}
         others = others_running()
-        before = moment(player.pid, threads)
+        before = moment(process.pid, threads)
         begin = _CLOCK()
-        player.go()
-        player.free(threads, self._cores)
-        reply = self._reply(player, deadline, _TIMED_GLANCE_NANOSECONDS)
+        process.go()
+        process.free(threads, self._cores)
+        reply = self._reply(process, deadline, _TIMED_GLANCE_NANOSECONDS)
         end = _CLOCK()
         if isinstance(reply, dict):
             return {"ended": reply}
-        after = moment(player.pid, threads)
-        if not player.halt():
-            return {"ended": self._end(player, timeout=True)}
+        after = moment(process.pid, threads)
+        if not process.halt():
+            return {"ended": self._end(process, timeout=True)}
         later = others_running()
         seen = None if others is None or later is None else max(others, later)
         return {
@@ -256,7 +256,7 @@ class _Server:
 
     def _reply(
         self,
-        player: Child,
+        process: Child,
         deadline: int,
         glance: int = _GLANCE_NANOSECONDS,
         spare: Callable[[], int] = lambda: 0,
@@ -264,49 +264,49 @@ class _Server:
         """A line of the player's, without its end; or how it ended. `glance`: nanoseconds between two looks at what it holds; `spare`: by
         how many the deadline is later than it was, as far as is known by now."""
         told, first = bytearray(), deadline
-        seen = _CLOCK() - min(player.unseen, _GLANCE_NANOSECONDS)
+        seen = _CLOCK() - min(process.unseen, _GLANCE_NANOSECONDS)
         while True:
             now = _CLOCK()
             if now >= deadline:
                 deadline = first + spare()
                 if now >= deadline:
-                    return self._end(player, timeout=True)
+                    return self._end(process, timeout=True)
             if now >= seen + glance:
-                found = self._excess(player)
+                found = self._excess(process)
                 if found is not None:
-                    return self._end(player, timeout=False, excess=found)
+                    return self._end(process, timeout=False, excess=found)
                 seen = _CLOCK()
-            player.unseen = now - seen
-            for fd, _ in player.poll.poll((min(deadline, seen + glance) - now) / 1e6 + 1):
-                if fd == player.channel.fileno():
+            process.unseen = now - seen
+            for fd, _ in process.poll.poll((min(deadline, seen + glance) - now) / 1e6 + 1):
+                if fd == process.channel.fileno():
                     try:
-                        part = player.channel.recv(1 << 16)
+                        part = process.channel.recv(1 << 16)
                     except ConnectionError:
                         part = b""
                     if not part:
-                        return self._lost(player)
+                        return self._lost(process)
                     told += part
                     if part.endswith(b"\n") or len(told) > _REPLY_BYTES:
-                        player.unseen = _CLOCK() - seen
+                        process.unseen = _CLOCK() - seen
                         return told[:_REPLY_BYTES].decode(errors="replace").rstrip("\n")
-                elif fd == player.output:
-                    if not player.drain():
-                        player.poll.unregister(player.output)
+                elif fd == process.output:
+                    if not process.drain():
+                        process.poll.unregister(process.output)
                 elif fd == self._interruption:
-                    return self._end(player, timeout=False)
+                    return self._end(process, timeout=False)
                 else:
                     raise _WorkerGoneError
 
-    def _excess(self, player: Child) -> str | None:
-        if player.allowance is None:
+    def _excess(self, process: Child) -> str | None:
+        if process.allowance is None:
             return None
-        return excess(player.pid, player.folder, player.allowance, self._held_bytes)
+        return excess(process.pid, process.folder, process.allowance, self._held_bytes)
 
-    def _end(self, player: Child, *, timeout: bool, excess: str | None = None) -> dict[str, Any]:
+    def _end(self, process: Child, *, timeout: bool, excess: str | None = None) -> dict[str, Any]:
         """Kill it, with whatever descends from it, and tell how it ended. `excess`: what it had too much of."""
-        status, peak = self._bury(player)
+        status, peak = self._bury(process)
         return {
-            "output": player.told.decode(errors="replace"),
+            "output": process.told.decode(errors="replace"),
             "timeout": timeout,
             "excess": excess,
             "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
@@ -314,28 +314,28 @@ class _Server:
             "peak_bytes": peak,
         }
 
-    def _lost(self, player: Child) -> dict[str, Any]:
+    def _lost(self, process: Child) -> dict[str, Any]:
         """How a player ended that has closed its channel: one on its way out has a moment to get there by itself."""
-        handle = os.pidfd_open(player.pid)
+        handle = os.pidfd_open(process.pid)
         poll = select.poll()
         poll.register(handle, select.POLLIN)
         poll.poll(_LAST_MILLISECONDS)
         os.close(handle)
-        return self._end(player, timeout=False)
+        return self._end(process, timeout=False)
 
-    def _bury(self, player: Child) -> tuple[int, int]:
+    def _bury(self, process: Child) -> tuple[int, int]:
         """(wait status, most memory in bytes)"""
-        player.kill()
-        _, status, usage = os.wait4(player.pid, 0)
-        del self._players[player.pid]
-        self._clear(player.pid)
-        player.channel.close()
-        player.arena.close()
+        process.kill()
+        _, status, usage = os.wait4(process.pid, 0)
+        del self._processes[process.pid]
+        self._clear(process.pid)
+        process.channel.close()
+        process.arena.close()
         for _ in range(_PIPE_READS):
-            if not player.drain():
+            if not process.drain():
                 break
-        os.close(player.output)
-        remove_tree(Path(player.folder))
+        os.close(process.output)
+        remove_tree(Path(process.folder))
         return status, usage.ru_maxrss << 10
 
     def _clear(self, group: int) -> None:
@@ -344,7 +344,7 @@ class _Server:
         while time.monotonic() < deadline:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
-            left = [pid for pid in _children() if pid not in self._players]
+            left = [pid for pid in _children() if pid not in self._processes]
             if not left:
                 return
             for pid in left:

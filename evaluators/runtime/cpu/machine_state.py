@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -18,8 +18,6 @@ from kernelevolve.core.evaluation import MachineState
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LEAST_SECONDS = 0.1
 """Below this, ticks of /proc/stat (10 ms) tell nothing of shares."""
-_TOLD_SHARE = 0.05
-"""Of the cores' time, that is worth a word."""
 _IDLE, _IOWAIT, _STEAL, _FIELDS = 3, 4, 7, 8
 """Of a line of /proc/stat; guest time, behind them, is counted in user time already."""
 
@@ -88,60 +86,6 @@ def between(before: Snapshot, after: Snapshot, disturbed_above: float) -> Machin
         disturbed=(foreign or 0.0) + (steal or 0.0) > disturbed_above or bool(thermal) or bool(throttles),
         repeats=0,
     )
-
-
-def quietest(states: Sequence[MachineState]) -> int:
-    """The position of the measurement to keep: one that was not disturbed, or else the one that lost the least."""
-    lost = [(s.disturbed, (s.foreign_share or 0.0) + (s.steal_share or 0.0)) for s in states]
-    return lost.index(min(lost))
-
-
-def joined(states: Sequence[MachineState]) -> MachineState | None:
-    """Of several measurements of one kernel; None of none."""
-    if not states:
-        return None
-
-    def mean(shares: Iterable[float | None]) -> float | None:
-        known = [(share, s.seconds) for share, s in zip(shares, states, strict=True) if share is not None]
-        seconds = sum(weight for _, weight in known)
-        return sum(share * weight for share, weight in known) / seconds if seconds else None
-
-    def count(numbers: Iterable[int | None]) -> int | None:
-        known = [number for number in numbers if number is not None]
-        return sum(known) if known else None
-
-    return MachineState(
-        seconds=sum(s.seconds for s in states),
-        cores=states[-1].cores,
-        load=max(s.load for s in states),
-        foreign_share=mean(s.foreign_share for s in states),
-        steal_share=mean(s.steal_share for s in states),
-        pressure_share=mean(s.pressure_share for s in states),
-        clock_mhz=states[-1].clock_mhz,
-        thermal_throttles=count(s.thermal_throttles for s in states),
-        cgroup_throttles=count(s.cgroup_throttles for s in states),
-        disturbed=any(s.disturbed for s in states),
-        repeats=sum(s.repeats for s in states),
-    )
-
-
-def why_not(state: MachineState) -> str:
-    """In words, why a measurement may have told too little."""
-    return cause(state) or "equal calls took too different times"
-
-
-def cause(state: MachineState) -> str:
-    """In words, what took the cores from a measurement: `other programs used 1.8 of 2 cores`; nothing where little did."""
-    causes = [
-        f"{who} used {share * state.cores:.1f} of {state.cores} cores"
-        for who, share in (("other programs", state.foreign_share), ("other machines", state.steal_share))
-        if state.cores and share and share >= _TOLD_SHARE
-    ]
-    if state.thermal_throttles:
-        causes.append("the processor was too hot for its full clock")
-    if state.cgroup_throttles:
-        causes.append("our control group had used up its share of the processor")
-    return ", ".join(causes)
 
 
 def _less(after: int | None, before: int | None) -> int | None:

@@ -15,26 +15,10 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import IntEnum
 
 _SCHEDULER_CLOCK = 2
-_USUAL_SECONDS, _USUAL_SHARE = 1.5e-4, 0.05
-"""Seconds and share of a block that its threads wait for each other, at most, while nobody else is seen,"""
-_BESIDE_SECONDS, _BESIDE_SHARE = 4e-5, 0.02
-"""and that may be waited while somebody is."""
 _STEP_SECONDS = 1e-4
 """Between two looks whether the machine is idle."""
-
-
-class Grade(IntEnum):
-    """How much others had to do with a block: the less, the better."""
-
-    ALONE = 0
-    """It waited for nobody, and nobody else could run as it began and as it ended."""
-    BESIDE = 1
-    """It waited for nobody; others ran beside it, or it cannot be told."""
-    DISTURBED = 2
-    """It waited for a core that another process had."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +90,3 @@ def await_idle(patience: float) -> bool:
             return False
         time.sleep(_STEP_SECONDS)
     return True
-
-
-def grade_of(seconds: float, lost_seconds: float, others: int | None) -> Grade:
-    """Of a block that took so long. `others`: threads that could run as it began, or as it ended."""
-    if others == 0:
-        return Grade.DISTURBED if lost_seconds > _USUAL_SECONDS + _USUAL_SHARE * seconds else Grade.ALONE
-    return Grade.DISTURBED if lost_seconds > _BESIDE_SECONDS + _BESIDE_SHARE * seconds else Grade.BESIDE

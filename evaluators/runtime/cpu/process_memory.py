@@ -62,3 +62,24 @@ def read_tensor(pid: int, tensor: Described, address: int | None = None) -> torc
     flat = torch.empty(span_of(tensor.shape, tensor.stride), dtype=dtype)
     read_bytes(pid, tensor.pointer if address is None else address, flat)
     return flat.as_strided(tensor.shape, tensor.stride)
+
+
+class Remote:
+    """A contiguous tensor in the memory of a process that stands still."""
+
+    def __init__(self, pid: int, tensor: Described, address: int) -> None:
+        self.shape = tensor.shape
+        self.dtype = DTYPES[tensor.dtype]
+        self.numel = tensor.numel
+        self._pid = pid
+        self._address = address
+        self._buffer = torch.empty(0, dtype=self.dtype)
+
+    def part(self, start: int, stop: int) -> torch.Tensor:
+        """Raises UnreadableError where nothing is mapped there."""
+        stop = min(stop, self.numel)
+        if self._buffer.numel() < stop - start:
+            self._buffer = torch.empty(stop - start, dtype=self.dtype)
+        piece = self._buffer[: stop - start]
+        read_bytes(self._pid, self._address + start * self.dtype.itemsize, piece)
+        return piece

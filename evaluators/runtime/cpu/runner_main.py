@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import json
 import linecache
 import mmap
@@ -18,14 +19,13 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from evaluators.correctness.reference.probe import probe
 from evaluators.runtime import tensors
 from evaluators.runtime.cpu.arena import views
-from evaluators.runtime.cpu.aten_share import audit
+from evaluators.runtime.cpu.aten_share import aten_share
 from evaluators.runtime.cpu.drawing import Drawer
 from evaluators.runtime.layout import Layout
 from evaluators.runtime.parameters import OTHER, OtherParameters, built_by_names, perturbed
@@ -36,9 +36,6 @@ from kernelevolve.tasks.eager import compiled, run_eagerly
 from kernelevolve.tasks.loading import LoadedTask, build_model, load_module
 from kernelevolve.tasks.structure import rebuild_arguments
 from kernelevolve.tasks.tensor_kinds import DTYPES
-
-if TYPE_CHECKING:
-    from evaluators.correctness.reference.computing import Computing
 
 _KERNEL_FILE = "kernel.py"
 
@@ -55,12 +52,12 @@ class _FailedError(Exception):
         return _FailedError(self.report["status"], before + self.report["summary"], self.report["details"])
 
 
-def play(channel: int, arena: int) -> None:
+def serve(channel: int, arena: int) -> None:
     """Carry out orders from the descriptor `channel` until it is closed. `arena`: the descriptor of the memory of inputs."""
     memory = mmap.mmap(arena, os.fstat(arena).st_size)
     os.close(arena)
     run_eagerly()
-    player = _Player(channel, memory)
+    process = _Runner(channel, memory)
     pending = b""
     with torch.no_grad():
         while True:
@@ -71,7 +68,7 @@ def play(channel: int, arena: int) -> None:
                 pending += part
             line, _, pending = pending.partition(b"\n")
             try:
-                reply = player.obey(json.loads(line))
+                reply = process.obey(json.loads(line))
             except _FailedError as failure:
                 reply = {"failure": failure.report}
             except UserError as error:
@@ -85,7 +82,7 @@ def _tell(channel: int, text: bytes) -> None:
         text = text[os.write(channel, text) :]
 
 
-class _Player:
+class _Runner:
     def __init__(self, channel: int, memory: mmap.mmap) -> None:
         self._channel = channel
         self._memory = memory
@@ -98,7 +95,7 @@ class _Player:
         """The model that makes room for one with other parameters."""
         self._others: dict[str, Any] = {}
         """Models with other parameters that were made in advance."""
-        self._computing: Computing | None = None
+        self._hosted: Any = None
         self._drawer: Drawer | None = None
         self._spares: list[Any] | None = None
         self._rule = AllowAten.ALL
@@ -112,41 +109,23 @@ class _Player:
         self._padding: torch.Tensor | None = None
 
     def obey(self, order: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Carry out one order. Returns the reply; None where it was written already."""
         match order["do"]:
-            case "answers":
-                from evaluators.correctness.reference.computing import (
-                    Computing,  # With torch.export, which a candidate does without.
-                )
-
-                task = Task.model_validate_json(order["task"])
-                self._computing = Computing(task, Path(order["folder"]), order["settings"])
-                return self._computing.own()
-            case "derived" if self._computing is not None:
-                return self._computing.derived(order["main"])
-            case "candidate":
-                return self._candidate(order)
+            case "host":
+                module, _, name = order["job"].partition(":")
+                self._hosted = getattr(importlib.import_module(module), name)(**order["arguments"])
+            case "ask" if self._hosted is not None:
+                return {"result": getattr(self._hosted, order["method"])(**order["arguments"])}
+            case "kernel":
+                return self._load_kernel(order)
             case "reference":
-                task = Task.model_validate_json(order["task"])
-                loaded = _task_module(task)
-                self._names = vars(loaded.module)
-                self._make = lambda: build_model(loaded, task.seed)
-            case "as_kernelbench":
-                loaded = _task_module(Task.model_validate_json(order["task"]))
-                self._names = vars(loaded.module)
-                self._drawer = Drawer(loaded, DTYPES[order["precision"]])
-                self._make = self._drawer.model
-            case "probe":
-                return {"probe": probe(_task_module(Task.model_validate_json(order["task"]))).model_dump()}
+                self._load_reference(Task.model_validate_json(order["task"]), order["precision"], order["compiled"])
             case "draw" if self._drawer is not None:
                 return self._drawer.draw(order["seed"], Path(order["folder"]))
-            case "compile":
-                self._make_compiled(Task.model_validate_json(order["task"]))
             case "build":
                 self._results.clear()
                 self._model = self._first = None
                 self._model = self._built(order.get("spares", 0))
-                if order.get("eval"):
-                    self._model.eval()
             case "parameters":
                 self._results.clear()
                 return {"there": self._exchange(order["other"])}
@@ -165,8 +144,8 @@ class _Player:
                     )
             case "fallback":
                 return {"fallback": self._fallback()}
-            case "audit":
-                return {"aten": self._audited()}
+            case "aten_share":
+                return {"aten": self._aten_share()}
             case "prepare":
                 return self._prepare(
                     order["calls"], order["outputs"], order["slots"], order["padding"], touch=order["touch"]
@@ -175,15 +154,26 @@ class _Player:
                 raise ValueError(f"no order: {other}")
         return {}
 
+    def _load_reference(self, task: Task, precision: str | None, compile_it: bool) -> None:
+        loaded = _task_module(task)
+        self._names = vars(loaded.module)
+        if precision is not None:
+            self._drawer = Drawer(loaded, DTYPES[precision])
+            self._make = self._drawer.model
+        elif compile_it:
+            self._make = lambda: compiled(build_model(loaded, task.seed))
+        else:
+            self._make = lambda: build_model(loaded, task.seed)
+
     def _arguments_in(self, layout: Layout, slot: int) -> list[Any]:
         leaves = views(self._memory, layout, slot)
         return leaves if layout.structure is None else rebuild_arguments(layout.structure, leaves, self._names)
 
-    def _candidate(self, order: Mapping[str, Any]) -> dict[str, Any]:
+    def _load_kernel(self, order: Mapping[str, Any]) -> dict[str, Any]:
         self._rule = AllowAten(order["allow_aten"])
         if self._rule is not AllowAten.ALL:
             aten.shut_doors()
-        module = _load_kernel(order["source"])
+        module = _executed(order["source"])
         self._names = vars(module)
         precision = order.get("precision")
 
@@ -250,20 +240,11 @@ class _Player:
             "seconds": min(1.0, seconds / max(seconds, self._seconds, 1e-9)),
         }
 
-    def _audited(self) -> dict[str, Any] | None:
+    def _aten_share(self) -> dict[str, Any] | None:
         try:
-            return audit(lambda: self._model(*self._inputs[0]))
+            return aten_share(lambda: self._model(*self._inputs[0]))
         except Exception:  # noqa: BLE001 - foreign code that does not run under a dispatch mode, which nobody asks of it
             return None
-
-    def _make_compiled(self, task: Task) -> None:
-        loaded = _task_module(task)
-        self._names = vars(loaded.module)
-
-        def make() -> Any:
-            return compiled(build_model(loaded, task.seed))
-
-        self._make = make
 
     def _called(self, slot: int) -> Any:
         self._calls += 1
@@ -356,7 +337,7 @@ def _arguments(order: Mapping[str, Any]) -> list[Any]:
     return [tensors.decode(value) for value in order["init"]]
 
 
-def _load_kernel(source: str) -> ModuleType:
+def _executed(source: str) -> ModuleType:
     module = ModuleType("kernelevolve_candidate")
     module.__file__ = _KERNEL_FILE
     linecache.cache[_KERNEL_FILE] = (len(source), None, source.splitlines(keepends=True), _KERNEL_FILE)

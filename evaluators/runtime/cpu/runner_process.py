@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,10 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from evaluators.runtime.base import Noise, RuntimeLostError
 from evaluators.runtime.cpu.arena import Arena
-from evaluators.runtime.cpu.noise import Grade, grade_of
 from evaluators.runtime.interruption import InterruptedJobError
 from evaluators.scratch import remove_tree
+from evaluators.verdict import Failure
+from kernelevolve.core.evaluation import Status
 
 if TYPE_CHECKING:
     from evaluators.runtime.cpu.fork_server import ForkServer
@@ -28,11 +31,11 @@ _SIGNALS = {
     24: "SIGXCPU",
     25: "SIGXFSZ",
 }
+_USUAL_SECONDS, _USUAL_SHARE = 1.5e-4, 0.05
+"""Seconds and share of a block that its threads wait for each other, at most, while nobody else is seen,"""
+_BESIDE_SECONDS, _BESIDE_SHARE = 4e-5, 0.02
+"""and that may be waited while somebody is."""
 _MEMORY_SIGNS = ("bad_alloc", "MemoryError", "can't allocate memory", "Cannot allocate memory", "failed to map segment")
-
-
-class ServerDiedError(RuntimeError):
-    """The fork server is gone: our failure, or that of the machine."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,23 @@ class Ending:
     def signal_name(self) -> str:
         return _SIGNALS.get(self.signal, f"signal {self.signal}")
 
+    def verdict(self, stage: str, *, trusted: bool) -> Failure:
+        """What it means for what the process held. `trusted`: nobody but a machine that is out of memory kills it."""
+        tail = self.output[-2000:]
+        if self.timeout:
+            return Failure(Status.TIMEOUT, stage, f"not done after {self.limit:.3g} s", tail)
+        if self.excess is not None:
+            return Failure(Status.OUT_OF_MEMORY, stage, self.excess, tail)
+        if self.out_of_memory or (trusted and self.signal == signal.SIGKILL):
+            return Failure(Status.OUT_OF_MEMORY, stage, "more memory than it may have", tail)
+        if self.signal == signal.SIGXCPU:
+            return Failure(Status.TIMEOUT, stage, "more processor time than it may have", tail)
+        if self.signal:
+            return Failure(Status.CRASHED, stage, f"ended by {self.signal_name}", tail)
+        return Failure(Status.CRASHED, stage, f"ended with code {self.code} before its result was there", tail)
 
-class PlayerEndedError(Exception):
+
+class RunnerEndedError(Exception):
     """A player is no more: it died, or its time was up."""
 
     def __init__(self, ending: Ending) -> None:
@@ -76,7 +94,7 @@ class NonsenseError(Exception):
 
 
 @dataclass
-class Player:
+class RunnerProcess:
     """A child of the fork server that holds one implementation; stopped whenever it is not asked. Leave its context to end it."""
 
     pid: int
@@ -99,11 +117,11 @@ class Player:
     def ask(self, order: Mapping[str, Any], limit: float) -> Mapping[str, Any]:
         """Its reply to an order of `player.py`, within `limit` seconds in which it has its cores.
 
-        Raises PlayerEndedError, NonsenseError, ServerDiedError, InterruptedJobError.
+        Raises PlayerEndedError, NonsenseError, RuntimeLostError, InterruptedJobError.
         """
         if self.ending is not None:
-            raise PlayerEndedError(self.ending)
-        message = {"op": "ask", "player": self.pid, "message": dict(order), "limit": limit}
+            raise RunnerEndedError(self.ending)
+        message = {"op": "ask", "process": self.pid, "message": dict(order), "limit": limit}
         self.lost_seconds = 0.0
         answer = self.server.order({**message, "placed": order["do"] == "call"})
         self.lost_seconds = float(answer.get("lost_nanoseconds", 0)) / 1e9
@@ -119,15 +137,15 @@ class Player:
     def reply(self, answer: Mapping[str, Any]) -> str:
         """Its reply among what the server said; raises PlayerEndedError where there is none."""
         if self.ending is not None:
-            raise PlayerEndedError(self.ending)
+            raise RunnerEndedError(self.ending)
         return str(answer["reply"])
 
     def end(self) -> None:
         """Kill it, with all that descends from it. The server removes its folder; `ForkServer.rest` waits for that."""
         served = self.ending is not None
         if self.alive:
-            with suppress(ServerDiedError, InterruptedJobError):
-                self.server.order({"op": "end", "player": self.pid})
+            with suppress(RuntimeLostError, InterruptedJobError):
+                self.server.order({"op": "end", "process": self.pid})
                 served = True
         if not served:
             remove_tree(self.folder)
@@ -146,10 +164,10 @@ class Player:
 
 
 @dataclass(frozen=True)
-class Turn:
-    """A player's part of a round: it carries out the order `prepare`, gets new values, and runs its calls on the clock."""
+class BlockOrder:
+    """A timed block for the fork server: the process carries out the order `prepare`, gets new values, and runs its calls on the clock."""
 
-    player: Player
+    process: RunnerProcess
     order: Mapping[str, Any]
     limit: float
     """Seconds for all of it."""
@@ -160,34 +178,34 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Played:
-    """What came of a turn."""
+class BlockReply:
+    """What the fork server said of a timed block."""
 
-    player: Player
+    process: RunnerProcess
     answer: Mapping[str, Any]
 
-    def told(self) -> Mapping[str, Any]:
-        """Its reply to the order. Raises PlayerEndedError, NonsenseError."""
-        return _object(self.player.reply(self.answer))
+    def prepared(self) -> Mapping[str, Any]:
+        """The process's reply to the order. Raises RunnerEndedError, NonsenseError."""
+        return _object(self.process.reply(self.answer))
 
     def report(self) -> Mapping[str, Any] | None:
-        """What it said of a call that failed. Raises as `told` does."""
+        """What the process said of a call that failed. Raises as `prepared` does."""
         return _object(self.answer["report"]) if self.answer.get("report") else None
 
     @property
     def seconds(self) -> float:
-        """On the server's clock, of the calls; 0 where there were none."""
+        """Seconds of the calls, on the server's clock; 0 where there were none."""
         return float(self.answer.get("nanoseconds", 0)) / 1e9
 
     @property
     def lost(self) -> float:
-        """Seconds of these, at least, in which it waited for a core that others had."""
+        """Seconds of these, at least, in which the process waited for a core that others had."""
         return float(self.answer.get("lost_nanoseconds", 0)) / 1e9
 
     @property
-    def grade(self) -> Grade:
+    def noise(self) -> Noise:
         """How much others had to do with the block."""
-        return grade_of(self.seconds, self.lost, self.answer.get("others"))
+        return noise_of(self.seconds, self.lost, self.answer.get("others"))
 
     @property
     def idle(self) -> bool | None:
@@ -196,7 +214,7 @@ class Played:
 
     @property
     def spent(self) -> float:
-        """Seconds that the turn took."""
+        """Seconds that all of it took."""
         return float(self.answer.get("spent_nanoseconds", 0)) / 1e9
 
 
@@ -208,3 +226,10 @@ def _object(text: str) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise NonsenseError(f"a {type(found).__name__}")
     return found
+
+
+def noise_of(seconds: float, lost_seconds: float, others: int | None) -> Noise:
+    """Of a block that took so long. `others`: threads that could run as it began, or as it ended."""
+    if others == 0:
+        return Noise.NOISY if lost_seconds > _USUAL_SECONDS + _USUAL_SHARE * seconds else Noise.QUIET
+    return Noise.NOISY if lost_seconds > _BESIDE_SECONDS + _BESIDE_SHARE * seconds else Noise.SHARED

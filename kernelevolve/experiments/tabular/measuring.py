@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from devices.base import Device
-from evaluators.protocols.pipeline import Pipeline
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from evaluators.verdict import FailedError
 from kernelevolve.core.errors import UserError

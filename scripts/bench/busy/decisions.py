@@ -13,7 +13,7 @@ from typing import Literal
 from omegaconf import OmegaConf
 
 from devices.registry import get_device
-from evaluators.protocols.pipeline import Pipeline
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.record import Record
 from scripts.bench.busy.kernels import RANKED, RATIOS, kernel, task
@@ -86,7 +86,7 @@ def _judged(
                     stack.enter_context(under(LOADS[load]))
                     now = load
                 if kind == "final":
-                    pipeline.eager.end()  # Where the memory of a process lies is part of what is measured.
+                    pipeline.strict.pool.end()  # Where the memory of a process lies is part of what is measured.
                 begin = time.monotonic()
                 verdict = pipeline.evaluate(kernel(threads, repetitions, number), timing=timing)
                 seconds = time.monotonic() - begin

@@ -14,10 +14,9 @@ import torch
 
 from devices.registry import get_device
 from evaluators.correctness.compare import Bounds, compare
-from evaluators.protocols.pipeline import Pipeline
-from evaluators.runtime.cpu.process_memory import UnreadableError
-from evaluators.runtime.elements import Remote
+from evaluators.runtime.cpu.process_memory import Remote, UnreadableError
 from evaluators.runtime.tensors import Described
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
@@ -156,7 +155,7 @@ def test_a_kernel_with_large_outputs_is_proven_correct_in_little_memory(settings
     kernel = Kernel(source=TASK.source.replace("Model", "ModelNew"), language="python")
     with closing(Pipeline(TASK, get_device("cpu"), small)) as made:
         made.warm()
-        made.checker().bounds(made.reference().main.answers)
-        with watched() as growth, made.candidate(kernel, made.compile(kernel), 1):
+        made.strict.checker().bounds(made.strict.reference().main.answers)
+        with watched() as growth, made.strict.proven(kernel, made.compile(kernel), 1):
             pass
     assert growth.most < 24 << 20  # One output has 32 MiB.

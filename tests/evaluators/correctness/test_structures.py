@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
-from evaluators.correctness.checker import Checker, arena_bytes
+from evaluators.correctness.checker import Checker
 from evaluators.correctness.inputs.checks import COMPILED
 from evaluators.correctness.ledger import Ledger
-from evaluators.correctness.reference.data import Reference, reference_of
+from evaluators.correctness.reference.data import Reference, compute_reference, find_reference, probe_task
+from evaluators.runtime.base import Runtime
 from evaluators.runtime.cpu.fork_server import ForkServer
-from evaluators.runtime.cpu.runner import Seat
+from evaluators.runtime.cpu.runtime import CpuRuntime
 from evaluators.settings import EvaluationSettings
+from evaluators.timing.calibration import Calibrations
 from evaluators.timing.fresh_inputs import FreshValues
-from evaluators.timing.stopwatch import REFERENCE, Contestant, Stopwatch
+from evaluators.timing.stopwatch import REFERENCE, Entrant, Stopwatch, input_bytes
 from evaluators.verdict import FailedError
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import Task
@@ -146,52 +149,61 @@ def few(settings: EvaluationSettings) -> EvaluationSettings:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
-    made = ForkServer(threads=1, confined=True)
-    made.start()
-    yield made
-    made.close()
+def runtime() -> Iterator[Runtime]:
+    with closing(CpuRuntime(ForkServer(threads=1, confined=True), 1)) as made:
+        yield made
 
 
-def prepared(task: Task, settings: EvaluationSettings, server: ForkServer) -> Reference:
-    return reference_of(task, settings, server, lambda _probe, _found: None)
+def prepared(task: Task, settings: EvaluationSettings, runtime: Runtime) -> Reference:
+    return find_reference(task, settings) or compute_reference(
+        task, settings, runtime, probe_task(task, settings, runtime)
+    )
 
 
-def judge(task: Task, source: str, settings: EvaluationSettings, server: ForkServer) -> Reference:
+def judge(task: Task, source: str, settings: EvaluationSettings, runtime: Runtime) -> Reference:
     """Whether a kernel is right, in calls and in a timed block. Raises FailedError where not."""
-    reference = prepared(task, settings, server)
-    room = arena_bytes(reference, settings)
+    reference = prepared(task, settings, runtime)
+    room = input_bytes(reference, settings)
     with (
-        server.spawn(room, trusted=True, memory_gb=2.0, cpu_seconds=100.0) as native,
-        server.spawn(room, trusted=False, memory_gb=2.0, cpu_seconds=100.0) as player,
+        runtime.spawn(room, trusted=True, memory_gb=2.0, processor_seconds=100.0) as native,
+        runtime.spawn(room, trusted=False, memory_gb=2.0, processor_seconds=100.0) as runner,
     ):
-        seats = Seat(native), Seat(player)
-        for seat in seats:
-            seat.allow(settings.run_timeout)
-        seats[0].order(do="reference", task=task.model_dump_json())
-        seats[0].order(do="build")
-        seats[1].load(source, task, reference.init)
-        seats[1].order(do="build")
+        for each in (native, runner):
+            each.allow(settings.run_timeout)
+        native.load_reference(task)
+        native.build()
+        runner.load_kernel(source, task, reference.init)
+        runner.build()
         checker, main = Checker(reference, task.tolerance), reference.main
-        checker.check(seats[1], Ledger())
-        contestant = Contestant([seats[1]], checked=True)
+        checker.check(runner, Ledger())
+        entrant = Entrant([runner], checked=True)
         after = checker.bounds(main.effects.answers) if main.effects else ()
-        bounds = checker.bounds(main.answers)
-        watch = Stopwatch([seats[0]], {"it": contestant}, main, FreshValues(main), bounds, settings.timing, 0, after)
+        watch = Stopwatch(
+            runtime,
+            [native],
+            {"it": entrant},
+            main,
+            FreshValues(main),
+            checker.bounds(main.answers),
+            settings.timing,
+            0,
+            Calibrations(),
+            after,
+        )
         watch.run(lambda times, _: len(times[REFERENCE]) > 1)
-        if contestant.failure is not None:
-            raise FailedError(contestant.failure)
+        if entrant.failure is not None:
+            raise FailedError(entrant.failure)
     return reference
 
 
-def test_a_task_whose_torch_compile_does_nothing_has_that_said(few: EvaluationSettings, server: ForkServer) -> None:
+def test_a_task_whose_torch_compile_does_nothing_has_that_said(few: EvaluationSettings, runtime: Runtime) -> None:
     ledger = Ledger()
-    ledger.begin(prepared(RIGHT["compiled"], few, server))
+    ledger.begin(prepared(RIGHT["compiled"], few, runtime))
     [check] = [check for check in ledger.told() if check.name == COMPILED]
     assert check.count == 0
     assert "without being compiled" in check.left_out[0]
     assert not check.overtime, "another evaluation would say the same"
-    ledger.begin(prepared(RIGHT["gradient"], few, server))
+    ledger.begin(prepared(RIGHT["gradient"], few, runtime))
     assert COMPILED not in [check.name for check in ledger.told()]
 
 
@@ -205,28 +217,28 @@ def kernel_of(task: Task, forward: str | None = None) -> str:
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_copy_of_the_reference_is_right(name: str, few: EvaluationSettings, server: ForkServer) -> None:
-    judge(RIGHT[name], kernel_of(RIGHT[name]), few, server)
+def test_a_copy_of_the_reference_is_right(name: str, few: EvaluationSettings, runtime: Runtime) -> None:
+    judge(RIGHT[name], kernel_of(RIGHT[name]), few, runtime)
 
 
-def test_inputs_are_derived_from_tensors_within_structures(few: EvaluationSettings, server: ForkServer) -> None:
-    reference = prepared(RIGHT["nested"], few, server)
+def test_inputs_are_derived_from_tensors_within_structures(few: EvaluationSettings, runtime: Runtime) -> None:
+    reference = prepared(RIGHT["nested"], few, runtime)
     assert [case.label for case in reference.cases if case.label.startswith("shape: x0[")], reference.notes
     assert [case.label for case in reference.cases if case.label.startswith("values: ")]
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_another_result_is_wrong(name: str, few: EvaluationSettings, server: ForkServer) -> None:
+def test_another_result_is_wrong(name: str, few: EvaluationSettings, runtime: Runtime) -> None:
     task, forward, words = WRONG[name]
     with pytest.raises(FailedError) as caught:
-        judge(task, kernel_of(task, forward), few, server)
+        judge(task, kernel_of(task, forward), few, runtime)
     assert words in caught.value.failure.summary
 
 
 @pytest.mark.parametrize("name", REFUSED_RESULTS)
-def test_what_cannot_be_returned_is_refused_in_one_line(name: str, few: EvaluationSettings, server: ForkServer) -> None:
+def test_what_cannot_be_returned_is_refused_in_one_line(name: str, few: EvaluationSettings, runtime: Runtime) -> None:
     task, words = REFUSED_RESULTS[name]
     with pytest.raises(UserError) as caught:
-        prepared(task, few, server)
+        prepared(task, few, runtime)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from evaluators.protocols.pipeline import Pipeline
+from evaluators.service.pipeline import Pipeline
 from kernelevolve.core.evaluation import Status
 from tests.evaluators.protocols.corpus.judging import open_judge
 from tests.evaluators.protocols.corpus.reading import FOLDER, Entry, read_corpus

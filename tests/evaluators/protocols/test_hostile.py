@@ -9,7 +9,7 @@ import torch
 
 from evaluators.correctness.compare import Mismatch, bounds_of
 from evaluators.correctness.compare import compare as compare_within
-from evaluators.protocols.pipeline import Pipeline
+from evaluators.service.pipeline import Pipeline
 from kernelevolve.core.evaluation import Status
 from kernelevolve.core.task import Tolerance
 from tests.evaluators.silu_mul import python_kernel

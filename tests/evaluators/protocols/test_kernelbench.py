@@ -11,10 +11,11 @@ import torch
 
 from devices.registry import get_device
 from evaluators.base import Evaluator
-from evaluators.protocols.kernelbench import difference, fast_p, ratio_of_means
-from evaluators.protocols.pipeline import Pipeline
+from evaluators.protocols.kernelbench import KernelBenchProtocol
+from evaluators.protocols.kernelbench_rules import difference, fast_p, ratio_of_means
 from evaluators.sandbox.landlock import version
 from evaluators.service.local import LocalEvaluator
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings, Precision, Protocol
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Diagnosis, Evaluation, Measurement, Ratio, Status
@@ -64,16 +65,21 @@ def test_a_right_kernel_is_timed_by_means(judge: Pipeline) -> None:
     assert verdict.machine is not None
 
 
+def trial_seeds(judge: Pipeline) -> list[int]:
+    assert isinstance(judge.protocol, KernelBenchProtocol)
+    return judge.protocol.trial_seeds()
+
+
 def test_seeds_are_those_that_kernelbench_draws(judge: Pipeline) -> None:
     """`torch.manual_seed(42)`, then one `torch.randint(0, 2**32 - 1, (1,))` for each trial."""
     torch.manual_seed(42)
     drawn = [torch.randint(0, 2**32 - 1, (1,)).item() for _ in range(5)]
-    assert judge._kernelbench.trial_seeds() == drawn
+    assert trial_seeds(judge) == drawn
 
 
 def test_inputs_and_weights_are_drawn_from_those_seeds(judge: Pipeline) -> None:
     """A kernel that knows them by the seeds alone is right in every trial, and only because it is called in this order."""
-    seeds = judge._kernelbench.trial_seeds()
+    seeds = trial_seeds(judge)
     forward = f"""seeds = {[*seeds]}
         number = getattr(self, 'number', 0)
         self.number = number + 1
@@ -123,7 +129,7 @@ def test_what_it_lets_pass_and_strict_does_not(judge: Pipeline, pipeline: Pipeli
 @pytest.mark.skipif(version() == 0, reason="no Landlock")
 def test_kernels_are_confined_by_these_rules_too(judge: Pipeline) -> None:
     home = os.path.expanduser("~")
-    for body in (f"os.listdir({home!r})", "os.fork()", f"open('{judge.server._base}/mine', 'w')"):
+    for body in (f"os.listdir({home!r})", "os.fork()", f"open('{judge.runtime.server._base}/mine', 'w')"):
         verdict = judge.evaluate(python_kernel(f"{body}; {RIGHT}"))
         assert verdict.status is Status.RUNTIME_ERROR, (body, verdict)
 
@@ -131,7 +137,8 @@ def test_kernels_are_confined_by_these_rules_too(judge: Pipeline) -> None:
 def test_models_and_inputs_are_cast(
     judge: Pipeline, settings: EvaluationSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judge._kernelbench, "settings", by_kernelbench(settings, precision=Precision.BFLOAT16))
+    rules = by_kernelbench(settings, precision=Precision.BFLOAT16).kernelbench
+    monkeypatch.setattr(judge.protocol, "_rules", rules)
     right = judge.evaluate(python_kernel(f"assert x.dtype == self.scale.dtype == torch.bfloat16; {RIGHT}"))
     assert right.status is Status.OK, right.diagnosis
     assert judge.evaluate(python_kernel(f"{RIGHT} * 1.004")).status is Status.OK, "bfloat16 is judged by 1e-2"
@@ -141,7 +148,7 @@ def test_an_excessive_speedup_is_flagged(
     judge: Pipeline, settings: EvaluationSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "excessive_speedup" not in judge.evaluate(python_kernel(RIGHT)).environment
-    monkeypatch.setattr(judge, "settings", by_kernelbench(settings, excessive_speedup=1e-3))
+    monkeypatch.setattr(judge.protocol, "_rules", by_kernelbench(settings, excessive_speedup=1e-3).kernelbench)
     assert judge.evaluate(python_kernel(RIGHT)).environment["excessive_speedup"] == "above 0.001x"
 
 

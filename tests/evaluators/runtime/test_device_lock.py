@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.runtime.device_lock import Gate, gate_folder
+from evaluators.runtime.device_lock import DeviceLock, lock_folder
 from evaluators.runtime.interruption import InterruptedJobError, Interruption
 
 ROOT = Path(__file__).parents[3]
@@ -61,36 +61,36 @@ def stops(pid: int) -> bool:
 
 
 def test_only_a_stopped_process_that_measures_holds_others_up(tmp_path: Path) -> None:
-    gate = Gate(tmp_path)
-    assert gate.stopped_holder() is None
+    lock = DeviceLock(tmp_path)
+    assert lock.stopped_holder() is None
     with measuring(tmp_path) as other:
-        assert gate.stopped_holder() is None
+        assert lock.stopped_holder() is None
         os.kill(other.pid, signal.SIGSTOP)
         assert stops(other.pid)
-        assert gate.stopped_holder() == other.pid
+        assert lock.stopped_holder() == other.pid
         os.kill(other.pid, signal.SIGCONT)
         deadline = time.monotonic() + 10
         while state(other.pid) == "T" and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert gate.stopped_holder() is None
-    with gate.exclusive():
+        assert lock.stopped_holder() is None
+    with lock.exclusive():
         pass
-    assert gate.stopped_holder() is None
+    assert lock.stopped_holder() is None
 
 
 def test_asking_who_measures_does_not_keep_anybody_from_it(tmp_path: Path) -> None:
-    gate = Gate(tmp_path)
-    with gate.shared():
-        assert gate.stopped_holder() is None
+    lock = DeviceLock(tmp_path)
+    with lock.shared():
+        assert lock.stopped_holder() is None
     with measuring(tmp_path):
         pass
-    with gate.exclusive():
+    with lock.exclusive():
         assert (tmp_path / "machine").read_text() == str(os.getpid())
 
 
 def test_waiting_can_be_called_off_and_leaves_no_lock(tmp_path: Path) -> None:
     interruption = Interruption()
-    waiting = Gate(tmp_path, interruption)
+    waiting = DeviceLock(tmp_path, interruption)
     for lock in (waiting.exclusive, waiting.shared):
         with measuring(tmp_path):
             threading.Timer(0.2, interruption.set).start()
@@ -99,7 +99,7 @@ def test_waiting_can_be_called_off_and_leaves_no_lock(tmp_path: Path) -> None:
                 pass
             assert time.monotonic() - begin < 5.0
         interruption.clear()
-        with Gate(tmp_path).exclusive():
+        with DeviceLock(tmp_path).exclusive():
             pass
     interruption.close()
 
@@ -107,14 +107,14 @@ def test_waiting_can_be_called_off_and_leaves_no_lock(tmp_path: Path) -> None:
 def test_a_process_that_works_stands_still_while_somebody_measures(tmp_path: Path) -> None:
     worker = subprocess.Popen(["sleep", "600"], process_group=0)
     try:
-        with Gate(tmp_path).shared() as give_way:
+        with DeviceLock(tmp_path).shared() as give_way:
             give_way(worker.pid)
             assert state(worker.pid) != "T", "nobody measures"
             gone = threading.Event()
             stood_still = []
 
             def measure() -> None:
-                with Gate(tmp_path).exclusive():
+                with DeviceLock(tmp_path).exclusive():
                     stood_still.append(stops(worker.pid))
                     gone.wait(0.2)
                     stood_still.append(state(worker.pid) == "T")
@@ -142,15 +142,15 @@ def test_giving_way_can_be_called_off(tmp_path: Path) -> None:
     interruption = Interruption()
     worker = subprocess.Popen(["sleep", "600"], process_group=0)
     try:
-        gate = Gate(tmp_path, interruption)
+        lock = DeviceLock(tmp_path, interruption)
         waiting = threading.Event()
 
         def measure() -> None:
-            with Gate(tmp_path).exclusive():
+            with DeviceLock(tmp_path).exclusive():
                 waiting.wait(10)
 
         def work() -> None:
-            with gate.shared() as give_way:
+            with lock.shared() as give_way:
                 thread.start()
                 threading.Timer(0.3, interruption.set).start()
                 while True:
@@ -173,10 +173,10 @@ def test_measuring_is_alone(tmp_path: Path) -> None:
     inside = threading.Event()
 
     def share() -> None:
-        with Gate(tmp_path).shared():
+        with DeviceLock(tmp_path).shared():
             events.append("shared")
 
-    with Gate(tmp_path).exclusive():
+    with DeviceLock(tmp_path).exclusive():
         thread = threading.Thread(target=share)
         thread.start()
         inside.wait(0.2)
@@ -186,14 +186,14 @@ def test_measuring_is_alone(tmp_path: Path) -> None:
 
 
 def test_every_process_of_a_user_comes_to_the_same_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = gate_folder()
+    here = lock_folder()
     for name in ("XDG_RUNTIME_DIR", "TMPDIR"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    assert gate_folder() == here
+    assert lock_folder() == here
 
 
 def test_a_gate_whose_folder_was_cleared_away_is_made_again(tmp_path: Path) -> None:
-    gate = Gate(tmp_path / "gate")
-    with gate.exclusive():
+    lock = DeviceLock(tmp_path / "gate")
+    with lock.exclusive():
         assert sorted(path.name for path in (tmp_path / "gate").iterdir()) == ["machine", "turnstile"]

@@ -12,8 +12,11 @@ from dataclasses import replace
 
 import pytest
 
-from evaluators.protocols.pipeline import Pipeline
-from evaluators.runtime.cpu.machine_state import Snapshot, between, joined, quietest, snapshot
+from evaluators.runtime.base import Observation, Runtime
+from evaluators.runtime.cpu.machine_state import Snapshot, between, snapshot
+from evaluators.service.pipeline import Pipeline
+from evaluators.timing.machine_noise import joined, quietest
+from evaluators.timing.repeating import undisturbed
 from kernelevolve.core.evaluation import MachineState, Status
 from tests.evaluators.silu_mul import python_kernel
 
@@ -33,6 +36,23 @@ BEFORE = Snapshot(
 )
 QUIET = replace(BEFORE, at=12.0, busy=103.0, own=23.0)
 RIGHT = "return torch.nn.functional.silu(x) * y * self.scale"
+
+
+class _Told(Runtime):
+    """A runtime whose machine is in the states that it is told, one after the other."""
+
+    def __init__(self, states: list[MachineState]) -> None:
+        self._states = iter(states)
+
+    def observe(self) -> Observation:
+        return self
+
+    def finish(self, disturbed_above: float) -> MachineState:
+        assert disturbed_above == 0.10
+        return next(self._states)
+
+
+_Told.__abstractmethods__ = frozenset()
 
 
 def seen(**changed: float) -> MachineState:
@@ -135,32 +155,27 @@ def test_the_record_says_that_a_measurement_was_disturbed(pipeline: Pipeline) ->
     assert verdict.machine.foreign_share > 0.10
 
 
-def test_only_disturbed_measurements_are_repeated(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_disturbed_measurements_are_repeated() -> None:
     taken: list[int] = []
-    states = iter([BEFORE, replace(QUIET, busy=109.0), BEFORE, QUIET, BEFORE, QUIET])
-    monkeypatch.setattr("evaluators.timing.repeating.snapshot", lambda: next(states))
-    pipeline.repeating.states.clear()
 
-    def measure(attempt: int) -> int:
-        taken.append(attempt)
-        return attempt
+    def measure() -> int:
+        taken.append(len(taken))
+        return taken[-1]
 
-    assert pipeline.repeating.undisturbed(measure, 2, 100.0) == 1
-    assert taken == [0, 1]
-    assert pipeline.repeating.undisturbed(measure, 2, 100.0) == 0
-    assert [(state.disturbed, state.repeats) for state in pipeline.repeating.states] == [(False, 1), (False, 0)]
+    machine = _Told([seen(busy=109.0), seen(), seen()])
+    found, state = undisturbed(machine, measure, 0.10, 2)
+    assert (found, taken) == (1, [0, 1])
+    assert (state.disturbed, state.repeats) == (False, 1)
+    found, state = undisturbed(machine, measure, 0.10, 2)
+    assert (found, state.repeats) == (2, 0)
 
 
-def test_what_would_take_too_long_is_not_repeated(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[int] = []
-    loud = replace(QUIET, busy=109.0)
-    states = iter([BEFORE, loud, BEFORE, loud])
-    monkeypatch.setattr("evaluators.timing.repeating.snapshot", lambda: next(states))
-    pipeline.repeating.states.clear()
-    seconds = QUIET.at - BEFORE.at
-    pipeline.repeating.undisturbed(taken.append, 5, 2.5 * seconds)
-    assert taken == [0, 1]
-    assert [(state.disturbed, state.repeats) for state in pipeline.repeating.states] == [(True, 1)]
+def test_where_all_are_disturbed_the_quietest_is_kept() -> None:
+    machine = _Told([seen(busy=109.0), seen(busy=108.0), seen(busy=110.0)])
+    numbers = iter("abc")
+    found, state = undisturbed(machine, lambda: next(numbers), 0.10, 2)
+    assert found == "b"
+    assert (state.disturbed, state.repeats) == (True, 2)
 
 
 def test_nothing_measured_is_nothing_seen(pipeline: Pipeline) -> None:

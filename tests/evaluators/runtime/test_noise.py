@@ -8,17 +8,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from devices.registry import get_device
-from evaluators.protocols.pipeline import Pipeline
-from evaluators.runtime.cpu import runner_process as players
-from evaluators.runtime.cpu.noise import Grade, Moment, await_idle, grade_of, lost, moment, others_running
+from evaluators.runtime.base import BlockResult, Noise, TimedBlock
+from evaluators.runtime.cpu.noise import Moment, await_idle, lost, moment, others_running
+from evaluators.runtime.cpu.runner_process import noise_of
+from evaluators.runtime.cpu.runtime import CpuRuntime
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
-from evaluators.timing.blocks import Taken
+from evaluators.timing.blocks import BlockTime
 from evaluators.timing.statistics import measurement, ratio_of, told_or_not
 from kernelevolve.core.evaluation import Measurement, Ratio
 from tests.evaluators.silu_mul import TASK, python_kernel
@@ -54,7 +57,7 @@ def test_a_core_that_is_shared_shows_in_the_time_that_was_lost() -> None:
         other.wait()
         os.sched_setaffinity(threading.get_native_id(), cores)
     assert shared > 0.1
-    assert grade_of(0.4, shared, 0) is Grade.DISTURBED
+    assert noise_of(0.4, shared, 0) is Noise.NOISY
 
 
 def test_threads_of_its_own_take_nothing_from_a_process() -> None:
@@ -73,23 +76,23 @@ def test_a_process_that_is_gone_lost_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lost_seconds", "others", "grade"),
+    ("lost_seconds", "others", "noise"),
     [
-        (0.0, 0, Grade.ALONE),
-        (1e-5, 0, Grade.ALONE),
-        (0.0, 1, Grade.BESIDE),
-        (0.0, None, Grade.BESIDE),
-        (1e-4, 0, Grade.ALONE),
-        (3e-4, 0, Grade.DISTURBED),
-        (1e-4, None, Grade.DISTURBED),
-        (1e-4, 2, Grade.DISTURBED),
+        (0.0, 0, Noise.QUIET),
+        (1e-5, 0, Noise.QUIET),
+        (0.0, 1, Noise.SHARED),
+        (0.0, None, Noise.SHARED),
+        (1e-4, 0, Noise.QUIET),
+        (3e-4, 0, Noise.NOISY),
+        (1e-4, None, Noise.NOISY),
+        (1e-4, 2, Noise.NOISY),
     ],
 )
 def test_a_block_is_graded_by_its_waiting_and_by_its_company(
-    lost_seconds: float, others: int | None, grade: Grade
+    lost_seconds: float, others: int | None, noise: Noise
 ) -> None:
-    assert grade_of(1e-3, lost_seconds, others) is grade
-    assert grade_of(100 * 1e-3, 1e-4, 0) is Grade.ALONE, "a hundredth of it"
+    assert noise_of(1e-3, lost_seconds, others) is noise
+    assert noise_of(100 * 1e-3, 1e-4, 0) is Noise.QUIET, "a hundredth of it"
 
 
 def test_who_holds_the_clock_counts_too_unless_it_waited_for_the_block_itself() -> None:
@@ -118,25 +121,25 @@ def test_others_that_can_run_are_counted_and_waited_for() -> None:
 RIGHT = "return torch.nn.functional.silu(x) * y * self.scale"
 
 
-def blocks(count: int, seconds: float, grade: Callable[[int], Grade]) -> list[Taken]:
+def blocks(count: int, seconds: float, noise: Callable[[int], Noise]) -> list[BlockTime]:
     """Of six processes in turn; a disturbed block takes three times as long."""
     rng = random.Random(0)
     found = []
     for i in range(count):
-        slower = 3.0 if grade(i) is Grade.DISTURBED else 1.0
-        found.append(Taken(i % 6, seconds * slower * rng.lognormvariate(0, 0.03), grade(i)))
+        slower = 3.0 if noise(i) is Noise.NOISY else 1.0
+        found.append(BlockTime(i % 6, seconds * slower * rng.lognormvariate(0, 0.03), noise(i)))
     return found
 
 
-def alone(_: int) -> Grade:
-    return Grade.ALONE
+def alone(_: int) -> Noise:
+    return Noise.QUIET
 
 
 @pytest.mark.parametrize("share", [10, 5, 2])
 @pytest.mark.parametrize("factor", [1.0, 3.0])
 def test_blocks_that_were_left_alone_tell_the_ratio_wherever_they_come(factor: float, share: int) -> None:
-    def often(i: int) -> Grade:
-        return Grade.DISTURBED if (7 * i) % share < share - 1 and i % 11 else Grade.ALONE
+    def often(i: int) -> Noise:
+        return Noise.NOISY if (7 * i) % share < share - 1 and i % 11 else Noise.QUIET
 
     for reference, kernel in (
         (blocks(120, factor, often), blocks(120, 1.0, alone)),
@@ -151,8 +154,8 @@ def test_blocks_that_were_left_alone_tell_the_ratio_wherever_they_come(factor: f
 
 
 def test_a_few_disturbed_rounds_are_left_out() -> None:
-    def seldom(i: int) -> Grade:
-        return Grade.DISTURBED if i % 10 == 0 else Grade.ALONE
+    def seldom(i: int) -> Noise:
+        return Noise.NOISY if i % 10 == 0 else Noise.QUIET
 
     reference, kernel = blocks(60, 3.0, alone), blocks(60, 1.0, seldom)
     left = [i for i in range(60) if i % 10]
@@ -164,7 +167,7 @@ def test_a_few_disturbed_rounds_are_left_out() -> None:
 def test_what_nobody_left_alone_is_not_measured_and_never_told_as_one() -> None:
     rng = random.Random(0)
     reference, kernel = (
-        [Taken(i % 6, seconds * rng.lognormvariate(0, 0.8), Grade.DISTURBED) for i in range(40)] for seconds in (3.0, 1)
+        [BlockTime(i % 6, seconds * rng.lognormvariate(0, 0.8), Noise.NOISY) for i in range(40)] for seconds in (3.0, 1)
     )
     found = measurement(reference, kernel, 0, "other programs used 1.9 of 2 cores")
     assert found.speedup is None
@@ -172,11 +175,22 @@ def test_what_nobody_left_alone_is_not_measured_and_never_told_as_one() -> None:
     assert found.rank > 1.5, "the search ranks it all the same"
 
 
+def hear(monkeypatch: pytest.MonkeyPatch, noise: Callable[[], Noise]) -> None:
+    """Have this noise in the blocks of rounds."""
+    run = CpuRuntime.run
+
+    def heard(self: CpuRuntime, blocks: Sequence[TimedBlock]) -> list[BlockResult]:
+        found = run(self, blocks)
+        return [replace(block, noise=noise()) for block in found] if len(blocks) > 1 else found
+
+    monkeypatch.setattr(CpuRuntime, "run", heard)
+
+
 def test_beside_a_few_disturbed_rounds_there_are_enough_others(
     settings: EvaluationSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = iter([Grade.DISTURBED] * 2)
-    monkeypatch.setattr(players, "grade_of", lambda *_: next(answers, Grade.ALONE))
+    answers = iter([Noise.NOISY] * 2)
+    hear(monkeypatch, lambda: next(answers, Noise.QUIET))
     # Whatever the machine does meanwhile, there is time for the fewest rounds.
     patient = settings.model_copy(update={"timing": settings.timing.model_copy(update={"max_seconds": 30.0})})
     with closing(Pipeline(TASK, get_device("cpu"), patient)) as pipeline:
@@ -190,7 +204,7 @@ def test_beside_a_few_disturbed_rounds_there_are_enough_others(
 def test_where_every_round_is_disturbed_measuring_goes_on_within_its_limit(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(players, "grade_of", lambda *_: Grade.DISTURBED)
+    hear(monkeypatch, lambda: Noise.NOISY)
     timing = pipeline.settings.timing.model_copy(update={"max_seconds": 0.2, "disturbed_factor": 2.0})
     begin = time.monotonic()
     found = pipeline.evaluate(python_kernel(RIGHT), timing=timing).measurement
@@ -203,12 +217,12 @@ def test_where_every_round_is_disturbed_measuring_goes_on_within_its_limit(
 
 def test_what_others_took_makes_no_kernel_faster() -> None:
     """Something else had a core in each of the reference's blocks, as long in each."""
-    reference = [Taken(i % 2, 0.9e-3 + 20e-3, Grade.DISTURBED, lost=20e-3) for i in range(30)]
-    kernel = [Taken(0, 1e-3) for i in range(30)]
+    reference = [BlockTime(i % 2, 0.9e-3 + 20e-3, Noise.NOISY, lost=20e-3) for i in range(30)]
+    kernel = [BlockTime(0, 1e-3) for i in range(30)]
     found = measurement(reference, kernel, 0, "busy")
     assert found.speedup is None
     assert found.rank < 1.5
-    waiting = [Taken(0, 1e-3, Grade.DISTURBED, lost=0.5e-3) for _ in range(30)]
+    waiting = [BlockTime(0, 1e-3, Noise.NOISY, lost=0.5e-3) for _ in range(30)]
     assert measurement(kernel, waiting, 0, "busy").speedup is None, "nor does a kernel that has its threads wait gain"
 
 
@@ -222,4 +236,4 @@ def test_no_interval_is_told_that_is_wider_than_half_as_much_again(high: float, 
 
 
 def test_of_a_block_something_is_left() -> None:
-    assert 0 < Taken(0, 1e-3, Grade.DISTURBED, lost=2e-3).alone < Taken(0, 1e-3).alone == 1e-3
+    assert 0 < BlockTime(0, 1e-3, Noise.NOISY, lost=2e-3).alone < BlockTime(0, 1e-3).alone == 1e-3

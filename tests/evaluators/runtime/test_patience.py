@@ -12,7 +12,7 @@ import pytest
 
 from devices.cpu import usable_cores
 from evaluators.runtime.cpu.fork_server import ForkServer
-from evaluators.runtime.cpu.runner import Seat
+from evaluators.runtime.cpu.runner import CpuRunner
 from evaluators.verdict import FailedError
 from kernelevolve.core.evaluation import Status
 from tests.evaluators.silu_mul import TASK
@@ -45,12 +45,12 @@ def server() -> Iterator[ForkServer]:
 
 def loaded(server: ForkServer, before: str) -> float:
     """Seconds that a kernel takes to be loaded beside a crowd, with so much left to do first."""
-    with server.spawn(1 << 20, trusted=False, memory_gb=2.0, cpu_seconds=100.0) as player:
-        seat = Seat(player)
-        seat.allow(LIMIT)
+    with server.spawn(1 << 20, trusted=False, memory_gb=2.0, cpu_seconds=100.0) as process:
+        runner = CpuRunner(process)
+        runner.allow(LIMIT)
         with crowd():
             begin = time.monotonic()
-            seat.load(before + KERNEL, TASK, None)
+            runner.load_kernel(before + KERNEL, TASK, None)
             return time.monotonic() - begin
 
 

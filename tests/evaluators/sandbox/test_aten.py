@@ -13,13 +13,13 @@ from functools import cache
 import pytest
 
 from devices.registry import get_device
-from evaluators.protocols.pipeline import Pipeline
 from evaluators.sandbox.aten import ForbiddenComputeError, computes, kernels, named_in
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.evaluation import Evaluation, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import AllowAten, Task
-from tests.evaluators.protocols.test_pipeline import CPP as FAST
+from tests.evaluators.service.test_pipeline import CPP as FAST
 from tests.evaluators.silu_mul import TASK, python_kernel
 
 pytestmark = pytest.mark.alone
@@ -291,7 +291,7 @@ def test_models_with_state_are_built_again_under_a_rule(settings: EvaluationSett
         "self.scale = nn.Parameter(torch.randn(256)); self.register_buffer('calls', torch.zeros(()))",
     ).replace("return torch", "self.calls += 1\n        return (self.calls * 0 + 1) * torch")
     with _judge(settings, AllowAten.NONE, counting) as pipeline:
-        assert pipeline.reference().main.later is not None
+        assert pipeline.strict.reference().main.later is not None
         verdict = pipeline.evaluate(CPP)
         assert verdict.status is Status.OK, verdict.diagnosis
 

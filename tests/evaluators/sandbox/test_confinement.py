@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from devices.registry import get_device
-from evaluators.protocols.pipeline import Pipeline
 from evaluators.sandbox import landlock
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Status
@@ -47,7 +47,7 @@ def test_files_of_others_can_neither_be_read_nor_written(pipeline: Pipeline, sec
 
 
 def test_the_right_answers_cannot_be_read(pipeline: Pipeline) -> None:
-    folder = pipeline.reference().folder
+    folder = pipeline.strict.reference().folder
     refused(pipeline, f"open({str(next(folder.iterdir()))!r}, 'rb').read()")
     refused(pipeline, f"os.listdir({str(folder)!r})")
     refused(pipeline, f"open({str(folder / 'new')!r}, 'ab')")

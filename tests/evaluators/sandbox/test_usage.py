@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from devices.registry import get_device
-from evaluators.protocols.pipeline import Pipeline
 from evaluators.sandbox.usage import Allowance, excess, private_bytes
 from evaluators.scratch import remove_tree, scratch_base
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.evaluation import Status
 from tests.evaluators.silu_mul import TASK, python_kernel
@@ -89,7 +89,7 @@ def test_what_no_limit_of_the_system_bounds_is_bounded(small: Pipeline, call: st
     assert verdict.diagnosis is not None
     assert words in verdict.diagnosis.summary
     small.server.rest()
-    held = {seat.player.folder for seat in small.eager.seats}
+    held = {runner.process.folder for runner in small.eager.runners}
     assert set(small.server._base.iterdir()) == held
 
 

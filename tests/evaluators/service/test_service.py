@@ -15,9 +15,9 @@ from ray.exceptions import RayError
 from devices.cpu import usable_cores
 from devices.toolchains.loader import LOADER
 from evaluators.base import Evaluator
+from evaluators.service.comparison import Comparison
 from evaluators.service.service import EvaluationService
 from evaluators.settings import EvaluationSettings
-from evaluators.timing.comparison import Comparison
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation, Status
 from kernelevolve.core.kernel import Kernel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from evaluators.settings import TimingSettings
-from evaluators.timing.blocks import Taken
+from evaluators.timing.blocks import BlockTime
 
 SETTINGS = TimingSettings(
     reference_processes=1,
@@ -22,10 +22,10 @@ SETTINGS = TimingSettings(
 )
 
 
-def blocks(rng: random.Random, seconds: float, offsets: list[float], rounds: int) -> list[Taken]:
+def blocks(rng: random.Random, seconds: float, offsets: list[float], rounds: int) -> list[BlockTime]:
     """Of as many processes as there are offsets: factors that hold for a process, beside the noise of each block."""
     turns = (number % len(offsets) for number in range(rounds))
-    return [Taken(turn, seconds * offsets[turn] * rng.lognormvariate(0, 0.03)) for turn in turns]
+    return [BlockTime(turn, seconds * offsets[turn] * rng.lognormvariate(0, 0.03)) for turn in turns]
 
 
 def offsets(rng: random.Random, processes: int) -> list[float]:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluators.runtime.cpu.noise import Grade
-from evaluators.timing.blocks import Taken
+from evaluators.runtime.base import Noise
+from evaluators.timing.blocks import BlockTime
 from evaluators.timing.one_sided import places
 from evaluators.timing.statistics import is_telling, ratio_of
 from kernelevolve.core.evaluation import Ratio
@@ -32,22 +32,22 @@ class Load:
 
 def blocks(
     rng: np.random.Generator, seconds: float, processes: int, count: int, load: Load, all_cores: bool
-) -> list[Taken]:
+) -> list[BlockTime]:
     """A hit makes a block up to several times as long; company, which is not waited for, a few percent."""
     offsets = np.exp(rng.normal(0, _SPREAD, processes))
     found = []
     for i in range(count):
         taken = seconds * offsets[i % processes] * np.exp(rng.normal(0, _SPREAD))
-        grade = Grade.BESIDE if rng.random() < load.hit else Grade.ALONE
-        if grade is Grade.BESIDE:
+        grade = Noise.SHARED if rng.random() < load.hit else Noise.QUIET
+        if grade is Noise.SHARED:
             taken *= 1 + rng.exponential(0.03)
         if rng.random() < load.hit * (1.0 if all_cores else 0.5):
             lost = taken * rng.exponential(1.5)
             taken += lost
             if rng.random() < load.seen:
-                found.append(Taken(i % processes, taken, Grade.DISTURBED, 0.8 * lost))
+                found.append(BlockTime(i % processes, taken, Noise.NOISY, 0.8 * lost))
                 continue
-        found.append(Taken(i % processes, taken, grade))
+        found.append(BlockTime(i % processes, taken, grade))
     return found
 
 
@@ -96,12 +96,12 @@ def test_where_hardly_a_block_is_left_alone_little_is_told_and_no_false_speedup(
 
 @given(
     st.lists(
-        st.tuples(st.floats(1e-6, 10.0), st.sampled_from(list(Grade)), st.floats(0.0, 20.0)), min_size=1, max_size=40
+        st.tuples(st.floats(1e-6, 10.0), st.sampled_from(list(Noise)), st.floats(0.0, 20.0)), min_size=1, max_size=40
     ),
     st.integers(1, 6),
 )
-def test_any_blocks_have_a_place_within_them(found: list[tuple[float, Grade, float]], processes: int) -> None:
-    side = [Taken(i % processes, seconds, grade, lost) for i, (seconds, grade, lost) in enumerate(found)]
+def test_any_blocks_have_a_place_within_them(found: list[tuple[float, Noise, float]], processes: int) -> None:
+    side = [BlockTime(i % processes, seconds, grade, lost) for i, (seconds, grade, lost) in enumerate(found)]
     for place in places(side, side):
         assert np.log(min(block.alone for block in side)) - 1e-6 <= place.log
         assert place.log <= np.log(max(block.seconds for block in side)) + 1e-6
@@ -112,5 +112,5 @@ def test_any_blocks_have_a_place_within_them(found: list[tuple[float, Grade, flo
 def test_longer_disturbances_move_nothing_where_enough_was_left_alone() -> None:
     rng = np.random.default_rng(0)
     side = blocks(rng, 1.0, 6, 80, SOME, all_cores=True)
-    longer = [Taken(b.process, 10 * b.seconds if b.disturbed else b.seconds, b.grade, b.lost) for b in side]
+    longer = [BlockTime(b.process, 10 * b.seconds if b.disturbed else b.seconds, b.grade, b.lost) for b in side]
     assert places(side, side)[0].log == places(longer, longer)[0].log

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from evaluators.timing.blocks import Taken
+from evaluators.timing.blocks import BlockTime
 from evaluators.timing.stopping import LongEnough, TightEnough, spread
 from tests.evaluators.timing.simulated import SETTINGS, blocks
 
@@ -28,7 +28,7 @@ def test_a_slow_kernel_is_dropped_early() -> None:
 
 
 def test_long_calls_get_fewer_rounds_instead_of_no_end() -> None:
-    enough = LongEnough(SETTINGS.model_copy(update={"min_rounds": 40, "max_seconds": 2.0}), contestants=2)
-    two = {"eager": [Taken(0, 1.0)] * 2, "k": [Taken(0, 2.0)] * 2}
+    enough = LongEnough(SETTINGS.model_copy(update={"min_rounds": 40, "max_seconds": 2.0}), entrants=2)
+    two = {"eager": [BlockTime(0, 1.0)] * 2, "k": [BlockTime(0, 2.0)] * 2}
     assert not enough(two, 6.0)
     assert enough(two, 9.0)

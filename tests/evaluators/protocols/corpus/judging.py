@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from devices.registry import get_device
-from evaluators.protocols.pipeline import Pipeline
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.task import Task
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from devices.registry import get_device
-from evaluators.protocols.pipeline import Pipeline
-from evaluators.runtime.cpu.runner_process import Player
-from evaluators.runtime.device_lock import Gate
+from evaluators.runtime.cpu.runner_process import RunnerProcess
+from evaluators.runtime.device_lock import DeviceLock
 from evaluators.sandbox.landlock import version
+from evaluators.service.comparison import Comparison
+from evaluators.service.finals import compare_finalists
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings, TimingSettings
-from evaluators.timing.comparison import Comparison
-from evaluators.timing.finals import compare_finalists
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
@@ -163,30 +163,30 @@ def test_compiling_holds_no_lock_and_measuring_does(
 ) -> None:
     """All the time that the reference compiles, others can measure. A gate of its own: other tests measure meanwhile."""
     slow = TASK.source.replace(RIGHT, f"{ENDLESS.format(400)}\n        {RIGHT}")
-    compiled: list[Player] = []
+    compiled: list[RunnerProcess] = []
     began: list[float] = []
     entered: list[float] = []
     ended: list[float] = []
-    ask = Player.ask
-    monkeypatch.setattr("evaluators.runtime.device_lock.gate_folder", lambda: tmp_path)
+    ask = RunnerProcess.ask
+    monkeypatch.setattr("evaluators.runtime.device_lock.lock_folder", lambda: tmp_path)
 
-    def watched(self: Player, order: Mapping[str, Any], limit: float) -> Mapping[str, Any]:
-        if order["do"] == "compile":
+    def watched(self: RunnerProcess, order: Mapping[str, Any], limit: float) -> Mapping[str, Any]:
+        if order["do"] == "reference" and order["compiled"]:
             compiled.append(self)
         if began or order["do"] != "call" or self not in compiled:
             return ask(self, order, limit)
         began.append(time.monotonic())
-        threading.Timer(0.5, wait_for_the_gate).start()
+        threading.Timer(0.5, wait_for_the_lock).start()
         try:
             return ask(self, order, limit)
         finally:
             ended.append(time.monotonic())
 
-    def wait_for_the_gate() -> None:
-        with Gate().exclusive():
+    def wait_for_the_lock() -> None:
+        with DeviceLock().exclusive():
             entered.append(time.monotonic())
 
-    monkeypatch.setattr(Player, "ask", watched)
+    monkeypatch.setattr(RunnerProcess, "ask", watched)
     compared_apart([GOOD], quick, Task(name="slow", source=slow), compiled=True)
     assert list(tmp_path.iterdir())
     assert ended[0] - began[0] > 2.0

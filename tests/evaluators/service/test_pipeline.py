@@ -16,11 +16,11 @@ import yaml
 
 from devices.registry import get_device
 from devices.toolchains.loader import LOADER
-from evaluators.protocols.pipeline import Pipeline
-from evaluators.runtime.cpu.runner import Seat
+from evaluators.runtime.cpu.runner import CpuRunner
 from evaluators.service.local import validate_task
+from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
-from evaluators.timing.benchmark import Meter
+from evaluators.timing.benchmark import SpeedupBenchmark, Timed
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation, Measurement, Status
 from kernelevolve.core.kernel import Kernel
@@ -169,14 +169,14 @@ def test_children_that_hide_die_with_their_candidate(settings: EvaluationSetting
         f"        {RIGHT}"
     )
     open_house.evaluate(python_kernel(RIGHT))  # Has the reference's processes started.
-    process = open_house.server._process
+    process = open_house.runtime.server._process
     assert process is not None
     server = psutil.Process(process.pid)
-    open_house.server.rest()
+    open_house.runtime.server.rest()
     before = {p.pid for p in server.children(recursive=True)}
     verdict = open_house.evaluate(python_kernel(forward, top))
     assert verdict.status in {Status.OK, Status.CRASHED}
-    open_house.server.rest()
+    open_house.runtime.server.rest()
     assert {p.pid for p in server.children(recursive=True)} == before
     open_house.close()
 
@@ -185,9 +185,9 @@ def test_nothing_is_left_on_disk(settings: EvaluationSettings) -> None:
     made = Pipeline(TASK, get_device("cpu"), settings)
     made.evaluate(python_kernel(RIGHT))
     made.evaluate(python_kernel("os.kill(os.getpid(), 9)"))
-    made.server.rest()
-    scratch, builds = made.server._base, made.build_dir
-    held = {seat.player.folder for seat in made.eager.seats}
+    made.runtime.rest()
+    scratch, builds = made.runtime.server._base, made.build_dir
+    held = {runner.process.folder for runner in made.strict.pool.runners}
     assert set(scratch.iterdir()) == held, "a folder for each process of the reference, none for candidates"
     begin = time.monotonic()
     made.close()
@@ -198,10 +198,10 @@ def test_nothing_is_left_on_disk(settings: EvaluationSettings) -> None:
 
 def test_data_that_another_run_cleared_away_is_computed_again(settings: EvaluationSettings) -> None:
     made = Pipeline(Task(name="cleared", source=TASK.source, seed=77), get_device("cpu"), settings)
-    shutil.rmtree(made.reference().folder)
+    shutil.rmtree(made.strict.reference().folder)
     assert made.evaluate(python_kernel(RIGHT)).status is Status.OK
-    os.utime(made.reference().folder, (0, 0))
-    assert made.reference().folder.stat().st_mtime > time.time() - 60, "in use, so it is not old"
+    os.utime(made.strict.reference().folder, (0, 0))
+    assert made.strict.reference().folder.stat().st_mtime > time.time() - 60, "in use, so it is not old"
     made.close()
 
 
@@ -215,7 +215,7 @@ def test_secrets_do_not_reach_a_candidate(settings: EvaluationSettings, monkeypa
 
 
 def test_a_dead_fork_server_is_replaced(pipeline: Pipeline) -> None:
-    server = pipeline.server._process
+    server = pipeline.runtime.server._process
     assert server is not None
     os.kill(server.pid, 9)
     server.wait()
@@ -272,15 +272,15 @@ def test_what_seems_better_than_the_best_is_measured_again_in_other_processes(
 ) -> None:
     kernel = python_kernel(f"{RIGHT}  # new")
     measured: list[tuple[set[int], Measurement]] = []
-    time_it = Meter.time
+    time_it = SpeedupBenchmark.time
 
-    def watched(self: Meter, kernel: Kernel, seats: Sequence[Seat], *rest: Any) -> Measurement:
-        found = time_it(self, kernel, seats, *rest)
-        everyone = {seat.player.pid for seat in (*seats, *pipeline.eager.seats)}
-        measured.append((everyone, found))
+    def watched(self: SpeedupBenchmark, kernel: Kernel, runners: Sequence[CpuRunner], *rest: Any) -> Timed:
+        found = time_it(self, kernel, runners, *rest)
+        everyone = {runner.process.pid for runner in (*runners, *pipeline.strict.pool.runners)}
+        measured.append((everyone, found.measurement))
         return found
 
-    monkeypatch.setattr(Meter, "time", watched)
+    monkeypatch.setattr(SpeedupBenchmark, "time", watched)
     told = pipeline.evaluate(kernel, best=0.0)
     [(before, first), (after, second)] = measured
     assert not before & after

@@ -1,0 +1,225 @@
+"""The strict protocol: held against a float64 oracle on inputs that nobody foresees, then timed in turns with the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from devices.base import Artifact
+from evaluators.correctness.checker import Checker
+from evaluators.correctness.inputs.checks import COMPILED
+from evaluators.correctness.ledger import RULE, TIMED_CALLS, Ledger
+from evaluators.correctness.reference.data import Reference, compute_reference, find_reference, probe_task
+from evaluators.correctness.reference.probe import Probe, slowness
+from evaluators.protocols.base import Effort, EvaluationProtocol, Laps, Verdict
+from evaluators.runtime.base import Runner, Runtime
+from evaluators.runtime.device_lock import DeviceLock
+from evaluators.runtime.interruption import InterruptedJobError
+from evaluators.settings import EvaluationSettings, TimingSettings
+from evaluators.timing.benchmark import PATIENCE, SpeedupBenchmark, Timed
+from evaluators.timing.reference_pool import ReferencePool
+from evaluators.timing.stopwatch import input_bytes
+from evaluators.verdict import FailedError
+from kernelevolve.core.evaluation import AtenShare, FallbackShare, Measurement
+from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.task import AllowAten, Task
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A kernel that is proven correct, in runners that are ready to be timed."""
+
+    runners: list[Runner]
+    fallback: FallbackShare | None
+    """How much the kernel leaves to the reference's own operations."""
+
+
+class StrictProtocol(EvaluationProtocol):
+    """Of one task on one runtime."""
+
+    def __init__(self, task: Task, settings: EvaluationSettings, runtime: Runtime, lock: DeviceLock) -> None:
+        self.task = task
+        self.settings = settings
+        self.pool = ReferencePool(task, settings, runtime)
+        """The reference's own runners."""
+        self._runtime = runtime
+        self._lock = lock
+        self._probe: Probe | None = None
+        self._reference: Reference | None = None
+        self._checker: Checker | None = None
+        self._benchmark: SpeedupBenchmark | None = None
+
+    def announce(self, timing: TimingSettings) -> str:
+        known = self._reference or find_reference(self.task, self.settings)
+        if known is None:
+            self._probe = self._probe or probe_task(self.task, self.settings, self._runtime)
+            return slowness(self.task, self._probe, self.settings, timing, prepared=False)
+        return slowness(self.task, known.probe, self.settings, timing, prepared=True)
+
+    def prepare(self) -> None:
+        self.reference()
+
+    def reference(self) -> Reference:
+        """The task's data, computed again where it was removed: it lies where the system, or its user, may clear up."""
+        if self._reference is not None:
+            try:
+                self._reference.touch()
+            except FileNotFoundError:
+                self._reference = None
+        if self._reference is None:
+            found = find_reference(self.task, self.settings)
+            if found is None:
+                self._probe = self._probe or probe_task(self.task, self.settings, self._runtime)
+                found = compute_reference(self.task, self.settings, self._runtime, self._probe)
+            self._reference = found
+            self._checker = self._benchmark = None
+        return self._reference
+
+    def checker(self) -> Checker:
+        """Of the reference's cases."""
+        reference = self.reference()
+        if self._checker is None:
+            self._checker = Checker(reference, self.task.tolerance)
+        return self._checker
+
+    def benchmark(self) -> SpeedupBenchmark:
+        """Of kernels against the reference."""
+        checker = self.checker()
+        if self._benchmark is None:
+            self._benchmark = SpeedupBenchmark(self._runtime, checker, self.pool, self.settings, self._lock)
+        return self._benchmark
+
+    def evaluate(self, kernel: Kernel, artifact: Artifact, effort: Effort) -> Verdict:
+        laps, ledger = Laps(), Ledger()
+        try:
+            found = self._evaluate(kernel, artifact, effort, laps, ledger)
+        except FailedError as error:
+            found = Verdict({}, failure=error.failure)
+        except InterruptedJobError:
+            self.pool.end()  # Its runners may stand in the middle of an order.
+            raise
+        notes = {"torch.compile": "eager"} if COMPILED in self.reference().left_out else {}
+        return replace(found, seconds=laps.seconds, checks=ledger.told(), notes=notes)
+
+    def _evaluate(self, kernel: Kernel, artifact: Artifact, effort: Effort, laps: Laps, ledger: Ledger) -> Verdict:
+        timing, best, main = effort.timing, effort.best, self.reference().main
+        with self.proven(kernel, artifact, timing.kernel_processes, laps, ledger) as proven, laps.lap("timing"):
+            floor = self.settings.drop_below * best if best else None
+            timed = [self.benchmark().time(kernel, proven.runners, main, timing, floor)]
+            measurement = timed[0].measurement
+            if best is not None and measurement.rank > best:
+                timed.append(self._measured_anew(kernel, artifact, timing))
+                measurement = _surer(measurement, timed[-1].measurement)
+            variants = self.benchmark().time_variants(kernel, proven.runners, timing) if effort.variants else {}
+            ledger.add(TIMED_CALLS, sum(m.rounds for m in (measurement, *(v.measurement for v in variants.values()))))
+            aten = self.aten_share(proven.runners[0]) if effort.variants else None
+        return Verdict(
+            laps.seconds,
+            measurement=measurement,
+            variants={name: each.measurement for name, each in variants.items()},
+            aten=aten,
+            fallback=proven.fallback,
+            machine=tuple(each.machine for each in (*timed, *variants.values())),
+        )
+
+    @contextmanager
+    def proven(
+        self,
+        kernel: Kernel,
+        artifact: Artifact,
+        runners: int,
+        laps: Laps | None = None,
+        ledger: Ledger | None = None,
+    ) -> Iterator[Proven]:
+        """A kernel that is proven correct, in at most so many runners. `ledger` takes what was checked.
+
+        Raises FailedError where the kernel is not correct.
+        """
+        checker, laps, ledger = self.checker(), laps or Laps(), ledger or Ledger()
+        ledger.begin(self.reference())
+        with ExitStack() as stack:
+            with laps.lap("correctness"), self._lock.shared():
+                changes = self.reference().main.later is not None
+                first = stack.enter_context(self._loaded(kernel, artifact, 2 * changes, checked=True))
+                fallback = checker.check(first, ledger)
+                first.check_rule()
+                if self.task.allow_aten is not AllowAten.ALL:
+                    ledger.add(RULE)
+                if changes:
+                    first.build()
+                more = self.benchmark().at_most(runners) - 1
+                others = [stack.enter_context(self._loaded(kernel, artifact)) for _ in range(more)]
+            yield Proven([first, *others], fallback)
+
+    def aten_share(self, runner: Runner) -> AtenShare | None:
+        """How much of a call on the main inputs is PyTorch's own work; None where that cannot be told."""
+        main = self.reference().main
+        runner.allow(self.settings.run_timeout)
+        try:
+            runner.lay_out(main.inputs, 1, main.nesting)
+            runner.write(0, main.load())
+            return runner.aten_share()
+        except FailedError:
+            return None
+
+    @contextmanager
+    def compiled_reference(self) -> Iterator[Runner]:
+        """What torch.compile makes of the reference, called once.
+
+        Raises FailedError where torch.compile fails, and where that takes too long.
+        """
+        main = self.reference().main
+        once = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+        with self._spawned(2 * self.settings.memory_gb, once, trusted=True) as runner:
+            runner.stage = "comparison"
+            runner.allow(self.settings.compile_reference_timeout)
+            runner.load_reference(self.task, compiled=True)
+            runner.build()
+            runner.lay_out(main.inputs, 1, main.nesting)
+            runner.write(0, main.load())
+            runner.call([0])
+            yield runner
+
+    def close(self) -> None:
+        self.pool.end()
+
+    def _loaded(self, kernel: Kernel, artifact: Artifact, spares: int = 0, *, checked: bool = False) -> Runner:
+        """A runner that holds a kernel. `spares`: how often more it will be built; `checked`: with other parameters too."""
+        reference = self.reference()
+        others = reference.other.parameters.model_dump() if checked and reference.other else None
+        runner = self._spawned(self.settings.memory_gb, artifact.environment, trusted=False)
+        try:
+            runner.allow(self.settings.run_timeout)
+            runner.load_kernel(kernel.source, self.task, reference.init, others=others)
+            runner.build(spares=spares)
+        except BaseException:
+            runner.end()
+            raise
+        return runner
+
+    def _measured_anew(self, kernel: Kernel, artifact: Artifact, timing: TimingSettings) -> Timed:
+        """With other runners on both sides than before."""
+        self.pool.end()
+        with ExitStack() as stack:
+            with self._lock.shared():
+                count = self.benchmark().at_most(timing.kernel_processes)
+                runners = [stack.enter_context(self._loaded(kernel, artifact)) for _ in range(count)]
+            return self.benchmark().time(kernel, runners, self.reference().main, timing)
+
+    def _spawned(self, memory_gb: float, environment: Mapping[str, str], *, trusted: bool) -> Runner:
+        settings = self.settings
+        timing = max(each.disturbed_factor * each.max_seconds for each in (settings.timing, settings.final))
+        seconds = 3 * (settings.run_timeout + PATIENCE * timing)
+        return self._runtime.spawn(
+            input_bytes(self.reference(), settings),
+            trusted=trusted,
+            memory_gb=memory_gb,
+            processor_seconds=self._runtime.threads * seconds + settings.compile_reference_timeout,
+            environment=environment,
+        )
+
+
+def _surer(first: Measurement, again: Measurement) -> Measurement:
+    """The second one, which was not chosen for being high. Where it tells too little, the lower guess: no lucky one shall lead a search."""
+    return first if again.speedup is None and first.rank < again.rank else again
