@@ -8,6 +8,8 @@ from pathlib import Path
 
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.record import Record
+from kernelevolve.core.signature import Signature
+from kernelevolve.core.target import Target
 
 
 class Capability(Record):
@@ -24,6 +26,7 @@ class Artifact(Record):
 
     kernel_id: str
     files: tuple[str, ...] = ()
+    """Paths below the build folder."""
     environment: Mapping[str, str] = {}
     """Set these in the process that loads the kernel."""
 
@@ -52,43 +55,56 @@ class Toolchain(ABC):
         """Whether this machine has it. Cheap: runs no compiler more than `--version`."""
 
     @abstractmethod
-    def fingerprint(self) -> str:
-        """Everything besides the kernel that decides the artifact: compiler, version, target. Part of cache keys."""
+    def fingerprint(self, target: Target) -> str:
+        """Everything besides the kernel and the task that decides the artifact: compiler, version, target. Part of cache keys.
+
+        Empty where this machine compiles nothing for the target.
+        """
 
     @abstractmethod
     def compile(
-        self, kernel: Kernel, build_dir: Path, timeout: float, give_way: Callable[[int], None] | None = None
+        self,
+        kernel: Kernel,
+        target: Target,
+        signature: Signature,
+        build_dir: Path,
+        timeout: float,
+        give_way: Callable[[int], None] | None = None,
     ) -> Artifact | CompileFailure:
-        """Compile into `build_dir`, content-addressed: a second call with the same kernel compiles nothing.
+        """Compile a kernel. Content-addressed: a second call with the same arguments compiles nothing.
 
-        `give_way` is called every few milliseconds with the process group of a compiler that runs, which it may stop for a while;
-        that while does not count to `timeout`, in seconds.
+        Args:
+            kernel: The kernel.
+            target: The hardware that it is for, for which `fingerprint` is not empty.
+            signature: The calls that it must serve at least.
+            build_dir: Where the artifact's files, or folders, are put.
+            timeout: Seconds that the compiler may take.
+            give_way: Called every few milliseconds with the process group of a compiler that runs, which it may stop for a while;
+                that while does not count to `timeout`.
 
-        Raises OSError for what is ours (a full disk, no compiler); never for what the kernel did.
+        Raises:
+            OSError: For what is ours (a full disk, no compiler); never for what the kernel did.
         """
 
 
 class Device(ABC):
-    """A kind of hardware."""
+    """A kind of hardware. Instances travel between machines, so they hold settings and no state."""
 
     name: str
     vendor: str
 
     @abstractmethod
-    def capability(self) -> Capability: ...
+    def capability(self) -> Capability:
+        """Whether this machine has it."""
 
     @abstractmethod
-    def arch(self) -> str:
-        """The target of this machine's device in the vendor's words: `znver5`, `sm_90`, `gfx942`."""
-
-    @abstractmethod
-    def facts(self) -> Mapping[str, str]:
-        """What an operator may want to know: cores, vector width, cache sizes, memory."""
+    def target(self) -> Target:
+        """The device of this machine. Raises UserError where it has none."""
 
     @abstractmethod
     def toolchains(self) -> Mapping[str, Toolchain]:
-        """By the language of the kernels that they compile."""
+        """The toolchains by the language of the kernels that they compile."""
 
     @abstractmethod
-    def measuring_resources(self) -> Mapping[str, float]:
-        """Ray resources that a measuring task holds, as `ray.remote` options: num_cpus, num_gpus, ..."""
+    def resources(self) -> Mapping[str, float]:
+        """What an actor that measures on it asks of Ray, as `ray.remote` options: `num_cpus`, `num_gpus`, `resources`."""

@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 
 from devices.base import Capability, Device, Toolchain
-from devices.toolchains.cpp import CppToolchain, find_compiler
+from devices.toolchains.cpp import CppToolchain, find_compiler, instructions
 from devices.toolchains.python import PythonToolchain
 from kernelevolve.core.errors import UserError
+from kernelevolve.core.target import Target
 
 _CGROUP = Path("/sys/fs/cgroup")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -31,28 +32,31 @@ class CpuDevice(Device):
     def capability(self) -> Capability:
         return Capability(name=self.name, available=True, detail=f"{cpu_model()}, {usable_cores()} cores")
 
-    def arch(self) -> str:
-        """What the compiler takes `-march=native` for; where it cannot say, the machine's architecture."""
-        try:
-            return _native_arch(find_compiler())
-        except UserError:
-            return platform.machine()
-
-    def facts(self) -> Mapping[str, str]:
-        facts = {"model": cpu_model(), "arch": self.arch(), "cores": str(usable_cores())}
+    def target(self) -> Target:
+        arch = _arch()
+        facts = {"model": cpu_model(), "arch": arch, "cores": str(usable_cores())}
         width = vector_bits()
         if width is not None:
             facts["vector_bits"] = str(width)
         facts |= cache_sizes()
         facts["memory_gib"] = f"{memory_bytes() / 2**30:.1f}"
-        return facts
+        facts["instructions"] = instructions()
+        return Target(device=self.name, vendor=self.vendor, arch=arch, facts=facts)
 
     def toolchains(self) -> Mapping[str, Toolchain]:
         return {"cpp": CppToolchain(), "python": PythonToolchain()}
 
-    def measuring_resources(self) -> Mapping[str, float]:
-        """One CPU in Ray's books. A measurement uses every core; a lock on the machine, not Ray, keeps others out."""
-        return {"num_cpus": 1.0}
+    def resources(self) -> Mapping[str, float]:
+        """No CPU in Ray's books: a measurement uses every core, and the device lock keeps others out."""
+        return {"num_cpus": 0.0}
+
+
+def _arch() -> str:
+    """What the compiler takes `-march=native` for; where it cannot say, the machine's architecture."""
+    try:
+        return _native_arch(find_compiler())
+    except UserError:
+        return platform.machine()
 
 
 def usable_cores() -> int:

@@ -18,6 +18,7 @@ from kernelevolve.core.evaluation import Evaluation, Status
 from kernelevolve.core.graph import Draft, Expansion, Node
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
+from kernelevolve.core.target import Target
 from kernelevolve.core.task import Task
 from kernelevolve.core.usage import Usage
 from kernelevolve.llm.base import Models
@@ -42,8 +43,7 @@ class Plan:
 
     run: str
     task: Task
-    device: str
-    facts: Mapping[str, str]
+    target: Target
     operator: Operator
     evaluator: Evaluator
     settings: IslandSettings
@@ -182,8 +182,7 @@ class Island:
         plan = self._plan
         context = Context(
             task=plan.task,
-            device=plan.device,
-            facts=plan.facts,
+            target=plan.target,
             parents=await self._library.get(expansion.parents),
             history=await self._library.get(self._history.choose(expansion)),
             known=self._judged,
@@ -244,7 +243,7 @@ class Island:
         return Evaluation(
             kernel_id=draft.kernel.id,
             task_id=self._plan.task.id,
-            device=self._plan.device,
+            device=self._plan.target.device,
             status=Status.INVALID_SOURCE,
             diagnosis=draft.rejected,
         )

@@ -15,9 +15,9 @@ from evaluators.settings import EvaluationSettings
 from islands.settings import IslandSettings
 from kernelevolve.cluster import ClusterSettings
 from kernelevolve.core.budget import Budget
+from kernelevolve.core.component import Component, keys, nearest, refusal
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import Record
-from kernelevolve.core.target import Target, keys, nearest, refusal
 from kernelevolve.llm.settings import LlmSettings
 
 if TYPE_CHECKING:
@@ -48,15 +48,15 @@ class RunConfig(Record):
     """All settings of a run, resolved."""
 
     task: str = Field(min_length=1)
-    device: str = Field(min_length=1)
+    device: Component
     seed: int = Field(ge=0, lt=2**63)
     run: RunSettings
     final: FinalSettings
-    search: Target
-    strategies: tuple[Target, ...]
+    search: Component
+    strategies: tuple[Component, ...]
     """Of the islands, in turn; none: all search by `search`."""
     islands: IslandSettings
-    operator: Target
+    operator: Component
     llm: LlmSettings | None
     """None: no model is asked."""
     evaluation: EvaluationSettings
@@ -68,7 +68,7 @@ class RunConfig(Record):
     def _nothing_is_none(cls, value: Any) -> Any:
         return value or None
 
-    def island_strategies(self) -> list[Target]:
+    def island_strategies(self) -> list[Component]:
         """One for each island."""
         chosen = self.strategies or (self.search,)
         return [chosen[island % len(chosen)] for island in range(self.islands.count)]
@@ -134,6 +134,7 @@ def check(composed: Mapping[str, Any]) -> RunConfig:
         raise refusal(error, "", composed) from error
     for strategy in config.island_strategies():
         strategy.resolve("search")
+    config.device.resolve("device")
     _check_models(config)
     return config
 

@@ -14,7 +14,6 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
-from devices.registry import get_device
 from evaluators.service.comparison import Comparison
 from evaluators.service.finals import compare_finalists
 from evaluators.service.pipeline import Pipeline
@@ -103,7 +102,7 @@ def _finalists(folder: RunFolder, settings: RunConfig) -> list[tuple[Node, Kerne
 
 
 def _compared(task: Task, settings: RunConfig, kernels: Sequence[Kernel], *, quiet: bool) -> Comparison:
-    with closing(Pipeline(task, get_device(settings.device), settings.evaluation)) as pipeline:
+    with closing(Pipeline(task, settings.device.build("device"), settings.evaluation)) as pipeline:
         note = pipeline.announce()
         if note and not quiet:
             _say(note)

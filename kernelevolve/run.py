@@ -16,12 +16,12 @@ from ray.exceptions import RayActorError, RayError
 from rich.console import Console
 
 from devices.base import Device
-from devices.registry import get_device
 from evaluators.runtime.device_lock import DeviceLock
 from evaluators.sandbox import landlock
 from evaluators.service.comparison import Comparison
 from evaluators.service.recording import VERDICTS
 from evaluators.service.service import EvaluationService
+from evaluators.service.worker import WorkerFacts
 from evaluators.settings import EvaluationSettings
 from islands.archipelago import Archipelago, Progress
 from islands.island import Plan
@@ -31,6 +31,7 @@ from kernelevolve.config import RunConfig
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.target import Target
 from kernelevolve.core.task import Task
 from kernelevolve.core.usage import Usage
 from kernelevolve.interrupts import Interrupts
@@ -100,17 +101,6 @@ def resume(path: Path, overrides: Sequence[str], *, quiet: bool = False) -> int:
     return _Run(config.check({**plain, "budget": budget}), task, folder, quiet).execute(new=False)
 
 
-def _check_capabilities(device: Device) -> None:
-    """Raises UserError where the device or one of its toolchains is not there."""
-    capability = device.capability()
-    if not capability.available:
-        raise UserError(f"device {device.name} is not there: {capability.detail}")
-    for toolchain in device.toolchains().values():
-        have = toolchain.capability()
-        if not have.available:
-            raise UserError(f"toolchain {have.name} is missing: {have.detail}")
-
-
 def _held_up(lock: DeviceLock) -> str:
     """Why nothing is measured, where a stopped process is to blame."""
     pid = lock.stopped_holder()
@@ -138,8 +128,7 @@ class _Run:
 
     def execute(self, *, new: bool) -> int:
         """Returns the exit code. An interrupt (Ctrl-C, SIGTERM) writes what is known and says how to go on."""
-        device = get_device(self.settings.device)
-        _check_capabilities(device)
+        device = self.settings.device.build("device")
         operator = self.settings.operator.build("operator")
         # Islands build their own; built here once, an illegal value is found before anything is written.
         for strategy in self.settings.island_strategies():
@@ -170,7 +159,7 @@ class _Run:
         with (
             self._interrupts.listen(),
             LiveView(console, self.task.name, self.settings.budget, self.quiet) as view,
-            Preparing(operator, self.task, device.name) as preparing,
+            Preparing(operator, self.task) as preparing,
             ray_session(self.settings.cluster),
             self._interrupts.listen(),  # Again: Ray has set a handler of its own.
         ):
@@ -185,6 +174,8 @@ class _Run:
                 warm = service.warm()
                 operator = preparing.result(self._interrupts.check)
                 slow = str(ask(warm))
+                facts: WorkerFacts = ask(service.facts())
+                operator = operator.aimed(facts.target)
                 if slow and not self.quiet:
                     console.print(slow, soft_wrap=True)
                 if new:
@@ -193,7 +184,7 @@ class _Run:
                 if models is not None:
                     models.open()
                 self.seconds["start"] = time.monotonic() - begin
-                interrupted, progress, finalists = self._search(view, device, operator, service, models)
+                interrupted, progress, finalists = self._search(view, facts.target, operator, service, models)
                 preparing.end()
                 if models is not None:
                     models.close()
@@ -203,17 +194,17 @@ class _Run:
                         comparison = self._compare(view, service, finalists)
                     except KeyboardInterrupt:
                         interrupted = True
-            return self._write(device, progress, finalists, comparison, "interrupted" if interrupted else "done")
+            return self._write(facts, progress, finalists, comparison, "interrupted" if interrupted else "done")
 
     def _service(self, device: Device) -> EvaluationService:
         """Where models are asked, verdicts are recorded as their answers are: a replay needs both."""
         llm = self.settings.llm
         if llm is None:
-            return EvaluationService.start(self.task, device.name, self.evaluation)
+            return EvaluationService.start(self.task, device, self.evaluation)
         replayed = replayed_folder(llm)
         return EvaluationService.start(
             self.task,
-            device.name,
+            device,
             self.evaluation,
             recording=self.folder.path / VERDICTS,
             replayed=None if replayed is None else replayed / VERDICTS,
@@ -238,7 +229,7 @@ class _Run:
     def _search(
         self,
         view: LiveView,
-        device: Device,
+        target: Target,
         operator: Operator,
         service: EvaluationService,
         models: ModelClient | None,
@@ -247,8 +238,7 @@ class _Run:
         plan = Plan(
             run=self.folder.name,
             task=self.task,
-            device=device.name,
-            facts=device.facts(),
+            target=target,
             operator=operator,
             evaluator=service,
             settings=self.settings.islands,
@@ -301,7 +291,7 @@ class _Run:
 
     def _write(
         self,
-        device: Device,
+        facts: WorkerFacts,
         progress: Progress,
         finalists: list[tuple[Node, Kernel]],
         comparison: Comparison | str,
@@ -312,7 +302,7 @@ class _Run:
         summary = Summary(
             run=self.folder.name,
             task=self.task.name,
-            device=device.name,
+            device=facts.target.device,
             seed=self.settings.seed,
             state=state,
             stop=progress.reason or "interrupted",
@@ -327,8 +317,8 @@ class _Run:
             usage_by_model=_summed((share.model, share.usage) for share in shares),
             usage_by_island=_summed((share.island, share.usage) for share in shares if share.island),
             seconds={**self.seconds, "search": progress.spent.seconds},
-            versions=_versions(device),
-            hardware=dict(device.facts()),
+            versions=_versions(facts.toolchains),
+            hardware=dict(facts.target.facts),
         )
         if best is not None:
             kernel = next(k for _, k in finalists if k.id == best.kernel_id)
@@ -344,13 +334,11 @@ def _summed(parts: Iterable[tuple[str, Usage]]) -> dict[str, Usage]:
     return found
 
 
-def _versions(device: Device) -> Mapping[str, str]:
+def _versions(toolchains: Mapping[str, str]) -> Mapping[str, str]:
     found = {"kernelevolve": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    for language, toolchain in device.toolchains().items():
-        found[f"toolchain.{language}"] = toolchain.capability().detail
-    return found
+    return found | {f"toolchain.{language}": version for language, version in toolchains.items()}

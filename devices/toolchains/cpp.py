@@ -24,6 +24,8 @@ from devices.toolchains.messages import cut_messages
 from devices.toolchains.screen import refused_flag, refused_source
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.signature import Signature
+from kernelevolve.core.target import Target
 
 __all__ = ["LOADER", "CppToolchain"]
 
@@ -55,6 +57,11 @@ def find_compiler() -> str:
         raise UserError(str(error)) from error
 
 
+def instructions() -> str:
+    """A hash of the instructions that this machine's processor has, as the loader of kernels tells them apart."""
+    return hashlib.sha256(_cpu().encode()).hexdigest()[:16]
+
+
 class CppToolchain(Toolchain):
     """Compiles `CPP_SOURCE` with `CPP_FLAGS`, both read from the file's syntax tree; the file itself never runs."""
 
@@ -66,13 +73,22 @@ class CppToolchain(Toolchain):
         except UserError as error:
             return Capability(name=self.name, available=False, detail=str(error))
 
-    def fingerprint(self) -> str:
-        cpu = hashlib.sha256(_cpu().encode()).hexdigest()[:16]
+    def fingerprint(self, target: Target) -> str:
+        """Kernels may be compiled with `-march=native`: only a machine with the target's instructions compiles for it."""
+        cpu = instructions()
+        if target.facts.get("instructions") != cpu or not self.capability().available:
+            return ""
         loader = hashlib.sha256(LOADER.encode()).hexdigest()[:16]
         return f"cpp {_compiler_version(find_compiler())} cpu {cpu} loader {loader}"
 
     def compile(
-        self, kernel: Kernel, build_dir: Path, timeout: float, give_way: Callable[[int], None] | None = None
+        self,
+        kernel: Kernel,
+        target: Target,  # noqa: ARG002 - this machine has its instructions
+        signature: Signature,  # noqa: ARG002 - C++ is not specialised
+        build_dir: Path,
+        timeout: float,
+        give_way: Callable[[int], None] | None = None,
     ) -> Artifact | CompileFailure:
         """As the seam says. `timeout`, in seconds, ends the compiler's whole process group."""
         try:

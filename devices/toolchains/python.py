@@ -9,6 +9,8 @@ from pathlib import Path
 
 from devices.base import Artifact, Capability, CompileFailure, Toolchain
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.signature import Signature
+from kernelevolve.core.target import Target
 
 
 class PythonToolchain(Toolchain):
@@ -19,12 +21,15 @@ class PythonToolchain(Toolchain):
     def capability(self) -> Capability:
         return Capability(name=self.name, available=True, detail=f"Python {platform.python_version()}")
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, target: Target) -> str:
+        del target
         return f"python {platform.python_version()} {platform.machine()}"
 
     def compile(
         self,
         kernel: Kernel,
+        target: Target,  # noqa: ARG002
+        signature: Signature,  # noqa: ARG002
         build_dir: Path,  # noqa: ARG002
         timeout: float,  # noqa: ARG002
         give_way: Callable[[int], None] | None = None,  # noqa: ARG002

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from devices.base import Artifact
 from evaluators.settings import TimingSettings
 from evaluators.verdict import Failure
 from kernelevolve.core.evaluation import AtenShare, Check, FallbackShare, MachineState, Measurement
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.signature import Argument, Signature, TensorType
 
 
 @dataclass
@@ -82,6 +84,10 @@ class EvaluationProtocol(ABC):
         """Have everything computed that the first kernel needs. Raises UserError where the task is at fault."""
 
     @abstractmethod
+    def signature(self) -> Signature:
+        """The calls of the task. Raises as `prepare` does."""
+
+    @abstractmethod
     def evaluate(self, kernel: Kernel, artifact: Artifact, effort: Effort) -> Verdict:
         """The verdict on a compiled kernel.
 
@@ -92,3 +98,15 @@ class EvaluationProtocol(ABC):
     @abstractmethod
     def close(self) -> None:
         """End the runners that were kept."""
+
+
+def signature_of(calls: Iterable[Sequence[Mapping[str, Any]]]) -> Signature:
+    """The signature of calls whose leaves are described as `tensors.save` does."""
+
+    def argument(meta: Mapping[str, Any]) -> Argument:
+        if "value" in meta:
+            value: Argument = meta["value"]
+            return value
+        return TensorType(dtype=meta["dtype"], shape=tuple(meta["shape"]), stride=tuple(meta["stride"]))
+
+    return Signature(calls=tuple(tuple(argument(meta) for meta in call) for call in calls))

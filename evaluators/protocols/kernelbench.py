@@ -19,7 +19,7 @@ from devices.base import Artifact
 from evaluators.correctness.ledger import TRIALS, Ledger
 from evaluators.correctness.reference.data import probe_in
 from evaluators.correctness.reference.probe import slowness
-from evaluators.protocols.base import Effort, EvaluationProtocol, Laps, Verdict
+from evaluators.protocols.base import Effort, EvaluationProtocol, Laps, Verdict, signature_of
 from evaluators.protocols.kernelbench_rules import difference, ratio_of_means
 from evaluators.runtime.base import DrawnInputs, Returned, Runner, Runtime, TimedBlock
 from evaluators.runtime.device_lock import DeviceLock
@@ -33,6 +33,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import MachineState, Measurement, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
+from kernelevolve.core.signature import Signature
 from kernelevolve.core.task import Task
 
 _OVERHEADS = 5
@@ -47,6 +48,7 @@ class _Prepared:
     """Arguments of the constructor, None where they cannot be written."""
     input_bytes: int
     """Memory that any of the sets of inputs takes."""
+    signature: Signature
 
 
 class KernelBenchProtocol(EvaluationProtocol):
@@ -71,6 +73,9 @@ class KernelBenchProtocol(EvaluationProtocol):
 
     def prepare(self) -> None:
         self._ready()
+
+    def signature(self) -> Signature:
+        return self._ready().signature
 
     def trial_seeds(self) -> list[int]:
         """The seeds of the trials, as KernelBench draws them."""
@@ -106,7 +111,7 @@ class KernelBenchProtocol(EvaluationProtocol):
                 except FailedError as error:
                     raise self._at_fault(error.failure) from error
             room = max(layout_of(one.inputs, 1, one.structure).total_bytes for one in drawn)
-            self._prepared = _Prepared(drawn[0].init, room)
+            self._prepared = _Prepared(drawn[0].init, room, signature_of([drawn[0].inputs]))
         return self._prepared
 
     def _evaluate(self, kernel: Kernel, artifact: Artifact, laps: Laps) -> tuple[Measurement, MachineState]:

@@ -12,7 +12,7 @@ from evaluators.correctness.inputs.checks import COMPILED
 from evaluators.correctness.ledger import RULE, TIMED_CALLS, Ledger
 from evaluators.correctness.reference.data import Reference, compute_reference, find_reference, probe_task
 from evaluators.correctness.reference.probe import Probe, slowness
-from evaluators.protocols.base import Effort, EvaluationProtocol, Laps, Verdict
+from evaluators.protocols.base import Effort, EvaluationProtocol, Laps, Verdict, signature_of
 from evaluators.runtime.base import Runner, Runtime
 from evaluators.runtime.device_lock import DeviceLock
 from evaluators.runtime.interruption import InterruptedJobError
@@ -23,6 +23,7 @@ from evaluators.timing.stopwatch import input_bytes
 from evaluators.verdict import FailedError
 from kernelevolve.core.evaluation import AtenShare, FallbackShare, Measurement
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.signature import Signature
 from kernelevolve.core.task import AllowAten, Task
 
 
@@ -59,6 +60,10 @@ class StrictProtocol(EvaluationProtocol):
 
     def prepare(self) -> None:
         self.reference()
+
+    def signature(self) -> Signature:
+        reference = self.reference()
+        return signature_of(case.inputs for case in (reference.main, *reference.variants.values()))
 
     def reference(self) -> Reference:
         """The task's data, computed again where it was removed: it lies where the system, or its user, may clear up."""

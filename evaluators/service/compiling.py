@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devices.base import Artifact, CompileFailure, Device
-from devices.registry import get_device
 from evaluators.folders import OwnedFolder
 from evaluators.runtime.device_lock import DeviceLock
 from evaluators.scratch import disk_errors
@@ -19,6 +18,8 @@ from evaluators.service.source import check_source
 from evaluators.verdict import FailedError, Failure, failed
 from kernelevolve.core.evaluation import Status
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.signature import Signature
+from kernelevolve.core.target import Target
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Compiled:
     """An artifact that travels."""
 
     artifact: Artifact
-    target: str
-    """The fingerprint of its toolchain."""
+    fingerprint: str
+    """Of its toolchain and the target."""
     folder: str
     """Where it was built."""
     contents: Mapping[str, bytes]
@@ -40,6 +41,7 @@ class Compiled:
         with disk_errors(build_dir, "what was compiled"):
             for name, content in self.contents.items():
                 if not (build_dir / name).exists():
+                    (build_dir / name).parent.mkdir(parents=True, exist_ok=True)
                     handle, staged = tempfile.mkstemp(dir=build_dir, prefix="arriving-")
                     with os.fdopen(handle, "wb") as file:
                         file.write(content)
@@ -60,42 +62,61 @@ class OtherTarget:
     """This machine compiles for another target than the one that measures."""
 
 
-def compile_kernel(kernel: Kernel, device: Device, build_dir: Path, timeout: float, lock: DeviceLock) -> Artifact:
+def compile_kernel(
+    kernel: Kernel,
+    device: Device,
+    target: Target,
+    signature: Signature,
+    build_dir: Path,
+    timeout: float,
+    lock: DeviceLock,
+) -> Artifact:
     """What its toolchain makes of a kernel, beside no measurement. Raises FailedError where it makes nothing of it."""
     toolchain = device.toolchains().get(kernel.language)
     if toolchain is None:
         known = ", ".join(sorted(device.toolchains()))
         raise failed(Status.INVALID_SOURCE, "source", f"language {kernel.language}: this device compiles {known}")
     with lock.shared() as give_way, disk_errors(build_dir, "what is compiled"):
-        made = toolchain.compile(kernel, build_dir, timeout, give_way)
+        made = toolchain.compile(kernel, target, signature, build_dir, timeout, give_way)
     if isinstance(made, CompileFailure):
         status = Status.TIMEOUT if made.timeout else Status.COMPILE_ERROR
         raise failed(status, "compile", made.summary, made.details)
     return made
 
 
-def fingerprint(device: Device, language: str) -> str:
-    """What of this machine decides the artifacts of a language; empty where it compiles none."""
+def fingerprint(device: Device, target: Target, language: str) -> str:
+    """What decides the artifacts of a language that this machine makes for a target; empty where it makes none."""
     toolchain = device.toolchains().get(language)
-    return toolchain.fingerprint() if toolchain is not None and toolchain.capability().available else ""
+    return toolchain.fingerprint(target) if toolchain is not None else ""
 
 
 def compile_apart(
-    kernel_json: str, device_name: str, timeout: float, wanted: Mapping[str, str], base: str
+    kernel: Kernel,
+    device: Device,
+    target: Target,
+    signature: Signature,
+    timeout: float,
+    wanted: Mapping[str, str],
+    base: str,
 ) -> Compiled | Rejected | OtherTarget:
-    """Check the source and compile. `wanted`: the fingerprints, by language, of the machine that measures; `base`: a folder to build
-    in, where it is there.
+    """Check the source and compile. KeyboardInterrupt, by which Ray cancels a task, ends the compiler.
 
-    KeyboardInterrupt, by which Ray cancels a task, ends the compiler.
+    Args:
+        kernel: The kernel.
+        device: The kind of hardware.
+        target: The hardware that the kernel is for.
+        signature: The calls that it must serve.
+        timeout: Seconds that the compiler may take.
+        wanted: By language, the fingerprints of the machine that measures.
+        base: A folder to build in, where it is there.
     """
     begin = time.monotonic()
-    kernel, device = Kernel.model_validate_json(kernel_json), get_device(device_name)
     failure = check_source(kernel.source)
     seconds = {"source": time.monotonic() - begin}
     if failure is not None:
         return Rejected(failure, seconds)
-    target = fingerprint(device, kernel.language)
-    if target != wanted.get(kernel.language, ""):
+    made_by = fingerprint(device, target, kernel.language)
+    if made_by != wanted.get(kernel.language, ""):
         return OtherTarget()
     with contextlib.ExitStack() as stack:
         base_dir = Path(base if Path(base).is_dir() else tempfile.gettempdir())
@@ -105,8 +126,8 @@ def compile_apart(
         build_dir = folder.path
         begin = time.monotonic()
         try:
-            artifact = compile_kernel(kernel, device, build_dir, timeout, DeviceLock())
+            artifact = compile_kernel(kernel, device, target, signature, build_dir, timeout, DeviceLock())
         except FailedError as error:
             return Rejected(error.failure, {**seconds, "compile": time.monotonic() - begin})
         contents = {name: (build_dir / name).read_bytes() for name in artifact.files}
-        return Compiled(artifact, target, str(build_dir), contents, {**seconds, "compile": time.monotonic() - begin})
+        return Compiled(artifact, made_by, str(build_dir), contents, {**seconds, "compile": time.monotonic() - begin})

@@ -55,7 +55,7 @@ def evaluate_locally(
     """
     with ExitStack() as stack:
         cache = stack.enter_context(closing(VerdictCache(cache_base(), settings.cache_mb))) if settings.cache else None
-        identity = identity_of(task, device, settings, careful=True) if cache else ""
+        identity = identity_of(task, device, device.target(), settings, careful=True) if cache else ""
         pipeline: Pipeline | None = None
         for kernel in kernels:
             known = cache.get(kernel.id, identity) if cache else None
@@ -69,12 +69,3 @@ def evaluate_locally(
                 if cache:
                     cache.put(known, identity)
             yield known
-
-
-def validate_task(task: Task, device: Device, settings: EvaluationSettings) -> None:
-    """Run the reference. Raises UserError, one line, where it raises, returns no tensors, is not deterministic, leaks, does not fit."""
-    pipeline = Pipeline(task, device, settings)
-    try:
-        pipeline.warm()
-    finally:
-        pipeline.close()

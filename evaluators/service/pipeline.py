@@ -48,7 +48,7 @@ class Pipeline:
         """
         Args:
             task: The task.
-            device: The device of this machine.
+            device: The device, which this machine has.
             settings: How kernels are evaluated.
             build_dir: Where compiled kernels are kept; None makes a folder that is removed in the end.
             careful: Whether kernels are measured as finalists are, and the task's further inputs too.
@@ -56,6 +56,7 @@ class Pipeline:
         """
         self.task = task
         self.device = device
+        self.target = device.target()
         self.settings = settings
         self.effort = Effort(settings.final if careful else settings.timing, variants=careful)
         """How kernels are measured."""
@@ -119,7 +120,7 @@ class Pipeline:
         return Evaluation(
             kernel_id=kernel.id,
             task_id=self.task.id,
-            device=self.device.name,
+            device=self.target.device,
             status=failure.status if failure else Status.OK,
             measurement=verdict.measurement,
             variants=verdict.variants,
@@ -138,14 +139,22 @@ class Pipeline:
             "protocol": self.settings.protocol,
             "torch": str(torch.__version__),
             "python": platform.python_version(),
-            "arch": self.device.arch(),
+            "arch": self.target.arch,
             "isolation": self.isolation,
             "threads": str(self.runtime.threads),
         }
 
     def compile(self, kernel: Kernel) -> Artifact:
         """What its toolchain makes of a kernel. Raises FailedError where it makes nothing of it."""
-        return compile_kernel(kernel, self.device, self.build_dir, self.settings.compile_timeout, self.lock)
+        return compile_kernel(
+            kernel,
+            self.device,
+            self.target,
+            self.protocol.signature(),
+            self.build_dir,
+            self.settings.compile_timeout,
+            self.lock,
+        )
 
     def close(self) -> None:
         """End every runner, and remove the files."""

@@ -17,6 +17,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from devices.base import Device
 from evaluators.folders import OwnedFolder
 from evaluators.scratch import disk_errors
 from evaluators.service.cache import VerdictCache
@@ -28,6 +29,8 @@ from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.signature import Signature
+from kernelevolve.core.target import Target
 from kernelevolve.core.task import Task
 from kernelevolve.remote import died, spread
 
@@ -51,9 +54,9 @@ class EvaluationScheduler:
 
     def __init__(
         self,
-        task_json: str,
-        device: str,
-        settings_json: str,
+        task: Task,
+        device: Device,
+        settings: EvaluationSettings,
         cache_base: str | None,
         recording: str | None = None,
         replayed: str | None = None,
@@ -61,9 +64,7 @@ class EvaluationScheduler:
         """`cache_base`: where verdicts of earlier runs are; None: they do not count. `recording`: the file, below a folder that is there
         when the first kernel comes, that takes every verdict; `replayed`: such a file of an earlier run, whose verdicts are given again.
         """
-        self._arguments = (task_json, device, settings_json)
-        self._task_id, self._device = Task.model_validate_json(task_json).id, device
-        self._settings = settings = EvaluationSettings.model_validate_json(settings_json)
+        self._task, self._device, self._settings = task, device, settings
         self._cache_base = cache_base
         self._cache: VerdictCache | None = None
         self._files = recording, replayed
@@ -73,7 +74,7 @@ class EvaluationScheduler:
         self._own_builds: OwnedFolder | None = None
         self._servers: list[asyncio.Task[None]] = []
         self._facts: WorkerFacts | None = None
-        self._under_way: dict[str, asyncio.Task[str]] = {}
+        self._under_way: dict[str, asyncio.Task[Evaluation]] = {}
         self._waiting: Counter[str] = Counter()
         self._room = asyncio.Semaphore(settings.queue)
         self._compilers = asyncio.Semaphore(settings.compile_workers)
@@ -88,9 +89,9 @@ class EvaluationScheduler:
         # Each measures alone on its machine: where there are several machines, on several.
         where = spread(place) if self._settings.workers > 1 else "DEFAULT"
         worker = ray.remote(EvaluationWorker).options(
-            num_cpus=0, max_restarts=0, max_concurrency=THREADS, scheduling_strategy=where
+            **self._device.resources(), max_restarts=0, max_concurrency=THREADS, scheduling_strategy=where
         )
-        return worker.remote(*self._arguments)
+        return worker.remote(self._task, self._device, self._settings)
 
     def _replace(self, place: int, dead: Any) -> None:
         """It may have gone with its machine."""
@@ -131,9 +132,11 @@ class EvaluationScheduler:
 
     async def _warm_compiler(self) -> None:
         """Have a process started that Ray will use again."""
-        nothing = Kernel(source="", language="python").model_dump_json()
+        nothing = Kernel(source="", language="python")
+        nowhere = Target(device=self._device.name, vendor="", arch="")
+        timeout = self._settings.compile_timeout
         try:
-            await self._compile.remote(nothing, self._device, self._settings.compile_timeout, {}, self._builds)
+            await self._compile.remote(nothing, self._device, nowhere, Signature(), timeout, {}, self._builds)
         except RayTaskError:
             raise
         except RayError as error:
@@ -153,7 +156,11 @@ class EvaluationScheduler:
                 self._workers.append(self._hire(len(self._workers)))
                 self._servers.append(asyncio.create_task(self._join(len(self._workers) - 1)))
 
-    async def evaluate(self, kernel_id: str, held: Sequence[Any]) -> str:
+    async def facts(self) -> WorkerFacts:
+        """Of the first worker: they are of a kind. Raises as `warm` does."""
+        return await self._first_facts()
+
+    async def evaluate(self, kernel_id: str, held: Sequence[Any]) -> Evaluation:
         """`held`: one reference to the kernel, which is fetched when there is room for it."""
         self._start()
         task = self._under_way.get(kernel_id)
@@ -170,11 +177,11 @@ class EvaluationScheduler:
                 del self._waiting[kernel_id]
                 task.cancel()  # Nobody wants it any more; where it is done this does nothing.
 
-    def _forget(self, kernel_id: str, task: asyncio.Task[str]) -> None:
+    def _forget(self, kernel_id: str, task: asyncio.Task[Evaluation]) -> None:
         if self._under_way.get(kernel_id) is task:
             del self._under_way[kernel_id]
 
-    async def _answer(self, kernel_id: str, held: Any) -> str:
+    async def _answer(self, kernel_id: str, held: Any) -> Evaluation:
         async with self._room:
             facts = await self._first_facts()
             evaluation, identity = await self._known(kernel_id, facts), facts.identity
@@ -186,7 +193,7 @@ class EvaluationScheduler:
             self._best = max(self._best, evaluation.measured_fitness)
             if self._recording is not None:
                 await self._on_disk(self._recording.put, evaluation, identity)
-            return evaluation.model_dump_json()
+            return evaluation
 
     async def _known(self, kernel_id: str, facts: WorkerFacts) -> Evaluation | None:
         """The verdict of an earlier run: of the one that is replayed, else of any."""
@@ -199,13 +206,13 @@ class EvaluationScheduler:
             known = await self._on_disk(cache.get, kernel_id, facts.identity)
         return known
 
-    async def _found_out(self, kernel_json: str, facts: WorkerFacts) -> tuple[Evaluation, str]:
-        """(the verdict, what it rests on besides the kernel)"""
-        made = await self._compiled(kernel_json, facts)
+    async def _found_out(self, kernel: Kernel, facts: WorkerFacts) -> tuple[Evaluation, str]:
+        """(the evaluation, what it rests on besides the kernel)"""
+        made = await self._compiled(kernel, facts)
         if isinstance(made, Rejected):
-            return self._rejected(Kernel.model_validate_json(kernel_json), made, facts), facts.identity
-        answer = await self._judged(kernel_json, made)
-        return Evaluation.model_validate_json(answer.verdict), answer.identity
+            return self._rejected(kernel, made, facts), facts.identity
+        reply = await self._judged(kernel, made)
+        return reply.evaluation, reply.identity
 
     def _open_recordings(self) -> None:
         recording, replayed = self._files
@@ -242,9 +249,10 @@ class EvaluationScheduler:
     async def _on_disk(self, call: Any, *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._disk, call, *values)
 
-    async def _compiled(self, kernel_json: str, facts: WorkerFacts) -> Compiled | Rejected:
+    async def _compiled(self, kernel: Kernel, facts: WorkerFacts) -> Compiled | Rejected:
         """By a task: on any machine that compiles for that of the judges, else on theirs."""
-        arguments = (kernel_json, self._device, self._settings.compile_timeout, dict(facts.fingerprints), self._builds)
+        timeout, wanted = self._settings.compile_timeout, dict(facts.fingerprints)
+        arguments = (kernel, self._device, facts.target, facts.signature, timeout, wanted, self._builds)
         async with self._compilers:
             try:
                 made = await _cancelling(self._compile.remote(*arguments))
@@ -263,17 +271,17 @@ class EvaluationScheduler:
     def _rejected(self, kernel: Kernel, made: Rejected, facts: WorkerFacts) -> Evaluation:
         return Evaluation(
             kernel_id=kernel.id,
-            task_id=self._task_id,
-            device=self._device,
+            task_id=self._task.id,
+            device=facts.target.device,
             status=made.failure.status,
             diagnosis=made.failure.diagnosis,
             seconds=made.seconds,
             environment=facts.environment,
         )
 
-    async def _judged(self, kernel_json: str, compiled: Compiled) -> EvaluationReply:
+    async def _judged(self, kernel: Kernel, compiled: Compiled) -> EvaluationReply:
         number = next(self._numbers)
-        job = _Job(number, EvaluationRequest(number, kernel_json, compiled), asyncio.get_running_loop().create_future())
+        job = _Job(number, EvaluationRequest(number, kernel, compiled), asyncio.get_running_loop().create_future())
         self._ready.put_nowait(job)
         try:
             return await job.told
@@ -333,8 +341,8 @@ class EvaluationScheduler:
             else:
                 self._ready.put_nowait(job)
 
-    async def compare(self, kernels: Sequence[str], with_compile: bool) -> Comparison:
-        """The last measurement, of these kernels as JSON, by the first judge; nobody waits any more for what is under way.
+    async def compare(self, kernels: Sequence[Kernel], with_compile: bool) -> Comparison:
+        """The last measurement, of these kernels, by the first judge; nobody waits any more for what is under way.
 
         Raises UserError where the task is at fault.
         """
@@ -345,7 +353,7 @@ class EvaluationScheduler:
                 return await self._compared(kernels, with_compile)
         return await self._compared(kernels, with_compile)
 
-    async def _compared(self, kernels: Sequence[str], with_compile: bool) -> Comparison:
+    async def _compared(self, kernels: Sequence[Kernel], with_compile: bool) -> Comparison:
         worker = self._workers[0]
         try:
             found: Comparison = await worker.compare.remote(kernels, with_compile)

@@ -12,6 +12,7 @@ import ray
 from ray.exceptions import RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from devices.base import Device
 from evaluators.service.cache import cache_base
 from evaluators.service.scheduler import EvaluationScheduler
 from evaluators.settings import EvaluationSettings
@@ -33,7 +34,7 @@ class EvaluationService:
     def start(
         cls,
         task: Task,
-        device: str,
+        device: Device,
         settings: EvaluationSettings,
         *,
         recording: Path | None = None,
@@ -53,7 +54,7 @@ class EvaluationService:
         base = str(cache_base()) if settings.cache else None
         files = [recording, replayed if settings.cache else None]
         names = [None if file is None else str(file.absolute()) for file in files]
-        return cls(scheduler.remote(task.model_dump_json(), device, settings.model_dump_json(), base, *names))
+        return cls(scheduler.remote(task, device, settings, base, *names))
 
     def warm(self) -> Any:
         """A reference that is ready when kernels can be judged, to a line about a task that is slow to judge, or nothing.
@@ -62,22 +63,29 @@ class EvaluationService:
         """
         return self.scheduler.warm.remote()
 
+    def facts(self) -> Any:
+        """A reference to the `WorkerFacts` of the machine that evaluates: its target, and what compiles for it.
+
+        Getting it raises as `warm` does.
+        """
+        return self.scheduler.facts.remote()
+
     async def evaluate(self, kernel: Kernel) -> Evaluation:
         """As the seam says. The kernel itself stays here until the hub has room for it."""
-        answer = self.scheduler.evaluate.remote(kernel.id, [ray.put(kernel.model_dump_json())])
+        answer = self.scheduler.evaluate.remote(kernel.id, [ray.put(kernel)])
         try:
-            told = await answer
+            found: Evaluation = await answer
         except asyncio.CancelledError:
             ray.cancel(answer)
             raise
-        return Evaluation.model_validate_json(told)
+        return found
 
     def compare(self, kernels: Sequence[Kernel], *, with_compile: bool) -> Any:
         """A reference to the last measurement: a `Comparison` of these kernels. What is under way is called off.
 
         Getting it raises UserError where the task is at fault.
         """
-        return self.scheduler.compare.remote([kernel.model_dump_json() for kernel in kernels], with_compile)
+        return self.scheduler.compare.remote(list(kernels), with_compile)
 
     def close(self) -> None:
         """End the judges and remove their folders."""

@@ -44,10 +44,9 @@ def main(arguments: Sequence[str]) -> int:
     task = find_task(options.task)
     kernels = [_kernel(path) for path in paths]
 
-    from devices.registry import get_device
     from evaluators.service.local import evaluate_locally
 
-    verdicts = evaluate_locally(task, kernels, get_device(settings.device), settings.evaluation, _say)
+    verdicts = evaluate_locally(task, kernels, settings.device.build("device"), settings.evaluation, _say)
     judged = zip(paths, verdicts, strict=True)
     if options.json:
         _print_json(((path, verdict) for path, verdict in judged), task.name, several=len(paths) > 1)

@@ -82,14 +82,14 @@ def _writer(task: Task, settings: RunConfig) -> Write:
     operator = settings.operator.build("operator")
     if not isinstance(operator, BuiltinOperator):
         raise UserError(f"operator={settings.operator.target}: only the built-in operator has a space of knobs")
-    prepared = operator.prepare(task, settings.device)
+    prepared = operator.prepare(task).aimed(settings.device.build("device").target())
     program = prepared.program
     if program is None:
         why = prepared.chain.absent[Stage.TRACED]
         raise UserError(f"{task.name} cannot be traced ({why}): it has no space of knobs")
 
     def write(point: Mapping[str, KnobValue]) -> Written:
-        return written(program, prepared.target, task, tuple(sorted(point.items())))
+        return written(program, prepared.limits, task, tuple(sorted(point.items())))
 
     return write
 
@@ -104,12 +104,12 @@ def _list_knobs(write: Write) -> int:
 
 
 def _tabulate(task: Task, settings: RunConfig, wanted: Mapping[str, Sequence[str]], write: Write, out: Path) -> int:
-    from devices.registry import get_device
     from kernelevolve import __version__
     from kernelevolve.experiments.tabular.measuring import Journal, measure, table_of
     from kernelevolve.experiments.tabular.space import kernels_of, part_of
 
-    device = get_device(settings.device)
+    device = settings.device.build("device")
+    target = device.target()
     part = part_of(wanted, write)
     kernels = kernels_of(part, write)
     distinct = [written.kernel for written in kernels.written]
@@ -117,12 +117,12 @@ def _tabulate(task: Task, settings: RunConfig, wanted: Mapping[str, Sequence[str
     with Journal(out.with_suffix(".journal"), task, settings.evaluation) as journal:
         measure(task, device, settings.evaluation, distinct, journal, _progress(len(distinct)))
         about = {
-            "hardware": dict(device.facts()),
+            "hardware": dict(target.facts),
             "kernelevolve": __version__,
-            "toolchains": {name: chain.fingerprint() for name, chain in device.toolchains().items()},
+            "toolchains": {name: chain.fingerprint(target) for name, chain in device.toolchains().items()},
             "timing": settings.evaluation.timing.model_dump(mode="json"),
         }
-        table = table_of(task, device.name, about, part, kernels, journal)
+        table = table_of(task, target.device, about, part, kernels, journal)
         table.save(out)
         journal.remove()
     correct = int((table.speedup > 0).sum())

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from kernelevolve.core.component import Component
 from kernelevolve.core.record import Record
-from kernelevolve.core.target import Target
 from kernelevolve.llm.prices import Price
 
 
@@ -19,7 +19,7 @@ class ModelSettings(Record):
     name: str = Field(min_length=1)
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Its share of the calls, by weight; where they go to what pays, the share that it begins with."""
-    backend: Target | None = None
+    backend: Component | None = None
     """How it is reached; None: as the group's `backend` says."""
 
 
@@ -34,7 +34,7 @@ class Choice(StrEnum):
 class LlmSettings(Record):
     """The group `llm`."""
 
-    backend: Target
+    backend: Component
     """A class that takes `model`, and what stands beside it."""
     models: tuple[ModelSettings, ...] = Field(min_length=1)
     choose: Choice

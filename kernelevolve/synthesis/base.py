@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Container, Mapping
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
 from typing import ClassVar
 
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.graph import Draft, Expansion, Node
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.target import Target
 from kernelevolve.core.task import Task
 from kernelevolve.llm.base import Models
 
@@ -27,9 +28,8 @@ class Context:
     """What an operator is given to carry an expansion out."""
 
     task: Task
-    device: str
-    facts: Mapping[str, str]
-    """Of the device."""
+    target: Target
+    """The hardware that kernels are for."""
     parents: tuple[Parent, ...]
     """In the order of `expansion.parents`."""
     history: tuple[Parent, ...]
@@ -44,9 +44,9 @@ class Context:
     """Has a kernel judged that becomes no node, for operators that work in steps."""
 
     @classmethod
-    def bare(cls, task: Task, device: str, facts: Mapping[str, str] | None = None) -> Context:
+    def bare(cls, task: Task, target: Target) -> Context:
         """Of a draft before anything is known."""
-        return cls(task=task, device=device, facts=facts or {}, parents=(), history=(), known=())
+        return cls(task=task, target=target, parents=(), history=(), known=())
 
 
 class ExhaustedError(Exception):
@@ -61,18 +61,23 @@ class Operator(ABC):
     needs_models: ClassVar[bool] = False
     """Whether it asks models."""
 
-    def prepare(self, task: Task, device: str) -> Operator:
+    def prepare(self, task: Task) -> Operator:
         """Do the slow work for a task once (tracing, say) and return the operator that the islands get, pickled.
 
         Raises `UserError` where the task cannot be served.
         """
-        del task, device
+        del task
         return self
 
-    def early(self, task: Task, device: str) -> Operator | None:
+    def early(self, task: Task) -> Operator | None:
         """What may serve where `prepare` takes long, which goes on elsewhere meanwhile; None where it must be waited for."""
-        del task, device
+        del task
         return None
+
+    def aimed(self, target: Target) -> Operator:
+        """The operator, prepared for a task, that writes kernels for a target. Raises `UserError` where it cannot."""
+        del target
+        return self
 
     @abstractmethod
     async def propose(self, expansion: Expansion, context: Context) -> Draft:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, ClassVar
 
+from kernelevolve.core.component import Component
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Draft, Expansion, Node
 from kernelevolve.core.seeds import derive_seed
@@ -49,25 +50,31 @@ class HybridOperator(Operator):
             raise UserError(f"operator.least_share={self.least_share:g}: must lie between 0 and 0.5")
         self._chooser = Chooser(Choice.BANDIT, {_MODEL: self.share, _BUILTIN: 1 - self.share})
         for name, settings in ((_MODEL, self.llm), (_BUILTIN, self.builtin)):
-            built = Target.model_validate(settings).build(f"operator.{name}")
+            built = Component.model_validate(settings).build(f"operator.{name}")
             if not isinstance(built, Operator):
                 raise UserError(f"operator.{name}: {type(built).__name__} is no operator")
             self._operators[name] = built
 
-    def prepare(self, task: Task, device: str) -> HybridOperator:
+    def prepare(self, task: Task) -> HybridOperator:
         prepared = replace(self)
         for name, one in self._operators.items():
-            prepared._operators[name] = one.prepare(task, device)
+            prepared._operators[name] = one.prepare(task)
         return prepared
 
-    def early(self, task: Task, device: str) -> HybridOperator | None:
+    def early(self, task: Task) -> HybridOperator | None:
         early = replace(self)
         for name, one in self._operators.items():
-            ready = one if type(one).prepare is Operator.prepare else one.early(task, device)
+            ready = one if type(one).prepare is Operator.prepare else one.early(task)
             if ready is None:
                 return None
             early._operators[name] = ready
         return early
+
+    def aimed(self, target: Target) -> HybridOperator:
+        found = replace(self)
+        for name, one in self._operators.items():
+            found._operators[name] = one.aimed(target)
+        return found
 
     def tell(self, node: Node) -> None:
         promise = max((self._fitness.get(parent, 0.0) for parent in node.parents), default=0.0)

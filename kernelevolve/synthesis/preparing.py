@@ -31,8 +31,8 @@ _EARLY_SECONDS = 20.0
 class Preparing:
     """Begins on entering; leaving ends the process. What the task's code prints is dropped."""
 
-    def __init__(self, operator: Operator, task: Task, device: str) -> None:
-        self._arguments = operator, task, device
+    def __init__(self, operator: Operator, task: Task) -> None:
+        self._arguments = operator, task
         self._process: subprocess.Popen[bytes] | None = None
         self._prepared: Operator | None = None
         self._told = b""
@@ -129,11 +129,11 @@ class _Answer:
                     file.write(pickle.dumps(found))
 
 
-def _tell_early(answer: _Answer, done: threading.Event, operator: Operator, task: Task, device: str) -> None:
+def _tell_early(answer: _Answer, done: threading.Event, operator: Operator, task: Task) -> None:
     begin = time.monotonic()
     while not done.wait(_GLANCE_SECONDS):
         if time.process_time() > _EARLY_PROCESSOR_SECONDS or time.monotonic() - begin > _EARLY_SECONDS:
-            early = operator.early(task, device)
+            early = operator.early(task)
             if early is not None:
                 answer.tell(early)
             return
@@ -142,13 +142,13 @@ def _tell_early(answer: _Answer, done: threading.Event, operator: Operator, task
 def main() -> None:
     gc.disable()  # This process is short: it would only look through PyTorch's modules again and again.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    operator, task, device = pickle.load(sys.stdin.buffer)
+    operator, task = pickle.load(sys.stdin.buffer)
     answer, done = _Answer(os.dup(1)), threading.Event()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
-    threading.Thread(target=_tell_early, args=(answer, done, operator, task, device), daemon=True).start()
+    threading.Thread(target=_tell_early, args=(answer, done, operator, task), daemon=True).start()
     try:
-        answer.tell(operator.prepare(task, device))
+        answer.tell(operator.prepare(task))
     except UserError as error:
         answer.tell(error)
     done.set()

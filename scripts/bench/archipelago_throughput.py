@@ -34,6 +34,7 @@ from islands.archipelago import Archipelago
 from islands.island import Plan
 from islands.settings import IslandSettings
 from kernelevolve.core.budget import Budget
+from kernelevolve.core.target import Target
 from kernelevolve.core.task import Task
 from scripts.bench.doubles import InstantEvaluator, InstantOperator, SleepingEvaluator
 
@@ -74,8 +75,7 @@ def watch(folder: Path, nodes: int, search: str, evaluator: Any, **settings: int
     plan = Plan(
         run="bench",
         task=Task(name="instant", source=""),
-        device="none",
-        facts={},
+        target=Target(device="none", vendor="none", arch="none"),
         operator=InstantOperator(),
         evaluator=evaluator,
         settings=IslandSettings(**islands | {"count": 4} | settings),

@@ -30,7 +30,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from devices.toolchains.loader import LOADER
 from evaluators.runtime.cpu.fork_server import ForkServer
 from evaluators.runtime.cpu.runtime import CpuRuntime
@@ -168,7 +168,7 @@ def judge(place: int, count: int, builds: Path, start: Barrier, pipe: Any) -> No
     chosen = settings()
     with (
         closing(cpu_runtime(chosen, _Timed)) as runtime,
-        closing(Pipeline(TASK, get_device("cpu"), chosen, builds, runtime=runtime)) as pipeline,
+        closing(Pipeline(TASK, CpuDevice(), chosen, builds, runtime=runtime)) as pipeline,
     ):
         pipeline.warm()
         for number in range(_WARM_UP):

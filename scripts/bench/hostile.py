@@ -30,7 +30,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.runtime.cpu.child import become_subreaper
 from evaluators.runtime.cpu.fork_server import ForkServer
 from evaluators.runtime.registry import cpu_runtime
@@ -106,7 +106,7 @@ def judge(work: Sequence[tuple[int, Kind]], limit: float, builds: Path, pipe: Co
     found = Findings()
     with (
         closing(cpu_runtime(settings, _Timed)) as runtime,
-        closing(Pipeline(TASK, get_device("cpu"), settings, builds, runtime=runtime)) as pipeline,
+        closing(Pipeline(TASK, CpuDevice(), settings, builds, runtime=runtime)) as pipeline,
     ):
         server = runtime.server
         pipeline.warm()

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.evaluation import Measurement, Ratio
@@ -91,7 +91,7 @@ def decisions(name: str, times: int) -> list[Decision]:
     settings = EvaluationSettings.model_validate(OmegaConf.to_container(OmegaConf.load(_CONF)))
     kernel = Kernel(source=f"{task.source}\n\nclass ModelNew(Model):\n    pass\n", language="python")
     found = []
-    with closing(Pipeline(task, get_device("cpu"), settings)) as pipeline:
+    with closing(Pipeline(task, CpuDevice(), settings)) as pipeline:
         pipeline.warm()
         reference = pipeline.strict.reference()
         case = reference.variants[variant] if variant else reference.main

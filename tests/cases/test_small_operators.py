@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.runtime.base import Runtime
 from evaluators.runtime.registry import open_runtime
 from evaluators.service.pipeline import Pipeline
@@ -24,6 +24,7 @@ from kernelevolve.core.task import Task
 from kernelevolve.synthesis.base import Context, Operator
 from scripts.bench.breadth.trying import copy_of
 from tests.cases.small_operators import SMALL_OPERATORS, SmallOperator
+from tests.devices.here import this_machine
 
 pytestmark = pytest.mark.thorough
 
@@ -49,7 +50,7 @@ def pipeline(
 ) -> Iterator[Pipeline]:
     case: SmallOperator = request.param
     task = Task(name=case.name, source=case.source)
-    with closing(Pipeline(task, get_device("cpu"), settings, tmp_path, runtime=runtime)) as made:
+    with closing(Pipeline(task, CpuDevice(), settings, tmp_path, runtime=runtime)) as made:
         made.warm()
         yield made
 
@@ -88,7 +89,7 @@ def _right_draft(pipeline: Pipeline, operator: Operator) -> tuple[Draft | None, 
     known: set[str] = set()
     complaints: list[str] = []
     for step in range(_DRAFTS):
-        context = Context(task=pipeline.task, device="cpu", facts={}, parents=(), history=(), known=known)
+        context = Context(task=pipeline.task, target=this_machine(), parents=(), history=(), known=known)
         draft = asyncio.run(operator.propose(Expansion(step=step, phase=Phase.DRAFT, seed=step), context))
         complaint = draft.rejected or _complaint(pipeline, draft.kernel)
         if complaint is None:
@@ -103,7 +104,7 @@ def test_it_passes_itself_and_has_a_right_kernel(pipeline: Pipeline) -> None:
     copy = Kernel(source=copy_of(pipeline.task.source), language="python")
     refused = _complaint(pipeline, copy)
     assert refused is None, f"the copy: {refused.summary}"
-    operator = config.load([], task="x").operator.build("operator").prepare(pipeline.task, "cpu")
+    operator = config.load([], task="x").operator.build("operator").prepare(pipeline.task)
     draft, complaints = _right_draft(pipeline, operator)
     assert draft is not None, complaints
     # What fails would only cost a search time; but no writer of ours may be wrong in silence.

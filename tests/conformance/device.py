@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from abc import ABC, abstractmethod
 
 from devices.base import Device, Toolchain
@@ -16,17 +17,28 @@ class DeviceConformance(ABC):
         assert self.device().vendor
         assert self.device().capability().name == self.device().name
 
-    def test_facts_and_arch_do_not_change(self) -> None:
-        assert self.device().arch() == self.device().arch() != ""
-        assert dict(self.device().facts()) == dict(self.device().facts())
-        assert all(isinstance(value, str) and value for value in self.device().facts().values())
+    def test_the_target_does_not_change(self) -> None:
+        first, again = self.device().target(), self.device().target()
+        assert {**first.facts, "memory_gib": ""} == {**again.facts, "memory_gib": ""}
+        assert (first.device, first.vendor) == (self.device().name, self.device().vendor)
+        assert first.arch == again.arch != ""
+        assert all(first.facts.values())
+
+    def test_it_travels(self) -> None:
+        there = pickle.loads(pickle.dumps(self.device()))
+        assert there.target().arch == self.device().target().arch
+
+    def test_its_toolchains_tell_what_they_make_for_its_target(self) -> None:
+        target = self.device().target()
+        for toolchain in self.device().toolchains().values():
+            assert bool(toolchain.fingerprint(target)) == toolchain.capability().available
 
     def test_toolchains_by_language(self) -> None:
         toolchains = self.device().toolchains()
         assert toolchains
         assert all(isinstance(toolchain, Toolchain) for toolchain in toolchains.values())
 
-    def test_a_measurement_holds_something(self) -> None:
-        resources = self.device().measuring_resources()
-        assert sum(resources.values()) > 0
-        assert all(amount >= 0 for amount in resources.values())
+    def test_what_is_asked_of_ray_are_its_options(self) -> None:
+        resources = self.device().resources()
+        assert set(resources) <= {"num_cpus", "num_gpus", "accelerator_type", "resources"}
+        assert "num_cpus" in resources, "else Ray takes a CPU for an actor that waits most of the time"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from devices.base import Artifact, CompileFailure, Toolchain
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.signature import Signature
+from kernelevolve.core.target import Target
 
 RUN = "import runpy, sys, torch; m = runpy.run_path(sys.argv[1]); print(m['ModelNew']()(torch.ones(8)).sum().item())"
 
@@ -38,12 +40,19 @@ class ToolchainConformance(ABC):
     def toolchain(self) -> Toolchain: ...
 
     @abstractmethod
+    def target(self) -> Target:
+        """What it compiles for on this machine."""
+
+    @abstractmethod
     def doubling(self) -> Kernel:
         """A kernel whose model returns twice its input."""
 
     @abstractmethod
     def broken(self) -> Kernel:
         """A kernel that does not compile."""
+
+    def compiled(self, kernel: Kernel, folder: Path) -> Artifact | CompileFailure:
+        return self.toolchain().compile(kernel, self.target(), Signature(), folder, 60)
 
     def test_says_what_it_is(self) -> None:
         capability = self.toolchain().capability()
@@ -52,10 +61,10 @@ class ToolchainConformance(ABC):
         assert capability.detail
 
     def test_fingerprint_is_stable(self) -> None:
-        assert self.toolchain().fingerprint() == self.toolchain().fingerprint() != ""
+        assert self.toolchain().fingerprint(self.target()) == self.toolchain().fingerprint(self.target()) != ""
 
     def test_a_compiled_kernel_runs_elsewhere(self, tmp_path: Path) -> None:
-        artifact = self.toolchain().compile(self.doubling(), tmp_path / "build", 60)
+        artifact = self.compiled(self.doubling(), tmp_path / "build")
         assert isinstance(artifact, Artifact)
         assert artifact.kernel_id == self.doubling().id
         assert all((tmp_path / "build" / file).is_file() for file in artifact.files)
@@ -63,13 +72,13 @@ class ToolchainConformance(ABC):
         assert done.stdout.strip() == "16.0", done.stderr
 
     def test_a_second_call_gives_the_same_and_writes_nothing(self, tmp_path: Path) -> None:
-        first = self.toolchain().compile(self.doubling(), tmp_path, 60)
+        first = self.compiled(self.doubling(), tmp_path)
         before = files_of(tmp_path)
-        assert self.toolchain().compile(self.doubling(), tmp_path, 60) == first
+        assert self.compiled(self.doubling(), tmp_path) == first
         assert files_of(tmp_path) == before
 
     def test_a_broken_kernel_is_a_verdict_and_leaves_nothing(self, tmp_path: Path) -> None:
-        verdict = self.toolchain().compile(self.broken(), tmp_path, 60)
+        verdict = self.compiled(self.broken(), tmp_path)
         assert isinstance(verdict, CompileFailure)
         assert verdict.summary
         assert "\n" not in verdict.summary

@@ -20,9 +20,9 @@ from devices.toolchains.python import PythonToolchain
 from devices.toolchains.screen import refused_flag, refused_source
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import Kernel
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
-from toolchain import ToolchainConformance, files_of, run_kernel
+from kernelevolve.core.target import Target
+from tests.conformance.toolchain import ToolchainConformance, files_of, run_kernel
+from tests.devices.here import compiled, this_machine
 
 DOUBLE = """#include <cmath>
 extern "C" void run(const float* x, float* y, long n) {
@@ -59,7 +59,7 @@ class ModelNew(torch.nn.Module):
 
 
 def failure(kernel: Kernel, folder: Path, timeout: float = 60) -> CompileFailure:
-    verdict = CppToolchain().compile(kernel, folder, timeout)
+    verdict = compiled(kernel, folder, timeout)
     assert isinstance(verdict, CompileFailure)
     return verdict
 
@@ -67,6 +67,9 @@ def failure(kernel: Kernel, folder: Path, timeout: float = 60) -> CompileFailure
 class TestCpp(ToolchainConformance):
     def toolchain(self) -> Toolchain:
         return CppToolchain()
+
+    def target(self) -> Target:
+        return this_machine()
 
     def doubling(self) -> Kernel:
         return cpp_kernel(DOUBLE)
@@ -79,6 +82,9 @@ class TestPython(ToolchainConformance):
     def toolchain(self) -> Toolchain:
         return PythonToolchain()
 
+    def target(self) -> Target:
+        return this_machine()
+
     def doubling(self) -> Kernel:
         text = "import torch\nclass ModelNew(torch.nn.Module):\n    def forward(self, x):\n        return x + x\n"
         return Kernel(source=text, language="python")
@@ -88,7 +94,7 @@ class TestPython(ToolchainConformance):
 
 
 def test_the_loader_uses_what_the_toolchain_built(tmp_path: Path) -> None:
-    artifact = CppToolchain().compile(cpp_kernel(DOUBLE), tmp_path / "build", 60)
+    artifact = compiled(cpp_kernel(DOUBLE), tmp_path / "build", 60)
     assert isinstance(artifact, Artifact)
     no_compiler_runs = tmp_path / "cxx"
     no_compiler_runs.write_text("#!/bin/sh\nexit 1\n")
@@ -108,7 +114,7 @@ def test_the_loader_stands_alone_and_compiles_once(tmp_path: Path) -> None:
     assert len(built) == 1
     assert run_kernel(cpp_kernel(DOUBLE), tmp_path, {}).stdout.strip() == "16.0"
     assert files_of(cache) == built
-    artifact = CppToolchain().compile(cpp_kernel(DOUBLE), tmp_path / "build", 60)
+    artifact = compiled(cpp_kernel(DOUBLE), tmp_path / "build", 60)
     assert isinstance(artifact, Artifact)
     assert set(artifact.files) == set(built)
 
@@ -122,13 +128,13 @@ def test_the_loader_refuses_a_cache_that_others_can_write(tmp_path: Path) -> Non
 
 def test_source_and_flags_decide_the_library(tmp_path: Path) -> None:
     kernels = [cpp_kernel(DOUBLE), cpp_kernel(DOUBLE + "\n"), cpp_kernel(DOUBLE, ("-O1",))]
-    artifacts = [CppToolchain().compile(kernel, tmp_path, 60) for kernel in kernels]
+    artifacts = [compiled(kernel, tmp_path, 60) for kernel in kernels]
     assert len({artifact.files for artifact in artifacts if isinstance(artifact, Artifact)}) == len(kernels)
 
 
 def test_compiling_never_runs_the_file(tmp_path: Path) -> None:
     text = f"open({str(tmp_path / 'ran')!r}, 'w')\n" + cpp_kernel(DOUBLE).source
-    assert isinstance(CppToolchain().compile(Kernel(source=text, language="cpp"), tmp_path / "b", 60), Artifact)
+    assert isinstance(compiled(Kernel(source=text, language="cpp"), tmp_path / "b", 60), Artifact)
     assert not (tmp_path / "ran").exists()
 
 
@@ -169,7 +175,7 @@ def test_without_a_compiler_the_user_is_told_what_to_install(tmp_path: Path, mon
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(UserError, match=r"apt install g\+\+"):
-        CppToolchain().compile(cpp_kernel(DOUBLE), tmp_path, 60)
+        compiled(cpp_kernel(DOUBLE), tmp_path, 60)
     assert not CppToolchain().capability().available
 
 
@@ -340,12 +346,12 @@ def test_files_without_the_literals_are_a_verdict(tmp_path: Path, text: str, nam
 
 
 def test_the_fingerprint_follows_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = CppToolchain().fingerprint()
+    before = CppToolchain().fingerprint(this_machine())
     other = tmp_path / "cxx"
     other.write_text("#!/bin/sh\necho other compiler 1.0\n")
     other.chmod(0o755)
     monkeypatch.setenv("CXX", str(other))
-    assert CppToolchain().fingerprint() != before
+    assert CppToolchain().fingerprint(this_machine()) != before
     assert CppToolchain().capability().detail == "other compiler 1.0"
 
 
@@ -366,8 +372,10 @@ assert (tiny * 1.0).item() != 0.0
 ABANDONED = """
 import sys, time
 from pathlib import Path
+from devices.cpu import CpuDevice
 from devices.toolchains.cpp import CppToolchain
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.signature import Signature
 import os, signal
 
 def give_way(group):
@@ -375,7 +383,8 @@ def give_way(group):
     print(group, flush=True)
     time.sleep(600)
 
-CppToolchain().compile(Kernel.model_validate_json(sys.argv[1]), Path(sys.argv[2]), 60, give_way)
+kernel = Kernel.model_validate_json(sys.argv[1])
+CppToolchain().compile(kernel, CpuDevice().target(), Signature(), Path(sys.argv[2]), 60, give_way)
 """
 
 
@@ -413,6 +422,6 @@ def test_time_that_a_compiler_is_stopped_does_not_count(tmp_path: Path) -> None:
             os.killpg(group, signal.SIGCONT)
         pauses.append(group)
 
-    found = CppToolchain().compile(cpp_kernel(DOUBLE), tmp_path, 3.5, give_way)
+    found = compiled(cpp_kernel(DOUBLE), tmp_path, 3.5, give_way)
     assert isinstance(found, Artifact)
     assert pauses

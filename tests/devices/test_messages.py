@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from devices.base import CompileFailure
-from devices.toolchains.cpp import CppToolchain
 from devices.toolchains.messages import cut_messages
 from devices.toolchains.python import PythonToolchain
 from kernelevolve.core.kernel import Kernel
+from tests.devices import here
 
 
 def compiled(source: str, folder: Path, flags: tuple[str, ...] = ("-O2",)) -> CompileFailure:
     text = f"CPP_SOURCE = {source!r}\nCPP_FLAGS = {list(flags)!r}\n"
-    verdict = CppToolchain().compile(Kernel(source=text, language="cpp"), folder, 60)
+    verdict = here.compiled(Kernel(source=text, language="cpp"), folder)
     assert isinstance(verdict, CompileFailure)
     lines = verdict.details.split("\n")
     assert 0 < len(lines) <= 40
@@ -172,7 +172,7 @@ def test_what_is_no_message_gives_nothing() -> None:
 
 
 def test_python_shows_its_line_and_a_caret(tmp_path: Path) -> None:
-    verdict = PythonToolchain().compile(Kernel(source="x = 1\ndef f(:\n", language="python"), tmp_path, 60)
+    verdict = here.compiled(Kernel(source="x = 1\ndef f(:\n", language="python"), tmp_path, toolchain=PythonToolchain())
     assert isinstance(verdict, CompileFailure)
     assert "invalid syntax (kernel.py, line 2)" in verdict.summary
     line, caret_line = verdict.details.split("\n")[1:3]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from tests.evaluators.silu_mul import TASK
@@ -23,7 +23,7 @@ def settings() -> EvaluationSettings:
 
 @pytest.fixture(scope="session")
 def pipeline(settings: EvaluationSettings) -> Iterator[Pipeline]:
-    made = Pipeline(TASK, get_device("cpu"), settings)
+    made = Pipeline(TASK, CpuDevice(), settings)
     made.warm()
     yield made
     made.close()

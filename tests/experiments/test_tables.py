@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.settings import TimingSettings
 from kernelevolve import config
 from kernelevolve.core.errors import UserError
@@ -162,7 +162,7 @@ def test_measuring_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     sources = [written.kernel for written in kernels.written]
     short = [f"evaluation.final.{word}" for word in ("max_seconds=0.3", "min_rounds=6")]
     settings = config.load(["evaluation.cache=off", *short], task="x").evaluation
-    path, device = tmp_path / "journal", get_device("cpu")
+    path, device = tmp_path / "journal", CpuDevice()
     with Journal(path, TASK, settings) as journal:
         measure(TASK, device, settings, sources[:1], journal)
     with path.open("a") as file:
@@ -209,7 +209,7 @@ def test_the_fittest_are_measured_until_none_is_there_by_luck(tmp_path: Path, mo
     monkeypatch.setattr("kernelevolve.experiments.tabular.measuring.Pipeline", Noisy)
     settings = config.load([], task="x").evaluation
     with Journal(tmp_path / "j", TASK, settings) as journal:
-        measure(TASK, get_device("cpu"), settings, kernels, journal)
+        measure(TASK, CpuDevice(), settings, kernels, journal)
         rows = sorted(journal.rows.values(), key=lambda row: -row.speedup)
     assert len(rows) == 400
     assert all(row.confirmed for row in rows[:20])

@@ -13,6 +13,7 @@ from islands.archipelago import Archipelago
 from islands.island import Plan
 from islands.settings import IslandSettings
 from kernelevolve.core.budget import Budget
+from kernelevolve.core.target import Target
 from kernelevolve.core.task import Task
 from tests.islands.doubles import DoubleEvaluator, DoubleOperator
 
@@ -26,8 +27,7 @@ def build(
     plan = Plan(
         run="run",
         task=Task(name="double", source=""),
-        device="cpu",
-        facts={},
+        target=Target(device="cpu", vendor="cpu", arch="any"),
         operator=operator,
         evaluator=evaluator,
         settings=shipped_settings(**{"migration_interval": 5} | settings),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kernelevolve import config
-from kernelevolve.core.target import Target
+from kernelevolve.core.component import Component
 from kernelevolve.llm.messages import Message, Request, Role, Sampling
 from kernelevolve.llm.openai.backend import OpenAIBackend
 from kernelevolve.llm.settings import LlmSettings
@@ -30,7 +30,7 @@ def llm_settings(endpoint: Endpoint | None, **changes: Any) -> LlmSettings:
     url = endpoint.url if endpoint else "http://127.0.0.1:1/v1"
     reached = {**shipped["backend"], "base_url": url, "key": VARIABLE, "timeout": 5.0, **changes.pop("backend", {})}
     quick = {"models": ["tiny"], "first_wait": 0.02, "longest_wait": 0.1, "patience": 20.0}
-    return LlmSettings.model_validate({**shipped, **quick, "backend": Target.model_validate(reached), **changes})
+    return LlmSettings.model_validate({**shipped, **quick, "backend": Component.model_validate(reached), **changes})
 
 
 def asked(text: str = "hi", **sampling: Any) -> Request:

@@ -13,16 +13,15 @@ import pytest
 import torch
 
 from devices.base import CompileFailure
-from devices.cpu import CpuDevice
-from devices.toolchains.cpp import CppToolchain
 from kernelevolve.core.kernel import Kernel, KnobValue
 from kernelevolve.core.task import Task
+from kernelevolve.synthesis.builtin.cpp.limits import CpuLimits
 from kernelevolve.synthesis.builtin.knobs import Knob
 from kernelevolve.synthesis.builtin.operator import render
-from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.builtin.tracing import trace_task
 from kernelevolve.synthesis.traced.program import Program
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
+from tests.devices.here import compiled, this_machine
 
 
 def task_of(forward: str, inputs: str, init: str = "pass", variants: str = "{}") -> Task:
@@ -58,7 +57,7 @@ def get_input_variants():
 
 
 def load(kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    made = CppToolchain().compile(kernel, folder, 60)
+    made = compiled(kernel, folder)
     assert not isinstance(made, CompileFailure), made.details
     for name, value in made.environment.items():
         monkeypatch.setenv(name, value)
@@ -102,7 +101,7 @@ def flat(result: Any) -> list[torch.Tensor]:
 
 Check = Callable[..., dict[str, Knob]]
 
-THIS = Target.of(CpuDevice().facts())
+THIS = CpuLimits.of(this_machine().facts)
 
 
 @lru_cache(maxsize=4)
@@ -122,10 +121,10 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
         knobs: dict[str, KnobValue] | None = None,
         rtol: float = 2e-4,
         atol: float = 2e-5,
-        target: Target = THIS,
+        limits: CpuLimits = THIS,
         double: bool = False,
     ) -> dict[str, Knob]:
-        kernel, space = render(traced(task), target, task, tuple(sorted((knobs or {}).items())))
+        kernel, space = render(traced(task), limits, task, tuple(sorted((knobs or {}).items())))
         module = load(kernel, tmp_path, monkeypatch)
         agree(task, module, rtol, atol, double)
         return dict(space)

@@ -19,6 +19,7 @@ from kernelevolve.synthesis.builtin.knobs import Knob, moved
 from kernelevolve.synthesis.builtin.operator import BuiltinOperator
 from kernelevolve.tasks.catalog import find_task, list_tasks
 from tests.alone import runs_alone
+from tests.devices.here import this_machine
 
 from .conftest import Check, load, task_of
 
@@ -27,7 +28,7 @@ TASK = task_of("return F.softmax(F.gelu(x[0]), -1)", "[torch.randn(64, 100)]")
 
 
 def prepared(task: Task) -> BuiltinOperator:
-    return BuiltinOperator(**SETTINGS).prepare(task, "cpu")  # type: ignore[arg-type]
+    return BuiltinOperator(**SETTINGS).prepare(task)  # type: ignore[arg-type]
 
 
 def propose(
@@ -45,7 +46,7 @@ def propose(
         parents=tuple(n.node.id for n in nodes),
         seed=seed,
     )
-    context = Context(task=task, device="cpu", facts={}, parents=nodes, history=(), known=known)
+    context = Context(task=task, target=this_machine(), parents=nodes, history=(), known=known)
     return asyncio.run(operator.propose(expansion, context))
 
 

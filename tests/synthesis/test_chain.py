@@ -19,6 +19,7 @@ from kernelevolve.synthesis.builtin.chain import Chain, Stage
 from kernelevolve.synthesis.builtin.operator import BuiltinOperator
 from kernelevolve.synthesis.builtin.reference_seed import reference_copy
 from kernelevolve.synthesis.traced.builder import UnsupportedError
+from tests.devices.here import this_machine
 
 from .conftest import task_of
 from .test_builtin_operator import SETTINGS, prepared
@@ -50,7 +51,7 @@ class Search:
     async def proposed(self, parent: Node | None = None) -> Draft:
         step = len(self.nodes)
         parents = (Parent(parent, self.kernels[parent.kernel_id]),) if parent else ()
-        context = Context(task=self.task, device="cpu", facts={}, parents=parents, history=(), known=self.known)
+        context = Context(task=self.task, target=this_machine(), parents=parents, history=(), known=self.known)
         phase = Phase.EXPAND if parent else Phase.DRAFT
         ids = tuple(p.node.id for p in parents)
         return await self.operator.propose(Expansion(step=step, phase=phase, parents=ids, seed=step), context)
@@ -266,7 +267,7 @@ def test_a_fault_of_the_writer_at_a_point_is_a_node_and_no_end(monkeypatch: pyte
 
 @pytest.mark.parametrize("task", [TRACED, UNTRACED])
 def test_while_it_is_traced_elsewhere_a_copy_comes_first_and_then_what_the_trace_gives(task: Task) -> None:
-    search = Search(BuiltinOperator(**SETTINGS).early(task, "cpu"), task)  # type: ignore[arg-type]
+    search = Search(BuiltinOperator(**SETTINGS).early(task), task)  # type: ignore[arg-type]
     first = search.propose()
     assert (first.operator, first.note) == ("builtin/reference", "a copy of the reference")
     search.tell(first)
@@ -292,7 +293,7 @@ def test_while_tracing_takes_long_other_stages_are_not_kept_waiting(monkeypatch:
 
     monkeypatch.setattr(tracing, "kept_trace", slow)
     monkeypatch.setattr(seeds, "_answer", answered)
-    search = Search(BuiltinOperator(**SETTINGS).early(task, "cpu"), task)  # type: ignore[arg-type]
+    search = Search(BuiltinOperator(**SETTINGS).early(task), task)  # type: ignore[arg-type]
 
     async def drafts() -> tuple[list[str], Draft]:
         try:
@@ -313,6 +314,6 @@ def test_a_fault_of_the_tracer_is_a_reason_and_no_end(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(tracing, "trace", broken)
     monkeypatch.setattr(tracing, "kept_trace", tracing.trace_task)
-    operator = BuiltinOperator(**SETTINGS).prepare(TRACED, "cpu")  # type: ignore[arg-type]
+    operator = BuiltinOperator(**SETTINGS).prepare(TRACED)  # type: ignore[arg-type]
     assert operator.chain.absent == {Stage.TRACED: "the traced form fails: KeyError: 'float8'"}
     assert Search(operator, TRACED).propose().kernel == reference_copy(TRACED)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import KnobValue
 from kernelevolve.synthesis.builtin.aten_seed import aten_kernel
+from kernelevolve.synthesis.builtin.cpp.limits import CpuLimits
 from kernelevolve.synthesis.builtin.cpp.product import tile_size
 from kernelevolve.synthesis.builtin.cpp.writer import write
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.operator import render
 from kernelevolve.synthesis.builtin.schedule import shared_axes
-from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.builtin.tracing import Untraced, trace_task
 from kernelevolve.synthesis.traced.program import Program, Scatter
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
@@ -146,7 +146,7 @@ def test_products_on_every_width_of_vectors(
 ) -> None:
     """Fewer rows and columns than a tile, exactly as many, some more."""
     task = task_of("return x[0] @ x[1]", "[torch.randn(19, 40), torch.randn(40, 53)]", variants=PRODUCTS)
-    target = Target(vector_bytes, 16 if vector_bytes < 64 else 32, 32768)
+    target = CpuLimits(vector_bytes, 16 if vector_bytes < 64 else 32, 32768)
     name = next(n for n in dict(render(traced(task), target, task, ())[1]) if n.startswith("pack."))
     buffer = name.removeprefix("pack.")
     tile: dict[str, KnobValue] = {f"mr.{buffer}": height, f"nv.{buffer}": width}

@@ -36,7 +36,7 @@ def hybrid(*overrides: str) -> HybridOperator:
 
 @pytest.fixture(scope="module")
 def prepared() -> bytes:
-    return pickle.dumps(hybrid().prepare(TASK, "cpu"))
+    return pickle.dumps(hybrid().prepare(TASK))
 
 
 def makers(one: HybridOperator, folder: Path, count: int = 40) -> Counter[str]:

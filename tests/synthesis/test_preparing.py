@@ -24,13 +24,12 @@ class Prepared(Operator):
 
     pid: int = 0
 
-    def prepare(self, task: Task, device: str) -> Prepared:
+    def prepare(self, task: Task) -> Prepared:
         os.write(1, b"said on the way")
-        exec(task.source, {"device": device})
+        exec(task.source, {})
         return Prepared(os.getpid())
 
-    def early(self, task: Task, device: str) -> Prepared | None:
-        del device
+    def early(self, task: Task) -> Prepared | None:
         return Prepared(-os.getpid()) if "early" in task.source else None
 
     async def propose(self, expansion: Expansion, context: Context) -> Draft:
@@ -47,7 +46,7 @@ def gone(pid: int) -> bool:
 
 
 def of(source: str) -> Preparing:
-    return Preparing(Prepared(), Task(name="task", source=source), "cpu")
+    return Preparing(Prepared(), Task(name="task", source=source))
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +65,7 @@ def test_what_was_prepared_elsewhere_comes_back() -> None:
 
 def test_an_operator_that_prepares_nothing_costs_no_process() -> None:
     plain = Plain()
-    with Preparing(plain, TASK, "cpu") as preparing:
+    with Preparing(plain, TASK) as preparing:
         assert preparing._process is None
         assert preparing.result(lambda: None) is plain
 

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from kernelevolve.core.task import Task
+from kernelevolve.synthesis.builtin.cpp.limits import CpuLimits
 from kernelevolve.synthesis.builtin.operator import written
-from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.traced.trace import trace
 
 ROWS, COLUMNS = 64, 256
@@ -39,21 +39,21 @@ class _Model(nn.Module):
 
 def test_a_fused_row_reduction_passes_memory_once() -> None:
     program = trace(_Model(), [torch.randn(ROWS, COLUMNS)])
-    default = written(program, Target.of({}), TASK, ())
+    default = written(program, CpuLimits.of({}), TASK, ())
     size = ROWS * COLUMNS * 4
     assert default.traits["passes"] == 1
     assert default.traits["traffic_bytes"] == 2 * size, "the input once, the result once"
     assert default.traits["fusion"] >= 2
     [rows] = [name for name in default.space if name.endswith(".rows")]
-    single = written(program, Target.of({}), TASK, ((rows, 1),))
+    single = written(program, CpuLimits.of({}), TASK, ((rows, 1),))
     assert single.kernel.id != default.kernel.id
     assert single.traits["portion_bytes"] == 2 * size / ROWS
-    larger = written(program, Target.of({}), TASK, ((rows, 16),))
+    larger = written(program, CpuLimits.of({}), TASK, ((rows, 16),))
     assert larger.traits["portion_bytes"] == 16 * single.traits["portion_bytes"]
     splits = [name for name in default.space if name.startswith("split.")]
     assert splits
     for name in splits:
-        apart = written(program, Target.of({}), TASK, ((name, True),))
+        apart = written(program, CpuLimits.of({}), TASK, ((name, True),))
         assert apart.traits["passes"] == 2
         assert apart.traits["traffic_bytes"] >= 4 * size, "what lies between is written and read again"
         assert apart.traits["fusion"] < default.traits["fusion"]

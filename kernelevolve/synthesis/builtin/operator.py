@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec
 
-from devices.registry import get_device
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Diagnosis
 from kernelevolve.core.graph import Draft, Expansion, Node, Phase
 from kernelevolve.core.kernel import Kernel, KnobValue
+from kernelevolve.core.target import Target
 from kernelevolve.core.task import AllowAten, Task
 from kernelevolve.llm.once import Once
 from kernelevolve.synthesis.base import Context, ExhaustedError, Operator, Parent
 from kernelevolve.synthesis.builtin.chain import WORDS, Chain, Stage
+from kernelevolve.synthesis.builtin.cpp.limits import CpuLimits
 from kernelevolve.synthesis.builtin.cpp.writer import write
 from kernelevolve.synthesis.builtin.knobs import Choices, Knob
 from kernelevolve.synthesis.builtin.moves import Move, crossed, drafted, mutated
 from kernelevolve.synthesis.builtin.source_knobs import mutate, variants
-from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.builtin.traits import is_large
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.synthesis.traced.program import Program
@@ -60,7 +60,7 @@ class BuiltinOperator(Operator):
     crossover_mutation: float
     """Probability that a crossover moves one knob as well."""
     program: Program | None = None
-    target: Target = field(default_factory=lambda: Target.of({}))
+    limits: CpuLimits = field(default_factory=lambda: CpuLimits.of({}))
     pending: bool = False
     """Whether the reference is still being traced, in another process: then a copy of it is proposed before the program is waited for."""
     chain: Chain = field(default_factory=Chain, compare=False)
@@ -72,20 +72,22 @@ class BuiltinOperator(Operator):
     _points: dict[Any, Written | Draft] = field(default_factory=dict, init=False, compare=False, repr=False)
     """The last kernels that were written, by task and knobs."""
 
-    def prepare(self, task: Task, device: str) -> BuiltinOperator:
-        if device != "cpu":
-            raise UserError(f"the built-in operator writes kernels for the device cpu only, not {device}")
+    def prepare(self, task: Task) -> BuiltinOperator:
         from kernelevolve.synthesis.builtin.tracing import kept_trace
 
-        prepared = self.early(task, device)
+        prepared = self.early(task)
         prepared._take(kept_trace(task))
         return prepared
 
-    def early(self, task: Task, device: str) -> BuiltinOperator:
+    def early(self, task: Task) -> BuiltinOperator:
         from kernelevolve.synthesis.builtin.seeds import forbidden
 
-        target = Target.of(get_device(device).facts())
-        return replace(self, target=target, chain=Chain(forbidden(task)), pending=True)
+        return replace(self, chain=Chain(forbidden(task)), pending=True)
+
+    def aimed(self, target: Target) -> BuiltinOperator:
+        if target.device != "cpu":
+            raise UserError(f"the built-in operator writes kernels for the device cpu only, not {target.device}")
+        return replace(self, limits=CpuLimits.of(target.facts))
 
     def _take(self, traced: Program | Untraced) -> None:
         self.pending = False
@@ -310,7 +312,7 @@ class BuiltinOperator(Operator):
 
     def _written_at(self, knobs: tuple[tuple[str, KnobValue], ...], task: Task) -> Written | Draft:
         try:
-            return written(self._program(), self.target, task, knobs)
+            return written(self._program(), self.limits, task, knobs)
         except Exception as fault:  # noqa: BLE001 - a fault of ours at one point must not end a search: the node says it
             summary = f"the writer fails at this point: {type(fault).__name__}: {' '.join(str(fault).split())[:200]}"
             kernel = Kernel(source=f"# {dict(knobs)}\n", language="cpp")
@@ -327,19 +329,19 @@ class Written:
     traits: Mapping[str, float]
 
 
-def written(program: Program, target: Target, task: Task, knobs: tuple[tuple[str, KnobValue], ...]) -> Written:
+def written(program: Program, limits: CpuLimits, task: Task, knobs: tuple[tuple[str, KnobValue], ...]) -> Written:
     """With these knobs, and the default of any other."""
     # In the island: with it comes libcst, most of a second that the driver's start need not wait for.
     from kernelevolve.synthesis.builtin.kernel_file import kernel_file
 
     choices = Choices(dict(knobs))
-    source = write(program, choices, target, libraries=task.allow_aten is AllowAten.ALL)
+    source = write(program, choices, limits, libraries=task.allow_aten is AllowAten.ALL)
     return Written(kernel_file(task, source, choices), dict(choices.space), source.traits)
 
 
 def render(
-    program: Program, target: Target, task: Task, knobs: tuple[tuple[str, KnobValue], ...]
+    program: Program, limits: CpuLimits, task: Task, knobs: tuple[tuple[str, KnobValue], ...]
 ) -> tuple[Kernel, Mapping[str, Knob]]:
     """The kernel at a point of the program's space, and the space around it."""
-    made = written(program, target, task, knobs)
+    made = written(program, limits, task, knobs)
     return made.kernel, made.space

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Draft, Expansion, Node
+from kernelevolve.core.target import Target
 from kernelevolve.core.task import Task
 from kernelevolve.llm.base import Models
 from kernelevolve.llm.choosing import Chooser
@@ -65,9 +66,11 @@ class UniversalOperator(Operator):
         self.agent = AgentSettings.model_validate(self.agent)
         self._templates = Templates(self.templates)
 
-    def prepare(self, task: Task, device: str) -> UniversalOperator:
+    def prepare(self, task: Task) -> UniversalOperator:
         prepared = replace(self, facts=examine(task))
-        prepared._prompts(Context.bare(task, device)).build(Material(Move.DRAFT), self.prompt_tokens)
+        anywhere = Target(device="cpu", vendor="", arch="")
+        # A mistake in a template, or a limit that is too low, is told before anything starts.
+        prepared._prompts(Context.bare(task, anywhere)).build(Material(Move.DRAFT), self.prompt_tokens)
         return prepared
 
     def tell(self, node: Node) -> None:
@@ -116,9 +119,9 @@ class UniversalOperator(Operator):
             templates=self._templates,
             task=context.task,
             facts=self.facts,
-            device=context.device,
-            hardware=context.facts,
-            language="cpp" if context.device == "cpu" else "python",
+            device=context.target.device,
+            hardware=context.target.facts,
+            language="cpp" if context.target.device == "cpu" else "python",
             form=self.form,
         )
 

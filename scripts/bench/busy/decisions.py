@@ -12,7 +12,7 @@ from typing import Literal
 
 from omegaconf import OmegaConf
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.record import Record
@@ -76,7 +76,7 @@ def _judged(
         return
     settings = EvaluationSettings.model_validate(OmegaConf.to_container(OmegaConf.load(_CONF)))
     timing = settings.final if kind == "final" else settings.timing
-    with closing(Pipeline(task(threads), get_device("cpu"), settings)) as pipeline, file.open("a") as out:
+    with closing(Pipeline(task(threads), CpuDevice(), settings)) as pipeline, file.open("a") as out:
         pipeline.warm()
         stack, now = ExitStack(), ""
         with stack:

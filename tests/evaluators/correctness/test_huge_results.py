@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.correctness.compare import Bounds, compare
 from evaluators.runtime.cpu.process_memory import Remote, UnreadableError
 from evaluators.runtime.tensors import Described
@@ -153,7 +153,7 @@ def test_a_kernel_with_large_outputs_is_proven_correct_in_little_memory(settings
     few = settings.inputs.model_copy(update={"shapes": 0, "values": 0, "nonfinite": False})
     small = settings.model_copy(update={"trials": 1, "inputs": few, "run_timeout": 20.0})
     kernel = Kernel(source=TASK.source.replace("Model", "ModelNew"), language="python")
-    with closing(Pipeline(TASK, get_device("cpu"), small)) as made:
+    with closing(Pipeline(TASK, CpuDevice(), small)) as made:
         made.warm()
         made.strict.checker().bounds(made.strict.reference().main.answers)
         with watched() as growth, made.strict.proven(kernel, made.compile(kernel), 1):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.base import Evaluator
 from evaluators.protocols.kernelbench import KernelBenchProtocol
 from evaluators.protocols.kernelbench_rules import difference, fast_p, ratio_of_means
@@ -37,7 +37,7 @@ def by_kernelbench(settings: EvaluationSettings, **rules: object) -> EvaluationS
 
 @pytest.fixture(scope="module")
 def judge(settings: EvaluationSettings) -> Iterator[Pipeline]:
-    made = Pipeline(TASK, get_device("cpu"), by_kernelbench(settings))
+    made = Pipeline(TASK, CpuDevice(), by_kernelbench(settings))
     yield made
     made.close()
 
@@ -45,7 +45,7 @@ def judge(settings: EvaluationSettings) -> Iterator[Pipeline]:
 class TestLocalEvaluatorByKernelBench(EvaluatorConformance):
     @classmethod
     def open(cls, task: Task, settings: EvaluationSettings) -> Evaluator:
-        return LocalEvaluator(task, get_device("cpu"), by_kernelbench(settings, timeout=settings.run_timeout))
+        return LocalEvaluator(task, CpuDevice(), by_kernelbench(settings, timeout=settings.run_timeout))
 
     @classmethod
     def close(cls, evaluator: Evaluator) -> None:
@@ -161,7 +161,7 @@ def test_an_excessive_speedup_is_flagged(
 )
 def test_a_task_at_fault_is_one_line(settings: EvaluationSettings, change: tuple[str, str], said: str) -> None:
     broken = Task(name="broken", source=TASK.source.replace(*change))
-    made = Pipeline(broken, get_device("cpu"), by_kernelbench(settings))
+    made = Pipeline(broken, CpuDevice(), by_kernelbench(settings))
     with pytest.raises(UserError, match=said) as error:
         made.evaluate(python_kernel(RIGHT))
     made.close()

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import pytest
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.runtime.base import BlockResult, Noise, TimedBlock
 from evaluators.runtime.cpu.noise import Moment, await_idle, lost, moment, others_running
 from evaluators.runtime.cpu.runner_process import noise_of
@@ -193,7 +193,7 @@ def test_beside_a_few_disturbed_rounds_there_are_enough_others(
     hear(monkeypatch, lambda: next(answers, Noise.QUIET))
     # Whatever the machine does meanwhile, there is time for the fewest rounds.
     patient = settings.model_copy(update={"timing": settings.timing.model_copy(update={"max_seconds": 30.0})})
-    with closing(Pipeline(TASK, get_device("cpu"), patient)) as pipeline:
+    with closing(Pipeline(TASK, CpuDevice(), patient)) as pipeline:
         found = pipeline.evaluate(python_kernel(RIGHT)).measurement
     assert next(answers, None) is None
     assert found is not None

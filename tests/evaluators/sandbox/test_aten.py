@@ -12,7 +12,7 @@ from functools import cache
 
 import pytest
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.sandbox.aten import ForbiddenComputeError, computes, kernels, named_in
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
@@ -208,7 +208,7 @@ def test_a_wrapped_error_still_names_the_operator() -> None:
 @contextmanager
 def _judge(settings: EvaluationSettings, rule: AllowAten, source: str = TASK.source) -> Iterator[Pipeline]:
     task = Task(name="ruled", source=source, allow_aten=rule)
-    pipeline = Pipeline(task, get_device("cpu"), settings.model_copy(update={"run_timeout": 20.0}))
+    pipeline = Pipeline(task, CpuDevice(), settings.model_copy(update={"run_timeout": 20.0}))
     try:
         yield pipeline
     finally:

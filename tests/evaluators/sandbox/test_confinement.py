@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.sandbox import landlock
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
@@ -78,7 +78,7 @@ def test_its_own_folder_and_python_are_open(pipeline: Pipeline) -> None:
 
 @pytest.fixture
 def open_pipeline(settings: EvaluationSettings) -> Iterator[Pipeline]:
-    with closing(Pipeline(TASK, get_device("cpu"), settings.model_copy(update={"sandbox": False}))) as made:
+    with closing(Pipeline(TASK, CpuDevice(), settings.model_copy(update={"sandbox": False}))) as made:
         yield made
 
 
@@ -92,7 +92,7 @@ def test_without_the_sandbox_files_are_open_and_the_record_says_so(open_pipeline
 def test_paths_that_the_task_reads_are_opened_by_name(settings: EvaluationSettings, secret: Path) -> None:
     more = settings.model_copy(update={"readable": (str(secret),)})
     body = f"assert open({str(secret)!r}).read() == '42'"
-    with closing(Pipeline(TASK, get_device("cpu"), more)) as made:
+    with closing(Pipeline(TASK, CpuDevice(), more)) as made:
         verdict = made.evaluate(python_kernel(f"{body}\n        {RIGHT}", "import os"))
     assert verdict.status is Status.OK, verdict.diagnosis
 
@@ -102,4 +102,4 @@ def test_a_machine_without_landlock_judges_only_when_told_to(
 ) -> None:
     monkeypatch.setattr(landlock, "version", lambda: 0)
     with pytest.raises(UserError, match="sandbox=off"):
-        Pipeline(TASK, get_device("cpu"), settings)
+        Pipeline(TASK, CpuDevice(), settings)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.sandbox.usage import Allowance, excess, private_bytes
 from evaluators.scratch import remove_tree, scratch_base
 from evaluators.service.pipeline import Pipeline
@@ -68,7 +68,7 @@ def threads():
 
 @pytest.fixture(scope="module")
 def small(settings: EvaluationSettings) -> Iterator[Pipeline]:
-    with closing(Pipeline(TASK, get_device("cpu"), settings.model_copy(update={"memory_gb": 0.25}))) as made:
+    with closing(Pipeline(TASK, CpuDevice(), settings.model_copy(update={"memory_gb": 0.25}))) as made:
         yield made
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.service.cache import VerdictCache
-from evaluators.service.identity import identity_of
+from evaluators.service.identity import code_files, identity_of
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Check, Diagnosis, Evaluation, Measurement, Ratio, Status
@@ -102,10 +102,11 @@ def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:
 
 
 def test_a_verdict_rests_on_what_it_was_found_with(settings: EvaluationSettings) -> None:
-    device = get_device("cpu")
+    device = CpuDevice()
+    target = device.target()
 
     def of(careful: bool = False, **changed: object) -> str:
-        return identity_of(TASK, device, settings.model_copy(update=changed), careful=careful)
+        return identity_of(TASK, device, target, settings.model_copy(update=changed), careful=careful)
 
     assert of() == of(workers=7, cache=True, queue=3, retries=9)
     others = [
@@ -114,6 +115,12 @@ def test_a_verdict_rests_on_what_it_was_found_with(settings: EvaluationSettings)
         of(sandbox=False),
         of(threads=1),
         of(careful=True),
-        identity_of(Task(name="t", source=TASK.source, seed=9), device, settings, careful=False),
+        identity_of(TASK, device, target.model_copy(update={"arch": "other"}), settings, careful=False),
+        identity_of(Task(name="t", source=TASK.source, seed=9), device, target, settings, careful=False),
     ]
     assert len({of(), *others}) == len(others) + 1
+
+
+def test_a_verdict_rests_on_the_code_that_found_it() -> None:
+    found = {str(file.relative_to(ROOT)) for file in code_files()}
+    assert {"evaluators/correctness/compare.py", "devices/cpu.py", "kernelevolve/core/task.py"} <= found

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.runtime.cpu.runner_process import RunnerProcess
 from evaluators.runtime.device_lock import DeviceLock
 from evaluators.sandbox.landlock import version
@@ -57,7 +57,7 @@ def quick(settings: EvaluationSettings) -> EvaluationSettings:
 
 @pytest.fixture(scope="module")
 def judge(quick: EvaluationSettings) -> Iterator[Pipeline]:
-    with closing(Pipeline(TASK, get_device("cpu"), quick)) as made:
+    with closing(Pipeline(TASK, CpuDevice(), quick)) as made:
         yield made
 
 
@@ -65,7 +65,7 @@ def compared_apart(
     kernels: list[Kernel], settings: EvaluationSettings, task: Task, compiled: bool = False
 ) -> Comparison:
     """By a pipeline of its own."""
-    with closing(Pipeline(task, get_device("cpu"), settings)) as made:
+    with closing(Pipeline(task, CpuDevice(), settings)) as made:
         return compare_finalists(made, kernels, with_compile=compiled)
 
 

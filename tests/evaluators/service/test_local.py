@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.base import Evaluator
 from evaluators.service.local import LocalEvaluator, evaluate_locally
 from evaluators.settings import EvaluationSettings
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.alone
 class TestLocalEvaluator(EvaluatorConformance):
     @classmethod
     def open(cls, task: Task, settings: EvaluationSettings) -> Evaluator:
-        return LocalEvaluator(task, get_device("cpu"), settings)
+        return LocalEvaluator(task, CpuDevice(), settings)
 
     @classmethod
     def close(cls, evaluator: Evaluator) -> None:
@@ -27,7 +27,7 @@ class TestLocalEvaluator(EvaluatorConformance):
 
 
 def test_an_earlier_verdict_is_taken_where_that_is_asked_for(settings: EvaluationSettings) -> None:
-    wrong, device = python_kernel("return x"), get_device("cpu")
+    wrong, device = python_kernel("return x"), CpuDevice()
     keeping = settings.model_copy(update={"cache": True})
     first, second, anew = (
         next(evaluate_locally(TASK, [wrong], device, chosen)) for chosen in (keeping, keeping, settings)

@@ -14,10 +14,9 @@ import psutil
 import pytest
 import yaml
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from devices.toolchains.loader import LOADER
 from evaluators.runtime.cpu.runner import CpuRunner
-from evaluators.service.local import validate_task
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from evaluators.timing.benchmark import SpeedupBenchmark, Timed
@@ -160,7 +159,7 @@ def test_a_compile_error_shows_the_line(pipeline: Pipeline) -> None:
 
 def test_children_that_hide_die_with_their_candidate(settings: EvaluationSettings) -> None:
     """Where nothing keeps it from having children."""
-    open_house = Pipeline(TASK, get_device("cpu"), settings.model_copy(update={"sandbox": False}))
+    open_house = Pipeline(TASK, CpuDevice(), settings.model_copy(update={"sandbox": False}))
     top = "import signal, time"
     forward = (
         "pid = os.fork()\n"
@@ -182,7 +181,7 @@ def test_children_that_hide_die_with_their_candidate(settings: EvaluationSetting
 
 
 def test_nothing_is_left_on_disk(settings: EvaluationSettings) -> None:
-    made = Pipeline(TASK, get_device("cpu"), settings)
+    made = Pipeline(TASK, CpuDevice(), settings)
     made.evaluate(python_kernel(RIGHT))
     made.evaluate(python_kernel("os.kill(os.getpid(), 9)"))
     made.runtime.rest()
@@ -197,7 +196,7 @@ def test_nothing_is_left_on_disk(settings: EvaluationSettings) -> None:
 
 
 def test_data_that_another_run_cleared_away_is_computed_again(settings: EvaluationSettings) -> None:
-    made = Pipeline(Task(name="cleared", source=TASK.source, seed=77), get_device("cpu"), settings)
+    made = Pipeline(Task(name="cleared", source=TASK.source, seed=77), CpuDevice(), settings)
     shutil.rmtree(made.strict.reference().folder)
     assert made.evaluate(python_kernel(RIGHT)).status is Status.OK
     os.utime(made.strict.reference().folder, (0, 0))
@@ -207,7 +206,7 @@ def test_data_that_another_run_cleared_away_is_computed_again(settings: Evaluati
 
 def test_secrets_do_not_reach_a_candidate(settings: EvaluationSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "hush")
-    made = Pipeline(TASK, get_device("cpu"), settings)
+    made = Pipeline(TASK, CpuDevice(), settings)
     verdict = made.evaluate(python_kernel("raise ValueError(sorted(os.environ))"))
     made.close()
     assert "SOME_API_KEY" not in told(verdict)
@@ -225,7 +224,7 @@ def test_a_dead_fork_server_is_replaced(pipeline: Pipeline) -> None:
 def test_a_reference_that_raises_when_timed_is_the_tasks_fault(settings: EvaluationSettings) -> None:
     count = "self.calls = getattr(self, 'calls', 0) + 1; assert self.calls < 4, 'worn out'"
     worn = Task(name="worn", source=TASK.source.replace(RIGHT, f"{count}\n        {RIGHT}"))
-    made = Pipeline(worn, get_device("cpu"), settings)
+    made = Pipeline(worn, CpuDevice(), settings)
     with pytest.raises(
         UserError,
         match=r"task worn: the reference cannot be timed: (forward|a timed call) raised AssertionError: worn out",
@@ -236,7 +235,7 @@ def test_a_reference_that_raises_when_timed_is_the_tasks_fault(settings: Evaluat
 
 def test_a_reference_too_slow_to_be_timed_is_the_tasks_fault(settings: EvaluationSettings) -> None:
     slow = Task(name="slow", source=TASK.source.replace(RIGHT, f"__import__('time').sleep(0.3)\n        {RIGHT}"))
-    made = Pipeline(slow, get_device("cpu"), settings.model_copy(update={"run_timeout": 1.0}))
+    made = Pipeline(slow, CpuDevice(), settings.model_copy(update={"run_timeout": 1.0}))
     with pytest.raises(UserError, match=r"raise evaluation\.run_timeout"):
         made.evaluate(python_kernel(RIGHT))
     made.close()
@@ -263,8 +262,8 @@ def test_a_kernel_that_breaks_what_the_reference_uses_breaks_only_itself(pipelin
 )
 def test_tasks_at_fault(settings: EvaluationSettings, change: tuple[str, str], words: str) -> None:
     broken = Task(name="broken", source=TASK.source.replace(*change))
-    with pytest.raises(UserError, match=words):
-        validate_task(broken, get_device("cpu"), settings)
+    with closing(Pipeline(broken, CpuDevice(), settings)) as made, pytest.raises(UserError, match=words):
+        made.warm()
 
 
 def test_what_seems_better_than_the_best_is_measured_again_in_other_processes(
@@ -300,7 +299,7 @@ def test_a_kernel_a_thousand_times_slower_than_the_reference_is_slow_and_no_time
     inputs = "def get_inputs():\n    return [torch.randn(8, 8)]\n\n\ndef get_init_inputs():\n    return []\n"
     task = Task(name="tiny", source=f"import torch\n\n\n{model.format('Model', '')}\n\n{inputs}")
     slow = f"import time\nimport torch\n\n\n{model.format('ModelNew', 'time.sleep(0.04); ')}"
-    with closing(Pipeline(task, get_device("cpu"), settings)) as pipeline:
+    with closing(Pipeline(task, CpuDevice(), settings)) as pipeline:
         found = pipeline.evaluate(Kernel(source=slow, language="python"))
     assert found.status is Status.OK, found.diagnosis
     assert found.fitness < 0.1
@@ -330,7 +329,7 @@ class ModelNew(nn.Module):
         return y
 """,
     )
-    with closing(Pipeline(ADD_ONE, get_device("cpu"), settings)) as pipeline:
+    with closing(Pipeline(ADD_ONE, CpuDevice(), settings)) as pipeline:
         verdict = pipeline.evaluate(counting)
     assert verdict.diagnosis is not None
     assert verdict.diagnosis.summary.endswith(" page faults")

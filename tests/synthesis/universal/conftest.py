@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.target import Target
 from kernelevolve.core.task import Task
 from kernelevolve.llm.actor import ModelActor
 from kernelevolve.llm.exchange import Exchange
@@ -91,5 +92,5 @@ def parent(
 
 
 def context(endpoint_models: Any = None, parents: tuple[Parent, ...] = (), **changes: Any) -> Context:
-    bare = Context.bare(TASK, "cpu", HARDWARE)
+    bare = Context.bare(TASK, Target(device="cpu", vendor="cpu", arch="any", facts=HARDWARE))
     return replace(bare, models=endpoint_models, parents=parents, purpose="run.0.7", **changes)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import sympy
 
 from kernelevolve.synthesis.builtin.cpp.layout import LOW, Addresses
+from kernelevolve.synthesis.builtin.cpp.limits import CpuLimits
 from kernelevolve.synthesis.builtin.cpp.scalar import Scalars, index_text, stored
 from kernelevolve.synthesis.builtin.knobs import Choices
-from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.builtin.transform import axis_stride, extent_hint
 from kernelevolve.synthesis.traced.expr import Expr, Load, Search, Size, walk
 from kernelevolve.synthesis.traced.program import Axis, Program
@@ -66,7 +66,7 @@ class NestWriter:
         self,
         program: Program,
         choices: Choices,
-        target: Target,
+        limits: CpuLimits,
         addresses: Addresses,
         used: set[str],
         group: str,
@@ -74,7 +74,7 @@ class NestWriter:
     ) -> None:
         self.program = program
         self.choices = choices
-        self.target = target
+        self.limits = limits
         self.addresses = addresses
         self.used = used
         self.group = group
@@ -143,4 +143,4 @@ class NestWriter:
         return not any(isinstance(n, Search) for n in walk(value))
 
     def vector_bytes(self) -> int:
-        return self.choices.number("vector_bytes", self.target.vector_bytes, 16, 32, 64)
+        return self.choices.number("vector_bytes", self.limits.vector_bytes, 16, 32, 64)

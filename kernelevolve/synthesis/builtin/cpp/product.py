@@ -123,7 +123,7 @@ class ProductWriter(ReductionWriter):
             self.rows if along_tile else extent_hint(m.extent, hints),
             extent_hint(n.extent, hints),
             lanes,
-            self.target.registers,
+            self.limits.registers,
         )
         height = self.choices.number(f"mr.{s.buffer}", height, *HEIGHTS)
         width = self.choices.number(f"nv.{s.buffer}", width, *WIDTHS)

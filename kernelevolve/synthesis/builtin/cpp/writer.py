@@ -11,6 +11,7 @@ import sympy
 from kernelevolve.synthesis.builtin.arrange import all_axes, arranged
 from kernelevolve.synthesis.builtin.cpp.fixed import Fixed, inner_sizes
 from kernelevolve.synthesis.builtin.cpp.layout import Addresses, Layout, read_elsewhere, scratch_layouts
+from kernelevolve.synthesis.builtin.cpp.limits import CpuLimits
 from kernelevolve.synthesis.builtin.cpp.prelude import header, prelude
 from kernelevolve.synthesis.builtin.cpp.product import BLOCK, product_roles
 from kernelevolve.synthesis.builtin.cpp.scalar import ITEM_BYTES, STORED, element_literal, index_text
@@ -19,7 +20,6 @@ from kernelevolve.synthesis.builtin.inlining import inline
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.library import with_libraries
 from kernelevolve.synthesis.builtin.schedule import Group, group
-from kernelevolve.synthesis.builtin.target import Target
 from kernelevolve.synthesis.builtin.traits import traits_of
 from kernelevolve.synthesis.builtin.transform import (
     collapse_reductions,
@@ -67,7 +67,7 @@ class Source:
     """See `traits.py`."""
 
 
-def write(program: Program, choices: Choices, target: Target, libraries: bool = True) -> Source:
+def write(program: Program, choices: Choices, limits: CpuLimits, libraries: bool = True) -> Source:
     """Plan and print. Asking `choices` as it goes, so afterwards `choices.space` is the space of this program.
 
     `libraries`: whether the task allows calls of PyTorch's own.
@@ -102,14 +102,14 @@ def write(program: Program, choices: Choices, target: Target, libraries: bool = 
             steps.append(len(parts))
             parts.append([])
         outside = elsewhere[i] | results
-        text, call, block_rows[i] = _group(g, i, program, choices, target, fixed, outside, used)
+        text, call, block_rows[i] = _group(g, i, program, choices, limits, fixed, outside, used)
         texts.append(text)
         parts[-1].append(call)
-    vector = choices.number("vector_bytes", target.vector_bytes, 16, 32, 64)
+    vector = choices.number("vector_bytes", limits.vector_bytes, 16, 32, 64)
     sizes = tuple(program.sizes)
     own = {n for g in groups for s in g.statements if not isinstance(s, LibraryCall) for n in (*reads(s), s.buffer)}
     arguments = tuple(n for n in external if n in own)
-    prepare_text, prepare_arguments = _prepare(early, program, choices, target, used)
+    prepare_text, prepare_arguments = _prepare(early, program, choices, limits, used)
     advised = _gathered(groups, program)
     if advised and choices.flag("huge_pages", True):
         used.add("advise")
@@ -254,7 +254,7 @@ def _group(
     number: int,
     program: Program,
     choices: Choices,
-    target: Target,
+    limits: CpuLimits,
     fixed: Fixed,
     outside: set[str],
     used: set[str],
@@ -262,11 +262,11 @@ def _group(
     """(its function, the call of it, rows of a block)"""
     name = f"g{number}"
     if _is_total(g):
-        return *_total(g, number, program, choices, target, fixed, used), 1
-    rows = _rows(g, name, program, choices, target, outside) if g.shared else 1
+        return *_total(g, number, program, choices, limits, fixed, used), 1
+    rows = _rows(g, name, program, choices, limits, outside) if g.shared else 1
     layouts = scratch_layouts(g, rows, program, outside)
     addresses = Addresses(program, layouts)
-    writer = StatementWriter(program, choices, target, addresses, used, name, rows)
+    writer = StatementWriter(program, choices, limits, addresses, used, name, rows)
     lines: list[str] = []
     for position, s in enumerate(g.statements):
         shared = [row[position] for row in g.shared]
@@ -287,7 +287,7 @@ def _group(
     return text, _call(g, number, rows, choices, fixed), rows
 
 
-def _rows(g: Group, name: str, program: Program, choices: Choices, target: Target, outside: set[str]) -> int:
+def _rows(g: Group, name: str, program: Program, choices: Choices, limits: CpuLimits, outside: set[str]) -> int:
     """Rows of a block: many where they are the rows of a product or the innermost loop, few where their scratch is large.
 
     Products may fill half of the second cache with it: what they reread for each block is as large.
@@ -303,7 +303,7 @@ def _rows(g: Group, name: str, program: Program, choices: Choices, target: Targe
         extent_hint(sympy.expand(layout.size()), hints) * ITEM_BYTES[program.buffers[n].dtype]
         for n, layout in scratch_layouts(g, 1, program, outside).items()
     )
-    room = 4 * target.near_bytes if tiled else target.near_bytes
+    room = 4 * limits.near_bytes if tiled else limits.near_bytes
     while fitting > 1 and fitting * each > room:
         fitting //= 2
     rows = choices.number(f"{name}.rows", fitting, 1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)
@@ -392,12 +392,12 @@ def _scratch(layouts: dict[str, Layout], program: Program) -> list[str]:
 
 
 def _total(
-    g: Group, number: int, program: Program, choices: Choices, target: Target, fixed: Fixed, used: set[str]
+    g: Group, number: int, program: Program, choices: Choices, limits: CpuLimits, fixed: Fixed, used: set[str]
 ) -> tuple[str, str]:
     """A reduction to one value: blocks in parallel, their results combined in order, sums in double."""
     (s,) = g.statements
     assert isinstance(s, Reduce)
-    writer = StatementWriter(program, choices, target, Addresses(program, {}), used, f"g{number}")
+    writer = StatementWriter(program, choices, limits, Addresses(program, {}), used, f"g{number}")
     axis = writer.partial_axis(s)
     single = len(s.reduced) == 1
     rows = choices.number(
@@ -430,7 +430,7 @@ def _total(
 
 
 def _prepare(
-    early: list[Statement], program: Program, choices: Choices, target: Target, used: set[str]
+    early: list[Statement], program: Program, choices: Choices, limits: CpuLimits, used: set[str]
 ) -> tuple[str, tuple[str, ...]]:
     """`prepare`: what follows from parameters alone, computed once."""
     if not early:
@@ -439,7 +439,7 @@ def _prepare(
         n for s in early for n in (*reads(s), s.buffer) if program.buffers[n].role is not Role.CONSTANT
     )
     written = {s.buffer for s in early}
-    writer = StatementWriter(program, choices, target, Addresses(program, {}), used, "prepare")
+    writer = StatementWriter(program, choices, limits, Addresses(program, {}), used, "prepare")
     lines = []
     for s in early:
         lines += [f"{{  // {s.buffer}: {s.hint}", *("  " + x for x in writer.write(s, None, set())), "}"]

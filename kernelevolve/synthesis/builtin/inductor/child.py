@@ -16,9 +16,11 @@ from typing import Any
 import torch
 
 from devices.base import CompileFailure
+from devices.cpu import CpuDevice
 from devices.toolchains.cpp import CppToolchain
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import Kernel
+from kernelevolve.core.signature import Signature
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.builtin.aten_seed import aten_kernel
 from kernelevolve.synthesis.builtin.fallback import fallback_calls
@@ -67,7 +69,9 @@ def try_out(task: Task, kernel: Kernel) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         if kernel.language == "cpp":
-            made = CppToolchain().compile(kernel, Path(folder), _COMPILE_SECONDS)
+            # For this machine, whatever kernels are for: it is called here, and thrown away.
+            here = CpuDevice().target()
+            made = CppToolchain().compile(kernel, here, Signature(), Path(folder), _COMPILE_SECONDS)
             if isinstance(made, CompileFailure):
                 raise UnsupportedError(f"its C++ needs what there is not: {made.summary}")
             os.environ.update(made.environment)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from devices.registry import get_device
+from devices.cpu import CpuDevice
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.task import Task
@@ -28,4 +28,4 @@ def corpus_settings() -> EvaluationSettings:
 
 def open_judge(task: Task) -> Pipeline:
     """A pipeline for one task of the corpus; `close` it."""
-    return Pipeline(task, get_device("cpu"), corpus_settings())
+    return Pipeline(task, CpuDevice(), corpus_settings())

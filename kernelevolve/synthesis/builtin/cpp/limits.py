@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Target:
+class CpuLimits:
     """Vector unit and near memory of one core."""
 
     vector_bytes: int
@@ -17,8 +17,8 @@ class Target:
     """Of the second cache, what the scratch of a thread may fill next to what streams through it."""
 
     @classmethod
-    def of(cls, facts: Mapping[str, str]) -> Target:
-        """From a CPU's facts, as `Device.facts` words them; what they do not tell is taken as common."""
+    def of(cls, facts: Mapping[str, str]) -> CpuLimits:
+        """From a CPU's facts, as `Target.facts` words them; what they do not tell is taken as common."""
         bits = int(facts.get("vector_bits", "256"))
         arm = facts.get("arch", "").startswith("arm")
         cache = facts.get("l2", "")
