@@ -14,6 +14,7 @@ setup(
     package_dir={"kernelevolve.conf": "conf"},
     package_data={
         "kernelevolve.conf": ["*.yaml", "*/*.yaml", "*/*/*.yaml"],
+        "devices.languages": ["*.md"],
         "kernelevolve.tasks": ["**/*.py"],
         "kernelevolve.synthesis.universal": ["templates/*"],
         "kernelevolve.experiments.tabular": ["tables/*.npz"],

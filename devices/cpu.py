@@ -41,7 +41,8 @@ class CpuDevice(Device):
         facts |= cache_sizes()
         facts["memory_gib"] = f"{memory_bytes() / 2**30:.1f}"
         facts["instructions"] = instructions()
-        return Target(device=self.name, vendor=self.vendor, arch=arch, facts=facts)
+        languages = tuple(self.toolchains())
+        return Target(device=self.name, vendor=self.vendor, arch=arch, languages=languages, facts=facts)
 
     def toolchains(self) -> Mapping[str, Toolchain]:
         return {"cpp": CppToolchain(), "python": PythonToolchain()}

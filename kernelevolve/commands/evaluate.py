@@ -86,7 +86,7 @@ def _files(path: Path) -> list[Path]:
 
 def _kernel(path: Path) -> Kernel:
     """The file whatever it holds: what is no source gets a verdict. Raises UserError where it cannot be read."""
-    from devices.toolchains.language import language_of
+    from devices.languages import language_of
     from kernelevolve.core.kernel import Kernel
 
     try:

@@ -19,5 +19,7 @@ class Target(Record):
     vendor: str
     arch: str
     """In the vendor's words: `znver5`, `sm_90`, `gfx942`."""
+    languages: tuple[str, ...] = ()
+    """That kernels for it may be written in; a model is asked for the first."""
     facts: Mapping[str, str] = {}
     """What an operator may want to know: cores, vector width, cache sizes, memory."""

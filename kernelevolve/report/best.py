@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from devices.languages import get_language
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
 from kernelevolve.report.figures import ratio_text, variants_text
@@ -50,4 +51,5 @@ Use it:
 
 
 def _needs(kernel: Kernel) -> str:
-    return ", a C++ compiler at its first call" if kernel.language == "cpp" else ""
+    needs = get_language(kernel.language).needs
+    return f", {needs}" if needs else ""

@@ -9,6 +9,7 @@ import tokenize
 from collections.abc import Iterator
 from dataclasses import replace
 
+from devices.languages import get_language
 from kernelevolve.synthesis.builtin.knob_cpp import cpp_sites, flag_site
 from kernelevolve.synthesis.builtin.knob_sites import Site, constant_domain, is_switch_name, is_tile_name, sizes_around
 
@@ -36,7 +37,7 @@ class _Reader:
         self.found: list[Site] = []
         self.knobs_are_read = False
         self._source = source
-        self._language = language
+        self._language = get_language(language)
         lines = re.split(r"(?<=\n)|(?<=\r)(?!\n)", source)
         self._lines = lines
         self._starts = [0]
@@ -66,7 +67,7 @@ class _Reader:
 
     def _assigned(self, name: str, value: ast.expr) -> None:
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
-            if self._language != "triton" and _LOOKS_LIKE_CPP.search(value.value):
+            if self._language.embeds_cpp and _LOOKS_LIKE_CPP.search(value.value):
                 self._text(value)
         elif isinstance(value, ast.List | ast.Tuple):
             strings = [e for e in value.elts if isinstance(e, ast.Constant) and isinstance(e.value, str)]
@@ -83,7 +84,7 @@ class _Reader:
     def _constant(self, name: str, kind: str, node: ast.expr) -> None:
         """Lower-case names are API or model parameters (`block_size` of a transformer), save for the launch options."""
         if isinstance(node, ast.Constant) and isinstance(node.value, bool | int):
-            launch = name in _LAUNCH_OPTIONS and self._language != "cpp"
+            launch = name in _LAUNCH_OPTIONS and self._language.has_launch_options
             if launch or (name == name.upper() and (is_tile_name(name) or is_switch_name(name))):
                 domain = constant_domain(name, node.value)
                 if domain:

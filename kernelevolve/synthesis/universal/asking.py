@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, Protocol
 
-from devices.toolchains.language import language_of
+from devices.languages import fold, language_of, unfold
 from kernelevolve.core.evaluation import Diagnosis
 from kernelevolve.core.graph import Draft
 from kernelevolve.core.kernel import Kernel
@@ -21,7 +21,6 @@ from kernelevolve.synthesis.answers.errors import AnswerError
 from kernelevolve.synthesis.answers.reading import read_answer
 from kernelevolve.synthesis.base import Context
 from kernelevolve.synthesis.universal.agent import AgentSettings, work
-from kernelevolve.synthesis.universal.folding import folded, unfolded
 from kernelevolve.synthesis.universal.prompt import Material, Move, PromptBuilder
 from kernelevolve.synthesis.universal.templates import AGENT, CORRECTION
 from kernelevolve.synthesis.universal.tools import Workbench
@@ -133,7 +132,7 @@ class Asking:
         settings, context, move = self._settings, self._context, material.move
         messages = await self._asked_first(material)
         before = len(self._exchanges)
-        parent = folded(context.parents[0].kernel.source) if context.parents else None
+        parent = fold(context.parents[0].kernel.source) if context.parents else None
         for again in range(settings.corrections + 1):
             if again:
                 await self._asked(messages, before - 1 + again)
@@ -142,7 +141,7 @@ class Asking:
             try:
                 if completion.finish is Finish.REFUSED:
                     raise AnswerError(f"the model refused: {' '.join(text.split())[:300]}")
-                source = unfolded(read_answer(text, parent, cut_off=completion.finish is Finish.LENGTH))
+                source = unfold(read_answer(text, parent, cut_off=completion.finish is Finish.LENGTH))
                 kernel = Kernel(source=source, language=language_of(source))
                 if kernel.id in context.known and again < settings.corrections:
                     raise AnswerError("this kernel was judged already: make another")

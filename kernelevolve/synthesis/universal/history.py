@@ -6,9 +6,9 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from devices.languages import fold
 from kernelevolve.core.graph import Node
 from kernelevolve.synthesis.base import Parent
-from kernelevolve.synthesis.universal.folding import folded
 from kernelevolve.synthesis.universal.views import ExampleView, outcome
 
 _FAILED, _TRIED, _EXAMPLES = 24, 24, 3
@@ -42,7 +42,7 @@ def remembered(history: Sequence[Parent]) -> Remembered:
         failed=_failed(newest),
         tried=tuple(dict.fromkeys(_tried(parent.node) for parent in best)),
         examples=tuple(
-            ExampleView(outcome=outcome(p.node), note=p.node.note, source=folded(p.kernel.source).rstrip())
+            ExampleView(outcome=outcome(p.node), note=p.node.note, source=fold(p.kernel.source).rstrip())
             for p in best[:_EXAMPLES]
         ),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from devices.languages import LANGUAGES
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Draft, Expansion, Node
 from kernelevolve.core.target import Target
@@ -68,7 +69,7 @@ class UniversalOperator(Operator):
 
     def prepare(self, task: Task) -> UniversalOperator:
         prepared = replace(self, facts=examine(task))
-        anywhere = Target(device="cpu", vendor="", arch="")
+        anywhere = Target(device="any", vendor="", arch="", languages=(LANGUAGES[0].name,))
         # A mistake in a template, or a limit that is too low, is told before anything starts.
         prepared._prompts(Context.bare(task, anywhere)).build(Material(Move.DRAFT), self.prompt_tokens)
         return prepared
@@ -121,7 +122,7 @@ class UniversalOperator(Operator):
             facts=self.facts,
             device=context.target.device,
             hardware=context.target.facts,
-            language="cpp" if context.target.device == "cpu" else "python",
+            language=context.target.languages[0],
             form=self.form,
         )
 

@@ -10,6 +10,7 @@ from jinja2 import DictLoader, StrictUndefined, TemplateError, TemplateNotFound,
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from devices.languages import LANGUAGES
 from kernelevolve.core.errors import UserError
 
 SHIPPED = Path(__file__).parent / "templates"
@@ -31,6 +32,7 @@ class Templates:
         if folder and not Path(folder).is_dir():
             raise UserError(f"operator.templates={folder}: there is no such folder")
         self._texts = {path.name: path.read_text() for path in SHIPPED.glob("*.j2")}
+        self._texts |= {f"language_{language.name}.md.j2": language.prompt() for language in LANGUAGES}
         self._environment = _environment(self._texts)
         if folder:
             self._check(Path(folder))

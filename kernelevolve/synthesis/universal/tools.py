@@ -7,8 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from devices.toolchains.language import language_of
-from devices.toolchains.literals import LiteralError, read_literals
+from devices.languages import fold, get_language, language_of, unfold
 from evaluators.service.source import check_source
 from kernelevolve.core.evaluation import Evaluation, Status
 from kernelevolve.core.kernel import Kernel
@@ -17,7 +16,6 @@ from kernelevolve.llm.messages import Tool, ToolCall
 from kernelevolve.synthesis.answers.errors import AnswerError
 from kernelevolve.synthesis.answers.lines import Edit, applied
 from kernelevolve.synthesis.answers.reading import read_answer
-from kernelevolve.synthesis.universal.folding import folded, unfolded
 
 Judge = Callable[[Kernel], Awaitable[Evaluation]]
 DONE = "done"
@@ -69,7 +67,7 @@ class Workbench:
 
     def __init__(self, source: str, judge: Judge, judgements: int) -> None:
         """`source`: to begin with, may be empty."""
-        self.source = folded(source)
+        self.source = fold(source)
         self.judged: dict[str, Judged] = {}
         self._judge = judge
         self._left = judgements
@@ -98,14 +96,14 @@ class Workbench:
                 lines = self.source.rstrip("\n").splitlines()
                 return "\n".join(f"{number:4} {line}" for number, line in enumerate(lines, 1)) or "the file is empty"
             case "write":
-                self.source = folded(_text(arguments, "source"))
+                self.source = fold(_text(arguments, "source"))
                 return f"written, {self.source.count(chr(10)) + 1} lines"
             case "replace":
                 edit = Edit(_lines(arguments, "search"), _lines(arguments, "replace"))
                 self.source = applied([edit], self.source)
                 return "replaced"
             case "answer":
-                self.source = folded(read_answer(_text(arguments, "text"), self.source or None))
+                self.source = fold(read_answer(_text(arguments, "text"), self.source or None))
                 return "written"
             case "lint":
                 return self._lint() or "no objections"
@@ -115,7 +113,7 @@ class Workbench:
 
     def kernel(self) -> Kernel:
         """The file as it stands."""
-        source = unfolded(self.source)
+        source = unfold(self.source)
         return Kernel(source=source, language=language_of(source))
 
     def _lint(self) -> str | None:
@@ -123,12 +121,7 @@ class Workbench:
         failure = check_source(kernel.source)
         if failure is not None:
             return failure.summary
-        if kernel.language == "cpp":
-            try:
-                read_literals(kernel.source)
-            except LiteralError as error:
-                return str(error)
-        return None
+        return get_language(kernel.language).lint(kernel.source) or None
 
     async def _verdict(self, name: str) -> str:
         wrong = self._lint()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from devices.languages import fold
 from kernelevolve.core.graph import Node
 from kernelevolve.core.record import Record
 from kernelevolve.synthesis.base import Parent
 from kernelevolve.synthesis.universal.analysis import Analysis
-from kernelevolve.synthesis.universal.folding import folded
 
 _DETAILS = 4000
 """Characters of a diagnosis."""
@@ -56,7 +56,7 @@ def parent_view(parent: Parent, analysis: Analysis, details: int = _DETAILS) -> 
     """`details`: characters of its diagnosis, the first and the last of them."""
     diagnosis = parent.node.evaluation.diagnosis
     return ParentView(
-        source=folded(parent.kernel.source).rstrip(),
+        source=fold(parent.kernel.source).rstrip(),
         outcome=outcome(parent.node),
         correct=diagnosis is None,
         note=parent.node.note,

@@ -92,5 +92,5 @@ def parent(
 
 
 def context(endpoint_models: Any = None, parents: tuple[Parent, ...] = (), **changes: Any) -> Context:
-    bare = Context.bare(TASK, Target(device="cpu", vendor="cpu", arch="any", facts=HARDWARE))
+    bare = Context.bare(TASK, Target(device="cpu", vendor="cpu", arch="any", languages=("cpp",), facts=HARDWARE))
     return replace(bare, models=endpoint_models, parents=parents, purpose="run.0.7", **changes)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from devices.languages.cpp import MARK
 from devices.toolchains.literals import read_literals
 from devices.toolchains.loader import LOADER
 from kernelevolve.core.evaluation import AtenShare, Measurement, Ratio
 from kernelevolve.core.graph import Node
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.universal.analysis import Bound, analysed
-from kernelevolve.synthesis.universal.folding import MARK, folded, unfolded
 from kernelevolve.synthesis.universal.task_facts import TaskFacts, examine
 from tests.small_task import SOURCE
 from tests.synthesis.universal.conftest import FACTS, HARDWARE, parent
@@ -34,28 +34,28 @@ WHOLE = BODY.format(loader=LOADER)
     "written",
     [
         WHOLE,
-        folded(WHOLE),
+        fold(WHOLE),
         BODY.format(loader="#  LOADER"),
         BODY.format(loader=f"{MARK}\n{MARK}"),
     ],
 )
 def test_the_loader_is_put_back(written: str) -> None:
-    found = unfolded(written)
+    found = unfold(written)
     assert found.count(LOADER) == 1
     assert found.replace("\n", "") == WHOLE.replace("\n", "")
     assert read_literals(found) == ("int load_library();", ["-O3"])
-    assert len(folded(found)) < 500
+    assert len(fold(found)) < 500
 
 
 def test_a_loader_that_was_forgotten_comes_before_its_first_use() -> None:
-    found = unfolded(BODY.format(loader=""))
+    found = unfold(BODY.format(loader=""))
     assert found.index(LOADER) < found.index("_LIBRARY = ")
     compile(found, "kernel.py", "exec")
     inside = "import torch\n\n\nclass ModelNew:\n    def __init__(self):\n        self.library = load_library('', [])\n"
-    assert unfolded(inside).index(LOADER) < unfolded(inside).index("class ModelNew")
-    assert unfolded("x = 1\n") == "x = 1\n"
+    assert unfold(inside).index(LOADER) < unfold(inside).index("class ModelNew")
+    assert unfold("x = 1\n") == "x = 1\n"
     own = "def load_library(a, b):\n    pass\n\n\nlibrary = load_library(1, 2)\n"
-    assert unfolded(own) == own
+    assert unfold(own) == own
 
 
 def test_facts_of_a_task() -> None:
