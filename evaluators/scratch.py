@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from kernelevolve.core.disk import no_space
 from kernelevolve.core.errors import UserError
 
 _SHARED_MEMORY = Path("/dev/shm")
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 _MIB = 1 << 20
 
 
@@ -36,12 +34,8 @@ def full(folder: Path, what: str) -> UserError:
 @contextmanager
 def disk_errors(folder: Path, what: str) -> Iterator[None]:
     """Turn "no space left", from a write of ours below `folder`, into a `UserError` that says so."""
-    try:
+    with no_space(lambda _: full(folder, what)):
         yield
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise full(folder, what) from error
 
 
 def remove_tree(folder: Path) -> None:
@@ -83,15 +77,3 @@ def _emptied(below: int, top: int) -> list[str]:
             os.rename(name, target, src_dir_fd=below, dst_dir_fd=top)
             moved.append(target)
     return moved
-
-
-def wait_for_room(folder: Path, need: int, what: str, patience: float) -> None:
-    """Return once `need` bytes are free. Raises UserError where they are not within `patience` seconds.
-
-    Another candidate's child may have filled the folder; what it wrote goes when its time is up.
-    """
-    deadline = time.monotonic() + patience
-    while shutil.disk_usage(folder).free < need:
-        if time.monotonic() >= deadline:
-            raise full(folder, f"{what}, which takes {need / _MIB:.1f} MiB")
-        time.sleep(0.05)

@@ -14,6 +14,7 @@ from ray.exceptions import RayError, RayTaskError
 from evaluators.base import Evaluator
 from islands.memory import History, Library
 from islands.settings import IslandSettings
+from kernelevolve.core.errors import InfrastructureError
 from kernelevolve.core.evaluation import Evaluation, Status
 from kernelevolve.core.graph import Draft, Expansion, Node
 from kernelevolve.core.kernel import Kernel
@@ -30,7 +31,8 @@ from kernelevolve.store.client import StoreClient
 from kernelevolve.store.ledger import Claim
 from kernelevolve.synthesis.base import Context, ExhaustedError, Operator
 
-_INFRASTRUCTURE = (OSError, RuntimeError, RayError)
+_INFRASTRUCTURE = (OSError, InfrastructureError)
+"""What is tried again; anything else that our own code raises is a bug, and is raised."""
 _BACKOFF_SECONDS = 0.2
 
 P = ParamSpec("P")
@@ -264,7 +266,9 @@ class Island:
         for attempt in range(self._settings.retries):
             try:
                 return await _plainly(call(*values, **named))
-            except _INFRASTRUCTURE:
+            except (*_INFRASTRUCTURE, RayError) as error:
+                if isinstance(error, RayTaskError) and not isinstance(error.cause, _INFRASTRUCTURE):
+                    raise
                 await asyncio.sleep(_BACKOFF_SECONDS * 2**attempt)
         return await _plainly(call(*values, **named))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 
-class InterruptedJobError(RuntimeError):
+class InterruptedJobError(Exception):
     """Nobody waits for the job any more."""
 
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kernelevolve.core.disk import no_space
 from kernelevolve.core.errors import UserError
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
     """Turn "no space left", from a write below `folder`, into a `UserError` that says so."""
-    try:
+    with no_space(lambda error: full_disk(folder, os.strerror(error.errno or 0))):
         yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise full_disk(folder, os.strerror(error.errno)) from error
-        raise
 
 
 def full_disk(folder: Path, reason: str) -> UserError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from devices.languages import fold, unfold
 from devices.languages.cpp import MARK
 from devices.toolchains.literals import read_literals
 from devices.toolchains.loader import LOADER
