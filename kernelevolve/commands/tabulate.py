@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kernelevolve.core.kernel import KnobValue
     from kernelevolve.core.task import Task
     from kernelevolve.experiments.tabular.space import Write
-    from kernelevolve.synthesis.builtin.operator import Written
+    from kernelevolve.synthesis.builtin.base import Written
 
 NOTE = (
     "Without knobs it lists them. Judging goes on where it was interrupted. "
@@ -77,7 +77,7 @@ def _sorted_out(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
 
 def _writer(task: Task, settings: RunConfig) -> Write:
     from kernelevolve.synthesis.builtin.chain import Stage
-    from kernelevolve.synthesis.builtin.operator import BuiltinOperator, written
+    from kernelevolve.synthesis.builtin.operator import BuiltinOperator
 
     operator = settings.operator.build("operator")
     if not isinstance(operator, BuiltinOperator):
@@ -89,7 +89,7 @@ def _writer(task: Task, settings: RunConfig) -> Write:
         raise UserError(f"{task.name} cannot be traced ({why}): it has no space of knobs")
 
     def write(point: Mapping[str, KnobValue]) -> Written:
-        return written(program, prepared.limits, task, tuple(sorted(point.items())))
+        return prepared.writer.write(program, task, tuple(sorted(point.items())))
 
     return write
 

@@ -21,8 +21,8 @@ from kernelevolve.core.task import Task
 from kernelevolve.experiments.tabular.measuring import Journal, Row, measure, table_of
 from kernelevolve.experiments.tabular.space import kernels_of, knobs_of, part_of, place_of
 from kernelevolve.experiments.tabular.table import Table, path_of, shipped
+from kernelevolve.synthesis.builtin.base import Written
 from kernelevolve.synthesis.builtin.knobs import Choices
-from kernelevolve.synthesis.builtin.operator import Written
 
 from .tables import KNOBS, hill, make_table
 

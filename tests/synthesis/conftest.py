@@ -17,11 +17,11 @@ from kernelevolve.core.kernel import Kernel, KnobValue
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.builtin.cpp.limits import CpuLimits
 from kernelevolve.synthesis.builtin.knobs import Knob
-from kernelevolve.synthesis.builtin.operator import render
 from kernelevolve.synthesis.builtin.tracing import trace_task
 from kernelevolve.synthesis.traced.program import Program
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 from tests.devices.here import compiled, this_machine
+from tests.synthesis.rendering import render
 
 
 def task_of(forward: str, inputs: str, init: str = "pass", variants: str = "{}") -> Task:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kernelevolve.synthesis.builtin.cpp.writer import write
-from kernelevolve.synthesis.builtin.knobs import Choices
+from tests.synthesis.rendering import text_of
 
 from .conftest import THIS, Check, task_of, traced
 
@@ -65,7 +64,7 @@ def test_steps_that_read_the_one_before_at_several_places_do_not_double_the_code
     texts = []
     for steps in (4, 16):
         forward = f"a = x[0]\n        for _ in range({steps}): a = torch.tanh(a + a.roll(1, 1) * 0.5)\n        return a"
-        texts.append(len(write(traced(task_of(forward, "[torch.randn(20, 50)]")), Choices(), THIS).text))
+        texts.append(len(text_of(traced(task_of(forward, "[torch.randn(20, 50)]")), THIS)))
     assert texts[1] < 6 * texts[0]
 
 

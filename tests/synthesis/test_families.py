@@ -14,13 +14,11 @@ from kernelevolve.core.kernel import KnobValue
 from kernelevolve.synthesis.builtin.aten_seed import aten_kernel
 from kernelevolve.synthesis.builtin.cpp.limits import CpuLimits
 from kernelevolve.synthesis.builtin.cpp.product import tile_size
-from kernelevolve.synthesis.builtin.cpp.writer import write
-from kernelevolve.synthesis.builtin.knobs import Choices
-from kernelevolve.synthesis.builtin.operator import render
-from kernelevolve.synthesis.builtin.schedule import shared_axes
+from kernelevolve.synthesis.builtin.plan.schedule import shared_axes
 from kernelevolve.synthesis.builtin.tracing import Untraced, trace_task
 from kernelevolve.synthesis.traced.program import Program, Scatter
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
+from tests.synthesis.rendering import render, text_of
 
 from .conftest import THIS, Check, flat, task_of, traced
 
@@ -183,7 +181,7 @@ def test_statements_that_read_the_same_rows_share_a_loop() -> None:
     """The second result needs nothing of the first, but walks through the same input."""
     program = trace_task(task_of("return F.softmax(x[0], 1), x[0].abs().cumsum(1)", ROWS))
     assert isinstance(program, Program)
-    text = write(program, Choices(), THIS).text
+    text = text_of(program, THIS)
     assert "group0(" in text
     assert "group1(" not in text
 

@@ -20,7 +20,7 @@ from kernelevolve.synthesis.builtin.inductor.child import try_out
 from kernelevolve.synthesis.builtin.inductor.isolated import answer
 from kernelevolve.synthesis.builtin.inductor.kernel import inductor_kernel
 from kernelevolve.synthesis.builtin.inductor.lowering import lower
-from kernelevolve.synthesis.builtin.source_knobs import mutate, read_knobs, with_knobs
+from kernelevolve.synthesis.builtin.retuning.source_knobs import mutate, read_knobs, with_knobs
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 from tests.alone import runs_alone

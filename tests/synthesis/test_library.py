@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kernelevolve.core.task import AllowAten
-from kernelevolve.synthesis.builtin.operator import render
+from tests.synthesis.rendering import render
 
 from .conftest import THIS, Check, task_of, traced
 

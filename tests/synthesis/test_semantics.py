@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kernelevolve.synthesis.builtin.fallback import fallback_calls
-from kernelevolve.synthesis.builtin.operator import render
 from kernelevolve.tasks.loading import draw_inputs, load_module
+from tests.synthesis.rendering import render
 
 from .conftest import THIS, Check, agree, load, task_of, traced
 

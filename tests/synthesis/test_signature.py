@@ -14,10 +14,10 @@ from kernelevolve.core.task import Task
 from kernelevolve.synthesis.builtin.aten_seed import aten_kernel
 from kernelevolve.synthesis.builtin.fallback import fallback_calls
 from kernelevolve.synthesis.builtin.inductor.kernel import inductor_kernel
-from kernelevolve.synthesis.builtin.operator import render
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 from kernelevolve.tasks.structure import flatten
 from tests.synthesis.conftest import THIS, load, traced
+from tests.synthesis.rendering import render
 
 PAIR = "from typing import NamedTuple\n\n\nclass Pair(NamedTuple):\n    left: torch.Tensor\n    right: torch.Tensor\n"
 X = "torch.randn(6, 8)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kernelevolve.synthesis.builtin.operator import render
+from tests.synthesis.rendering import render
 
 from .conftest import THIS, Check, task_of, traced
 

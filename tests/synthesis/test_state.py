@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kernelevolve.core.task import AllowAten
-from kernelevolve.synthesis.builtin.operator import render
+from tests.synthesis.rendering import render
 
 from .conftest import THIS, Check, load, task_of, traced
 

@@ -7,8 +7,8 @@ from torch import nn
 
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.builtin.cpp.limits import CpuLimits
-from kernelevolve.synthesis.builtin.operator import written
 from kernelevolve.synthesis.traced.trace import trace
+from tests.synthesis.rendering import written
 
 ROWS, COLUMNS = 64, 256
 TASK = Task(

@@ -11,8 +11,8 @@ import numpy as np
 
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import KnobValue
+from kernelevolve.synthesis.builtin.base import Written
 from kernelevolve.synthesis.builtin.knobs import Knob
-from kernelevolve.synthesis.builtin.operator import Written
 
 Write = Callable[[Mapping[str, KnobValue]], Written]
 """The kernel at a point, the operator's default for any knob that the point does not name."""

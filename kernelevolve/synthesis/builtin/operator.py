@@ -8,21 +8,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec
 
-from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Diagnosis
 from kernelevolve.core.graph import Draft, Expansion, Node, Phase
-from kernelevolve.core.kernel import Kernel, KnobValue
+from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.target import Target
-from kernelevolve.core.task import AllowAten, Task
+from kernelevolve.core.task import Task
 from kernelevolve.llm.once import Once
 from kernelevolve.synthesis.base import Context, ExhaustedError, Operator, Parent
+from kernelevolve.synthesis.builtin.base import Point, Writer, Written
 from kernelevolve.synthesis.builtin.chain import WORDS, Chain, Stage
-from kernelevolve.synthesis.builtin.cpp.limits import CpuLimits
-from kernelevolve.synthesis.builtin.cpp.writer import write
-from kernelevolve.synthesis.builtin.knobs import Choices, Knob
+from kernelevolve.synthesis.builtin.knobs import Knob
 from kernelevolve.synthesis.builtin.moves import Move, crossed, drafted, mutated
-from kernelevolve.synthesis.builtin.source_knobs import mutate, variants
-from kernelevolve.synthesis.builtin.traits import is_large
+from kernelevolve.synthesis.builtin.plan.traits import is_large
+from kernelevolve.synthesis.builtin.retuning.source_knobs import mutate, variants
+from kernelevolve.synthesis.builtin.writers import ANY, writer_for
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.synthesis.traced.program import Program
 
@@ -60,7 +59,7 @@ class BuiltinOperator(Operator):
     crossover_mutation: float
     """Probability that a crossover moves one knob as well."""
     program: Program | None = None
-    limits: CpuLimits = field(default_factory=lambda: CpuLimits.of({}))
+    writer: Writer = ANY
     pending: bool = False
     """Whether the reference is still being traced, in another process: then a copy of it is proposed before the program is waited for."""
     chain: Chain = field(default_factory=Chain, compare=False)
@@ -85,9 +84,7 @@ class BuiltinOperator(Operator):
         return replace(self, chain=Chain(forbidden(task)), pending=True)
 
     def aimed(self, target: Target) -> BuiltinOperator:
-        if target.device != "cpu":
-            raise UserError(f"the built-in operator writes kernels for the device cpu only, not {target.device}")
-        return replace(self, limits=CpuLimits.of(target.facts))
+        return replace(self, writer=writer_for(target))
 
     def _take(self, traced: Program | Untraced) -> None:
         self.pending = False
@@ -301,7 +298,7 @@ class BuiltinOperator(Operator):
             return made.model_copy(update={"operator": f"builtin/{name}", "note": move.note})
         return Draft(kernel=made.kernel, operator=f"builtin/{name}", note=move.note, traits=made.traits)
 
-    def _at(self, knobs: tuple[tuple[str, KnobValue], ...], task: Task) -> Written | Draft:
+    def _at(self, knobs: Point, task: Task) -> Written | Draft:
         """The kernel at a point; a draft that is none where the writer fails there."""
         point = task.id, knobs
         if point not in self._points:
@@ -310,38 +307,10 @@ class BuiltinOperator(Operator):
                 self._points.pop(next(iter(self._points)), None)
         return self._points[point]
 
-    def _written_at(self, knobs: tuple[tuple[str, KnobValue], ...], task: Task) -> Written | Draft:
+    def _written_at(self, knobs: Point, task: Task) -> Written | Draft:
         try:
-            return written(self._program(), self.limits, task, knobs)
+            return self.writer.write(self._program(), task, knobs)
         except Exception as fault:  # noqa: BLE001 - a fault of ours at one point must not end a search: the node says it
             summary = f"the writer fails at this point: {type(fault).__name__}: {' '.join(str(fault).split())[:200]}"
-            kernel = Kernel(source=f"# {dict(knobs)}\n", language="cpp")
+            kernel = Kernel(source=f"# {dict(knobs)}\n", language=self.writer.language)
             return Draft(kernel=kernel, operator="builtin/draft", rejected=Diagnosis(stage="source", summary=summary))
-
-
-@dataclass(frozen=True)
-class Written:
-    """The kernel at a point of a program's space."""
-
-    kernel: Kernel
-    space: Mapping[str, Knob]
-    """Around it."""
-    traits: Mapping[str, float]
-
-
-def written(program: Program, limits: CpuLimits, task: Task, knobs: tuple[tuple[str, KnobValue], ...]) -> Written:
-    """With these knobs, and the default of any other."""
-    # In the island: with it comes libcst, most of a second that the driver's start need not wait for.
-    from kernelevolve.synthesis.builtin.kernel_file import kernel_file
-
-    choices = Choices(dict(knobs))
-    source = write(program, choices, limits, libraries=task.allow_aten is AllowAten.ALL)
-    return Written(kernel_file(task, source, choices), dict(choices.space), source.traits)
-
-
-def render(
-    program: Program, limits: CpuLimits, task: Task, knobs: tuple[tuple[str, KnobValue], ...]
-) -> tuple[Kernel, Mapping[str, Knob]]:
-    """The kernel at a point of the program's space, and the space around it."""
-    made = written(program, limits, task, knobs)
-    return made.kernel, made.space

@@ -12,12 +12,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelevolve.core.task import AllowAten, Task
-from kernelevolve.synthesis.builtin.cpp.limits import CpuLimits
-from kernelevolve.synthesis.builtin.cpp.writer import write
 from kernelevolve.synthesis.builtin.kept import kept
-from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.modes import watched_modes
-from kernelevolve.synthesis.builtin.traits import is_large
+from kernelevolve.synthesis.builtin.plan.traits import is_large
+from kernelevolve.synthesis.builtin.writers import ANY
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.synthesis.traced.program import Program
 from kernelevolve.synthesis.traced.trace import trace
@@ -90,7 +88,7 @@ def trace_task(task: Task) -> Program | Untraced:
     try:
         program = replace(trace(model, inputs, fixed=fixed), modes=watched_modes(model))
         if not is_large(program):
-            write(program, Choices(), CpuLimits.of({}))
+            ANY.check(program)
     except UnsupportedError as reason:
         why = f"the traced form lacks {reason}"
     except Exception as fault:  # noqa: BLE001 - a fault of ours must not keep the user from a kernel: later stages need no program

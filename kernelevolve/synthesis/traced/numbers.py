@@ -42,3 +42,18 @@ def wrapped(value: int, dtype: str) -> int:
     bits = int(dtype.removeprefix("u").removeprefix("int"))
     low = value & ((1 << bits) - 1)
     return low - (1 << bits) if not dtype.startswith("u") and low >> (bits - 1) else low
+
+
+ITEM_BYTES = {
+    "float64": 8,
+    "int64": 8,
+    "float32": 4,
+    "int32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "int16": 2,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
+}
+"""Bytes of an element, by dtype."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kernelevolve.synthesis.builtin.schedule import Group
+from kernelevolve.synthesis.builtin.plan.schedule import Group
 from kernelevolve.synthesis.traced.program import Program, reads
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import sympy
 
 from kernelevolve.synthesis.builtin.cpp.scalar import index_text
-from kernelevolve.synthesis.builtin.schedule import Group
+from kernelevolve.synthesis.builtin.plan.schedule import Group
 from kernelevolve.synthesis.traced.expr import Expr, IndexTerm, Load, Search, Size
 from kernelevolve.synthesis.traced.program import Axis, Program, Role, Scatter, Statement, reads
 

@@ -11,7 +11,7 @@ from kernelevolve.synthesis.builtin.cpp.layout import LOW, Addresses
 from kernelevolve.synthesis.builtin.cpp.limits import CpuLimits
 from kernelevolve.synthesis.builtin.cpp.scalar import Scalars, index_text, stored
 from kernelevolve.synthesis.builtin.knobs import Choices
-from kernelevolve.synthesis.builtin.transform import axis_stride, extent_hint
+from kernelevolve.synthesis.builtin.plan.transform import axis_stride, extent_hint
 from kernelevolve.synthesis.traced.expr import Expr, Load, Search, Size, walk
 from kernelevolve.synthesis.traced.program import Axis, Program
 

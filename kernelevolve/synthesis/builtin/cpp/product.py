@@ -6,9 +6,10 @@ import sympy
 
 from kernelevolve.synthesis.builtin.cpp.nest import Nest
 from kernelevolve.synthesis.builtin.cpp.reduction import ReductionWriter
-from kernelevolve.synthesis.builtin.cpp.scalar import ITEM_BYTES, index_text
-from kernelevolve.synthesis.builtin.transform import affine, axis_stride, extent_hint, row_candidates
+from kernelevolve.synthesis.builtin.cpp.scalar import index_text
+from kernelevolve.synthesis.builtin.plan.transform import affine, axis_stride, extent_hint, row_candidates
 from kernelevolve.synthesis.traced.expr import Expr, Load, Op
+from kernelevolve.synthesis.traced.numbers import ITEM_BYTES
 from kernelevolve.synthesis.traced.program import Axis, Contract, Program, Reduce
 
 BLOCK = 48

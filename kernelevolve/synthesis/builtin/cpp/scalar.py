@@ -39,18 +39,6 @@ CTYPE = {
 STORED = {**CTYPE, "bool": "uint8_t"}
 """How elements lie in memory: compilers vectorise loads of bytes, not of bool."""
 
-ITEM_BYTES = {
-    "float64": 8,
-    "int64": 8,
-    "float32": 4,
-    "int32": 4,
-    "float16": 2,
-    "bfloat16": 2,
-    "int16": 2,
-    "int8": 1,
-    "uint8": 1,
-    "bool": 1,
-}
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _INFIX |= {"eq": "==", "ne": "!=", "and": "&", "or": "|", "xor": "^"}

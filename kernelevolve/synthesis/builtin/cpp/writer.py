@@ -8,29 +8,21 @@ from math import prod
 
 import sympy
 
-from kernelevolve.synthesis.builtin.arrange import all_axes, arranged
 from kernelevolve.synthesis.builtin.cpp.fixed import Fixed, inner_sizes
 from kernelevolve.synthesis.builtin.cpp.layout import Addresses, Layout, read_elsewhere, scratch_layouts
 from kernelevolve.synthesis.builtin.cpp.limits import CpuLimits
 from kernelevolve.synthesis.builtin.cpp.prelude import header, prelude
 from kernelevolve.synthesis.builtin.cpp.product import BLOCK, product_roles
-from kernelevolve.synthesis.builtin.cpp.scalar import ITEM_BYTES, STORED, element_literal, index_text
+from kernelevolve.synthesis.builtin.cpp.scalar import STORED, element_literal, index_text
 from kernelevolve.synthesis.builtin.cpp.statement import StatementWriter
-from kernelevolve.synthesis.builtin.inlining import inline
 from kernelevolve.synthesis.builtin.knobs import Choices
-from kernelevolve.synthesis.builtin.library import with_libraries
-from kernelevolve.synthesis.builtin.schedule import Group, group
-from kernelevolve.synthesis.builtin.traits import traits_of
-from kernelevolve.synthesis.builtin.transform import (
-    collapse_reductions,
-    extent_hint,
-    prepared,
-    reassociate,
-    relayout,
-    retarget,
-    transposed_axes,
-)
+from kernelevolve.synthesis.builtin.plan.arrange import all_axes
+from kernelevolve.synthesis.builtin.plan.planning import Plan
+from kernelevolve.synthesis.builtin.plan.schedule import Group
+from kernelevolve.synthesis.builtin.plan.traits import traits_of
+from kernelevolve.synthesis.builtin.plan.transform import extent_hint, transposed_axes
 from kernelevolve.synthesis.traced.expr import Load, walk
+from kernelevolve.synthesis.traced.numbers import ITEM_BYTES
 from kernelevolve.synthesis.traced.program import (
     Axis,
     Contract,
@@ -67,21 +59,11 @@ class Source:
     """See `traits.py`."""
 
 
-def write(program: Program, choices: Choices, limits: CpuLimits, libraries: bool = True) -> Source:
-    """Plan and print. Asking `choices` as it goes, so afterwards `choices.space` is the space of this program.
-
-    `libraries`: whether the task allows calls of PyTorch's own.
-    """
-    program = retarget(inline(with_libraries(program, choices, libraries), choices))
-    program = reassociate(program, choices)
-    program = collapse_reductions(relayout(program))
-    ready = prepared(program)
-    if ready and not choices.flag("prepare", True):
-        ready = set()
+def write(plan: Plan, choices: Choices, limits: CpuLimits) -> Source:
+    """Print a plan, and ask `choices` for further knobs, so that afterwards `choices.space` is the space of this program."""
+    program, ready, groups = plan.program, set(plan.ready), list(plan.groups)
+    early = list(plan.early)
     used: set[str] = set()
-    early = [s for s in program.statements if s.buffer in ready]
-    groups = group(program, choices, ready)
-    groups = [arranged(g, f"g{i}", program, choices) for i, g in enumerate(groups)]
     external = _external(program, groups, ready)
     fixed = inner_sizes(program, groups)
     large = len(groups) > _MANY

@@ -10,8 +10,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from devices.languages import get_language
-from kernelevolve.synthesis.builtin.knob_cpp import cpp_sites, flag_site
-from kernelevolve.synthesis.builtin.knob_sites import Site, constant_domain, is_switch_name, is_tile_name, sizes_around
+from kernelevolve.synthesis.builtin.retuning.cpp_sites import cpp_sites, flag_site
+from kernelevolve.synthesis.builtin.retuning.sites import (
+    Site,
+    constant_domain,
+    is_switch_name,
+    is_tile_name,
+    sizes_around,
+)
 
 _LAUNCH_OPTIONS = frozenset({"num_warps", "num_stages"})
 _LOOKS_LIKE_CPP = re.compile(r"^\s*#\s*(?:include|pragma|define)\b|extern\s+\"C|\btemplate\s*<", re.MULTILINE)

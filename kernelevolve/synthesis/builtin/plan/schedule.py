@@ -14,7 +14,7 @@ from itertools import product
 import sympy
 
 from kernelevolve.synthesis.builtin.knobs import Choices
-from kernelevolve.synthesis.builtin.transform import extent_hint
+from kernelevolve.synthesis.builtin.plan.transform import extent_hint
 from kernelevolve.synthesis.traced.expr import Load, Search, Size, walk
 from kernelevolve.synthesis.traced.program import (
     Axis,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from kernelevolve.synthesis.builtin.cpp.scalar import ITEM_BYTES
-from kernelevolve.synthesis.builtin.schedule import Group
-from kernelevolve.synthesis.builtin.transform import extent_hint
+from kernelevolve.synthesis.builtin.plan.schedule import Group
+from kernelevolve.synthesis.builtin.plan.transform import extent_hint
+from kernelevolve.synthesis.traced.numbers import ITEM_BYTES
 from kernelevolve.synthesis.traced.program import Program, reads
 
 _LARGE = 150

@@ -8,8 +8,8 @@ from functools import partial
 import sympy
 
 from kernelevolve.synthesis.builtin.knobs import Choices
-from kernelevolve.synthesis.builtin.schedule import Group
-from kernelevolve.synthesis.builtin.transform import map_expressions, walks_as_one
+from kernelevolve.synthesis.builtin.plan.schedule import Group
+from kernelevolve.synthesis.builtin.plan.transform import map_expressions, walks_as_one
 from kernelevolve.synthesis.traced.expr import Load, substitute
 from kernelevolve.synthesis.traced.program import (
     Axis,

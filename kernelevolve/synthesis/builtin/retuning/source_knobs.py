@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import prod
 
 from kernelevolve.core.kernel import KnobValue
-from kernelevolve.synthesis.builtin.knob_python import python_sites
+from kernelevolve.synthesis.builtin.retuning.python_sites import python_sites
 
 _MOST_MOVES = 3
 _MOST_VARIANTS = 2048

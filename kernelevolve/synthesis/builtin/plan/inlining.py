@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 import sympy
 
 from kernelevolve.synthesis.builtin.knobs import Choices
-from kernelevolve.synthesis.builtin.transform import affine, map_expressions, pruned
+from kernelevolve.synthesis.builtin.plan.transform import affine, map_expressions, pruned
 from kernelevolve.synthesis.traced.expr import Expr, Load, Op, Search, key, rewrite, substitute, walk
 from kernelevolve.synthesis.traced.program import (
     Compute,

@@ -12,9 +12,9 @@ from kernelevolve.synthesis.builtin.cpp.scalar import index_text
 from kernelevolve.synthesis.builtin.cpp.writer import Source
 from kernelevolve.synthesis.builtin.fallback import reference_method, unless, unpacked
 from kernelevolve.synthesis.builtin.knobs import Choices
-from kernelevolve.synthesis.builtin.library import call_text
 from kernelevolve.synthesis.builtin.model_class import LOADED_NAMES, model_new_source
 from kernelevolve.synthesis.builtin.modes import mode_condition
+from kernelevolve.synthesis.builtin.plan.library import call_text
 from kernelevolve.synthesis.traced.attributes import assignment
 from kernelevolve.synthesis.traced.expr import Size
 from kernelevolve.synthesis.traced.program import LibraryCall, Role, reads

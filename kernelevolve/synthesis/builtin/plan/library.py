@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from kernelevolve.synthesis.builtin.knobs import Choices
-from kernelevolve.synthesis.builtin.transform import extent_hint
+from kernelevolve.synthesis.builtin.plan.transform import extent_hint
 from kernelevolve.synthesis.traced.expr import Size
 from kernelevolve.synthesis.traced.program import LibraryCall, Operand, Program, Role, Statement, reads
 

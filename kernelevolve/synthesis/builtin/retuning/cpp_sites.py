@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kernelevolve.core.kernel import KnobValue
-from kernelevolve.synthesis.builtin.knob_sites import Site, constant_domain, sizes_around
+from kernelevolve.synthesis.builtin.retuning.sites import Site, constant_domain, sizes_around
 
 _NOT_CODE = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'', re.DOTALL)
 _VALUE = r"(?P<value>true|false|(?:0|[1-9][0-9]*)(?=[uUlLzZ]*\b)(?!['.]))[uUlLzZ]*"

@@ -1,0 +1,43 @@
+"""The seam of writers: how a traced program becomes a kernel in one language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from kernelevolve.core.kernel import Kernel, KnobValue
+from kernelevolve.core.task import Task
+from kernelevolve.synthesis.builtin.knobs import Knob
+from kernelevolve.synthesis.traced.program import Program
+
+Point = tuple[tuple[str, KnobValue], ...]
+"""Knobs with their values, sorted by name."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The kernel at a point of a program's space."""
+
+    kernel: Kernel
+    space: Mapping[str, Knob]
+    """The knobs that there are around the point."""
+    traits: Mapping[str, float]
+    """What tells schedules apart, see `plan/traits.py`."""
+
+
+class Writer(Protocol):
+    """Writes kernels of one language for one target. It travels between processes."""
+
+    @property
+    def language(self) -> str:
+        """The name of the language."""
+        ...
+
+    def check(self, program: Program) -> None:
+        """Write a program with its default knobs and forget it. Raises UnsupportedError where it cannot be written."""
+        ...
+
+    def write(self, program: Program, task: Task, point: Point) -> Written:
+        """The kernel with these knobs, and the default of any other. Raises as `check` does."""
+        ...
