@@ -143,7 +143,7 @@ def test_a_judge_that_keeps_dying_ends_a_run_in_one_line(task: Path) -> None:
         while process.poll() is None:
             for child in psutil.Process(process.pid).children(recursive=True):
                 with suppress(psutil.Error):
-                    if (child.cmdline() or [""])[0].startswith("ray::Judge"):
+                    if (child.cmdline() or [""])[0].startswith("ray::EvaluationWorker"):
                         child.kill()
             time.sleep(0.2)
         assert process.returncode == 2

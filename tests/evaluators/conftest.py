@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
 
 from devices.cpu import CpuDevice
+from evaluators.runtime.base import Runtime
+from evaluators.runtime.registry import open_runtime
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from tests.evaluators.silu_mul import TASK
@@ -22,8 +25,15 @@ def settings() -> EvaluationSettings:
 
 
 @pytest.fixture(scope="session")
-def pipeline(settings: EvaluationSettings) -> Iterator[Pipeline]:
-    made = Pipeline(TASK, CpuDevice(), settings)
+def runtime(settings: EvaluationSettings) -> Iterator[Runtime]:
+    """One fork server for all pipelines that need only some."""
+    with closing(open_runtime(settings)) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def pipeline(settings: EvaluationSettings, runtime: Runtime) -> Iterator[Pipeline]:
+    made = Pipeline(TASK, CpuDevice(), settings, runtime=runtime)
     made.warm()
     yield made
     made.close()

@@ -14,6 +14,7 @@ import torch
 
 from devices.cpu import CpuDevice
 from evaluators.correctness.compare import Bounds, compare
+from evaluators.runtime.base import Runtime
 from evaluators.runtime.cpu.process_memory import Remote, UnreadableError
 from evaluators.runtime.tensors import Described
 from evaluators.service.pipeline import Pipeline
@@ -148,12 +149,14 @@ def get_inputs():
 )
 
 
-def test_a_kernel_with_large_outputs_is_proven_correct_in_little_memory(settings: EvaluationSettings) -> None:
+def test_a_kernel_with_large_outputs_is_proven_correct_in_little_memory(
+    settings: EvaluationSettings, runtime: Runtime
+) -> None:
     """Neither outputs nor inputs pass through the judge's own memory as a whole."""
     few = settings.inputs.model_copy(update={"shapes": 0, "values": 0, "nonfinite": False})
     small = settings.model_copy(update={"trials": 1, "inputs": few, "run_timeout": 20.0})
     kernel = Kernel(source=TASK.source.replace("Model", "ModelNew"), language="python")
-    with closing(Pipeline(TASK, CpuDevice(), small)) as made:
+    with closing(Pipeline(TASK, CpuDevice(), small, runtime=runtime)) as made:
         made.warm()
         made.strict.checker().bounds(made.strict.reference().main.answers)
         with watched() as growth, made.strict.proven(kernel, made.compile(kernel), 1):

@@ -13,6 +13,7 @@ from devices.cpu import CpuDevice
 from evaluators.base import Evaluator
 from evaluators.protocols.kernelbench import KernelBenchProtocol
 from evaluators.protocols.kernelbench_rules import difference, fast_p, ratio_of_means
+from evaluators.runtime.base import Runtime
 from evaluators.sandbox.landlock import version
 from evaluators.service.local import LocalEvaluator
 from evaluators.service.pipeline import Pipeline
@@ -36,8 +37,8 @@ def by_kernelbench(settings: EvaluationSettings, **rules: object) -> EvaluationS
 
 
 @pytest.fixture(scope="module")
-def judge(settings: EvaluationSettings) -> Iterator[Pipeline]:
-    made = Pipeline(TASK, CpuDevice(), by_kernelbench(settings))
+def judge(settings: EvaluationSettings, runtime: Runtime) -> Iterator[Pipeline]:
+    made = Pipeline(TASK, CpuDevice(), by_kernelbench(settings), runtime=runtime)
     yield made
     made.close()
 
@@ -159,9 +160,11 @@ def test_an_excessive_speedup_is_flagged(
         (("[torch.randn(512, 256),", "[object(),"), "object"),
     ],
 )
-def test_a_task_at_fault_is_one_line(settings: EvaluationSettings, change: tuple[str, str], said: str) -> None:
+def test_a_task_at_fault_is_one_line(
+    settings: EvaluationSettings, runtime: Runtime, change: tuple[str, str], said: str
+) -> None:
     broken = Task(name="broken", source=TASK.source.replace(*change))
-    made = Pipeline(broken, CpuDevice(), by_kernelbench(settings))
+    made = Pipeline(broken, CpuDevice(), by_kernelbench(settings), runtime=runtime)
     with pytest.raises(UserError, match=said) as error:
         made.evaluate(python_kernel(RIGHT))
     made.close()

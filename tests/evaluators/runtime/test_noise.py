@@ -15,7 +15,7 @@ from dataclasses import replace
 import pytest
 
 from devices.cpu import CpuDevice
-from evaluators.runtime.base import BlockResult, Noise, TimedBlock
+from evaluators.runtime.base import BlockResult, Noise, Runtime, TimedBlock
 from evaluators.runtime.cpu.noise import Moment, await_idle, lost, moment, others_running
 from evaluators.runtime.cpu.runner_process import noise_of
 from evaluators.runtime.cpu.runtime import CpuRuntime
@@ -187,13 +187,13 @@ def hear(monkeypatch: pytest.MonkeyPatch, noise: Callable[[], Noise]) -> None:
 
 
 def test_beside_a_few_disturbed_rounds_there_are_enough_others(
-    settings: EvaluationSettings, monkeypatch: pytest.MonkeyPatch
+    settings: EvaluationSettings, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = iter([Noise.NOISY] * 2)
     hear(monkeypatch, lambda: next(answers, Noise.QUIET))
     # Whatever the machine does meanwhile, there is time for the fewest rounds.
     patient = settings.model_copy(update={"timing": settings.timing.model_copy(update={"max_seconds": 30.0})})
-    with closing(Pipeline(TASK, CpuDevice(), patient)) as pipeline:
+    with closing(Pipeline(TASK, CpuDevice(), patient, runtime=runtime)) as pipeline:
         found = pipeline.evaluate(python_kernel(RIGHT)).measurement
     assert next(answers, None) is None
     assert found is not None

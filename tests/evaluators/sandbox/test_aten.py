@@ -13,6 +13,7 @@ from functools import cache
 import pytest
 
 from devices.cpu import CpuDevice
+from evaluators.runtime.base import Runtime
 from evaluators.sandbox.aten import ForbiddenComputeError, computes, kernels, named_in
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
@@ -206,9 +207,11 @@ def test_a_wrapped_error_still_names_the_operator() -> None:
 
 
 @contextmanager
-def _judge(settings: EvaluationSettings, rule: AllowAten, source: str = TASK.source) -> Iterator[Pipeline]:
+def _judge(
+    settings: EvaluationSettings, runtime: Runtime, rule: AllowAten, source: str = TASK.source
+) -> Iterator[Pipeline]:
     task = Task(name="ruled", source=source, allow_aten=rule)
-    pipeline = Pipeline(task, CpuDevice(), settings.model_copy(update={"run_timeout": 20.0}))
+    pipeline = Pipeline(task, CpuDevice(), settings.model_copy(update={"run_timeout": 20.0}), runtime=runtime)
     try:
         yield pipeline
     finally:
@@ -216,8 +219,8 @@ def _judge(settings: EvaluationSettings, rule: AllowAten, source: str = TASK.sou
 
 
 @pytest.fixture(scope="module")
-def strict(settings: EvaluationSettings) -> Iterator[Pipeline]:
-    with _judge(settings, AllowAten.NONE) as pipeline:
+def strict(settings: EvaluationSettings, runtime: Runtime) -> Iterator[Pipeline]:
+    with _judge(settings, runtime, AllowAten.NONE) as pipeline:
         yield pipeline
 
 
@@ -275,8 +278,8 @@ def test_compute_that_a_candidate_makes_possible_again_is_noticed(strict: Pipeli
     assert "possible again" in _summary(verdict)
 
 
-def test_weights_may_be_packed_with_pytorch_in_the_constructor(settings: EvaluationSettings) -> None:
-    with _judge(settings, AllowAten.HELPERS) as pipeline:
+def test_weights_may_be_packed_with_pytorch_in_the_constructor(settings: EvaluationSettings, runtime: Runtime) -> None:
+    with _judge(settings, runtime, AllowAten.HELPERS) as pipeline:
         kernel = CPP.source.replace("torch.randn(256))", "torch.randn(256).mul(2).div(2))")
         verdict = pipeline.evaluate(Kernel(language="cpp", source=kernel))
         assert verdict.status is Status.OK, verdict.diagnosis
@@ -285,12 +288,12 @@ def test_weights_may_be_packed_with_pytorch_in_the_constructor(settings: Evaluat
         assert "aten::mul" in _summary(moved)
 
 
-def test_models_with_state_are_built_again_under_a_rule(settings: EvaluationSettings) -> None:
+def test_models_with_state_are_built_again_under_a_rule(settings: EvaluationSettings, runtime: Runtime) -> None:
     counting = TASK.source.replace(
         "self.scale = nn.Parameter(torch.randn(256))",
         "self.scale = nn.Parameter(torch.randn(256)); self.register_buffer('calls', torch.zeros(()))",
     ).replace("return torch", "self.calls += 1\n        return (self.calls * 0 + 1) * torch")
-    with _judge(settings, AllowAten.NONE, counting) as pipeline:
+    with _judge(settings, runtime, AllowAten.NONE, counting) as pipeline:
         assert pipeline.strict.reference().main.later is not None
         verdict = pipeline.evaluate(CPP)
         assert verdict.status is Status.OK, verdict.diagnosis

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from devices.cpu import CpuDevice
+from evaluators.runtime.base import Runtime
 from evaluators.sandbox.usage import Allowance, excess, private_bytes
 from evaluators.scratch import remove_tree, scratch_base
 from evaluators.service.pipeline import Pipeline
@@ -67,8 +68,8 @@ def threads():
 
 
 @pytest.fixture(scope="module")
-def small(settings: EvaluationSettings) -> Iterator[Pipeline]:
-    with closing(Pipeline(TASK, CpuDevice(), settings.model_copy(update={"memory_gb": 0.25}))) as made:
+def small(settings: EvaluationSettings, runtime: Runtime) -> Iterator[Pipeline]:
+    with closing(Pipeline(TASK, CpuDevice(), settings.model_copy(update={"memory_gb": 0.25}), runtime=runtime)) as made:
         yield made
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from devices.cpu import CpuDevice
+from evaluators.runtime.base import Runtime
 from evaluators.runtime.cpu.runner_process import RunnerProcess
 from evaluators.runtime.device_lock import DeviceLock
 from evaluators.sandbox.landlock import version
@@ -56,8 +57,8 @@ def quick(settings: EvaluationSettings) -> EvaluationSettings:
 
 
 @pytest.fixture(scope="module")
-def judge(quick: EvaluationSettings) -> Iterator[Pipeline]:
-    with closing(Pipeline(TASK, CpuDevice(), quick)) as made:
+def judge(quick: EvaluationSettings, runtime: Runtime) -> Iterator[Pipeline]:
+    with closing(Pipeline(TASK, CpuDevice(), quick, runtime=runtime)) as made:
         yield made
 
 

@@ -16,6 +16,7 @@ import yaml
 
 from devices.cpu import CpuDevice
 from devices.toolchains.loader import LOADER
+from evaluators.runtime.base import Runtime
 from evaluators.runtime.cpu.runner import CpuRunner
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
@@ -195,8 +196,8 @@ def test_nothing_is_left_on_disk(settings: EvaluationSettings) -> None:
     assert not builds.exists()
 
 
-def test_data_that_another_run_cleared_away_is_computed_again(settings: EvaluationSettings) -> None:
-    made = Pipeline(Task(name="cleared", source=TASK.source, seed=77), CpuDevice(), settings)
+def test_data_that_another_run_cleared_away_is_computed_again(settings: EvaluationSettings, runtime: Runtime) -> None:
+    made = Pipeline(Task(name="cleared", source=TASK.source, seed=77), CpuDevice(), settings, runtime=runtime)
     shutil.rmtree(made.strict.reference().folder)
     assert made.evaluate(python_kernel(RIGHT)).status is Status.OK
     os.utime(made.strict.reference().folder, (0, 0))
@@ -221,10 +222,10 @@ def test_a_dead_fork_server_is_replaced(pipeline: Pipeline) -> None:
     assert pipeline.evaluate(python_kernel("return x")).status is Status.WRONG_RESULT
 
 
-def test_a_reference_that_raises_when_timed_is_the_tasks_fault(settings: EvaluationSettings) -> None:
+def test_a_reference_that_raises_when_timed_is_the_tasks_fault(settings: EvaluationSettings, runtime: Runtime) -> None:
     count = "self.calls = getattr(self, 'calls', 0) + 1; assert self.calls < 4, 'worn out'"
     worn = Task(name="worn", source=TASK.source.replace(RIGHT, f"{count}\n        {RIGHT}"))
-    made = Pipeline(worn, CpuDevice(), settings)
+    made = Pipeline(worn, CpuDevice(), settings, runtime=runtime)
     with pytest.raises(
         UserError,
         match=r"task worn: the reference cannot be timed: (forward|a timed call) raised AssertionError: worn out",
@@ -233,9 +234,9 @@ def test_a_reference_that_raises_when_timed_is_the_tasks_fault(settings: Evaluat
     made.close()
 
 
-def test_a_reference_too_slow_to_be_timed_is_the_tasks_fault(settings: EvaluationSettings) -> None:
+def test_a_reference_too_slow_to_be_timed_is_the_tasks_fault(settings: EvaluationSettings, runtime: Runtime) -> None:
     slow = Task(name="slow", source=TASK.source.replace(RIGHT, f"__import__('time').sleep(0.3)\n        {RIGHT}"))
-    made = Pipeline(slow, CpuDevice(), settings.model_copy(update={"run_timeout": 1.0}))
+    made = Pipeline(slow, CpuDevice(), settings.model_copy(update={"run_timeout": 1.0}), runtime=runtime)
     with pytest.raises(UserError, match=r"raise evaluation\.run_timeout"):
         made.evaluate(python_kernel(RIGHT))
     made.close()
@@ -260,9 +261,12 @@ def test_a_kernel_that_breaks_what_the_reference_uses_breaks_only_itself(pipelin
         (("torch.randn(512, 256), torch.randn", "torch.empty(1 << 40), torch.randn"), "memory"),
     ],
 )
-def test_tasks_at_fault(settings: EvaluationSettings, change: tuple[str, str], words: str) -> None:
+def test_tasks_at_fault(settings: EvaluationSettings, runtime: Runtime, change: tuple[str, str], words: str) -> None:
     broken = Task(name="broken", source=TASK.source.replace(*change))
-    with closing(Pipeline(broken, CpuDevice(), settings)) as made, pytest.raises(UserError, match=words):
+    with (
+        closing(Pipeline(broken, CpuDevice(), settings, runtime=runtime)) as made,
+        pytest.raises(UserError, match=words),
+    ):
         made.warm()
 
 

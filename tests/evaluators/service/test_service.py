@@ -12,7 +12,7 @@ import pytest
 import ray
 from ray.exceptions import RayError
 
-from devices.cpu import usable_cores
+from devices.cpu import CpuDevice, usable_cores
 from devices.toolchains.loader import LOADER
 from evaluators.base import Evaluator
 from evaluators.service.comparison import Comparison
@@ -35,7 +35,7 @@ RIGHT = "return torch.nn.functional.silu(x) * y * self.scale"
 class TestEvaluationService(EvaluatorConformance):
     @classmethod
     def open(cls, task: Task, settings: EvaluationSettings) -> Evaluator:
-        return EvaluationService.start(task, "cpu", settings)
+        return EvaluationService.start(task, CpuDevice(), settings)
 
     @classmethod
     def close(cls, evaluator: Evaluator) -> None:
@@ -45,7 +45,7 @@ class TestEvaluationService(EvaluatorConformance):
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_kernels_are_judged_side_by_side_and_none_twice_at_a_time(settings: EvaluationSettings) -> None:
-    service = EvaluationService.start(TASK, "cpu", settings)
+    service = EvaluationService.start(TASK, CpuDevice(), settings)
     ray.get(service.warm())
     kernels = [python_kernel(RIGHT), python_kernel("return x")]
 
@@ -69,7 +69,7 @@ def tight(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         few = {"workers": 1, "compile_workers": 1, "batch": 2, "queue": ROOM, "cache": True, "run_timeout": LIMIT}
-        service = EvaluationService.start(TASK, "cpu", settings.model_copy(update=few))
+        service = EvaluationService.start(TASK, CpuDevice(), settings.model_copy(update=few))
     ray.get(service.warm())
     yield service
     service.close()
@@ -220,7 +220,7 @@ def test_a_judge_that_dies_is_replaced(tight: EvaluationService) -> None:
         hanging = asyncio.create_task(tight.evaluate(python_kernel(ENDLESS)))
         await asyncio.sleep(1.0)
         other = asyncio.create_task(tight.evaluate(python_kernel("return x * 1.7")))
-        await kill("ray::Judge")
+        await kill("ray::EvaluationWorker")
         return await hanging, await other
 
     hanging, other = asyncio.run(killed())
@@ -234,10 +234,10 @@ def test_a_judge_that_dies_while_it_gets_ready_is_replaced_or_is_one_line(
     retries: int, settings: EvaluationSettings
 ) -> None:
     few = {"workers": 1, "compile_workers": 1, "cache": False, "retries": retries}
-    others = processes("ray::Judge")
-    service = EvaluationService.start(TASK, "cpu", settings.model_copy(update=few))
+    others = processes("ray::EvaluationWorker")
+    service = EvaluationService.start(TASK, CpuDevice(), settings.model_copy(update=few))
     warm = service.warm()
-    asyncio.run(kill("ray::Judge", others))
+    asyncio.run(kill("ray::EvaluationWorker", others))
     if retries:
         assert ask(warm) == ""
     else:
@@ -270,7 +270,7 @@ def test_the_last_measurement_survives_its_judge(tight: EvaluationService) -> No
     async def killed() -> Comparison:
         asked = asyncio.ensure_future(tight.compare([right], with_compile=False))
         await asyncio.sleep(0.5)
-        await kill("ray::Judge")
+        await kill("ray::EvaluationWorker")
         found: Comparison = await asked
         return found
 
@@ -281,13 +281,13 @@ def test_the_last_measurement_survives_its_judge(tight: EvaluationService) -> No
 def test_closing_does_not_wait_for_what_hangs(settings: EvaluationSettings) -> None:
     """And where no judge is left to retry with, the death of the last is raised."""
     alone = settings.model_copy(update={"workers": 1, "compile_workers": 1, "retries": 0, "run_timeout": 60.0})
-    service = EvaluationService.start(TASK, "cpu", alone)
+    service = EvaluationService.start(TASK, CpuDevice(), alone)
     ray.get(service.warm())
 
     async def hang() -> float:
         lost = asyncio.create_task(service.evaluate(python_kernel(ENDLESS)))
         await asyncio.sleep(1.0)
-        await kill("ray::Judge")
+        await kill("ray::EvaluationWorker")
         with pytest.raises(UserError, match="the process that judges dies while it judges"):
             await lost
         asked = asyncio.create_task(service.evaluate(python_kernel(ENDLESS)))

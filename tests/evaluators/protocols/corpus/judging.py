@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from devices.cpu import CpuDevice
+from evaluators.runtime.base import Runtime
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.task import Task
@@ -26,6 +27,6 @@ def corpus_settings() -> EvaluationSettings:
     )
 
 
-def open_judge(task: Task) -> Pipeline:
-    """A pipeline for one task of the corpus; `close` it."""
-    return Pipeline(task, CpuDevice(), corpus_settings())
+def open_judge(task: Task, runtime: Runtime | None = None) -> Pipeline:
+    """A pipeline for one task of the corpus; `close` it. `runtime`: of the corpus's settings, that pipelines share."""
+    return Pipeline(task, CpuDevice(), corpus_settings(), runtime=runtime)
