@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from evaluators.correctness.reference.computing import Computing
 from evaluators.correctness.reference.probe import probe
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.loading import load_module
+
+if TYPE_CHECKING:
+    from evaluators.correctness.reference.computing import Computing
 
 
 class ReferenceJob:
@@ -26,6 +28,8 @@ class ReferenceJob:
 
     def own(self, folder: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The task's own cases, computed into `folder`; `settings`: the fields of `AnswerSettings`."""
+        from evaluators.correctness.reference.computing import Computing  # With torch.export, which takes seconds.
+
         self._computing = Computing(self._task, Path(folder), settings)
         return self._computing.own()
 
