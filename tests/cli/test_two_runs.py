@@ -20,16 +20,16 @@ from tests.small_task import QUICK, SOURCE
 ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys, time
-from evaluators.runtime.device_lock import Gate
-with Gate().exclusive():
+from evaluators.runtime.device_lock import DeviceLock
+with DeviceLock().exclusive():
     print("measuring", flush=True)
     sys.stdin.readline()
     print(time.monotonic(), flush=True)
 """
 WAITER = """
 import time
-from evaluators.runtime.device_lock import Gate
-with Gate().exclusive():
+from evaluators.runtime.device_lock import DeviceLock
+with DeviceLock().exclusive():
     print(time.monotonic(), flush=True)
 """
 

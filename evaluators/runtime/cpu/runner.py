@@ -89,16 +89,19 @@ class CpuRunner(Runner):
         """Whether it holds a kernel that a task's rule forbids some of PyTorch's own compute."""
         self._left = 0.0
         self._given = 0.0
+        self._is_over = False
 
     @property
     def alive(self) -> bool:
-        return self.process.alive
+        return not self._is_over and self.process.alive
 
     def allow(self, seconds: float) -> None:
         self._left = self._given = seconds
 
     def end(self) -> None:
-        self.process.end()
+        if not self._is_over:
+            self._is_over = True
+            self.process.end()
 
     def load_kernel(
         self,

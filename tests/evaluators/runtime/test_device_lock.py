@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[3]
 HOLDER = """
 import sys
 from pathlib import Path
-from evaluators.runtime.device_lock import Gate, gate_folder
-with Gate(Path(sys.argv[1])).exclusive():
+from evaluators.runtime.device_lock import DeviceLock, lock_folder
+with DeviceLock(Path(sys.argv[1])).exclusive():
     print("measuring", flush=True)
     sys.stdin.readline()
 """

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from devices.cpu import CpuDevice
 from evaluators.service.recording import VERDICTS, Replayed, VerdictRecording
 from evaluators.service.service import EvaluationService
 from evaluators.settings import EvaluationSettings
@@ -60,7 +61,7 @@ def test_a_replay_is_given_what_was_measured_then(
         folder = tmp_path / name
         folder.mkdir()
         monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-        service = EvaluationService.start(TASK, "cpu", wanted, recording=folder / VERDICTS, replayed=replayed)
+        service = EvaluationService.start(TASK, CpuDevice(), wanted, recording=folder / VERDICTS, replayed=replayed)
         ray.get(service.warm())
         try:
             return asyncio.run(service.evaluate(kernel))

@@ -112,5 +112,5 @@ def test_any_blocks_have_a_place_within_them(found: list[tuple[float, Noise, flo
 def test_longer_disturbances_move_nothing_where_enough_was_left_alone() -> None:
     rng = np.random.default_rng(0)
     side = blocks(rng, 1.0, 6, 80, SOME, all_cores=True)
-    longer = [BlockTime(b.process, 10 * b.seconds if b.disturbed else b.seconds, b.grade, b.lost) for b in side]
+    longer = [BlockTime(b.process, 10 * b.seconds if b.disturbed else b.seconds, b.noise, b.lost) for b in side]
     assert places(side, side)[0].log == places(longer, longer)[0].log
