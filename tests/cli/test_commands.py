@@ -107,7 +107,7 @@ def test_tasks_and_doctor() -> None:
     assert "class Model" in call("tasks", "show", "dlrm/pffn").stdout
     found = json.loads(call("doctor", "--json").stdout)
     assert {"device", "toolchain", "isolation"} <= set(found)
-    assert any(row["name"] == "cpp" and row["available"] for row in found["toolchain"])
+    assert any(row["name"] == "cpu/cpp" and row["available"] for row in found["toolchain"])
 
 
 def test_evaluate_judges_whatever_it_is(task: Path) -> None:

@@ -66,7 +66,7 @@ def drive(run: Path, marks: Path, told: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_machine_dies_in_mid_run(tmp_path: Path, marks: Path) -> None:
     told = drive(tmp_path / "run", marks, tmp_path / "told.json")
     assert told["restarts"] >= 1, "islands were spread, so that some died with it"

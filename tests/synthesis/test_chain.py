@@ -13,9 +13,9 @@ from kernelevolve.core.graph import Draft, Expansion, Node, Phase
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import AllowAten, Task
 from kernelevolve.synthesis.base import Context, ExhaustedError, Parent
-from kernelevolve.synthesis.builtin import operator as operator_module
 from kernelevolve.synthesis.builtin import seeds, tracing
 from kernelevolve.synthesis.builtin.chain import Chain, Stage
+from kernelevolve.synthesis.builtin.cpp.kernels import CppWriter
 from kernelevolve.synthesis.builtin.operator import BuiltinOperator
 from kernelevolve.synthesis.builtin.reference_seed import reference_copy
 from kernelevolve.synthesis.traced.builder import UnsupportedError
@@ -257,7 +257,7 @@ def test_a_fault_of_the_writer_at_a_point_is_a_node_and_no_end(monkeypatch: pyte
     def broken(*_: object, **__: object) -> object:
         raise KeyError("t0")
 
-    monkeypatch.setattr(operator_module, "write", broken)
+    monkeypatch.setattr(CppWriter, "write", broken)
     draft = search.propose()
     assert draft.rejected is not None
     assert draft.rejected.summary == "the writer fails at this point: KeyError: 't0'"
