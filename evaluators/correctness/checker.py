@@ -1,4 +1,4 @@
-"""Correctness: calls on every case, each result held against the oracle."""
+"""The correctness check: a kernel is called on every case, and each result is compared with the reference outputs."""
 
 from __future__ import annotations
 
@@ -23,23 +23,30 @@ from kernelevolve.tasks.structure import shortened
 
 _REPEAT = Tolerance(rtol=1e-3, atol=1e-4)
 SLOTS_TOGETHER = 2
-"""Cases of the same shapes that are called one after the other."""
+"""The number of cases of the same shapes that are called back to back before their results are compared."""
 _ABOUT_OTHERS = (
-    "Here the seed of parameters is another one, and those that the constructor makes constant, such as the weight of a norm, have other "
-    "values, as after training: make parameters with the same calls as the reference and give them the same names, and use them all."
+    "This check initializes the parameters with another seed, and gives parameters that the constructor sets to a constant, such as the "
+    "weight of a norm, other values, as after training: make parameters with the same calls as the reference, give them the same names, "
+    "and use them all."
 )
 
 
 class Checker:
-    """Knows how far results of a reference may be off. Its checks raise FailedError, with the verdict, where something is wrong."""
+    """Compares the results of kernels with the outputs of one reference. Its checks raise FailedError on the first mismatch."""
 
     def __init__(self, reference: Reference, tolerance: Tolerance) -> None:
+        """Prepare checks against a reference.
+
+        Args:
+            reference: The cases with their inputs and reference outputs.
+            tolerance: The tolerance of the task; the defaults of each dtype apply where it sets none.
+        """
         self.reference = reference
         self._tolerance = tolerance
         self._bounds: dict[str, tuple[Bounds, ...]] = {}
 
     def bounds(self, answers: ReferenceOutputs) -> tuple[Bounds, ...]:
-        """Of each output."""
+        """Return the error bounds of each output, computed once for each set of reference outputs."""
         if answers.prefix not in self._bounds:
             self._bounds[answers.prefix] = tuple(
                 bounds_of(*answers.output(i), self._tolerance, answers.doubt(i)) for i in range(len(answers.native))
@@ -47,11 +54,20 @@ class Checker:
         return self._bounds[answers.prefix]
 
     def check(self, runner: Runner, ledger: Ledger) -> FallbackShare | None:
-        """Every case, and what calls leave behind in the model; written down in `ledger`. Returns how much the kernel leaves to
-        the reference's own operations on inputs like the task's.
+        """Check a kernel on every case, with other parameters, and in evaluation mode.
 
-        Cases of the same shapes are called one after the other and looked at afterwards: what was kept for the first values, or
-        written over its result, is found in the second.
+        Cases of the same shapes are called back to back and compared afterwards. This finds kernels that cache the results of
+        earlier values, and kernels whose next call overwrites an earlier result.
+
+        Args:
+            runner: The runner process that holds the kernel.
+            ledger: Records each check that passes.
+
+        Returns:
+            The share of the work that the kernel leaves to PyTorch operations on the usual cases; None where it is not known.
+
+        Raises:
+            FailedError: A result is wrong, or a call fails.
         """
         self._check_all(runner, [case for case in self.reference.cases if case.check not in UNUSUAL], ledger)
         fallback = runner.fallback_share()
@@ -67,15 +83,15 @@ class Checker:
             self._check_together(runner, together, ledger)
 
     def _check_together(self, runner: Runner, cases: Sequence[Case], ledger: Ledger) -> None:
-        # Where the reference changes its inputs, the second call needs values of its own.
+        # Where the reference changes its inputs in place, the second call needs its own copy of them.
         again_slot = len(cases) if any(case.effects for case in cases) else 0
         runner.lay_out(cases[0].inputs, max(len(cases), again_slot + 1), cases[0].nesting)
         for slot, case in enumerate(cases):
             runner.write(slot, case.load())
         if again_slot:
             runner.write(again_slot, cases[0].load())
-        *told, again = runner.call([*range(len(cases)), again_slot])
-        for slot, (case, returned) in enumerate(zip(cases, told, strict=True)):
+        *first, again = runner.call([*range(len(cases)), again_slot])
+        for slot, (case, returned) in enumerate(zip(cases, first, strict=True)):
             shared = slot > 0 and [o.pointer for o in returned.outputs] == [o.pointer for o in again.outputs]
             self._compare(runner, returned, case.answers, case.label, shared=shared)
             self._check_memory(
@@ -85,20 +101,20 @@ class Checker:
             ledger.add(case.check)
             ledger.add(INPUTS_AFTERWARDS)
             ledger.add(FLOAT64, sum("float" in meta["dtype"] for meta in case.answers.oracle or ()))
-        self._check_again(runner, told[0], again, cases[0])
+        self._check_again(runner, first[0], again, cases[0])
         self._check_memory(
-            runner, cases[0], aliasing.same_memory(cases[0].answers.fresh, told[0].outputs, again.outputs)
+            runner, cases[0], aliasing.same_memory(cases[0].answers.fresh, first[0].outputs, again.outputs)
         )
         ledger.add(SECOND_CALL)
 
     @staticmethod
     def _check_memory(runner: Runner, case: Case, fault: str) -> None:
         if fault:
-            details = "Who writes into a result would change something else: return new memory, such as x.clone()."
+            details = "Writing into a result would change something else: return new memory, such as x.clone()."
             raise failed(Status.WRONG_RESULT, runner.stage, f"{case.label}: {fault}", details)
 
     def _check_inputs(self, runner: Runner, slot: int, case: Case) -> None:
-        """Changed as the reference changes them, or not at all."""
+        """Check that a call has changed its inputs exactly as the reference does."""
         effects = case.effects
         changed = effects.positions if effects else ()
         for i, (source, found) in enumerate(zip(case.load(), runner.inputs(slot), strict=True)):
@@ -112,28 +128,27 @@ class Checker:
             name = f"{case.label}, input {i}, which forward changes in place"
             native, oracle = effects.answers.output(place)
             bounds, doubt = self.bounds(effects.answers)[place], effects.answers.doubt(place)
-            wrong = compare(comparable(found), native, oracle, bounds, name, doubt)
-            if wrong:
-                raise failed(wrong.status, runner.stage, wrong.summary, wrong.details)
+            mismatch = compare(comparable(found), native, oracle, bounds, name, doubt)
+            if mismatch:
+                raise failed(mismatch.status, runner.stage, mismatch.summary, mismatch.details)
 
     def _check_again(self, runner: Runner, once: Returned, again: Returned, case: Case) -> None:
-        """Two calls on the same values agree."""
+        """Check that two calls on the same values agree."""
         label = f"{case.label}, second call"
         if once.outputs == again.outputs:
-            return  # The same memory: a view of the inputs, or what was found to be written over.
+            return  # Both results are the same memory, so there is nothing to compare; aliasing is checked separately.
         if len(once.outputs) == len(again.outputs) and all(map(partial(_same, runner), once.outputs, again.outputs)):
             return
         self._compare(runner, again, case.answers, label)
         for i, (early, late) in enumerate(zip(once.outputs, again.outputs, strict=True)):
             before = runner.read(early)
-            found = compare(
-                runner.read(late), before, before, bounds_of(before, before, _REPEAT), _named(label, i, again)
-            )
-            if found:
-                raise failed(found.status, runner.stage, found.summary, found.details)
+            bounds = bounds_of(before, before, _REPEAT)
+            mismatch = compare(runner.read(late), before, before, bounds, _named(label, i, again))
+            if mismatch:
+                raise failed(mismatch.status, runner.stage, mismatch.summary, mismatch.details)
 
     def _check_other(self, runner: Runner, case: Case, ledger: Ledger) -> None:
-        """A model of its own, with other parameters: none is left out for the value that its constructor gives it."""
+        """Check a new model with other parameters, which finds kernels that assume the values the constructor gives."""
         other = self.reference.other
         if other is None:
             return
@@ -161,7 +176,7 @@ class Checker:
         ledger.add(OTHER_PARAMETERS)
 
     def _check_later(self, runner: Runner, case: Case, ledger: Ledger) -> None:
-        """A model of its own, called some times and put into evaluation mode, gives what the reference gives then."""
+        """Check a new model in evaluation mode after some calls in training mode."""
         later = case.later
         if later is None:
             return
@@ -179,7 +194,15 @@ class Checker:
     def _compare(
         self, runner: Runner, returned: Returned, answers: ReferenceOutputs, label: str, *, shared: bool = False
     ) -> None:
-        """`shared`: its memory is that of a later result."""
+        """Compare the results of one call with the reference outputs.
+
+        Args:
+            runner: The runner process that holds the results.
+            returned: The results.
+            answers: The reference outputs.
+            label: The name of the case, for messages.
+            shared: Whether the results lie in the same memory as those of a later call.
+        """
         if len(returned.outputs) != len(answers.forms) or returned.structure != answers.structure:
             got, wanted = shortened(returned.structure), shortened(answers.structure)
             raise failed(Status.WRONG_SHAPE, runner.stage, f"{label}: returned {got}, expected {wanted}")
@@ -190,16 +213,15 @@ class Checker:
                 raise failed(Status.WRONG_SHAPE, runner.stage, f"{name}: shape {output.shape}, expected {shape}")
             if output.dtype != dtype:
                 raise failed(Status.WRONG_SHAPE, runner.stage, f"{name}: torch.{output.dtype}, expected torch.{dtype}")
-            found = compare(runner.read(output), native, oracle, self.bounds(answers)[i], name, answers.doubt(i))
-            if found and shared:
-                raise failed(
-                    Status.WRONG_RESULT, runner.stage, f"{label}: the next call writes over the result", found.details
-                )
-            if found:
-                raise failed(found.status, runner.stage, found.summary, found.details)
+            mismatch = compare(runner.read(output), native, oracle, self.bounds(answers)[i], name, answers.doubt(i))
+            if mismatch and shared:
+                summary = f"{label}: the next call writes over the result"
+                raise failed(Status.WRONG_RESULT, runner.stage, summary, mismatch.details)
+            if mismatch:
+                raise failed(mismatch.status, runner.stage, mismatch.summary, mismatch.details)
 
     def _compare_values(self, runner: Runner, returned: Returned, answers: ReferenceOutputs, label: str) -> None:
-        """Plain results: numbers with a fraction as elements are compared, all others exactly."""
+        """Compare results that are plain values: floats within the bounds of an element, all others exactly."""
         place = len(answers.forms)
         for i, (got, want) in enumerate(zip(returned.values, answers.values, strict=True)):
             wrong = got != want
