@@ -1,1 +1,1 @@
-"""Whether a kernel computes what the reference computes."""
+"""Checks whether a kernel computes what the reference computes."""

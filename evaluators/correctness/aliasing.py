@@ -1,4 +1,7 @@
-"""Whether results lie in memory of their own, where those of the reference do: who writes into one later changes nothing else."""
+"""Checks that results share memory with inputs, the model or other results only where those of the reference do.
+
+A caller that writes into a result must not change anything else, unless it would with the reference too.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,22 @@ from evaluators.runtime.tensors import Described
 from kernelevolve.tasks.tensor_kinds import DTYPES
 
 Range = tuple[int, int]
-"""First address, and the one behind the last."""
+"""A range of addresses in bytes: (first, one past the last)."""
 
 
 def with_memory_of_their_own(
     results: Sequence[torch.Tensor], inputs: Iterable[object], model: nn.Module
 ) -> tuple[bool, ...]:
-    """For each result of a call, whether it shares memory with no input, nothing that the model holds, and no other result."""
+    """Return, for each result of a call, whether its memory is its own.
+
+    Args:
+        results: The tensors that the call returned.
+        inputs: The arguments of the call.
+        model: The model that was called.
+
+    Returns:
+        For each result, whether it shares memory with no input, no tensor of the model, and no other result.
+    """
     held: list[object] = [*inputs, *model.parameters(), *model.buffers()]
     for module in model.modules():
         held += vars(module).values()
@@ -31,7 +43,16 @@ def with_memory_of_their_own(
 
 
 def fault(fresh: Sequence[bool], outputs: Sequence[Described], inputs: Sequence[Range]) -> str:
-    """What is wrong with where a candidate's results of one call lie; empty where nothing is. `fresh`: of the reference's."""
+    """Describe memory that a candidate's results of one call share though the reference's do not.
+
+    Args:
+        fresh: For each result of the reference, whether its memory is its own.
+        outputs: The candidate's results.
+        inputs: The memory ranges of the inputs.
+
+    Returns:
+        A message; empty where nothing is wrong.
+    """
     for i, own in enumerate(fresh):
         if own and any(_overlap(range_of(outputs[i]), each) for each in inputs):
             return f"output {i} lies in the memory of the inputs, the reference's does not"
@@ -42,7 +63,16 @@ def fault(fresh: Sequence[bool], outputs: Sequence[Described], inputs: Sequence[
 
 
 def same_memory(fresh: Sequence[bool], once: Sequence[Described], again: Sequence[Described]) -> str:
-    """What is wrong with results of two calls, both of which are still there."""
+    """Describe memory that the results of two calls share though the reference's do not.
+
+    Args:
+        fresh: For each result of the reference, whether its memory is its own.
+        once: The results of the first call, which are still alive.
+        again: The results of the second call.
+
+    Returns:
+        A message; empty where nothing is wrong.
+    """
     for i, own in enumerate(fresh):
         if own and _overlap(range_of(once[i]), range_of(again[i])):
             return f"output {i} of two calls lies in the same memory, the reference's does not"
@@ -50,11 +80,12 @@ def same_memory(fresh: Sequence[bool], once: Sequence[Described], again: Sequenc
 
 
 def range_of(output: Described) -> Range:
+    """Return the memory range of a result."""
     return output.pointer, output.pointer + output.span * DTYPES[output.dtype].itemsize
 
 
 def _coincide(a: Described, b: Described) -> bool:
-    """Whether two results are the same elements, or begin with them; columns of one block lie between each other and do not."""
+    """Return whether two results start at the same element. Interleaved columns of one block do not coincide."""
     return a.numel > 0 and b.numel > 0 and a.pointer == b.pointer
 
 

@@ -1,4 +1,4 @@
-"""Whether a candidate's output is the same result: judged by the parent against a float64 oracle."""
+"""Comparison of a candidate's output, in the evaluator's own process, with PyTorch's own result and a float64 oracle."""
 
 from __future__ import annotations
 
@@ -22,40 +22,45 @@ _QUICK_CHUNK = 1 << 17
 _MARGIN = 0.99
 _DEFAULT = {torch.float16: 1e-2, torch.bfloat16: 1e-2, torch.float32: 1e-4, torch.float64: 1e-7}
 _NATIVE_FACTOR = 8.0
-"""A candidate's RMS error may be this many times that of PyTorch's own result,"""
+"""The allowed RMS error of a candidate, as a multiple of the RMS error of PyTorch's own result."""
 _EPSILON_FACTOR = {torch.float16: 4.0, torch.bfloat16: 4.0, torch.float32: 64.0, torch.float64: 1024.0}
-"""or this many units of rounding of the RMS of the result: reordered sums, fast-math and polynomial functions pass. Sixteen-bit
-results are rounded once, from a wider accumulator, so they get less; what float64 is judged by is no more precise than itself."""
+"""The RMS error that is allowed in any case, in machine epsilons of the dtype times the RMS of the result. It admits reordered sums,
+fast-math and polynomial approximations. Results of 16 bits are rounded once, from a wider accumulator, so they get less. Results in
+float64 get more, since their oracle is no more precise than they are."""
 _FEW_ELEMENTS = 64
 _FEW_FACTOR = 1e-3
-"""Results of few elements come from long sums, whose rounding depends on the order; as a share of the RMS of the result."""
+"""The RMS error allowed for results of up to `_FEW_ELEMENTS` elements, as a share of the RMS of the result. Such results come from long
+sums, whose rounding depends on the order of their terms."""
 _TYPICAL_FACTOR = 3.0
-"""An element may be off by this many times what PyTorch's own are typically off by, where that is more than the tolerance."""
+"""The allowed error of an element, as a multiple of the typical error of PyTorch's own elements, where that exceeds the tolerance."""
 _LEAST_SCALE = 8.0
-"""Where PyTorch's own result has few right digits, the RMS error may be at most twice its own, or the RMS of the result through this:
-results that have nothing to do with the inputs do not pass."""
+"""The RMS of the result divided by this limits the allowed RMS error where PyTorch's own result has few correct digits, so that results
+that have nothing to do with the inputs do not pass; twice PyTorch's own error is allowed in any case."""
 _FAR = 0.25
-"""Of the room of an element: where PyTorch's own result is off by more than that, it is as right as the oracle."""
+"""The share of an element's tolerance beyond which PyTorch's own result is far off; it then counts as correct beside the oracle."""
 _FEW_FAR = 0.1
-"""Share of elements up to which those that are far off, as at steps, do not count for PyTorch's own RMS error;"""
+"""The share of elements below which those that are far off lie at discontinuities and do not count in PyTorch's own RMS error."""
 _NOTHING = 1e-2
-"""up to half of them do not where the error of the others is less than this share of theirs: these are steps too."""
+"""The error of all other elements, as a share of that of the elements that are far off, below which up to `_MANY_FAR` of the elements are
+also taken to lie at discontinuities."""
 _MANY_FAR = 0.5
+"""The share of elements that are far off from which on they count in PyTorch's own RMS error in any case."""
 _SPREAD = 4
-"""Different values under several roundings from which on anything among them is right: fewer tell of a step, which nothing lies on."""
+"""The number of distinct values under several roundings from which on any value among them is correct. Fewer values are the two sides of a
+discontinuity, between which nothing lies."""
 _SPARE = 8.0
-"""In timed calls, whose values are new, so many times the case's share of elements at steps may be on the other side."""
-
+"""The share of elements that may be wrong in timed calls, whose values are new, as a multiple of the share at discontinuities."""
 _OUTLIER = 4.0
-"""Times its room that an element may be off by, where PyTorch's own result has elements that are far off too: as many as it has."""
+"""The error up to which a wrong element counts as an outlier, as a multiple of its tolerance. As many outliers are allowed as PyTorch's own
+result has elements that are far off."""
 
-_TOLD = 5
-"""Wrong elements that are named."""
+_LISTED = 5
+"""The number of wrong elements that a message lists."""
 
 
 @dataclass(frozen=True)
-class _Wrong:
-    """An element, by its place in the order of indices; the values as text that tells them apart."""
+class _WrongElement:
+    """A wrong element: its flat index, and its value and the expected one as text with enough digits to tell them apart."""
 
     place: int
     got: str
@@ -63,7 +68,7 @@ class _Wrong:
 
 
 class Mismatch(Record):
-    """Why an output is not the result."""
+    """The reason why an output is wrong."""
 
     status: Status
     summary: str
@@ -71,28 +76,33 @@ class Mismatch(Record):
 
 
 class Bounds(Record):
-    """How far an output may be off. All zero for integers and booleans, which are exact."""
+    """The allowed errors of an output. All are zero for integers and booleans, which must be exact."""
 
     atol: float
+    """The absolute tolerance of an element."""
     rtol: float
+    """The tolerance of an element relative to the oracle."""
     rms: float
-    """Most that the RMS error over the whole may be,"""
+    """The largest allowed RMS error over the whole output."""
     own: float
-    """that of PyTorch's own result, without few elements that are far off,"""
+    """The RMS error of PyTorch's own result, without elements at discontinuities."""
     scale: float
-    """and the RMS of the result."""
+    """The RMS of the oracle's finite elements."""
     typical: float = 0.0
-    """What elements may be off by beyond `atol` where even PyTorch's own typically are."""
+    """The absolute tolerance of an element in addition to `atol`, from the typical error of PyTorch's own elements."""
     steps: float = 0.0
-    """The share of elements that rounding alone may move to another value."""
+    """The share of elements that rounding alone may move to another value, as at a discontinuity."""
     spare: float = 0.0
-    """Share of elements that may be wrong."""
+    """The share of elements that may be wrong."""
     outliers: int = 0
-    """Elements that may be off by a few times their room: where errors differ so much from element to element that PyTorch's own come near
-    to it, those of another order of the same sums reach beyond it."""
+    """The number of elements that may exceed their tolerance by a few times. Where errors vary so much between elements that some of
+    PyTorch's own come near to the tolerance, another order of the same sums may exceed it."""
 
     def relaxed(self, factor: float) -> Bounds:
-        """For a comparison with PyTorch's own result on other values instead of the oracle: both err, and have steps at other places."""
+        """Return bounds `factor` times as wide, for a comparison with PyTorch's own result on other values instead of the oracle.
+
+        Both results then have rounding errors, and their discontinuities are at other elements.
+        """
         return self.model_copy(
             update={
                 "atol": factor * self.atol,
@@ -105,7 +115,7 @@ class Bounds(Record):
 
 
 def room_of(dtype: torch.dtype, tolerance: Tolerance) -> tuple[float, float]:
-    """(atol, rtol) of a result: the task's, else the default of its dtype. Zero for integers and booleans."""
+    """Return the tolerances (atol, rtol) of a result: those of the task, else the defaults of its dtype; zero for integers and booleans."""
     if not dtype.is_floating_point:
         return 0.0, 0.0
     return (
@@ -117,7 +127,7 @@ def room_of(dtype: torch.dtype, tolerance: Tolerance) -> tuple[float, float]:
 def bounds_of(
     native: torch.Tensor | Elements, oracle: torch.Tensor | Elements, tolerance: Tolerance, doubt: Doubt = _SURE
 ) -> Bounds:
-    """`native` is PyTorch's own result in the working precision, `oracle` the same in float64, `doubt` how far rounding moves it."""
+    """Return how far an output may be off; the arguments are as in `compare`, `tolerance` is that of the task."""
     native, oracle = elements_of(native), elements_of(oracle)
     dtype, numel = native.dtype, native.numel
     steps = doubt.places.numel() / max(numel, 1)
@@ -126,7 +136,7 @@ def bounds_of(
     atol, rtol = room_of(dtype, tolerance)
     scale = _rms(oracle)
     rounding = _EPSILON_FACTOR[dtype] * torch.finfo(dtype).eps * scale
-    # Where terms of a sum cancel, its rounding error is that of the terms, not of what is left.
+    # Where the terms of a sum cancel, its rounding error is that of the terms, not of the small remainder.
     atol = max(atol, rounding)
     typical = _TYPICAL_FACTOR * doubt.typical
     own, far = _own_error(native, oracle, atol, rtol)
@@ -134,12 +144,12 @@ def bounds_of(
     few = _FEW_FACTOR * scale if numel <= _FEW_ELEMENTS else 0.0
     explicit = (tolerance.rtol or 0.0) * scale + (tolerance.atol or 0.0)
     usual = max(own, doubt.rms)
-    told = min(_NATIVE_FACTOR * usual, max(2.0 * usual, scale / _LEAST_SCALE))
+    by_own_error = min(_NATIVE_FACTOR * usual, max(2.0 * usual, scale / _LEAST_SCALE))
     return Bounds(
         atol=atol,
         rtol=rtol,
-        # Of what is nothing but zeros no other element tells the size of the terms.
-        rms=max(told, rounding, few, explicit) if scale else atol,
+        # Where all elements are zero, the size of the terms is unknown, so the absolute tolerance applies.
+        rms=max(by_own_error, rounding, few, explicit) if scale else atol,
         own=own,
         scale=scale,
         typical=typical,
@@ -156,12 +166,23 @@ def compare(
     label: str,
     doubt: Doubt = _SURE,
 ) -> Mismatch | None:
-    """None where `candidate` is right.
+    """Compare a candidate's output with the reference outputs.
 
-    Element by element |y - oracle| <= atol + rtol |oracle|. Where PyTorch's own result is farther off, at a step or where terms cancel,
-    it is as right as the oracle, and so is what other roundings give (`doubt`). Over the whole, the RMS error is held against that of
-    PyTorch itself, so that zeros, constants or a lower precision inside do not pass where values are small. Runs in chunks: needs a few
-    MB beside what it is given, and for a wrong result an excerpt of it, from which its pattern is read.
+    Each element must satisfy |y - oracle| <= atol + rtol |oracle|. Where PyTorch's own result is farther off, at a discontinuity or
+    where terms cancel, its value is also correct, and so are the values under other roundings (`doubt`). In addition, the RMS error over
+    the whole output must be comparable to that of PyTorch itself, so that zeros, constants or a lower internal precision do not pass
+    where values are small. The comparison runs in chunks and needs only a few MB of memory.
+
+    Args:
+        candidate: The output of the candidate.
+        native: PyTorch's own result in the working precision.
+        oracle: The same result computed in float64; `native` itself where there is none.
+        bounds: The allowed errors, from `bounds_of`.
+        label: The name of the output, for messages.
+        doubt: The elements that rounding alone moves, with their values under other roundings.
+
+    Returns:
+        The reason why the output is wrong; None where it is correct.
     """
     if tuple(candidate.shape) != tuple(native.shape):
         return Mismatch(
@@ -176,14 +197,14 @@ def compare(
     if floating and _surely_right(y, n, bounds):
         return None
     wrong = outliers = 0
-    first: list[_Wrong] = []
+    first: list[_WrongElement] = []
     error = 0.0
     for start in range(0, y.numel, _CHUNK):
         stop = min(start + _CHUNK, y.numel)
         got, want = y.part(start, stop), n.part(start, stop)
         exact = want if o is n else o.part(start, stop)
         if floating:
-            right, outlying, squares = _judged(
+            right, outlying, squares = _compare_chunk(
                 got.double(), want.double(), exact.double(), bounds, *doubt.at(start, stop)
             )
             outliers += outlying
@@ -192,12 +213,12 @@ def compare(
             right = _same_values(raw(got), raw(want), *doubt.at(start, stop))
         bad = ~right
         count = int(bad.sum())
-        if count and len(first) < _TOLD:
-            places = [int(i) for i in bad.nonzero().reshape(-1)[: _TOLD - len(first)]]
-            first += [_told(start + i, got[i], want[i], exact[i], bounds) for i in places]
+        if count and len(first) < _LISTED:
+            places = [int(i) for i in bad.nonzero().reshape(-1)[: _LISTED - len(first)]]
+            first += [_wrong_element(start + i, got[i], want[i], exact[i], bounds) for i in places]
         wrong += count
     if wrong - (outliers if outliers <= bounds.outliers else 0) > bounds.spare * y.numel + (bounds.spare > 0):
-        return _wrong(y, n, wrong, first, label)
+        return _mismatch(y, n, wrong, first, label)
     rms = math.sqrt(error / max(y.numel, 1))
     if rms > bounds.rms:
         return Mismatch(
@@ -208,19 +229,18 @@ def compare(
     return None
 
 
-def _judged(
+def _compare_chunk(
     a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, bounds: Bounds, places: torch.Tensor, values: torch.Tensor
 ) -> tuple[torch.Tensor, int, float]:
-    """(which elements are right, how many of the others are off by a few times their room only, the sum of squares of what elements are off
-    by): `a` candidate, `b` native, `c` oracle, all float64.
+    """Return which elements are correct, how many others are outliers, and the sum of squared errors.
 
-    `places`, `values`: from `Doubt.at`.
+    `a` is the candidate, `b` PyTorch's own result and `c` the oracle, all float64; `places` and `values` are from `Doubt.at`.
     """
     finite = torch.isfinite(b) & torch.isfinite(c)
     strict = bounds.atol + bounds.rtol * c.abs()
     off = (a - c).abs()
     right = (off <= strict + bounds.typical) & torch.isfinite(c)
-    # float32 overflows where float64 does not, and in one order of a sum only: either's special values will do.
+    # float32 overflows where float64 does not, and only in some orders of a sum: the special values of either are accepted.
     right |= ~finite & ((a == b) | (a == c) | (torch.isnan(a) & (torch.isnan(b) | torch.isnan(c))))
     if b is not c:
         far = finite & ((b - c).abs() > _FAR * strict)
@@ -243,7 +263,10 @@ def _judged(
 
 
 def _among(a: torch.Tensor, others: torch.Tensor, bounds: Bounds) -> torch.Tensor:
-    """Which elements lie where those under several roundings do, or as far beyond, if these are many values and not the sides of a step."""
+    """Return which elements lie within the spread of the values under several roundings, widened by itself on both sides.
+
+    Only elements with at least `_SPREAD` distinct values count; fewer are the two sides of a discontinuity.
+    """
     ordered = others.sort(dim=0).values
     low, high = ordered[0], ordered[-1]
     gaps = ordered.diff(dim=0) > _FAR * (bounds.atol + bounds.rtol * ordered[:-1].abs())
@@ -259,7 +282,7 @@ def _same_values(got: torch.Tensor, want: torch.Tensor, places: torch.Tensor, va
 
 
 def same_elements(a: Elements, b: Elements) -> bool:
-    """Bit by bit, of one shape and dtype; NaN is equal to itself."""
+    """Return whether two results have the same shape, dtype and bits; NaN is equal to itself."""
     return (a.shape, a.dtype) == (b.shape, b.dtype) and all(
         same_bits(a.part(start, stop), b.part(start, stop))
         for start, stop in ((i, min(i + _CHUNK, a.numel)) for i in range(0, a.numel, _CHUNK))
@@ -267,9 +290,9 @@ def same_elements(a: Elements, b: Elements) -> bool:
 
 
 def _surely_right(y: Elements, n: Elements, bounds: Bounds) -> bool:
-    """Whether a result is so near to PyTorch's own that it must be within the bounds: several times cheaper to tell than the rest.
+    """Return whether a result is so near to PyTorch's own that it must be within the bounds, several times faster than `compare`.
 
-    PyTorch's own is within `_FAR` of the room, or right by itself.
+    This is sound because PyTorch's own result is within `_FAR` of the tolerance, or counts as correct itself.
     """
     room = (1.0 - _FAR) * _MARGIN
     total = 0.0
@@ -280,14 +303,14 @@ def _surely_right(y: Elements, n: Elements, bounds: Bounds) -> bool:
             a, b = a.float(), b.float()
         difference = a - b
         total += float(torch.dot(difference, difference))
-        # Not finite where anything else is not. Half of `rtol`, since it is the oracle's size that counts.
+        # The comparison fails where a value is NaN or infinite. Half of `rtol`, since the tolerance is relative to the oracle.
         if not float(difference.abs_().sub_(b.abs(), alpha=0.5 * room * bounds.rtol).max()) <= room * bounds.atol:
             return False
     return math.sqrt(total / max(y.numel, 1)) + bounds.own <= _MARGIN * bounds.rms
 
 
 def _rms(result: Elements) -> float:
-    """Over the finite elements."""
+    """Return the RMS of the finite elements."""
     total = 0.0
     for start in range(0, result.numel, _CHUNK):
         part = result.part(start, min(start + _CHUNK, result.numel)).double()
@@ -296,7 +319,7 @@ def _rms(result: Elements) -> float:
 
 
 def _own_error(native: Elements, oracle: Elements, atol: float, rtol: float) -> tuple[float, int]:
-    """(RMS error of PyTorch's own result over the finite elements of both, how many are far off: not counted at steps)."""
+    """Return the RMS error of PyTorch's own result, without elements at discontinuities, and the number of elements far off."""
     near = beyond = 0.0
     count = 0
     for start in range(0, native.numel, _CHUNK):
@@ -313,7 +336,7 @@ def _own_error(native: Elements, oracle: Elements, atol: float, rtol: float) -> 
 
 
 def _far_off(native: Elements, oracle: Elements, atol: float, rtol: float) -> int:
-    """How many of PyTorch's own elements are off by more than a part of the room that these bounds leave."""
+    """Return how many elements of PyTorch's own result are off by more than `_FAR` of the tolerance."""
     count = 0
     for start in range(0, native.numel, _CHUNK):
         b, c = (t.part(start, min(start + _CHUNK, native.numel)).double() for t in (native, oracle))
@@ -321,14 +344,15 @@ def _far_off(native: Elements, oracle: Elements, atol: float, rtol: float) -> in
     return count
 
 
-def _told(place: int, got: torch.Tensor, want: torch.Tensor, exact: torch.Tensor, bounds: Bounds) -> _Wrong:
-    """With as many digits as tell values of this dtype apart."""
+def _wrong_element(
+    place: int, got: torch.Tensor, want: torch.Tensor, exact: torch.Tensor, bounds: Bounds
+) -> _WrongElement:
     expected = _text(want)
     if want.dtype.is_floating_point and exact.dtype != want.dtype:
         native, oracle = float(want), float(exact)
         if abs(native - oracle) > _FAR * (bounds.atol + bounds.rtol * abs(oracle)):
             expected += f" ({oracle!r} in float64)"
-    return _Wrong(place, _text(got), expected)
+    return _WrongElement(place, _text(got), expected)
 
 
 def _text(value: torch.Tensor) -> str:
@@ -340,13 +364,12 @@ def _text(value: torch.Tensor) -> str:
     return repr(value.item())
 
 
-def _wrong(candidate: Elements, native: Elements, wrong: int, first: list[_Wrong], label: str) -> Mismatch:
+def _mismatch(candidate: Elements, native: Elements, wrong: int, first: list[_WrongElement], label: str) -> Mismatch:
     lines = []
-    for found in first:
-        index = (
-            [int(i) for i in torch.unravel_index(torch.tensor(found.place), candidate.shape)] if candidate.shape else []
-        )
-        lines.append(f"at {index}: expected {found.want}, got {found.got}")
+    for element in first:
+        shape = candidate.shape
+        index = [int(i) for i in torch.unravel_index(torch.tensor(element.place), shape)] if shape else []
+        lines.append(f"at {index}: expected {element.want}, got {element.got}")
     share = 100.0 * wrong / max(candidate.numel, 1)
     return Mismatch(
         status=Status.WRONG_RESULT,
@@ -356,12 +379,12 @@ def _wrong(candidate: Elements, native: Elements, wrong: int, first: list[_Wrong
 
 
 def _usual(part: torch.Tensor) -> torch.Tensor:
-    """As a dtype that PyTorch has all its operations for."""
+    """Return the values in a dtype that all PyTorch operations support."""
     return part.to(torch.int64) if part.dtype in (torch.uint16, torch.uint32, torch.uint64) else part
 
 
 def _pattern(candidate: Elements, native: Elements) -> str:
-    """Of the first elements, as many as are looked at."""
+    """Describe what is wrong, from the leading elements."""
     shape = leading(candidate.shape)
     count = math.prod(shape)
     got, want = (_usual(t.part(0, count)).view(shape) for t in (candidate, native))

@@ -1,4 +1,4 @@
-"""Whether results follow from the inputs at all: those of different inputs differ somewhere."""
+"""Detection of references whose results do not depend on the inputs."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import torch
 from evaluators.runtime.tensors import same_bits
 
 _LOOKED_AT = 1 << 16
-"""Elements of a result, spread over it."""
+"""The number of elements, spread over a result, that are compared."""
 
 
 class Sameness:
-    """Of results for different inputs, added one after the other."""
+    """Compares the results for different inputs, which are added one set at a time."""
 
     def __init__(self) -> None:
         self.count = 0
-        """Sets of inputs that gave results of the first one's shapes."""
+        """The number of sets of inputs whose results have the shapes of the first set's results."""
         self._first: list[torch.Tensor] = []
         self._shapes: list[torch.Size] = []
         self._differ = False
 
     def add(self, results: Sequence[torch.Tensor]) -> None:
-        """Results for one set of inputs; those of other shapes than the first ones say nothing."""
+        """Add the results for one set of inputs; results of other shapes than the first ones are ignored."""
         shapes = [t.shape for t in results]
         if self.count == 0:
             self._shapes, self._first = shapes, [_sample(t) for t in results]
@@ -34,7 +34,7 @@ class Sameness:
 
     @property
     def same(self) -> bool:
-        """All results were equal, bit by bit, and there were several."""
+        """Whether there were several sets of results, all equal bit by bit."""
         return self.count > 1 and not self._differ
 
 

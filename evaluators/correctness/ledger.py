@@ -1,4 +1,4 @@
-"""What a verdict rests on, written down as it is done."""
+"""The record of the checks that one evaluation has made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRIALS = "trials"
 
 
 class Ledger:
-    """Of one evaluation."""
+    """Counts the checks of one evaluation that passed, and the reasons why others were left out."""
 
     def __init__(self) -> None:
         self._done: Counter[str] = Counter()
@@ -26,17 +26,28 @@ class Ledger:
         self._overtime: set[str] = set()
 
     def add(self, name: str, count: int = 1) -> None:
-        """It was done, and what it looked at was right."""
+        """Record that a check passed.
+
+        Args:
+            name: The name of the check.
+            count: How many items it covered.
+        """
         self._done[name] += count
 
     def leave_out(self, name: str, why: Sequence[str], *, overtime: bool = False) -> None:
-        """Some of it, or all, was not done. `overtime`: because time ran out."""
+        """Record that some or all of a check was not made.
+
+        Args:
+            name: The name of the check.
+            why: The reasons.
+            overtime: Whether it was left out because time ran out.
+        """
         self._left_out.setdefault(name, []).extend(why)
         if overtime:
             self._overtime.add(name)
 
     def begin(self, reference: Reference) -> None:
-        """Start anew, with what is left out of every evaluation with this reference."""
+        """Clear the record and note what is left out of every evaluation with this reference."""
         self._done.clear()
         self._left_out.clear()
         self._overtime.clear()
@@ -51,22 +62,25 @@ class Ledger:
         elif main.answers.oracle is None:
             self.leave_out(
                 FLOAT64,
-                ["the reference does not run in float64, or is another function there: held against its own results"],
+                ["the reference does not run in float64, or is another function there: compared with its own results"],
             )
 
     def told(self) -> tuple[Check, ...]:
-        """In the order in which they were first done, those that were not done at all last."""
-        left = self._left_out
+        """Return all checks in the order in which they were first made; those that were never made come last."""
+        left_out = self._left_out
         return tuple(
             Check(
-                name=name, count=self._done[name], left_out=tuple(left.get(name, ())), overtime=name in self._overtime
+                name=name,
+                count=self._done[name],
+                left_out=tuple(left_out.get(name, ())),
+                overtime=name in self._overtime,
             )
-            for name in dict.fromkeys([*self._done, *left])
+            for name in dict.fromkeys([*self._done, *left_out])
         )
 
 
 def in_words(checks: Sequence[Check]) -> str:
-    """Such as `2 own inputs, 3 hidden shapes (1 left out)`; empty where there are none."""
+    """Return checks as text, such as `2 own inputs, 3 hidden shapes (1 left out)`; empty where there are none."""
 
     def words(check: Check) -> str:
         left = f" ({len(check.left_out)} left out)" if check.left_out and check.count else ""

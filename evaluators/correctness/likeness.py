@@ -1,4 +1,4 @@
-"""Whether calls of a reference give the same, and leave the same behind."""
+"""Comparison of two calls of a reference: their results, and the state that they leave in the model."""
 
 from __future__ import annotations
 
@@ -14,13 +14,23 @@ from kernelevolve.tasks.loading import LoadedTask
 
 
 def check_same(loaded: LoadedTask, first: Ran, second: Ran, what: str) -> None:
-    """Raises UserError, which says `what`, where two calls gave other results."""
+    """Check that two calls gave the same results.
+
+    Args:
+        loaded: The task, for the message.
+        first: The results of one call.
+        second: The results of another call.
+        what: What differs, for the message.
+
+    Raises:
+        UserError: The results differ.
+    """
     if not alike(first, second):
         raise UserError(f"task {loaded.task.name}: the reference is not deterministic: {what}")
 
 
 def alike(first: Ran, second: Ran) -> bool:
-    """Exact results are not compared as numbers with a fraction are."""
+    """Return whether two calls gave the same results: tensors and floats up to rounding, other plain values exactly."""
     exact = [[v for v in ran.values if not isinstance(v, float)] for ran in (first, second)]
     return first.structure == second.structure and exact[0] == exact[1] and _agree(first.results, second.results)
 
@@ -33,12 +43,12 @@ def _agree(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> boo
 
 
 def state_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Copies of parameters and buffers by name."""
+    """Return copies of a model's parameters and buffers by name."""
     return {name: value.clone() for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
 
 
 def differing(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
-    """Names of what differs between two states of a model."""
+    """Return the names of the tensors that differ between two states of a model."""
     return tuple(
         name for name, value in before.items() if name not in after or not tensors.same_bits(value, after[name])
     )

@@ -1,4 +1,4 @@
-"""Whether positions among equal values are defined."""
+"""Detection of results whose positions among equal values PyTorch leaves undefined."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ _UNORDERED = frozenset(
         *("adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d"),
     }
 )
-"""ATen operations that say nothing of which of equal values they give the position of. Those of argmax, argmin, max and min, and of a
-stable sort, give the first."""
+"""The ATen operations that leave open which position among equal values they return. argmax, argmin, max, min and a stable sort return
+the first."""
 
 
 def tied(case: DerivedCase, native: Ran, inputs: Sequence[Mapping[str, Any]], work: Work | None) -> str:
-    """Why positions that the reference returns are not those that a right kernel returns; empty where they are.
+    """Return why a correct kernel may return other positions than the reference does.
 
-    `inputs`: as `tensors.save` describes them; `work`: of a run on the main inputs.
+    Args:
+        case: The case that the results are for.
+        native: The results of the reference.
+        inputs: The inputs, as `tensors.save` describes them.
+        work: The operations of a run on the main inputs; None where they are not known.
+
+    Returns:
+        A reason; empty where the positions are defined.
     """
     if not case.ties or all(t.is_floating_point() for t in native.outputs):
         return ""

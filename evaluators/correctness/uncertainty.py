@@ -1,4 +1,4 @@
-"""Where, and by how much, rounding alone may give another result: the uncertainty of the right answer itself."""
+"""The uncertainty of the reference outputs: where, and by how much, rounding alone may change a result."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import torch
 
 _CHUNK = 1 << 18
 _LOOKED_AT = 1 << 16
-"""Elements by which the typical error is told."""
+"""The number of elements from which the typical error is estimated."""
 _TYPICAL = 0.98
-"""The share of the elements that err less,"""
+"""The quantile of the elements' errors that is the typical error."""
 _TIMES_MEDIAN = 16.0
-"""but no more than so many times what half of them do: steps, at which fewer lie, do not count."""
+"""The largest typical error, as a multiple of the median error. It excludes elements at discontinuities, which are few."""
 _WORTH_NOTING = 0.25
-"""Of the room of an element: less is within the bounds in any case."""
+"""The share of an element's tolerance below which a change by rounding is not recorded, since it is within the bounds in any case."""
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """Of one output."""
+    """The uncertainty of one output."""
 
     places: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
-    """(m,) int64, ascending: elements, in the order of indices, that another rounding moves by more than a part of their room."""
+    """The flat indices of the elements that another rounding moves by a notable part of their tolerance: (m,) int64, ascending."""
     values: torch.Tensor = field(default_factory=lambda: torch.empty(0, 0))
-    """(k, m), of the output's dtype: what these are under k other roundings."""
+    """The values of the elements at `places` under k other roundings: (k, m), of the output's dtype."""
     typical: float = 0.0
-    """What most elements err by at most, of PyTorch's own result."""
+    """The error that most elements of PyTorch's own result do not exceed."""
     rms: float = 0.0
-    """The RMS error of the elements that are in no doubt, half of that under the other rounding that errs the most."""
+    """Half of the largest RMS error under the other roundings, over the elements that are not in `places`."""
 
     def at(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(places counted from `start`, values there) of the elements [start, stop)."""
+        """Return the places, relative to `start`, and the values of the uncertain elements within [start, stop)."""
         low, high = torch.searchsorted(self.places, torch.tensor([start, stop])).tolist()
         return self.places[low:high] - start, self.values[:, low:high]
 
@@ -41,8 +41,15 @@ class Doubt:
 def doubt_of(
     native: torch.Tensor, oracle: torch.Tensor, others: Sequence[torch.Tensor], atol: float, rtol: float
 ) -> Doubt:
-    """`native`: PyTorch's result in the working precision; `oracle`: in float64, `native` itself where results are exact; `others`: under
-    other roundings, of the same shape. An element has the room `atol` + `rtol` |oracle|."""
+    """Return the uncertainty of one output.
+
+    Args:
+        native: PyTorch's own result in the working precision.
+        oracle: The same result computed in float64; `native` itself where results are exact.
+        others: The results under other roundings, of the same shape.
+        atol: The absolute tolerance of an element.
+        rtol: The tolerance of an element relative to the oracle.
+    """
     n, o = native.reshape(-1), oracle.reshape(-1)
     rows = [other.reshape(-1) for other in others]
     places: list[torch.Tensor] = []
@@ -72,7 +79,10 @@ def doubt_of(
 
 
 def _typical_error(native: torch.Tensor, oracle: torch.Tensor, others: Sequence[torch.Tensor]) -> float:
-    """Of PyTorch's own result, or half of what other roundings move results by, since these round by more than is needed."""
+    """Return the typical error of PyTorch's own result, or half of that under the other roundings if it is larger.
+
+    Half, since the other roundings round more coarsely than arithmetic in the working precision.
+    """
     if not native.dtype.is_floating_point or native.numel() == 0:
         return 0.0
     step = max(1, native.numel() // _LOOKED_AT)
