@@ -1,1 +1,1 @@
-"""The reference's own outputs, and how far they can be trusted."""
+"""The outputs of the reference, and their uncertainty."""

@@ -1,4 +1,4 @@
-"""What a trusted runner computes of a task: a first look at it, then its reference outputs."""
+"""The job that a trusted runner process does for a task: probe it, then compute its reference outputs."""
 
 from __future__ import annotations
 
@@ -15,26 +15,46 @@ if TYPE_CHECKING:
 
 
 class ReferenceJob:
-    """Methods take and return plain values. Each raises UserError where the task is at fault."""
+    """Computes the reference data of one task. Methods take and return JSON values, and raise UserError where the task is at fault."""
 
     def __init__(self, task: str) -> None:
-        """`task`: the `Task` as JSON."""
+        """Prepare the job for a task.
+
+        Args:
+            task: The `Task` as JSON.
+        """
         self._task = Task.model_validate_json(task)
         self._computing: Computing | None = None
 
     def probe(self) -> dict[str, Any]:
-        """The fields of `Probe`."""
+        """Probe the task and return the fields of `Probe`."""
         return probe(load_module(self._task)).model_dump()
 
     def own(self, folder: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The task's own cases, computed into `folder`; `settings`: the fields of `AnswerSettings`."""
-        from evaluators.correctness.reference.computing import Computing  # With torch.export, which takes seconds.
+        """Compute the task's own cases.
+
+        Args:
+            folder: The folder to write the data to.
+            settings: The fields of `AnswerSettings`.
+
+        Returns:
+            The part of the manifest about these cases, or `error`, the message for the task's author.
+        """
+        # Imported here, since it imports torch.export, which takes seconds.
+        from evaluators.correctness.reference.computing import Computing
 
         self._computing = Computing(self._task, Path(folder), settings)
         return self._computing.own()
 
     def derived(self, main: Mapping[str, Any]) -> dict[str, Any]:
-        """Cases beyond the task's own; `main`: what `own` returned of the first one."""
+        """Compute the cases that are derived from the task's own.
+
+        Args:
+            main: The first case that `own` returned.
+
+        Returns:
+            The part of the manifest about these cases, or `error`, the message for the task's author.
+        """
         if self._computing is None:
-            raise ValueError("derived cases before the task's own")
+            raise ValueError("call own before derived")
         return self._computing.derived(main)

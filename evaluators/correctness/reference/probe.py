@@ -1,4 +1,4 @@
-"""A first look at a task: how long a call of its reference takes, and whether the reference keeps memory with each call."""
+"""The probe of a task: how long a call of its reference takes, and whether the reference leaks memory."""
 
 from __future__ import annotations
 
@@ -17,31 +17,46 @@ from kernelevolve.core.task import Task
 from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs
 
 _MOST_SECONDS = 1.0
-"""That calls after the first may take, together with it."""
+"""The total seconds of all calls beyond which no further call is made."""
 _MOST_CALLS = 12
+"""The largest number of calls."""
 _GROWING_CALLS = 6
+"""The number of consecutive calls that must grow the process before it counts as a leak, since allocators settle within a few calls."""
 _GROWTH_BYTES = 64 << 10
-"""That each of so many calls in a row must have left behind before it is called a leak: allocators settle in a few."""
+"""The least growth of each of these calls, in bytes."""
 _WORTH_TELLING = 20.0
-"""Seconds."""
-_CALLS_TO_PREPARE, _CALLS_TO_CHECK = 12, 2
-"""Calls of the reference, and of a kernel, for each set of inputs,"""
+"""The estimated seconds of an evaluation from which on the user is warned."""
+_CALLS_TO_PREPARE = 12
+"""The estimated calls of the reference for each set of inputs when the reference outputs are computed."""
+_CALLS_TO_CHECK = 2
+"""The estimated calls of a kernel for each set of inputs when it is checked."""
 _CALLS_TO_TIME = 15
-"""and of both for each process that is timed, at least."""
+"""The least calls of the reference and of the kernel for each process that is timed."""
 
 
 class Probe(Record):
-    """Of one task on this machine."""
+    """The result of probing one task on this machine."""
 
     seconds: float = Field(ge=0)
-    """Of the fastest call."""
+    """The seconds of the fastest call."""
     variants: int = Field(ge=0)
+    """The number of the task's input variants."""
     growth_bytes: int = Field(ge=0)
-    """That the reference keeps with each call; 0 where it keeps none, or too little to tell."""
+    """The bytes by which each call grows the process; 0 where the growth is too small to be a leak."""
 
 
 def probe(loaded: LoadedTask) -> Probe:
-    """Some calls on the main inputs; one alone where it takes long. Raises UserError where inputs, model or the first call fail."""
+    """Call the reference on the main inputs, once where a call is slow and several times otherwise.
+
+    Args:
+        loaded: The task.
+
+    Returns:
+        The time of a call and the growth of memory with each call.
+
+    Raises:
+        UserError: The inputs, the model or the first call fail.
+    """
     inputs = draw_inputs(loaded, loaded.task.seed)
     model = build_model(loaded, loaded.task.seed)
     begin = time.monotonic()
@@ -50,17 +65,17 @@ def probe(loaded: LoadedTask) -> Probe:
     fastest = spent = time.monotonic() - begin
     held = [_held_bytes()]
     gc.collect()
-    # What is there already is not looked through again after each call: with PyTorch loaded that takes longer than most references.
+    # Existing objects are excluded from the collections below: scanning PyTorch's objects takes longer than most references.
     gc.freeze()
     try:
         while len(held) < _MOST_CALLS and spent + fastest < _MOST_SECONDS:
             once = time.monotonic()
             try:
                 model(*inputs)
-            except Exception:  # noqa: BLE001 - the task's own code: a later call that raises is told of where it matters
+            except Exception:  # noqa: BLE001 - the task's own code: the reference outputs report a later call that raises
                 break
-            took = time.monotonic() - once
-            fastest, spent = min(fastest, took), spent + took
+            seconds = time.monotonic() - once
+            fastest, spent = min(fastest, seconds), spent + seconds
             gc.collect()
             held.append(_held_bytes())
     finally:
@@ -76,7 +91,7 @@ def _growth(held: list[int]) -> int:
 
 
 class _MallocInfo(ctypes.Structure):
-    """`struct mallinfo2` of malloc.h."""
+    """The `struct mallinfo2` of malloc.h."""
 
     _fields_ = tuple(
         (name, ctypes.c_size_t)
@@ -88,18 +103,25 @@ class _MallocInfo(ctypes.Structure):
 
 
 def _held_bytes() -> int:
-    """That are allocated and not freed, where glibc (2.33 or newer) tells it; else resident memory, which shows less: what is allocated may
-    lie where something was freed before."""
+    """Return the bytes that are allocated and not freed, from glibc 2.33 or newer; without it, the resident memory.
+
+    Resident memory shows smaller leaks less reliably, since new allocations may reuse memory that was freed before.
+    """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallinfo2"):
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     library.mallinfo2.restype = _MallocInfo
-    found = library.mallinfo2()
-    return int(found.uordblks) + int(found.hblkhd)
+    info = library.mallinfo2()
+    return int(info.uordblks) + int(info.hblkhd)
 
 
 def leak(task: Task, found: Probe) -> str:
-    """What to tell of a reference that keeps memory; empty where it does not."""
+    """Return a message about a reference that leaks memory; empty where it does not leak.
+
+    Args:
+        task: The task.
+        found: Its probe.
+    """
     if not found.growth_bytes:
         return ""
     return (
@@ -109,9 +131,14 @@ def leak(task: Task, found: Probe) -> str:
 
 
 def slowness(task: Task, found: Probe, settings: EvaluationSettings, timing: TimingSettings, *, prepared: bool) -> str:
-    """What to tell of a reference so slow that judging takes long, with an estimate; empty where it is not.
+    """Return a warning about a reference so slow that evaluations take long, with an estimate; empty where it is fast enough.
 
-    `timing`: how kernels will be timed. `prepared`: the reference's results are there already.
+    Args:
+        task: The task.
+        found: Its probe.
+        settings: The settings of evaluations.
+        timing: How kernels will be timed.
+        prepared: Whether the reference outputs have been computed before.
     """
     inputs, rules = settings.inputs, settings.kernelbench
     cases = settings.trials + found.variants + inputs.shapes + inputs.values + inputs.nonfinite
@@ -125,14 +152,14 @@ def slowness(task: Task, found: Probe, settings: EvaluationSettings, timing: Tim
         timed = 1 + found.variants if timing == settings.final else 1
         measure = float(_CALLS_TO_TIME * (timing.reference_processes + timing.kernel_processes) * timed)
         longest, name = found.seconds * check, "evaluation.run_timeout"
-    judge = (check + measure) * found.seconds
-    if prepare * found.seconds + judge < _WORTH_TELLING:
+    evaluation = (check + measure) * found.seconds
+    if prepare * found.seconds + evaluation < _WORTH_TELLING:
         return ""
     first = f"computing its results takes about {prepare * found.seconds:.0f} s once, " if prepare else ""
     text = (
         f"task {task.name}: one call of the reference takes {found.seconds:.2g} s: "
-        f"{first}judging a kernel that is no faster about {judge:.0f} s"
+        f"{first}evaluating a kernel that is no faster about {evaluation:.0f} s"
     )
     if longest > limit:
-        text += f", for which {name}={limit:g} is too short: {1.5 * longest:.0f} would do"
+        text += f", for which {name}={limit:g} is too short: set it to {1.5 * longest:.0f}"
     return text

@@ -1,8 +1,8 @@
-"""Runs of a reference in float64 in which every operation is rounded to the working precision, in another way each time.
+"""A mode that rounds every operation in float64 to the working precision, up, down or at random.
 
-Monte Carlo arithmetic (Parker, Pierce and Eggert 2000, "Monte Carlo arithmetic: how to gamble with floating point and win"): how far the
-results lie apart is how far rounding may move them, at steps and where terms cancel too. Only what is inexact is moved: a value that the
-working precision holds exactly stays, so that copies, comparisons, whole numbers and sums of them are what they are.
+This is Monte Carlo arithmetic (Parker, Pierce and Eggert 2000, "Monte Carlo arithmetic: how to gamble with floating point and win"): the
+spread of the results of several such runs shows how far rounding may move a result, also at discontinuities and where terms cancel. Values
+that the working precision represents exactly are not moved, so copies, comparisons, integers and sums of integers stay exact.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _NOISE = 1 << 16
-"""Random numbers that are used over and over, from another place for each operation."""
+"""The number of random numbers that are drawn. Every operation reuses them, rotated by a random offset."""
 _SUMS = frozenset(
     {
         *(
@@ -38,11 +38,11 @@ _SUMS = frozenset(
         *("mkldnn_rnn_layer", "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d"),
     }
 )
-"""ATen operations whose rounding errors are those of the terms of a sum, not of what is left of it."""
+"""The ATen operations that sum, whose rounding error is relative to the terms and not to the result."""
 
 
 class Direction(StrEnum):
-    """Which way inexact results go."""
+    """The direction in which inexact results are rounded."""
 
     UP = "up"
     DOWN = "down"
@@ -50,9 +50,16 @@ class Direction(StrEnum):
 
 
 class Rounding(TorchDispatchMode):  # type: ignore[misc]
-    """Within it float64 results of ATen operations hold what `working` can hold, up to a unit in the last place away, sums a bit more."""
+    """Rounds the float64 results of ATen operations to `working`, with an error of up to one unit in the last place, and more for sums."""
 
     def __init__(self, working: torch.dtype, direction: Direction, generator: torch.Generator) -> None:
+        """Create a mode, to be used as a context manager.
+
+        Args:
+            working: The dtype to round to.
+            direction: The direction of rounding.
+            generator: The source of random numbers for `Direction.RANDOM`.
+        """
         super().__init__()
         self._working = working
         self._eps = torch.finfo(working).eps
@@ -62,7 +69,7 @@ class Rounding(TorchDispatchMode):  # type: ignore[misc]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        # Else its first use imports torch._dynamo.
+        # Otherwise the first use of the mode imports torch._dynamo.
         return False
 
     def __torch_dispatch__(
@@ -85,11 +92,11 @@ class Rounding(TorchDispatchMode):  # type: ignore[misc]
         if summed:
             finite = size[size.isfinite()]
             size = size + (finite.square().mean().sqrt() if finite.numel() else 0.0)
-        moved = result + size.mul_(self._eps) * self._ways(result)
+        moved = result + size.mul_(self._eps) * self._errors(result)
         result.copy_(torch.where(inexact, moved.to(self._working).to(torch.float64), result))
 
-    def _ways(self, result: torch.Tensor) -> torch.Tensor | float:
-        """Between -1 and 1."""
+    def _errors(self, result: torch.Tensor) -> torch.Tensor | float:
+        """Return the error of each element between -1 and 1, as a multiple of its rounding unit."""
         match self._direction:
             case Direction.UP:
                 return 1.0
@@ -99,6 +106,6 @@ class Rounding(TorchDispatchMode):  # type: ignore[misc]
                 if not self._noise.numel():
                     self._noise = torch.rand(_NOISE, generator=self._generator, dtype=torch.float64) * 2 - 1
                 start = int(torch.randint(_NOISE, (), generator=self._generator))
-                turned = self._noise.roll(start)
+                rotated = self._noise.roll(start)
                 count = result.numel()
-                return turned.repeat(-(-count // _NOISE))[:count].view(result.shape)
+                return rotated.repeat(-(-count // _NOISE))[:count].view(result.shape)
