@@ -1,4 +1,4 @@
-"""Runs of a reference: in its own precision, in float64, and in float64 with every operation rounded in another way."""
+"""Runs of a reference in its own precision, in float64, and in float64 with every operation rounded to its own precision."""
 
 from __future__ import annotations
 
@@ -23,56 +23,70 @@ from kernelevolve.tasks.loading import LoadedTask, build_model, reason_of
 from kernelevolve.tasks.structure import Plain
 
 _ROUNDINGS = (Direction.UP, Direction.DOWN, Direction.RANDOM, Direction.RANDOM)
-"""In this order, as many as there is room for."""
+"""The directions of the runs with other roundings, in order."""
 
 
 class Arguments(Protocol):
-    """Makes fresh arguments of forward."""
+    """A source of fresh arguments for each call of forward."""
 
     def leaves(self, wide: bool = False) -> list[Any]:
-        """Tensors and plain values; `wide`: floating tensors are float64."""
+        """Return the tensors and plain values of the arguments; with `wide`, floating tensors are float64."""
 
     def nested(self, leaves: Sequence[Any]) -> list[Any]:
-        """The arguments that consist of these leaves."""
+        """Return the arguments that consist of these leaves."""
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What a call gave."""
+    """The results of one call."""
 
     outputs: tuple[torch.Tensor, ...]
-    """Tensors, as `tensors.comparable` makes them, then plain numbers with a fraction, as tensors."""
+    """The returned tensors, as `tensors.comparable` converts them, then the returned floats, as tensors."""
     forms: tuple[tuple[str, tuple[int, ...]], ...]
-    """(dtype, shape) of each tensor, as it was returned."""
+    """The (dtype, shape) of each tensor as it was returned."""
     values: tuple[Plain, ...]
-    """Plain results."""
+    """The results that are plain values."""
     structure: str
+    """The structure of the results, as text."""
     changed: dict[int, torch.Tensor]
-    """Number of a leaf of the arguments that the call changed in place -> what it holds afterwards."""
+    """The leaves of the arguments that the call changed in place: their index -> their new value."""
     fresh: tuple[bool, ...] = ()
-    """Whether each tensor lay in memory of its own."""
+    """For each returned tensor, whether its memory was its own."""
 
     @property
     def results(self) -> tuple[torch.Tensor, ...]:
-        """Outputs, then changed inputs."""
+        """The outputs, then the changed inputs."""
         return (*self.outputs, *self.changed.values())
 
 
 class Runs:
-    """Of one task. Two models, of the working precision and of float64, are built and put back into their first state for each run."""
+    """Runs the reference of one task.
+
+    Two models, one in the working precision and one in float64, are built once and reset to their initial state for each run.
+    """
 
     def __init__(self, loaded: LoadedTask, others: OtherParameters | None = None) -> None:
-        """`others`: parameters instead of the task's own."""
+        """Prepare runs of a task.
+
+        Args:
+            loaded: The task.
+            others: The parameters to use instead of the task's own; None for the task's own.
+        """
         self._loaded = loaded
         self._others = others
         self.changing: tuple[str, ...] | None = None
-        """Names of the state that calls change; None where that is not known yet, and each run gets a new model."""
+        """The names of the state that calls change; None while that is not known, so that each run gets a new model."""
         self._kept: dict[bool, tuple[nn.Module, dict[str, torch.Tensor]]] = {}
+        """The models to reuse, by whether they are float64, each with the initial values of the state that calls change."""
         self.widest: torch.dtype | None = None
-        """The widest floating dtype below float64 of the model and its inputs; None where there is none."""
+        """The most precise floating dtype of the model and its inputs other than float64; None where there is none."""
 
     def build(self, *, wide: bool = False) -> nn.Module:
-        """A model as its constructor leaves it; the one of the last call, put back, where that is known to be enough."""
+        """Return a model in its initial state: the last one, reset, where it is known which state calls change; else a new one.
+
+        Args:
+            wide: Whether the model is float64.
+        """
         if wide in self._kept:
             model, first = self._kept[wide]
             state = model.state_dict()
@@ -94,13 +108,25 @@ class Runs:
             return state.mend(build_model(self._loaded, self._loaded.task.seed, self._others.seed))
 
     def with_others(self, others: OtherParameters) -> Runs:
-        """Of the same task with other parameters."""
-        found = Runs(self._loaded, others)
-        found.changing, found.widest = self.changing, self.widest
-        return found
+        """Return runs of the same task with other parameters."""
+        runs = Runs(self._loaded, others)
+        runs.changing, runs.widest = self.changing, self.widest
+        return runs
 
     def native(self, model: nn.Module, arguments: Arguments, seed: int) -> Ran:
-        """A call. Raises UserError where forward raises, or returns something else than tensors."""
+        """Call a model in its own precision.
+
+        Args:
+            model: The model, from `build`.
+            arguments: The source of the arguments.
+            seed: The seed of PyTorch's global generator for the call.
+
+        Returns:
+            The results.
+
+        Raises:
+            UserError: forward raises, or returns something other than tensors and plain values.
+        """
         name = self._loaded.task.name
         torch.manual_seed(seed)
         given = arguments.leaves()
@@ -128,9 +154,17 @@ class Runs:
         prepare: Callable[[nn.Module], None] | None = None,
         mode: Rounding | Work | None = None,
     ) -> tuple[torch.Tensor, ...] | None:
-        """`Ran.results` in float64, those of whole numbers in their own dtype; None where it does not run so, or gives other shapes.
+        """Call the model in float64.
 
-        `prepare`: is given the model before the call. `mode`: in which it runs.
+        Args:
+            arguments: The source of the arguments.
+            native: The results of the same call in the model's own precision.
+            prepare: A function that is given the model before the call.
+            mode: A mode to make the call in.
+
+        Returns:
+            `Ran.results`, with floats in float64 and all others in their own dtype; None where the model does not run in float64, or
+            the results have another structure or other shapes.
         """
         given = arguments.leaves(wide=True)
         model = self.build(wide=True)
@@ -156,25 +190,38 @@ class Runs:
     def rounded(
         self, arguments: Arguments, native: Ran, count: int, prepare: Callable[[nn.Module], None] | None = None
     ) -> list[tuple[torch.Tensor, ...]]:
-        """The same with every operation rounded in other ways, up to `count` of them; fewer where it does not run so."""
-        found = []
+        """Call the model in float64 with every operation rounded to the working precision, once for each of several roundings.
+
+        Args:
+            arguments: The source of the arguments.
+            native: The results of the same call in the model's own precision.
+            count: The number of roundings.
+            prepare: A function that is given the model before each call.
+
+        Returns:
+            The results of each call, as from `wide`; calls that fail are left out.
+        """
+        runs = []
         for number, direction in enumerate(_ROUNDINGS[:count] if self.widest is not None else ()):
             seed = derive_seed(self._loaded.task.seed, "rounding", number)
             mode = Rounding(self.widest, direction, torch.Generator().manual_seed(seed))
             run = self.wide(arguments, native, prepare, mode)
             if run is not None:
-                found.append(run)
-        return found
+                runs.append(run)
+        return runs
 
     def by_other_attention(self, arguments: Arguments, native: Ran) -> list[tuple[torch.Tensor, ...]]:
-        """The same with `scaled_dot_product_attention` written out: the one that is used by default leaves NaN and infinities under a mask
-        out where whole blocks are masked, and takes them in elsewhere, so either is right."""
+        """Call the model in float64 with the math backend of `scaled_dot_product_attention`.
+
+        The default backend skips NaN and infinities in blocks that are masked entirely and includes them elsewhere, so the results of
+        both backends are correct.
+        """
         with sdpa_kernel(SDPBackend.MATH):
             run = self.wide(arguments, native)
         return [] if run is None else [run]
 
     def look(self, model: nn.Module, arguments: Sequence[Any]) -> None:
-        """Find `widest`."""
+        """Find the value of `widest` for a model and its arguments."""
         floating = [*model.parameters(), *model.buffers(), *(x for x in arguments if isinstance(x, torch.Tensor))]
         parts = {t.real.dtype if t.is_complex() else t.dtype for t in floating}
         dtypes = {d for d in parts if d.is_floating_point and d.itemsize > 1} - {torch.float64}
@@ -182,7 +229,7 @@ class Runs:
 
 
 def plain_attributes(model: nn.Module) -> dict[str, str]:
-    """What a model holds beside its state, as text by name: where a call changes that, it cannot be put back."""
+    """Return the attributes of a model beside its state, as text by name, to detect changes that cannot be undone."""
 
     def text(value: Any) -> str:
         return f"{id(value)}, {value._version} times changed" if isinstance(value, torch.Tensor) else repr(value)
@@ -207,7 +254,7 @@ def _changed(after: Sequence[Any], before: Sequence[Any]) -> dict[int, torch.Ten
 
 
 def widened(x: Any) -> Any:
-    """In double precision where it is a tensor of a floating dtype that PyTorch computes with."""
+    """Return a tensor in double precision if it is complex, or floating with at least 16 bits; return anything else unchanged."""
     if not isinstance(x, torch.Tensor):
         return x
     if x.is_complex():
@@ -216,7 +263,7 @@ def widened(x: Any) -> Any:
 
 
 def _outputs(found: tensors.Result) -> tuple[torch.Tensor, ...]:
-    # They may share memory with inputs, or with each other.
+    # Cloned, since the results may share memory with inputs or with each other.
     return (
         *(comparable(t).clone() for t in found.tensors),
         *(as_tensor(v) for v in found.values if isinstance(v, float)),

@@ -1,4 +1,4 @@
-"""How much work a run of a model is: counted, not timed, so that what follows from it does not depend on what else the machine does."""
+"""The amount of work of a run of a model. It is counted, not timed, so that decisions based on it do not depend on the machine's load."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 _FLOPS_PER_ELEMENT = 32
-"""That take about as long as reading or writing an element."""
-
+"""The number of floating-point operations that take about as long as reading or writing one element."""
 
 _CONVERTING = ("_to_copy", "copy_")
 _QUANTISING = ("fake_quantize_", "quantize_", "_fake_quantize_", "_fused_moving_avg_obs_fq")
 
 
 class Work(TorchDispatchMode):  # type: ignore[misc]
-    """Counts what ATen operations within it do."""
+    """A mode that counts the work of the ATen operations within it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.written = 0
-        """Elements of results, views apart."""
+        """The number of elements of all results that are not views."""
         self.moved = 0
-        """Elements read or written, with the flops of products as so many as take the same time."""
+        """The number of elements read or written; the FLOPs of matrix products and the like count as elements that take as long."""
         self.operations: set[str] = set()
-        """Names of ATen operations, such as `sort.stable`."""
+        """The names of the ATen operations, such as `sort.stable`."""
         self.truncates = False
-        """Whether numbers with a fraction become whole ones: C++ and PyTorch leave open what those out of range become."""
+        """Whether floats are converted to integers; C++ and PyTorch leave the result undefined for NaN and for values out of range."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        # Else its first use imports torch._dynamo.
+        # Otherwise the first use of the mode imports torch._dynamo.
         return False
 
     def __torch_dispatch__(
