@@ -1,4 +1,4 @@
-"""The data of a task on this machine: inputs and right answers of every case, computed once."""
+"""The reference data of a task on this machine: the inputs and reference outputs of every case, computed once."""
 
 from __future__ import annotations
 
@@ -42,14 +42,17 @@ from kernelevolve.core.task import Task
 from kernelevolve.tasks.structure import Plain, Structure
 
 MANIFEST = "manifest.json"
-"""The file that describes what lies beside it."""
+"""The name of the file that describes the others in its folder."""
 _FORMAT = "37"
-_EAGER = "what the task has torch.compile compile is given back as it is: PyTorch runs it, and it is timed, without being compiled"
+"""The version of the format, which is part of the name of each folder."""
+_EAGER = "torch.compile in the task has no effect: the reference runs, and is timed, without being compiled"
 JOB = "evaluators.correctness.reference.job:ReferenceJob"
 _KEPT_SECONDS = 6 * 3600.0
+"""The seconds after its last use for which data is kept."""
 _IN_USE_SECONDS = 60.0
+"""The seconds after its last use for which data is kept even where all data takes too much memory."""
 _KEPT_SHARE = 0.125
-"""Of the memory of the machine, that data of tasks may take; what was not looked at for the longest time goes first."""
+"""The share of the machine's memory that the data of all tasks may take; the least recently used data is removed first."""
 
 
 @dataclass(frozen=True)
@@ -57,27 +60,29 @@ class ReferenceOutputs:
     """PyTorch's own results and the float64 oracle, in files that no candidate can read."""
 
     folder: Path
+    """The folder of the files."""
     prefix: str
+    """The start of the files' names."""
     native: tuple[Mapping[str, Any], ...]
-    """Tensors, as `tensors.comparable` makes them, then plain numbers with a fraction, as tensors."""
+    """How to read PyTorch's own results: the tensors, as `tensors.comparable` converts them, then the floats, as tensors."""
     oracle: tuple[Mapping[str, Any], ...] | None
-    """None where results are exact, or the reference does not run in float64."""
+    """How to read the results in float64; None where results are exact, or the reference does not run in float64."""
     structure: str
-    """As `structure.described` tells it."""
+    """The structure of the results, from `structure.described`."""
     forms: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    """(dtype, shape) of each tensor, as it was returned."""
+    """The (dtype, shape) of each tensor as it was returned."""
     values: tuple[Plain, ...] = ()
-    """Plain results."""
+    """The results that are plain values."""
     doubts: tuple[Mapping[str, Any], ...] = ()
-    """`typical`, `rms`, and files of `places` and `values`, of each result: the fields of `Doubt`."""
+    """The fields of the `Doubt` of each result: `typical`, `rms`, and how to read `places` and `values`."""
     fresh: tuple[bool, ...] = ()
-    """Whether each tensor lay in memory of its own."""
+    """For each returned tensor, whether its memory was its own."""
     roundings: int = 0
-    """How many further roundings of every operation `doubts` rest on."""
+    """The number of runs with other roundings from which `doubts` were computed."""
     _mapped: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
     def output(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(PyTorch's own result, oracle) of one output: the files, mapped once. Not to be written to."""
+        """Return (PyTorch's own result, oracle) of one output, as files that are mapped once; they must not be written to."""
         if position not in self._mapped:
             native = tensors.load(self.native[position], self.folder / f"{self.prefix}native{position}")
             oracle = native
@@ -87,66 +92,78 @@ class ReferenceOutputs:
         return self._mapped[position]
 
     def doubt(self, position: int) -> Doubt:
-        """How far rounding alone moves one output. Not to be written to."""
-        told = self.doubts[position]
-        if "places" not in told:
-            return Doubt(typical=told["typical"], rms=told["rms"])
+        """Return how far rounding alone moves one output, as mapped files; they must not be written to."""
+        stored = self.doubts[position]
+        if "places" not in stored:
+            return Doubt(typical=stored["typical"], rms=stored["rms"])
         places, values = (
-            tensors.load(told[name], self.folder / f"{self.prefix}{name}{position}") for name in ("places", "values")
+            tensors.load(stored[name], self.folder / f"{self.prefix}{name}{position}") for name in ("places", "values")
         )
-        return Doubt(places, values, told["typical"], told["rms"])
+        return Doubt(places, values, stored["typical"], stored["rms"])
 
 
 @dataclass(frozen=True)
 class Effects:
-    """Inputs that the reference changes in place, and what they hold afterwards."""
+    """The inputs that the reference changes in place."""
 
     positions: tuple[int, ...]
+    """The indices of these inputs among the leaves of the arguments."""
     answers: ReferenceOutputs
+    """The values of these inputs after the call."""
 
 
 @dataclass(frozen=True)
 class Later:
-    """Results in evaluation mode after some calls, of a model that these change."""
+    """The results in evaluation mode after some calls, for a model that calls change or that differs in evaluation mode."""
 
     steps: int
+    """The number of calls before."""
     answers: ReferenceOutputs
+    """The results of a call afterwards."""
 
 
 @dataclass(frozen=True)
 class Other:
-    """Results on the main inputs of a model with other parameters."""
+    """The results of a model with other parameters."""
 
     parameters: OtherParameters
+    """How the parameters differ from the task's own."""
     answers: ReferenceOutputs
+    """The results on the main inputs."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One set of inputs with its right answers."""
+    """One set of inputs with its reference outputs."""
 
     name: str
+    """The start of the names of its files."""
     variant: str | None
+    """The input variant that it is for; None for the main inputs and derived ones."""
     trial: int
+    """The number of the seed; 0 is the first."""
     label: str
-    """For people."""
+    """The name of the case in messages."""
     folder: Path
+    """The folder of its files."""
     inputs: tuple[Mapping[str, Any], ...]
-    """Leaves of the arguments."""
+    """How to read each leaf of the arguments."""
     nesting: Structure
-    """Of the list of arguments."""
+    """The structure of the list of arguments."""
     draws: int
-    """Sets of values of the same shapes that timed calls get; the first is the one that the answers are for."""
+    """The number of sets of values of the same shapes for timed calls; the reference outputs are those of the first."""
     answers: ReferenceOutputs
+    """The reference outputs."""
     effects: Effects | None
-    """None where the reference leaves its inputs as they are."""
+    """The inputs that the reference changes in place; None where it changes none."""
     later: Later | None
+    """The results in evaluation mode after some calls; None where they are not checked."""
     check: str
-    """The check that it belongs to."""
+    """The name of the check that it belongs to."""
     _mapped: dict[int, list[Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def load(self, draw: int = 0) -> list[Any]:
-        """The leaves of the arguments of forward: the files, mapped once. Not to be written to."""
+        """Return the leaves of the arguments of forward, as files that are mapped once; they must not be written to."""
         if draw not in self._mapped:
             self._mapped[draw] = [
                 tensors.load(m, self.folder / f"{self.name}.draw{draw}.in{i}") for i, m in enumerate(self.inputs)
@@ -156,67 +173,83 @@ class Case:
 
 @dataclass(frozen=True)
 class Reference:
-    """A task's data on disk."""
+    """The reference data of one task on disk."""
 
     folder: Path
+    """The folder of the data."""
     cases: tuple[Case, ...]
+    """All cases, the one of the main inputs first."""
     notes: tuple[str, ...]
-    """What was derived from the task's inputs and why not more, in words."""
+    """Sentences about what was derived from the task's inputs, and why not more."""
     left_out: Mapping[str, Sequence[str]]
-    """By what a check looks at: derived inputs that it does without, and why."""
+    """The derived inputs that were left out: the name of a check -> the reasons."""
     overtime: frozenset[str]
-    """Checks of which something was left out because time ran out."""
+    """The names of the checks of which something was left out because time ran out."""
     other: Other | None
-    """None where the reference has no parameters, or no results with others by which kernels can be judged."""
+    """The results with other parameters; None where there are no parameters, or no usable results."""
     init: Sequence[Mapping[str, Any]] | None
-    """Arguments of the constructor as `tensors.encode` writes them; None where they cannot be written."""
+    """The arguments of the constructor, from `tensors.encode`; None where they cannot be encoded."""
     probe: Probe
+    """The probe of the task."""
 
     @property
     def main(self) -> Case:
+        """The case of the main inputs."""
         return self.cases[0]
 
     @property
     def variants(self) -> dict[str, Case]:
+        """The cases of the input variants, by the name of the variant."""
         return {case.variant: case for case in self.cases if case.variant is not None}
 
     def touch(self) -> None:
-        """Keep the data from being forgotten. Raises FileNotFoundError where it is gone."""
+        """Mark the data as used, so that it is kept. Raises FileNotFoundError where it has been removed."""
         os.utime(self.folder)
 
 
 def data_folder() -> Path:
+    """Return the private folder of the reference data of all tasks; create it where it is missing."""
     base = scratch_base()
     with disk_errors(base, "a folder"):
         return private_folder(base, "kernelevolve-data")
 
 
 def find_reference(task: Task, settings: EvaluationSettings) -> Reference | None:
-    """The reference data of a task that was computed before; None where there is none, or where time ran out for some of it."""
+    """Return the stored reference data of a task; None where there is none, or where time ran out for some of it."""
     folder = _folder(task, _wanted(settings))
     try:
-        found = read_reference(folder)
-        found.touch()
+        reference = read_reference(folder)
+        reference.touch()
     except FileNotFoundError:
         return None
-    return None if found.overtime else found
+    return None if reference.overtime else reference
 
 
 def compute_reference(task: Task, settings: EvaluationSettings, runtime: Runtime, probe: Probe) -> Reference:
-    """Compute the reference data of a task, of which `probe` was found.
+    """Compute and store the reference data of a task.
 
-    Raises UserError, one line, where the task is at fault: it raises, returns no tensors, is not deterministic, does not fit.
+    Args:
+        task: The task.
+        settings: The settings of evaluations.
+        runtime: Starts the runner process that computes.
+        probe: The probe of the task.
+
+    Returns:
+        The reference data.
+
+    Raises:
+        UserError: The task is at fault: it raises, returns no tensors, is not deterministic, or does not fit in memory.
     """
     wanted = _wanted(settings)
     folder = _folder(task, wanted)
     _compute(task, settings, wanted, runtime, folder, probe)
-    found = read_reference(folder)
-    found.touch()
-    return found
+    reference = read_reference(folder)
+    reference.touch()
+    return reference
 
 
 def probe_task(task: Task, settings: EvaluationSettings, runtime: Runtime) -> Probe:
-    """Take a first look at a task. Raises UserError as `probe_in` does."""
+    """Probe a task in a runner process of its own. Raises UserError as `probe_in` does."""
     seconds = 2.0 * settings.run_timeout * (os.cpu_count() or 1)
     with (
         DeviceLock(interruption=runtime.interruption).shared(),
@@ -226,7 +259,7 @@ def probe_task(task: Task, settings: EvaluationSettings, runtime: Runtime) -> Pr
 
 
 def _wanted(settings: EvaluationSettings) -> dict[str, Any]:
-    """The fields of `AnswerSettings`."""
+    """Return the fields of `AnswerSettings`."""
     return {
         "trials": settings.trials,
         "most_draws": settings.most_draws,
@@ -240,75 +273,79 @@ def _folder(task: Task, wanted: Mapping[str, Any]) -> Path:
 
 
 def read_reference(folder: Path) -> Reference:
-    """What was computed into this folder."""
-    told = json.loads((folder / MANIFEST).read_text())
+    """Read the reference data in a folder. Raises FileNotFoundError where there is none."""
+    manifest = json.loads((folder / MANIFEST).read_text())
     return Reference(
         folder=folder,
-        cases=tuple(_case(folder, case) for case in told["cases"]),
-        notes=tuple(told["notes"]),
-        left_out=told["left_out"],
-        overtime=frozenset(told["overtime"]),
-        other=_other(folder, told.get("other")),
-        init=told["init"],
-        probe=Probe.model_validate(told["probe"]),
+        cases=tuple(_case(folder, case) for case in manifest["cases"]),
+        notes=tuple(manifest["notes"]),
+        left_out=manifest["left_out"],
+        overtime=frozenset(manifest["overtime"]),
+        other=_other(folder, manifest.get("other")),
+        init=manifest["init"],
+        probe=Probe.model_validate(manifest["probe"]),
     )
 
 
-def _case(folder: Path, told: Mapping[str, Any]) -> Case:
-    name, later, after = told["case"], told.get("later"), told.get("after")
-    own = VARIANTS if told["variant"] is not None else OWN
+def _case(folder: Path, stored: Mapping[str, Any]) -> Case:
+    name, later, after = stored["case"], stored.get("later"), stored.get("after")
+    own = VARIANTS if stored["variant"] is not None else OWN
     return Case(
         name=name,
-        variant=told["variant"],
-        trial=told["trial"],
-        label=told["label"],
+        variant=stored["variant"],
+        trial=stored["trial"],
+        label=stored["label"],
         folder=folder,
-        inputs=tuple(told["inputs"]),
-        nesting=Structure.model_validate(told["nesting"]),
-        draws=told["draws"],
-        answers=_answers(folder, f"{name}.", told),
-        effects=Effects(tuple(after["positions"]), _answers(folder, f"{name}.after.", after)) if after else None,
-        check=told.get("check", own),
-        later=Later(later["steps"], _answers(folder, f"{name}.later.", later)) if later else None,
+        inputs=tuple(stored["inputs"]),
+        nesting=Structure.model_validate(stored["nesting"]),
+        draws=stored["draws"],
+        answers=_outputs(folder, f"{name}.", stored),
+        effects=Effects(tuple(after["positions"]), _outputs(folder, f"{name}.after.", after)) if after else None,
+        check=stored.get("check", own),
+        later=Later(later["steps"], _outputs(folder, f"{name}.later.", later)) if later else None,
     )
 
 
-def _other(folder: Path, told: Mapping[str, Any] | None) -> Other | None:
-    if told is None:
+def _other(folder: Path, stored: Mapping[str, Any] | None) -> Other | None:
+    if stored is None:
         return None
-    return Other(OtherParameters.model_validate(told["parameters"]), _answers(folder, "other.", told))
+    return Other(OtherParameters.model_validate(stored["parameters"]), _outputs(folder, "other.", stored))
 
 
-def _answers(folder: Path, prefix: str, told: Mapping[str, Any]) -> ReferenceOutputs:
-    oracle = told["oracle"]
+def _outputs(folder: Path, prefix: str, stored: Mapping[str, Any]) -> ReferenceOutputs:
+    oracle = stored["oracle"]
     return ReferenceOutputs(
         folder,
         prefix,
-        tuple(told["native"]),
+        tuple(stored["native"]),
         None if oracle is None else tuple(oracle),
-        told["structure"],
-        tuple((dtype, tuple(shape)) for dtype, shape in told["forms"]),
-        tuple(told["values"]),
-        tuple(told["doubts"]),
-        tuple(told.get("fresh", ())),
-        told.get("roundings", 0),
+        stored["structure"],
+        tuple((dtype, tuple(shape)) for dtype, shape in stored["forms"]),
+        tuple(stored["values"]),
+        tuple(stored["doubts"]),
+        tuple(stored.get("fresh", ())),
+        stored.get("roundings", 0),
     )
 
 
 def forget_old(folder: Path, most_bytes: float) -> None:
-    """Remove data that no run has looked at for hours, and, from the oldest on, what is more than `most_bytes`: it lies in memory.
+    """Remove data that was not used for hours, and the least recently used data beyond a limit.
 
-    Who still uses some of it has its files open, or computes them again.
+    A process that still uses removed data has its files open, or computes it again.
+
+    Args:
+        folder: The folder of the data of all tasks, which lies in memory.
+        most_bytes: The bytes that all data may take.
     """
-    found = []
+    entries = []
     for each in folder.iterdir():
         with contextlib.suppress(OSError):
             size = sum(file.stat().st_size for file in each.iterdir())
-            found.append((each.stat().st_mtime, size, each))
+            entries.append((each.stat().st_mtime, size, each))
     kept = 0
-    for looked_at, size, each in sorted(found, reverse=True):
+    for used_at, size, each in sorted(entries, reverse=True):
         kept += size
-        age = time.time() - looked_at
+        age = time.time() - used_at
         if age > _KEPT_SECONDS or (kept > most_bytes and age > _IN_USE_SECONDS):
             shutil.rmtree(each, ignore_errors=True)
 
@@ -353,26 +390,35 @@ def _compute(
         with disk_errors(final.parent, what):
             (staged / MANIFEST).write_text(json.dumps(manifest))
         if final.exists():
-            # Time had run out for some of it. Whoever uses it has its files open, or computes them again.
+            # Time had run out for some of the existing data. A process that uses it has its files open, or computes it again.
             shutil.rmtree(final, ignore_errors=True)
         try:
             staged.rename(final)
         except OSError:
-            if not final.exists():  # Else another run was faster.
+            if not final.exists():  # Otherwise another run has stored the same data first.
                 raise
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
 
 def probe_in(runner: Runner, task: Task, limit: float) -> Probe:
-    """Have a trusted runner take a first look at a task, within `limit` seconds.
+    """Probe a task in a trusted runner process.
 
-    Raises UserError where the task is at fault: it raises, leaks, takes too long, does not fit.
+    Args:
+        runner: The runner process.
+        task: The task.
+        limit: The seconds that the probe may take.
+
+    Returns:
+        The probe of the task.
+
+    Raises:
+        UserError: The task is at fault: it raises, leaks memory, takes too long, or does not fit in memory.
     """
     runner.allow(limit)
     try:
         runner.host(JOB, task=task.model_dump_json())
-        found = Probe.model_validate(runner.ask("probe"))
+        probe = Probe.model_validate(runner.ask("probe"))
     except FailedError as error:
         failure = error.failure
         if failure.status is Status.TIMEOUT:
@@ -381,21 +427,21 @@ def probe_in(runner: Runner, task: Task, limit: float) -> Probe:
                 "make the inputs smaller, or raise evaluation.run_timeout"
             ) from error
         raise _at_fault(task, failure, limit, scratch_base()) from error
-    if leak(task, found):
-        raise UserError(leak(task, found))
-    return found
+    if leak(task, probe):
+        raise UserError(leak(task, probe))
+    return probe
 
 
 def _derived(runner: Runner, main: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A task that does not survive what is tried to find further inputs is judged on its own."""
+    """Compute the derived cases; where that fails or ends the process, kernels are evaluated on the task's own inputs alone."""
     try:
-        found = runner.ask("derived", main=main)
+        derived = runner.ask("derived", main=main)
     except FailedError as error:
         overtime = error.failure.status is Status.TIMEOUT
         return _nothing_derived(f"the process that tried ended ({error.failure.summary})", overtime=overtime)
-    if "error" in found:
-        return _nothing_derived(found["error"])
-    return found
+    if "error" in derived:
+        return _nothing_derived(derived["error"])
+    return derived
 
 
 def _nothing_derived(why: str, *, overtime: bool = False) -> Mapping[str, Any]:
@@ -409,6 +455,7 @@ def _nothing_derived(why: str, *, overtime: bool = False) -> Mapping[str, Any]:
 
 
 def _at_fault(task: Task, failure: Failure, limit: float, folder: Path) -> UserError:
+    """Return the error that describes a failure of the task's own code."""
     name = f"task {task.name}"
     match failure.status:
         case Status.TIMEOUT:
