@@ -1,4 +1,7 @@
-"""What the task's own code gives, computed in a player that runs nothing else: inputs, PyTorch's results, the float64 oracle."""
+"""Computation of a task's reference data, in a runner process that runs only the task's own code.
+
+The data are the inputs, PyTorch's own results, the float64 oracle, and the results under other roundings.
+"""
 
 from __future__ import annotations
 
@@ -35,36 +38,43 @@ from kernelevolve.tasks.eager import made_eager
 from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, flat_inputs, load_module
 from kernelevolve.tasks.structure import Structure, shortened
 
-_TRIAL_STRIDE, _DRAW_STRIDE = 1000, 1_000_003
-"""Between the seeds of trials, and of the draws that timed calls get."""
+_TRIAL_STRIDE = 1000
+"""The difference between the seeds of two trials."""
+_DRAW_STRIDE = 1_000_003
+"""The difference between the seeds of two draws for timed calls."""
 _STEPS = 2
-"""Calls before the look at evaluation mode."""
-_MAIN_ROUNDINGS, _ROUNDINGS = 4, 2
-"""Runs with every operation rounded in other ways, on the main inputs, and on others,"""
+"""The number of calls before the one in evaluation mode."""
+_MAIN_ROUNDINGS = 4
+"""The number of runs with other roundings on the task's own inputs."""
+_ROUNDINGS = 2
+"""The number of runs with other roundings on all other inputs."""
 _ROUNDED_WORK = 50_000_000
-"""for each of which there must be room: so many elements, read or written, together; a quarter of that on others."""
+"""The elements that each run with another rounding may read or write, on average; a quarter of it on inputs that are not the task's own."""
 _ROUNDING_WORK = 15
-"""Times that an element of a result is gone through to round it."""
+"""The elements that are read or written to round one element of a result."""
 _DERIVED_WORK = 6_000_000_000
-"""Elements that the reference may read or write on all derived inputs, for which fewer are derived."""
+"""The elements that the reference may read or write on all derived inputs together, which limits their number."""
 _LEAST_DERIVED = 4
+"""The number of derived inputs that is tried however much work they are."""
 _ATTENTION = "_scaled_dot_product_"
-"""Begins the names of the ATen operations that attention becomes."""
+"""The prefix of the ATen operations that implement attention."""
 _LIGHT_WORK = 200_000_000
-"""Elements read or written in a call that takes less than going through it without data does."""
+"""The elements read or written by a call up to which the call takes less time than tracing the model without data."""
 _HUGE_BYTES = 512 << 20
+"""The bytes of one draw of inputs below which a second draw is made even if both exceed `draw_bytes`."""
 
 
 class AnswerSettings(Record):
-    """How much is computed."""
+    """How much reference data is computed."""
 
     trials: int
-    """Seeds of the main inputs."""
+    """The number of seeds of the main inputs."""
     most_draws: int
-    """Of inputs for timed calls, for each set of shapes,"""
+    """The largest number of draws of inputs for timed calls, for each set of shapes."""
     draw_bytes: int
-    """as long as they take no more than this (the first is there in any case, and a second unless it is huge)."""
+    """The bytes that these draws may take; the first is made in any case, and the second unless it is huge."""
     derived: InputSettings
+    """The settings of derived inputs."""
 
 
 def _label(variant: str | None, trial: int) -> str:
@@ -82,25 +92,35 @@ def _init(loaded: LoadedTask) -> list[dict[str, Any]] | None:
 
 
 class Computing:
-    """Of one task, into one folder: first `own`, then `derived`. Both return what `reference.py` reads, or the task's error."""
+    """Computes the reference data of one task into one folder: first `own`, then `derived`.
+
+    Both methods return a part of the manifest that `data.read_reference` reads, or `error`, a message for the task's author.
+    """
 
     def __init__(self, task: Task, folder: Path, settings: Mapping[str, Any]) -> None:
+        """Prepare the computation.
+
+        Args:
+            task: The task.
+            folder: The folder to write the data to.
+            settings: The fields of `AnswerSettings`.
+        """
         self._task = task
         self._seed = task.seed
         self._folder = folder
         self._settings = AnswerSettings.model_validate(settings)
         self._work: Work | None = None
-        """Of a run on the main inputs; None where the reference does not run in float64."""
+        """The work of a run on the main inputs; None where the reference does not run in float64."""
         self._float64 = True
-        """Whether the reference is the same function in float64."""
+        """Whether the reference computes the same function in float64."""
         self._sameness = Sameness()
         self._finite = False
-        """Whether the results on the main inputs are,"""
+        """Whether all results on the main inputs are finite."""
         self._far_off = 0.0
-        """and the share of them that are far off."""
+        """The share of the elements of the results on the main inputs that are far off the oracle."""
 
     def own(self) -> dict[str, Any]:
-        """The task's own cases."""
+        """Compute the task's own cases: its main inputs, under several seeds, and its variants."""
 
         def compute() -> dict[str, Any]:
             self._loaded = load_module(self._task)
@@ -111,13 +131,17 @@ class Computing:
                     cases.append(self._case(variant, trial, f"case{len(cases)}"))
             return {"cases": cases, "init": _init(self._loaded), "made_eager": made_eager()}
 
-        return self._told(compute)
+        return self._or_error(compute)
 
     def derived(self, main: Mapping[str, Any]) -> dict[str, Any]:
-        """Cases beyond these; `main`: what was told of the first one."""
-        return self._told(lambda: self._derived(main))
+        """Compute the cases that are derived from the task's own.
 
-    def _told(self, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        Args:
+            main: The first case that `own` returned.
+        """
+        return self._or_error(lambda: self._derived(main))
+
+    def _or_error(self, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:
             return compute()
         except UserError as error:
@@ -133,7 +157,7 @@ class Computing:
         leaves, nesting = flat_inputs(self._loaded, given, variant)
         described = write_arguments(leaves, self._folder, f"{name}.draw0.in")
         arguments = SavedArguments(self._loaded, self._folder, f"{name}.draw0.in", described, nesting)
-        told: dict[str, Any] = {
+        case: dict[str, Any] = {
             "case": name,
             "variant": variant,
             "trial": trial,
@@ -143,7 +167,7 @@ class Computing:
             "draws": 1 if trial else self._draws(variant, name, described, nesting),
         }
         if trial == 0 and variant is None:
-            native = self._main(arguments, told, seed)
+            native = self._main(arguments, case, seed)
             self._main_arguments = arguments
         else:
             native = self._runs.native(self._runs.build(), arguments, seed)
@@ -152,16 +176,18 @@ class Computing:
         if variant is None:
             self._sameness.add(native.results)
         if trial == 0 and variant is None:
-            declared_ranges(
-                self._loaded, [stand_in(x) for x in leaves]
-            )  # What the task declares is the task's to mend.
+            # Raises where the declared ranges are wrong, so that the task's author learns of it.
+            declared_ranges(self._loaded, [stand_in(x) for x in leaves])
         if trial == 0:
             self._check_sharing(leaves, given, arguments, native, seed)
-        return {**told, **self._answers(f"{name}.", arguments, native, _MAIN_ROUNDINGS)}
+        return {**case, **self._reference_outputs(f"{name}.", arguments, native, _MAIN_ROUNDINGS)}
 
-    def _main(self, arguments: SavedArguments, told: dict[str, Any], seed: int) -> Ran:
-        """The main inputs' results. A kernel cannot draw the reference's random numbers: they must not depend on them, nor on what was done
-        before. Finds out whether calls change the model, and what is different in evaluation mode after some of them."""
+    def _main(self, arguments: SavedArguments, case: dict[str, Any], seed: int) -> Ran:
+        """Return the results on the main inputs, and add those in evaluation mode to `case` where they differ.
+
+        The results must not depend on random numbers, which a kernel cannot draw in the same way, nor on earlier calls. This also finds
+        out which state of the model calls change.
+        """
         runs, loaded = self._runs, self._loaded
         model = runs.build()
         lazy = [name for name, p in model.named_parameters() if is_lazy(p)]
@@ -203,12 +229,12 @@ class Computing:
                     wide(*arguments(wide=True))
                 wide.eval()
 
-            answers = self._answers(f"{told['case']}.later.", arguments, later, _ROUNDINGS, prepare)
-            told["later"] = {"steps": _STEPS, **answers}
+            outputs = self._reference_outputs(f"{case['case']}.later.", arguments, later, _ROUNDINGS, prepare)
+            case["later"] = {"steps": _STEPS, **outputs}
         return native
 
     def _check_memory(self, arguments: SavedArguments, native: Ran, seed: int) -> None:
-        """Results follow from the inputs of this call. Raises UserError where those of an earlier one count too."""
+        """Raise UserError where the results depend on the inputs of an earlier call."""
         model = self._runs.build()
         before = state_of(model)
         self._runs.native(model, self._main_arguments, seed)
@@ -223,7 +249,7 @@ class Computing:
     def _check_sharing(
         self, leaves: Sequence[Any], given: Sequence[Any], arguments: SavedArguments, native: Ran, seed: int
     ) -> None:
-        """Inputs that share memory are given as copies, to the reference as to kernels. Raises UserError where that is another call."""
+        """Raise UserError where the results are others if inputs share memory; the reference and kernels get separate copies of each."""
         places = [x.untyped_storage().data_ptr() for x in leaves if isinstance(x, torch.Tensor) and x.numel()]
         if len(set(places)) == len(places):
             return
@@ -235,7 +261,7 @@ class Computing:
             )
 
     def _derived(self, main: Mapping[str, Any]) -> dict[str, Any]:
-        """Those that the reference has a result for by which others can be judged; and what was left out, in words."""
+        """Compute the derived cases for which the reference has a usable result, and say what was left out."""
         nesting = Structure.model_validate(main["nesting"])
         light = self._work is not None and self._work.moved <= _LIGHT_WORK
         derived = derived_cases(self._loaded, self._settings.derived, light=light)
@@ -249,15 +275,15 @@ class Computing:
         chosen = _spread_over(derived.cases, most)
         for case in derived.cases:
             if case not in chosen:
-                leave_out(case, f"a run of the reference is so much work that {most} further inputs must do")
+                leave_out(case, f"a run of the reference is so much work that only {most} further inputs are used")
                 continue
-            found = self._derived_case(case, f"derived{len(kept)}", main, nesting)
-            if isinstance(found, str) and case.instead is not None:
-                found = self._derived_case(case.instead, f"derived{len(kept)}", main, nesting)
-            if isinstance(found, str):
-                leave_out(case, found)
+            computed = self._derived_case(case, f"derived{len(kept)}", main, nesting)
+            if isinstance(computed, str) and case.instead is not None:
+                computed = self._derived_case(case.instead, f"derived{len(kept)}", main, nesting)
+            if isinstance(computed, str):
+                leave_out(case, computed)
             else:
-                kept.append(found)
+                kept.append(computed)
         for check, reasons in derived.left_out.items():
             left_out.setdefault(check, []).extend(reasons)
         other, why = self._other(main, nesting)
@@ -265,7 +291,7 @@ class Computing:
             left_out[OTHER_PARAMETERS] = [why]
         if self._sameness.same:
             left_out[VARYING_RESULTS] = [
-                f"the result was the same for all {self._sameness.count} sets of inputs: a kernel that looks at none of them may be right"
+                f"the result was the same for all {self._sameness.count} sets of inputs: a kernel that reads no input may pass"
             ]
         return {
             "cases": kept,
@@ -278,10 +304,10 @@ class Computing:
     def _derived_case(
         self, case: DerivedCase, name: str, main: Mapping[str, Any], nesting: Structure
     ) -> dict[str, Any] | str:
-        """What `reference.Case` is read from; or why nobody can be judged by it."""
+        """Return the manifest entry of a derived case, or the reason why it is not used."""
         loaded, runs = self._loaded, self._runs
         if (case.outside or case.nonfinite) and (self._work is None or self._work.truncates):
-            return "what NaN, and numbers out of range, become as whole ones is not defined"
+            return "the conversion of NaN and of numbers out of range to integers is undefined"
         try:
             described = write_arguments(case.inputs(), self._folder, f"{name}.draw0.in")
             arguments = SavedArguments(loaded, self._folder, f"{name}.draw0.in", described, nesting)
@@ -314,18 +340,20 @@ class Computing:
             **{"case": name, "variant": None, "trial": 0, "label": case.name, "inputs": described, "draws": 1},
             "nesting": main["nesting"],
             "check": case.check,
-            **self._answers(f"{name}.", arguments, native, _ROUNDINGS, oracle=oracle, nonfinite=case.nonfinite),
+            **self._reference_outputs(
+                f"{name}.", arguments, native, _ROUNDINGS, oracle=oracle, nonfinite=case.nonfinite
+            ),
         }
 
     def _share_far_off(self, native: Ran, oracle: Sequence[torch.Tensor] | None) -> float:
-        """Of the elements of PyTorch's own results, those that are off by more than a part of their room."""
+        """Return the share of the elements of PyTorch's own results that are off by more than a part of their tolerance."""
         pairs = [(n, o) for n, o in zip(native.results, oracle or (), strict=False) if n.is_floating_point()]
         tolerance = self._loaded.task.tolerance
         far = sum(bounds_of(n, o, tolerance).outliers for n, o in pairs)
         return float(far / max(1, sum(n.numel() for n, _ in pairs)))
 
     def _other(self, main: Mapping[str, Any], nesting: Structure) -> tuple[dict[str, Any] | None, str]:
-        """(what `reference.Other` is read from, why there is nothing): results on the main inputs with other parameters."""
+        """Return the manifest entry of the results with other parameters, or None and the reason why there is none."""
         model = self._runs.build()
         if not any(True for _ in (*model.parameters(), *model.buffers())):
             return None, "the reference has none"
@@ -340,9 +368,9 @@ class Computing:
             others = OtherParameters(seed=seed, constants=constants, signed=signed)
             with perturbed(others) as state:
                 others = state.numbered(build_model(self._loaded, self._seed, seed))
-            told, why = self._with_others(others, main, nesting)
-            if told is not None:
-                return told, ""
+            entry, why = self._with_others(others, main, nesting)
+            if entry is not None:
+                return entry, ""
         return None, why
 
     def _with_others(
@@ -361,10 +389,10 @@ class Computing:
         why = unfit(native.results, oracle, strict=True, finite=self._finite)
         if why:
             return None, why
-        answers = self._answers("other.", arguments, native, _ROUNDINGS, oracle=oracle, runs=runs)
-        return {"parameters": others.model_dump(), **answers}, ""
+        outputs = self._reference_outputs("other.", arguments, native, _ROUNDINGS, oracle=oracle, runs=runs)
+        return {"parameters": others.model_dump(), **outputs}, ""
 
-    def _answers(
+    def _reference_outputs(
         self,
         prefix: str,
         arguments: SavedArguments,
@@ -376,8 +404,18 @@ class Computing:
         *,
         nonfinite: bool = False,
     ) -> dict[str, Any]:
-        """What `reference.Answers` is read from. `roundings`: further ones, where there is room; `oracle`: where it was computed before;
-        `runs`: others than the task's own; `nonfinite`: the arguments hold NaN and infinities."""
+        """Write the reference outputs of one call and return their manifest entry.
+
+        Args:
+            prefix: The start of the files' names.
+            arguments: The source of the arguments.
+            native: PyTorch's own results.
+            roundings: The number of runs with other roundings; fewer are made where they are too much work.
+            prepare: A function that is given the model before each call.
+            oracle: The results in float64, where they were computed before.
+            runs: The runs to use instead of those with the task's own parameters.
+            nonfinite: Whether the arguments hold NaN and infinities.
+        """
         runs = runs or self._runs
         if oracle is None:
             oracle = runs.wide(arguments, native, prepare)
@@ -394,33 +432,37 @@ class Computing:
         if not self._float64:
             oracle, others = None, []
         split = len(native.outputs)
-        told = {
+        entry = {
             "structure": native.structure,
             "forms": native.forms,
             "fresh": native.fresh,
             "values": native.values,
             "roundings": len(others),
-            **self._judged(prefix, native.outputs, oracle and oracle[:split], [o[:split] for o in others]),
+            **self._write_outputs(prefix, native.outputs, oracle and oracle[:split], [o[:split] for o in others]),
         }
         if native.changed:
             changed = tuple(native.changed.values())
-            told["after"] = {
+            entry["after"] = {
                 "positions": list(native.changed),
                 "structure": "",
                 "forms": [],
                 "values": [],
-                **self._judged(f"{prefix}after.", changed, oracle and oracle[split:], [o[split:] for o in others]),
+                **self._write_outputs(
+                    f"{prefix}after.", changed, oracle and oracle[split:], [o[split:] for o in others]
+                ),
             }
-        return told
+        return entry
 
-    def _judged(
+    def _write_outputs(
         self,
         prefix: str,
         native: Sequence[torch.Tensor],
         oracle: Sequence[torch.Tensor] | None,
         others: Sequence[Sequence[torch.Tensor]],
     ) -> dict[str, Any]:
-        def written(kind: str, values: Sequence[torch.Tensor]) -> list[dict[str, Any]]:
+        """Write tensors with their oracle and uncertainty, and return how to read them."""
+
+        def write(kind: str, values: Sequence[torch.Tensor]) -> list[dict[str, Any]]:
             return [tensors.save(t, self._folder / f"{prefix}{kind}{i}", contiguous=True) for i, t in enumerate(values)]
 
         doubts: list[dict[str, Any]] = []
@@ -428,21 +470,21 @@ class Computing:
             wide = result if oracle is None else oracle[i]
             rows = [other[i] for other in others]
             if not result.is_floating_point():
-                # What whole numbers are in float64 is one more rounding of what they follow from.
+                # Integers that were computed from float64 values are one more rounding of the same result.
                 rows, wide = ([wide, *rows] if oracle is not None else []), result
             doubt = doubt_of(result, wide, rows, *room_of(result.dtype, self._loaded.task.tolerance))
-            told: dict[str, Any] = {"typical": doubt.typical, "rms": doubt.rms}
+            stored: dict[str, Any] = {"typical": doubt.typical, "rms": doubt.rms}
             if doubt.places.numel():
-                told["places"] = tensors.save(doubt.places, self._folder / f"{prefix}places{i}")
-                told["values"] = tensors.save(doubt.values, self._folder / f"{prefix}values{i}", contiguous=True)
-            doubts.append(told)
-        judged = None
+                stored["places"] = tensors.save(doubt.places, self._folder / f"{prefix}places{i}")
+                stored["values"] = tensors.save(doubt.values, self._folder / f"{prefix}values{i}", contiguous=True)
+            doubts.append(stored)
+        exact = None
         if oracle is not None and any(t.is_floating_point() for t in native):
-            judged = written("oracle", [o if n.is_floating_point() else n for n, o in zip(native, oracle, strict=True)])
-        return {"native": written("native", native), "oracle": judged, "doubts": doubts}
+            exact = write("oracle", [o if n.is_floating_point() else n for n, o in zip(native, oracle, strict=True)])
+        return {"native": write("native", native), "oracle": exact, "doubts": doubts}
 
     def _draws(self, variant: str | None, name: str, described: Sequence[dict[str, Any]], nesting: Structure) -> int:
-        """Further inputs of the same shapes for timed calls; how many there are with the first."""
+        """Write further draws of the same shapes for timed calls, and return the number of draws including the first."""
         size = sum(
             (self._folder / f"{name}.draw0.in{i}").stat().st_size for i, m in enumerate(described) if "value" not in m
         )
@@ -455,13 +497,13 @@ class Computing:
             leaves, other = flat_inputs(self._loaded, values, variant)
             metas = write_arguments(leaves, self._folder, f"{name}.draw{count}.in")
             if other != nesting or json.dumps(metas) != json.dumps(list(described)):
-                break  # Shapes or plain values follow from chance: these calls would be other ones.
+                break  # Shapes or plain values are random, so that this draw would be another case.
             count += 1
         return count
 
 
 def _spread_over(cases: Sequence[DerivedCase], most: int) -> Sequence[DerivedCase]:
-    """So many cases, of each check one after the other."""
+    """Return up to `most` cases, taken from the checks in turn."""
     places: dict[str, int] = {}
     order: list[tuple[int, int, DerivedCase]] = []
     for case in cases:
@@ -471,7 +513,7 @@ def _spread_over(cases: Sequence[DerivedCase], most: int) -> Sequence[DerivedCas
 
 
 def _unlike(native: Ran, main: Mapping[str, Any]) -> str:
-    """Why nobody can be judged by a case; empty where one can."""
+    """Return why the results of a derived case differ in form from those on the main inputs; empty where they do not."""
     ranks = [(dtype, len(shape)) for dtype, shape in main["forms"]]
     if native.structure != main["structure"] or [(dtype, len(shape)) for dtype, shape in native.forms] != ranks:
         return "the results have another form"
