@@ -1,7 +1,7 @@
-"""What is wrong with a tensor, in words that point at the mistake.
+"""Descriptions of wrong results that point at the mistake in the kernel.
 
-`values`: what the wrong elements hold. `orders`: right values at wrong places. `places`: where the wrong ones are. `precision`: deviations
-that are small everywhere.
+`values` describes what the wrong elements hold, `orders` right values at wrong places, `places` where the wrong elements are, and
+`precision` results whose errors are small everywhere.
 """
 
 from evaluators.correctness.mismatch.describe import pattern

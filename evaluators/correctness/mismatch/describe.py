@@ -1,4 +1,4 @@
-"""Puts the findings into words, the surest first."""
+"""Selection of the description that fits a wrong result; the most certain ones are tried first."""
 
 from __future__ import annotations
 
@@ -12,23 +12,30 @@ from evaluators.correctness.mismatch.values import stray, what_they_are
 
 
 def pattern(got: torch.Tensor, want: torch.Tensor, previous: torch.Tensor | None = None, *, cut: bool = False) -> str:
-    """At most two sentences that are true of every element looked at, empty where nothing fits.
+    """Describe how a result differs from the expected one.
 
-    Looks at the first four million elements of two CPU tensors of one shape. `previous`: what was right in the call before this one, on
-    other inputs. `cut`: these are the first elements of larger tensors. Nothing is said of a missing term of a sum: that cannot be told
-    from the result.
+    Only the first four million elements are examined. A missing term of a sum is not described, since the result does not show it.
+
+    Args:
+        got: The result, on the CPU.
+        want: The expected result, of the same shape and on the CPU.
+        previous: The expected result of the previous call, which was on other inputs.
+        cut: Whether `got` and `want` are the first elements of larger tensors.
+
+    Returns:
+        At most two sentences that are true of every element examined; empty where none fits.
     """
     if not got.numel() or got.shape != want.shape:
         return ""
     if got.is_complex() or want.is_complex():
         return pattern(torch.view_as_real(got.resolve_conj()), torch.view_as_real(want.resolve_conj()), cut=cut)
     evidence = Evidence(got, want)
-    told = _described(evidence, previous)
+    description = _described(evidence, previous)
     if not (evidence.is_cut or cut):
-        return told
+        return description
     if not evidence.count:
-        return f"In the first {evidence.total} elements nothing is far off. {told}".strip()
-    return f"In the first {evidence.total} elements: {told[0].lower()}{told[1:]}" if told else ""
+        return f"In the first {evidence.total} elements nothing is far off. {description}".strip()
+    return f"In the first {evidence.total} elements: {description[0].lower()}{description[1:]}" if description else ""
 
 
 def _described(evidence: Evidence, previous: torch.Tensor | None) -> str:
@@ -37,12 +44,12 @@ def _described(evidence: Evidence, previous: torch.Tensor | None) -> str:
     if previous is not None and previous.shape == evidence.part and previous.numel() <= MOST:
         before = Evidence(evidence.got, previous.to(evidence.want.dtype))
         if not before.count:
-            return "These are the results of the call before, on other inputs."
+            return "These are the results of the previous call, on other inputs."
     values = what_they_are(evidence)
     if values and values[1]:
         return f"All elements {values[0]}."
-    told = how_they_are_ordered(evidence) or ("" if values else precision(evidence))
-    if told:
-        return told
+    description = how_they_are_ordered(evidence) or ("" if values else precision(evidence))
+    if description:
+        return description
     sentence = f"The wrong elements {values[0]}." if values else stray(evidence)
     return f"{where_they_are(evidence)} {sentence}".strip()

@@ -1,4 +1,4 @@
-"""Two tensors of one shape, and where they differ by more than rounding."""
+"""A result, the expected result, and the elements in which they differ by more than rounding."""
 
 from __future__ import annotations
 
@@ -9,26 +9,37 @@ import numpy as np
 import torch
 
 MOST = 1 << 22
-"""Elements that are looked at."""
+"""The largest number of elements that are examined."""
 _CHUNK = 1 << 17
-"""Small enough for the cache: whole temporaries of a few million elements would cost a page fault for each 4 KiB."""
-_SAMPLED_CHUNKS, _SAMPLES = 8, 128
+"""The number of elements that are processed at a time; temporaries of this size stay in the cache and cause few page faults."""
+_SAMPLED_CHUNKS = 8
+"""The number of chunks from which sample elements are taken."""
+_SAMPLES = 128
+"""The number of sample elements of each chunk."""
 _RTOL, _ATOL = 1e-3, 1e-4
+"""The tolerances of an element relative to its expected value, and to the RMS of the expected result."""
 
 Mask = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 Predicate = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Element by element, of what was got and what was wanted."""
+"""A test of each element, given the result and the expected result."""
 
 
 class Evidence:
-    """`got`, `want`: the parts looked at, contiguous. Floats are seen as float32 (float64 where they are that), integers as int64.
+    """Holds the examined parts of a result and of the expected result, and marks the wrong elements.
 
-    Wrong is an element that differs by more than 0.001 of itself and 0.0001 of the RMS of what was wanted, which no rounding of float32
-    does; for narrower types four units of their own rounding. Integers must be equal.
+    Floats are compared in float32, or in float64 where one of the tensors is float64, and integers in int64. An element is wrong if it
+    differs by more than 0.001 of the expected value plus 0.0001 of the RMS of the expected result, which float32 rounding does not
+    reach; narrower types get four of their own machine epsilons. Integers must be equal.
     """
 
     def __init__(self, got: torch.Tensor, want: torch.Tensor) -> None:
+        """Compare two tensors.
+
+        Args:
+            got: The result.
+            want: The expected result, of the same shape.
+        """
         self.part = leading(tuple(got.shape))
         window = tuple(slice(0, n) for n in self.part)
         self.got, self.want = (t.detach()[window].contiguous() for t in (got, want))
@@ -48,10 +59,11 @@ class Evidence:
 
     @property
     def all_wrong(self) -> bool:
+        """Whether every examined element is wrong."""
         return bool(self.count == self.total)
 
     def close(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Where `a` is `b`, up to rounding."""
+        """Return which elements of `a` equal those of `b` up to rounding."""
         if not self.floating:
             return a == b
         near: torch.Tensor = (a - b).abs_() <= b.abs().mul_(self.rtol).add_(_ATOL / _RTOL * self.rtol * self.scale)
@@ -61,12 +73,13 @@ class Evidence:
         return (near & finite).logical_or_(a == b).logical_or_(a.isnan() & b.isnan())
 
     def view(self, start: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the chunk of both tensors at a flat index, in the dtype of comparisons."""
         part = slice(start, start + _CHUNK)
         y, w = self.got.view(-1)[part], self.want.view(-1)[part]
         return y.to(self.kind), w.to(self.kind)
 
     def holds(self, predicate: Predicate) -> bool:
-        """Whether it is so for every wrong element."""
+        """Return whether a test is true of every wrong element."""
         if not bool(predicate(*self.sample).all()):
             return False
         for number, count in enumerate(self.counts):
@@ -78,14 +91,14 @@ class Evidence:
         return True
 
     def holds_everywhere(self, predicate: Predicate) -> bool:
-        """Whether it is so for every element, wrong or right."""
+        """Return whether a test is true of every element, wrong or right."""
         if self.count and not bool(predicate(*self.sample).all()):
             return False
         return all(bool(predicate(*self.view(start)).all()) for start in range(0, self.total, _CHUNK))
 
     @functools.cached_property
     def places(self) -> torch.Tensor:
-        """Flat indices of some wrong elements, from all over the tensor."""
+        """The flat indices of some wrong elements, spread over the tensor."""
         wrong = [number for number, count in enumerate(self.counts) if count]
         chosen = wrong[:: max(1, len(wrong) // _SAMPLED_CHUNKS)][: _SAMPLED_CHUNKS + 1]
         parts = []
@@ -96,17 +109,18 @@ class Evidence:
 
     @functools.cached_property
     def sample(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """What was got and what was wanted at `places`."""
+        """The values of the result and of the expected result at `places`."""
         y, w = (t.view(-1)[self.places].to(self.kind) for t in (self.got, self.want))
         return y, w
 
     @functools.cached_property
     def mask(self) -> Mask:
-        """True where it is wrong, in the shape of the part."""
+        """The mask of the wrong elements, in the shape of the examined part."""
         mask: Mask = self.bad.numpy().reshape(self.part)
         return mask
 
     def chunks(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield the chunks of both tensors, in the dtype of comparisons."""
         for start in range(0, self.total, _CHUNK):
             yield self.view(start)
 
@@ -129,7 +143,7 @@ class Evidence:
 
 
 def leading(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of the first elements, at most MOST: cut along the first dimensions, so that they are first in the order of indices."""
+    """Return the shape of the leading elements, at most `MOST` of them, which are also the first in memory order."""
     part = list(shape)
     for dim in range(len(part)):
         rest = int(np.prod(part[dim + 1 :], dtype=np.int64))

@@ -1,6 +1,6 @@
-"""Right values at wrong places: transposed, shifted, reversed, repeated, permuted.
+"""Descriptions of right values at wrong places: transposed, shifted, reversed, repeated, permuted.
 
-Each form is tried on a few elements first; it is said only where it is true of all.
+Each description is tested on a few elements first, and is returned only where it is true of all.
 """
 
 from __future__ import annotations
@@ -13,29 +13,31 @@ import torch
 from evaluators.correctness.mismatch.evidence import Evidence
 
 _FEWEST = 3
-"""Wrong elements, and places along a dimension, below which order may be chance."""
+"""The number of wrong elements, and of indices of a dimension, below which an order may be due to chance."""
 _CANDIDATES = 16
+"""The number of shift distances that are tried."""
 _LONGEST = 1 << 16
+"""The size of a dimension up to which permutations are looked for."""
 
 
 def how_they_are_ordered(evidence: Evidence) -> str:
-    """A sentence, or nothing."""
+    """Return a sentence about the order of the elements; empty where none fits."""
     if evidence.count < _FEWEST or evidence.is_cut or _few_values(evidence):
         return ""
     for form in (_reversed, _transposed, _repeated, _shifted, _permuted):
-        told = form(evidence)
-        if told:
-            return told
+        description = form(evidence)
+        if description:
+            return description
     return ""
 
 
 def _few_values(evidence: Evidence) -> bool:
-    """So that order can be chance: booleans, small integers."""
+    """Return whether there are so few different values, as with booleans, that an order may be due to chance."""
     return int(evidence.sample[1].unique().numel()) < _FEWEST
 
 
 def _is(evidence: Evidence, got: torch.Tensor, want: torch.Tensor) -> bool:
-    """Whether two views are the same, a few places first."""
+    """Return whether two views are equal up to rounding; a few elements are compared first."""
     if not bool(evidence.close(_thin(got, evidence), _thin(want, evidence)).all()):
         return False
     rows = max(1, (1 << 17) * got.shape[0] // max(got.numel(), 1))
@@ -52,7 +54,7 @@ def _thin(view: torch.Tensor, evidence: Evidence) -> torch.Tensor:
 def _reversed(e: Evidence) -> str:
     for dim, length in enumerate(e.part):
         if length >= _FEWEST and _is(e, e.got, _flipped(e.want, dim)):
-            return f"Reversed along dimension {dim}: index i holds what belongs to {length - 1} - i."
+            return f"Reversed along dimension {dim}: index i holds the values of index {length - 1} - i."
     return ""
 
 
@@ -61,7 +63,7 @@ def _flipped(tensor: torch.Tensor, dim: int) -> torch.Tensor:
 
 
 def _transposed(e: Evidence) -> str:
-    """As a matrix that should have been transposed, or was laid out as if."""
+    """Describe a result that is transposed in memory."""
     for a, b in itertools.combinations(range(len(e.part)), 2):
         if min(e.part[a], e.part[b]) < 2:
             continue
@@ -69,7 +71,7 @@ def _transposed(e: Evidence) -> str:
         order[a], order[b] = b, a
         moved = e.want.permute(order)
         if _is(e, e.got.view(moved.shape), moved):
-            return f"Dimensions {a} and {b} are transposed: in memory the result lies as {list(moved.shape)}."
+            return f"Dimensions {a} and {b} are transposed: in memory the result has the shape {list(moved.shape)}."
     return ""
 
 
@@ -78,7 +80,7 @@ def _repeated(e: Evidence) -> str:
         if length >= _FEWEST and len(e.part) > 1:
             index = next((i for i in (0, length - 1) if _is(e, e.got, _one(e.want, dim, i))), None)
             if index is not None:
-                return f"Every index of dimension {dim} holds what belongs to index {index}."
+                return f"Every index of dimension {dim} holds the values of index {index}."
     return ""
 
 
@@ -99,14 +101,14 @@ def _shifted(e: Evidence) -> str:
                 continue
             around = got.narrow(dim, 0 if shift > 0 else kept, abs(shift))
             wrapped = want.narrow(dim, kept if shift > 0 else 0, abs(shift))
-            rolled = ", around the ends" if _is(e, around, wrapped) else ""
+            rolled = ", wrapping around" if _is(e, around, wrapped) else ""
             sign = "-" if shift > 0 else "+"
-            return f"Shifted {words}: index i holds what belongs to i {sign} {abs(shift)}{rolled}."
+            return f"Shifted {words}: index i holds the values of index i {sign} {abs(shift)}{rolled}."
     return ""
 
 
 def _shifts(e: Evidence, got: torch.Tensor, want: torch.Tensor, dim: int) -> Iterator[int]:
-    """By how much: one or two, then where the value in the middle of a line that is wrong has come from. At most half of the line."""
+    """Yield shift distances to try: one and two, then those that explain a wrong value near the middle, up to half of the dimension."""
     length = got.shape[dim]
     if length < 2 * _FEWEST:
         return
@@ -125,7 +127,7 @@ def _shifts(e: Evidence, got: torch.Tensor, want: torch.Tensor, dim: int) -> Ite
 
 
 def _permuted(e: Evidence) -> str:
-    """Slices of one dimension in another order; matched by their first value, and then compared as a whole."""
+    """Describe slices of one dimension in another order. They are matched by their first values, then compared in full."""
     for dim, length in enumerate(e.part):
         if not _FEWEST < length <= _LONGEST:
             continue
@@ -139,7 +141,7 @@ def _permuted(e: Evidence) -> str:
         source[from_y] = from_w
         if _is(e, e.got, e.want.index_select(dim, source)):
             moved = (source != torch.arange(length)).nonzero().view(-1)
-            examples = ", ".join(f"{int(i)} holds {int(source[i])}" for i in moved[:4])
+            examples = ", ".join(f"index {int(i)} holds the values of index {int(source[i])}" for i in moved[:4])
             return (
                 f"The indices of dimension {dim} are in another order: {examples}{', ...' if len(moved) > 4 else ''}."
             )

@@ -1,4 +1,4 @@
-"""Where the wrong elements are: along each dimension, in the plane of the last two, in memory."""
+"""Descriptions of where the wrong elements are: along each dimension, in the plane of the last two, in memory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import numpy as np
 from evaluators.correctness.mismatch.evidence import Evidence, Mask
 
 _LISTED = 6
+"""The largest number of indices that are listed one by one."""
 _LONGEST_PERIOD = 1024
+"""The longest period that is looked for, in indices or elements."""
 _CHANCE = 1e-6
+"""The probability of a form by chance below which it is reported."""
 
 
 def where_they_are(evidence: Evidence) -> str:
-    """A sentence, empty where the places have no form. What it says holds for every wrong element of the part looked at."""
+    """Return a sentence that is true of every wrong element examined; empty where the places have no form."""
     if evidence.all_wrong or not evidence.count:
         return ""
     hits = _hits(evidence.mask)
@@ -31,24 +34,24 @@ def where_they_are(evidence: Evidence) -> str:
 
 
 def _box(hits: list[Mask], count: int) -> str:
-    """The wrong indices of each dimension, where the wrong elements are their product, or most of it."""
+    """Describe the wrong indices of each dimension, where all or most of the elements at these indices are wrong."""
     volume = math.prod(int(h.sum()) for h in hits)
-    told = [f"{_indices(h)} of dimension {d} (of {len(h)})" for d, h in enumerate(hits) if not h.all()]
-    if not told:
+    ranges = [f"{_indices(h)} of dimension {d} (of {len(h)})" for d, h in enumerate(hits) if not h.all()]
+    if not ranges:
         return ""
     if 2 * count < volume:
-        # Scattered errors stay within half of a dimension by chance only where they are few.
+        # Scattered errors may lie within half of a dimension by chance, but only if they are few.
         share = volume / math.prod(len(h) for h in hits)
         ways = math.prod(len(h) ** 2 for h in hits)
         regular = all(_form(h) for h in hits if not h.all())
         if not regular or count * math.log(share) + math.log(ways) > math.log(_CHANCE):
             return ""
-    start = "Wrong are exactly the elements at" if count == volume else "All wrong elements are at"
-    return _but_one(hits, count) or f"{start} {' and '.join(told)}."
+    start = "The wrong elements are exactly those at" if count == volume else "All wrong elements are at"
+    return _but_one(hits, count) or f"{start} {' and '.join(ranges)}."
 
 
 def _but_one(hits: list[Mask], count: int) -> str:
-    """Everything but the first or the last index of one dimension is hit: the first batch alone is right."""
+    """Describe a result in which only the first or the last index of one dimension is right."""
     held = [(d, h) for d, h in enumerate(hits) if not h.all()]
     if len(held) != 1 or 2 * count < math.prod(int(h.sum()) for h in hits):
         return ""
@@ -59,7 +62,7 @@ def _but_one(hits: list[Mask], count: int) -> str:
 
 
 def _hits(mask: Mask) -> list[Mask]:
-    """For each dimension, which indices hold something wrong."""
+    """Return, for each dimension, which indices hold a wrong element."""
     if mask.ndim == 1:
         return [mask]
     rows: Mask = np.any(mask, axis=-1)
@@ -68,12 +71,12 @@ def _hits(mask: Mask) -> list[Mask]:
 
 
 def _indices(hit: Mask) -> str:
-    """In words."""
+    """Return a phrase for the indices of one dimension."""
     return _form(hit) or _list(hit)
 
 
 def _form(hit: Mask) -> str:
-    """A range, a remainder, a border; empty where the indices have no form."""
+    """Return a phrase for a range, a period or a border; empty where the indices have no such form."""
     n, places = len(hit), np.flatnonzero(hit)
     first, last, count = int(places[0]), int(places[-1]), len(places)
     if count == 1:
@@ -97,15 +100,15 @@ def _form(hit: Mask) -> str:
 
 
 def _left_over(length: int, first: int) -> str:
-    """Which tiles leave just this tail over."""
+    """Return a phrase for the tile sizes whose partial last tile starts at `first`; empty where there are none."""
     tiles = [t for t in (4, 8, 16, 32, 64, 128, 256, 512, 1024) if length % t and length - length % t == first]
     if not tiles:
         return ""
-    return f", which tiles of {' or '.join(map(str, tiles))} leave over"
+    return f", the partial last tile for tiles of {' or '.join(map(str, tiles))}"
 
 
 def _period(hit: Mask) -> int:
-    """The shortest period that is seen three times, 0 where there is none."""
+    """Return the shortest period that occurs at least three times; 0 where there is none."""
     first = int(hit.argmax())
     longest = min(len(hit) // 3, _LONGEST_PERIOD)
     for step in np.flatnonzero(hit[first + 1 : first + longest + 1]):
@@ -132,7 +135,10 @@ def _ordinal(number: int) -> str:
 
 
 def _triangle(mask: Mask, count: int, volume: int) -> str:
-    """Above, below or on the diagonal of the last two dimensions, where that says more than ranges, which hold `volume` elements."""
+    """Describe wrong elements above, below or on the diagonal of the last two dimensions.
+
+    Only where these are fewer elements than the `volume` that ranges of indices describe.
+    """
     if mask.ndim < 2 or min(mask.shape[-2:]) < 3:
         return ""
     rows, columns = mask.shape[-2:]
@@ -146,23 +152,23 @@ def _triangle(mask: Mask, count: int, volume: int) -> str:
                 continue
             form = np.tri(rows, columns, -offset, np.bool_) if below else ~np.tri(rows, columns, offset - 1, np.bool_)
             if not (planes.any(axis=0) & ~form).any():
-                only = "exactly the" if count == size else "only"
-                return f"Wrong are {only} elements {words} the diagonal of the last two dimensions."
+                start = "The wrong elements are exactly those" if count == size else "All wrong elements are"
+                return f"{start} {words} the diagonal of the last two dimensions."
     if (
         count == min(rows, columns) * len(planes)
         and planes[:, range(min(rows, columns)), range(min(rows, columns))].all()
     ):
-        return "Wrong is exactly the diagonal of the last two dimensions."
+        return "The wrong elements are exactly the diagonal of the last two dimensions."
     return ""
 
 
 def _triangular(rows: int, columns: int, offset: int) -> int:
-    """Elements of a matrix above the diagonal, with it where the offset is 0."""
+    """Return the number of elements of a matrix above the diagonal, including the diagonal where the offset is 0."""
     return int(np.maximum(columns - offset - np.arange(rows), 0).sum())
 
 
 def _end_of_memory(evidence: Evidence, volume: int) -> str:
-    """Where that says more than ranges of dimensions, which hold so many elements."""
+    """Describe wrong elements at the end of memory, where these are fewer than the `volume` that ranges of indices describe."""
     flat = evidence.bad.numpy()
     first = int(flat.argmax())
     behind = evidence.total - first
@@ -172,16 +178,16 @@ def _end_of_memory(evidence: Evidence, volume: int) -> str:
     if right and first * math.log(right) + math.log(evidence.total) > math.log(_CHANCE):
         return ""
     return (
-        f"Right are the first {first} elements in memory order; of the {behind} behind them"
-        f"{_left_over(evidence.total, first)} {evidence.count} are wrong."
+        f"The first {first} elements in memory order are right; of the {behind} after them"
+        f"{_left_over(evidence.total, first)}, {evidence.count} are wrong."
     )
 
 
 def _every_nth(evidence: Evidence) -> str:
-    """Counted in memory, where that is no form along the dimensions."""
+    """Describe elements that are wrong periodically in memory order."""
     flat = evidence.bad.numpy()
     period = _period(flat) if evidence.mask.ndim > 1 else 0
     residues = np.flatnonzero(flat[:period])
     if len(residues) != 1:
         return ""
-    return f"Wrong is every {_ordinal(period)} element in memory order, from {residues[0]} on."
+    return f"Every {_ordinal(period)} element in memory order is wrong, from index {residues[0]} on."

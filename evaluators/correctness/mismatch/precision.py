@@ -1,4 +1,4 @@
-"""Deviations that are small everywhere: whose rounding they have."""
+"""Descriptions of results whose errors are small everywhere, by the precision that explains them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import torch
 from evaluators.correctness.mismatch.evidence import Evidence
 
 _UNITS = (("bfloat16", 2.0**-9), ("float16 or TF32", 2.0**-12))
-"""RMS of the relative error of one rounding, about 0.4 of the largest."""
+"""Precisions and the RMS of the relative error of one rounding, which is about 0.4 of the largest error."""
 _SMALL = 0.05
+"""The RMS error up to which errors count as small, as a share of the RMS of the result."""
 _FAR = 12.0
+"""The error up to which an element is not far off, as a multiple of the RMS error."""
 
 
 def precision(evidence: Evidence) -> str:
-    """A sentence where no element is far off, by what floating-point type that can be explained; else nothing."""
+    """Return a sentence about the precision that explains errors; empty where some element is far off."""
     if not evidence.floating:
         return ""
     errors = worst = 0.0
@@ -41,7 +43,8 @@ def precision(evidence: Evidence) -> str:
         return ""
     for kind in (torch.bfloat16, torch.float16, torch.float32):
         if _rounded_to(evidence, kind):
-            return f"Every element is a number of {str(kind).removeprefix('torch.')}: the result was rounded to it."
+            name = str(kind).removeprefix("torch.")
+            return f"Every element is exactly representable in {name}: the result was rounded to it."
     if worst > _FAR * rms and not _relative(evidence, ratio):
         return ""
     name, unit = min(_UNITS, key=lambda named: abs(math.log(ratio / named[1])))
@@ -54,17 +57,17 @@ def precision(evidence: Evidence) -> str:
 
 
 def _relative(evidence: Evidence, ratio: float) -> bool:
-    """Whether errors grow with the elements, so that a few large ones hold most of the error."""
+    """Return whether the error of each element is small relative to the element, so that a few large ones hold most of the error."""
     return all(bool(((y - w).abs() <= _FAR * ratio * w.abs()).logical_or(y == w).all()) for y, w in evidence.chunks())
 
 
 def _rounded_to(evidence: Evidence, kind: torch.dtype) -> bool:
-    """Whether all results are numbers of a type of fewer bits, and those wanted are not."""
+    """Return whether all results are representable in a narrower type, and not all expected ones are."""
     if torch.finfo(evidence.got.dtype).bits <= torch.finfo(kind).bits:
         return False
-    some_are_not = False
+    inexact = False
     for y, w in evidence.chunks():
         if not bool((y.to(kind).to(y.dtype) == y).logical_or(y.isnan()).all()):
             return False
-        some_are_not = some_are_not or bool((w.to(kind).to(w.dtype) != w).logical_and(w.isfinite()).any())
-    return some_are_not
+        inexact = inexact or bool((w.to(kind).to(w.dtype) != w).logical_and(w.isfinite()).any())
+    return inexact

@@ -1,4 +1,4 @@
-"""What the wrong elements hold: each guess looks at a sample, and says what must then be true of all."""
+"""Descriptions of the values of the wrong elements. Each guess is made from a sample and then tested on all elements."""
 
 from __future__ import annotations
 
@@ -11,23 +11,34 @@ from evaluators.correctness.mismatch.evidence import Evidence, Predicate
 
 _FLOAT16_MAX = 65504.0
 _HUGE = 1e10
+"""The magnitude from which on a value is not a plausible result, as a multiple of the RMS of the expected result."""
 _NARROWER = ((8, True), (8, False), (16, True), (16, False), (32, True), (32, False))
+"""The integer types that a result may have been narrowed to: (bits, signed)."""
 
 
 class Guess(NamedTuple):
-    """`are`: what is said of the elements; `of`: 'All elements' {are}, or 'The wrong elements' {are}."""
+    """A description that may be true of the wrong elements."""
 
     are: str
+    """The predicate of the sentence, such as `are zero`; its subject is 'All elements' or 'The wrong elements'."""
     predicate: Predicate
+    """The test that is true of an element that fits the description."""
     everywhere: bool = False
-    """It must be true of the right elements too."""
+    """Whether the test must be true of the right elements too."""
 
 
 Guesser = Callable[[Evidence, torch.Tensor, torch.Tensor], Guess | None]
 
 
 def what_they_are(evidence: Evidence) -> tuple[str, bool] | None:
-    """What is true of all wrong elements, and whether it is true of the right ones too."""
+    """Return a description of the values of all wrong elements.
+
+    Args:
+        evidence: The wrong elements.
+
+    Returns:
+        The predicate of a sentence, and whether it is true of all elements; None where no description fits.
+    """
     y, w = evidence.sample
     for guesser in _FOR_FLOATS if evidence.floating else _FOR_INTEGERS:
         guess = guesser(evidence, y, w)
@@ -52,7 +63,8 @@ def _float16_overflow(e: Evidence, y: torch.Tensor, w: torch.Tensor) -> Guess | 
         # Rounding to float16 overflows from 65520 on.
         return torch.where(w.abs() > 65520, y.isinf() & (y.sign() == w.sign()), y.isfinite() | w.isinf())
 
-    return Guess("are infinite where, and only where, they exceed the 65504 of float16", is_so, everywhere=True)
+    are = "are infinite where, and only where, the expected values exceed 65504, the largest float16"
+    return Guess(are, is_so, everywhere=True)
 
 
 def _infinite(e: Evidence, y: torch.Tensor, w: torch.Tensor) -> Guess | None:  # noqa: ARG001
@@ -108,16 +120,16 @@ def _factor(e: Evidence, y: torch.Tensor, w: torch.Tensor) -> Guess | None:
     if int(usable.sum()) < 3 or not _spread(e, w):
         return None
     factor = (y[usable] / w[usable]).median()
-    # Noise of a few thousandths fits a factor close to one.
+    # A factor close to one would also fit errors of a few thousandths.
     if factor == 0 or not bool(factor.isfinite()) or abs(factor.item() - 1) < 1e-2:
         return None
-    are = f"are off by the factor {_told(factor.item())}"
-    # Relative to what is there: an absolute slack would forgive a small factor anything.
+    are = f"are off by the factor {_factor_text(factor.item())}"
+    # The tolerance is relative to the factor: an absolute one would accept any result where the factor is small.
     slack = 2 * e.rtol * factor.abs()
     return Guess(are, lambda y, w: (y - w * factor).abs() <= slack * (w.abs() + 1e-2 * e.scale))
 
 
-def _told(factor: float) -> str:
+def _factor_text(factor: float) -> str:
     inverse = 1 / factor
     if abs(factor - 2) < 2e-3:
         return "2 (added twice?)"
@@ -139,7 +151,7 @@ def _offset(e: Evidence, y: torch.Tensor, w: torch.Tensor) -> Guess | None:
 
 
 def _spread(e: Evidence, w: torch.Tensor) -> bool:
-    """Whether what was wanted varies so much that a factor cannot pass for an offset."""
+    """Return whether the expected values vary so much that a factor cannot be mistaken for an offset."""
     finite = w[w.isfinite()].double()
     return finite.numel() >= 3 and float(finite.std()) > 0.05 * max(float(finite.abs().max()), 1e-2 * e.scale)
 
@@ -182,7 +194,7 @@ def _wrapped(e: Evidence, y: torch.Tensor, w: torch.Tensor) -> Guess | None:  # 
     for bits, signed in reversed(_NARROWER):
         low, size = (-(1 << (bits - 1)) if signed else 0), 1 << bits
         if bool((y == (w - low) % size + low).all()):
-            are = f"have overflowed: they are what {'' if signed else 'u'}int{bits} leaves of the result"
+            are = f"have overflowed: they are the expected values wrapped around to {'' if signed else 'u'}int{bits}"
 
             def is_so(y: torch.Tensor, w: torch.Tensor, low: int = low, size: int = size) -> torch.Tensor:
                 return y == (w - low) % size + low
@@ -204,7 +216,7 @@ def _integer_factor(e: Evidence, y: torch.Tensor, w: torch.Tensor) -> Guess | No
     factor = y[usable][0] // w[usable][0]
     if not bool((y == w * factor).all()) or factor == 0:
         return None
-    return Guess(f"are off by the factor {_told(float(factor))}", lambda y, w: y == w * factor)
+    return Guess(f"are off by the factor {_factor_text(float(factor))}", lambda y, w: y == w * factor)
 
 
 def _integer_offset(e: Evidence, y: torch.Tensor, w: torch.Tensor) -> Guess | None:
@@ -246,11 +258,12 @@ _FOR_INTEGERS: tuple[Guesser, ...] = (
 
 
 def stray(evidence: Evidence) -> str:
-    """How many of the wrong elements are no result of arithmetic on numbers of this size."""
+    """Return a sentence about wrong elements that are NaN, infinite, denormal or huge where the expected values are not."""
     if not evidence.floating or not evidence.scale:
         return ""
     tiny, huge = torch.finfo(evidence.kind).tiny, _HUGE * evidence.scale
-    counts = dict.fromkeys(("NaN", "infinite", "denormal", f"beyond {_HUGE:g} times the result"), 0)
+    huge_text = f"larger than {_HUGE:g} times the RMS of the expected result"
+    counts = dict.fromkeys(("NaN", "infinite", "denormal", huge_text), 0)
     for y, w in evidence.chunks():
         size = y.abs()
         if bool((size <= huge).all()) and not bool(((size > 0) & (size < tiny)).any()):
@@ -259,8 +272,9 @@ def stray(evidence: Evidence) -> str:
         odd = (y.isnan(), y.isinf(), (size > 0) & (size < tiny), (size > huge) & y.isfinite())
         for kind, found in zip(counts, odd, strict=True):
             counts[kind] += int((found & usual).sum())
-    told = [f"{count} {'is' if count == 1 else 'are'} {kind}" for kind, count in counts.items() if count]
-    if not told:
+    phrases = [f"{count} {'is' if count == 1 else 'are'} {kind}" for kind, count in counts.items() if count]
+    if not phrases:
         return ""
     unwritten = 8 * sum(list(counts.values())[2:]) > evidence.count
-    return f"Of the {evidence.count} wrong elements {', '.join(told)}{' (memory never written?)' if unwritten else ''}."
+    question = " (memory never written?)" if unwritten else ""
+    return f"Of the {evidence.count} wrong elements {', '.join(phrases)}{question}."
