@@ -1,4 +1,4 @@
-"""Inputs that a kernel has not been tuned to: hidden shapes and distributions of values, derived from a task."""
+"""Derivation of inputs that kernels have not been tuned to from a task: hidden shapes and other distributions of values."""
 
 from evaluators.correctness.inputs.cases import DerivedCase, DerivedInputs, InputSettings, Kind, derived_cases
 from evaluators.correctness.inputs.ranges import declared_ranges

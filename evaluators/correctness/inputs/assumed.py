@@ -1,4 +1,4 @@
-"""What `torch.export` assumed of sizes while it went through a model, beyond what it tells of their ranges."""
+"""The conditions on sizes under which a program that `torch.export` made is valid."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch.export import ExportedProgram
 
 @dataclass(frozen=True)
 class Assumed:
-    """Of one model. Where all of it holds, the model takes the same way through its code."""
+    """The assumptions about the sizes of one model's inputs. Where all of them hold, the model takes the same path through its code."""
 
     ranges: Mapping[str, tuple[sympy.Expr, sympy.Expr]]
-    """Smallest and largest value of a symbol."""
+    """The smallest and the largest value of each symbol."""
     conditions: tuple[sympy.Basic, ...]
-    """Of symbols: `Eq(Mod(s0, 4), 0)`."""
+    """The conditions on symbols, such as `Eq(Mod(s0, 4), 0)`."""
 
     def holds(self, values: Mapping[str, int]) -> bool:
-        """For these values of symbols. False where a condition is on something else."""
+        """Return whether all assumptions hold for values of the symbols; False where a condition is on anything else."""
         for symbol, n in values.items():
             low, high = self.ranges[symbol]
             if not low <= n <= high:
@@ -29,7 +29,7 @@ class Assumed:
 
 
 def assumed_of(exported: ExportedProgram) -> Assumed | None:
-    """None where that is not written down."""
+    """Return the assumptions of an exported program; None where it does not hold them."""
     valued = [node.meta.get("val") for node in exported.graph.nodes if node.op == "placeholder"]
     modes = [value.fake_mode for value in valued if isinstance(value, torch._subclasses.FakeTensor)]
     environment = modes[0].shape_env if modes else None

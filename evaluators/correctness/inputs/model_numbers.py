@@ -1,4 +1,4 @@
-"""Whole numbers that a model was built with: a size that equals one of them may be a setting rather than a free size."""
+"""The integers that a model was built with. A size that equals one of them may be fixed by the model rather than free."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ from torch import nn
 
 @dataclass(frozen=True)
 class ModelNumbers:
-    """Numbers above 1, by where they were found."""
+    """The integers above 1 of a model, by where they were found."""
 
     told: frozenset[int] = frozenset()
-    """Among the constructor's arguments (the length of a list too), whole attributes of modules, and what the indices in
-    whole-numbered buffers count up to."""
+    """The integers among the constructor's arguments (including lengths of lists) and the attributes of modules, and the sizes that
+    indices in integer buffers may refer to."""
     shapes: frozenset[int] = frozenset()
-    """The dimensions of parameters and buffers. Where forward needs an input to fit them, torch.export fixes its size."""
+    """The sizes of the dimensions of parameters and buffers. Where forward needs an input to match them, torch.export fixes its size."""
 
 
 def model_numbers(model: nn.Module, arguments: Sequence[Any]) -> ModelNumbers:
-    """Reads a model and the arguments of its constructor."""
+    """Return the integers of a model.
+
+    Args:
+        model: The model.
+        arguments: The arguments of its constructor.
+    """
     tensors = [*model.parameters(), *model.buffers()]
     for module in model.modules():
         tensors += [x for x in vars(module).values() if isinstance(x, torch.Tensor)]
-    told = [*_of_arguments(arguments), *_of_modules(model), *_counted(tensors)]
+    numbers = [*_of_arguments(arguments), *_of_modules(model), *_counted(tensors)]
     shapes = [size for tensor in tensors for size in tensor.shape if size > 1]
-    return ModelNumbers(frozenset(told), frozenset(shapes))
+    return ModelNumbers(frozenset(numbers), frozenset(shapes))
 
 
 def _of_arguments(values: Sequence[Any]) -> Iterator[int]:
@@ -59,7 +64,7 @@ def _counted(tensors: Sequence[torch.Tensor]) -> Iterator[int]:
     for tensor in tensors:
         if not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool) and tensor.numel() > 1:
             last = int(tensor.max())
-            # Indices into a dimension, or into one that was lengthened or shortened by one before.
+            # The buffer may hold indices into a dimension, or into one that was extended or shortened by one before.
             yield from (last, last + 1, last + 2)
 
 

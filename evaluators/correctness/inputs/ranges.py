@@ -1,4 +1,4 @@
-"""The ranges of legal values that a task declares: `get_input_ranges` in its file."""
+"""The ranges of legal values that a task declares with `get_input_ranges` in its file."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.tasks.loading import LoadedTask
 
 Range = tuple[float, float]
-"""(low, high): low <= value < high."""
+"""The legal values of an input as (low, high), where low <= value < high."""
 
 
 def declared_ranges(loaded: LoadedTask, inputs: Sequence[Any]) -> list[Range | None]:
-    """One range for each input, None where the task declares none.
+    """Return the declared ranges of a task's inputs.
 
-    `inputs`: a draw of the task; its values must lie within.
+    Args:
+        loaded: The task.
+        inputs: A draw of the task's inputs, whose values must lie within the ranges.
+
+    Returns:
+        One range for each input; None where the task declares none.
 
     Raises:
-        UserError: not a list of pairs, one for each input; a range that holds nothing; one for a plain value or a boolean
-            tensor; one that a drawn value leaves.
+        UserError: The ranges are not a list of pairs, one for each input; a range is empty, belongs to a plain value or a boolean
+            tensor, or does not contain a drawn value.
     """
     declared = loaded.get_input_ranges()
     if declared is None:

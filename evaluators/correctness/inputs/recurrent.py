@@ -1,4 +1,4 @@
-"""Recurrences of `torch.nn` without their steps: for what is asked of shapes alone, all steps are as good as one."""
+"""A mode that replaces the recurrent layers of `torch.nn` by operations with the same shapes, for questions about shapes alone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch.overrides import TorchFunctionMode
 
 _NAMES = ("gru", "lstm", "rnn_tanh", "rnn_relu")
 _ARGUMENTS = 9
-"""Of a recurrence on padded inputs; one on packed sequences begins otherwise."""
+"""The number of arguments of a recurrence on padded inputs. Recurrences on packed sequences take other arguments."""
 
 
 class Unstepped(TorchFunctionMode):  # type: ignore[misc]
-    """Within it, what `nn.GRU`, `nn.LSTM` and `nn.RNN` compute is two products of the right shape; their numbers mean nothing.
+    """Replaces `nn.GRU`, `nn.LSTM` and `nn.RNN` by two matrix products of the right shapes; the values are meaningless.
 
-    Free is what taking the steps one by one leaves free: the batch. The number of steps is fixed, and so are the sizes of weights.
+    As with the original layers, torch.export leaves the batch size free and fixes the number of steps and the sizes of the weights.
     """
 
     def __torch_function__(
@@ -40,14 +40,15 @@ def _products(
     both_ways: bool,
     batch_first: bool,
 ) -> tuple[torch.Tensor, ...]:
-    """As `torch.gru` and its like take their arguments: x of shape (steps, batch, features), states of (layers * ways, batch, hidden).
+    """Return results of the right shapes for a recurrence, given the arguments of `torch.gru` and the like.
 
-    No operation takes a number: what follows would have it for a size that the model names.
+    `x` has the shape (steps, batch, features) and the states (layers * directions, batch, hidden). No operation takes an integer
+    argument, since it would be mistaken for a size that the model names.
     """
     del biased, dropout, train
     states = [first] if isinstance(first, torch.Tensor) else list(first)
     batch = 0 if batch_first else 1
-    int(x.shape[1 - batch])  # A size that is made a plain number is fixed.
+    int(x.shape[1 - batch])  # Converting a symbolic size to an int fixes it.
     for state in states:
         torch._check(state.shape[0] == layers * (1 + both_ways))
         torch._check(state.shape[1] == x.shape[batch])

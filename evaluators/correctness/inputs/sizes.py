@@ -1,4 +1,4 @@
-"""Which hidden sizes: 1, odd primes, one off a power of two, more than twice the main size."""
+"""Choice of hidden sizes: 1, odd primes, powers of two plus or minus one, and more than twice the main size."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from evaluators.correctness.inputs.groups import Group
 
 Sizes = Mapping[int, int]
-"""Index of a free group -> its n."""
+"""The sizes of free groups: the index of a group -> its n."""
 
 _TRIES = 4
+"""The number of sizes of the preferred kind that are tried for a group."""
 _MOST_PRIMES = 4096
-"""Primes are looked for in a window of this many numbers."""
+"""The length of the range of numbers in which primes and larger sizes are looked for."""
 
 
 def hidden_sizes(
@@ -24,11 +25,20 @@ def hidden_sizes(
     most_elements: int,
     legal: Callable[[Sizes], bool],
 ) -> list[Sizes]:
-    """Up to `count` assignments of new sizes to all free groups, no two equal; fewer where there are no more.
+    """Choose new sizes for the free groups.
 
-    No n is one of those that the main inputs and the variants show. Each group goes round the kinds of sizes, every one from
-    another start. `elements`: of all inputs together under an assignment, at most `most_elements`. `legal`: whether the model
-    takes it.
+    No chosen n occurs in the main inputs or the variants. Each group cycles through the kinds of sizes from a start of its own.
+
+    Args:
+        groups: All groups of dimensions.
+        count: The number of assignments of sizes to choose.
+        seed: The seed of random choices.
+        elements: Returns the amount of memory that all inputs take under an assignment.
+        most_elements: The largest amount allowed, in the unit of `elements`.
+        legal: Returns whether the model accepts an assignment.
+
+    Returns:
+        Up to `count` different assignments; fewer where there are no more.
     """
     rng = random.Random(seed)
     free = [g for g, group in enumerate(groups) if group.free]
@@ -41,7 +51,7 @@ def hidden_sizes(
         if len(found) == count or not free:
             break
         chosen: dict[int, int] = {}
-        # What grows comes last: it then knows how small the others are.
+        # Groups that grow are chosen last, when it is known how much room the others leave.
         order = sorted(range(len(free)), key=lambda k: _kind(case + k) is _larger)
         for k in order:
             g = free[k]
@@ -64,7 +74,7 @@ def _shrunk(
     elements: Callable[[Sizes], int],
     most_elements: int,
 ) -> dict[int, int]:
-    """The same with the other groups as much smaller as leaves room; as it is where there is none."""
+    """Return the sizes with the other groups divided so that all inputs fit; unchanged where no divisor suffices."""
     for divisor in (2, 3, 5, 9, 17, 33, 65):
         smaller = {h: max(groups[h].low, sizes.get(h, groups[h].size) // divisor) for h in others}
         smaller = {h: n for h, n in smaller.items() if _fits(groups[h], n)}
@@ -74,7 +84,7 @@ def _shrunk(
 
 
 def _offers(group: Group, turn: int, rng: random.Random) -> Iterator[int]:
-    """A few sizes of the kind whose turn it is, then of the other kinds, then some that keep a common divisor."""
+    """Yield a few sizes of the preferred kind, then of the other kinds, then some that keep a common divisor."""
     for k in range(len(_KINDS)):
         offers = [n for n in _kind(turn + k)(group) if _fits(group, n)]
         yield from rng.sample(offers, min(_TRIES if k == 0 else 1, len(offers)))
@@ -96,7 +106,7 @@ def _one(_group: Group) -> list[int]:
 
 
 def _primes(group: Group) -> list[int]:
-    """Odd primes below the main size, from a third of it on where there are some."""
+    """Return odd primes below the main size, at least a third of it if there are any."""
     low = max(3, group.low, group.size // 3, group.size - _MOST_PRIMES)
     found = [n for n in range(low, group.size) if _is_prime(n)]
     return found or [n for n in range(3, min(group.size, 100)) if _is_prime(n)]
@@ -108,14 +118,17 @@ def _off_powers(group: Group) -> list[int]:
 
 
 def _larger(group: Group) -> list[int]:
-    """More than twice the main size, which no table that was made for it holds, or as much more as may be; no multiples of 8."""
+    """Return sizes of more than twice the main size, or as large as allowed, that are not multiples of 8.
+
+    A table that was allocated for the main size, or twice it, is too small for them.
+    """
     most = min(group.high, 2 * group.size + max(3, group.size // 8))
     start = max(group.size + 1, min(2 * group.size + 1, most - max(3, group.size // 8)), most - _MOST_PRIMES)
     return [n for n in range(start, most + 1) if n % 8]
 
 
 def _less_large(group: Group) -> list[int]:
-    """Where memory is too short for twice the main size."""
+    """Return sizes for groups for which twice the main size takes too much memory."""
     return [(k * group.size // 8) | 1 for k in (14, 12, 11, 10, 9)]
 
 
@@ -123,7 +136,7 @@ _KINDS = (_primes, _larger, _one, _off_powers)
 
 
 def _kind(turn: int) -> Callable[[Group], list[int]]:
-    """Whose turn it is."""
+    """Return the function that lists the sizes of the preferred kind."""
     return _KINDS[turn % len(_KINDS)]
 
 

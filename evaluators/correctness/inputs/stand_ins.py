@@ -1,4 +1,4 @@
-"""Tensors of dtypes that PyTorch computes little with, as ones of a wider dtype from which they can be had again."""
+"""Conversion of tensors of dtypes with few PyTorch operations to wider dtypes, and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64}
 
 
 def stand_in(x: Any) -> Any:
-    """A tensor of the same shape, to look at and to take elements from; anything else is as it was."""
+    """Return a tensor in a dtype that PyTorch operations support; return anything else unchanged."""
     if not isinstance(x, torch.Tensor):
         return x
     if x.dtype in _WIDER:
@@ -22,19 +22,24 @@ def stand_in(x: Any) -> Any:
 
 
 def restored(x: Any, like: Any) -> Any:
-    """The inverse of `stand_in`, for a tensor that may have another shape than `like`."""
+    """Return the inverse of `stand_in`.
+
+    Args:
+        x: A stand-in, which may have another shape than `like`.
+        like: A tensor of the original dtype.
+    """
     if not isinstance(like, torch.Tensor) or x.dtype is like.dtype:
         return x
     return x.view(torch.uint64) if like.dtype is torch.uint64 else x.to(like.dtype)
 
 
 def unchanging(inputs: Sequence[Any]) -> dict[int, str]:
-    """Inputs whose values stay as drawn because of their dtype, and why."""
-    found = {}
+    """Return the inputs whose values must stay as drawn because of their dtype: the index of an input -> the reason."""
+    reasons = {}
     for i, x in enumerate(inputs):
         if isinstance(x, torch.Tensor) and (x.is_complex() or _narrow(x) or x.dtype is torch.uint64):
-            found[i] = f"it is of {x.dtype}"
-    return found
+            reasons[i] = f"it is of {x.dtype}"
+    return reasons
 
 
 def _narrow(x: torch.Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Whether PyTorch's own result on derived inputs is good enough to judge others by."""
+"""Tests whether PyTorch's own result on derived inputs is accurate enough to compare kernels with."""
 
 from __future__ import annotations
 
@@ -8,22 +8,30 @@ from collections.abc import Sequence
 import torch
 
 _GROSS = 0.05
-"""Of the size of most elements."""
+"""The least median error of another function, as a share of the median magnitude of the elements."""
 _MORE = 64.0
-"""Times what rounding moves results by that another function is off by at least."""
+"""The least median error of another function, as a multiple of the change by other roundings."""
 _LOOKED_AT = 1 << 20
-"""Elements by which the working precision is judged."""
+"""The number of elements that are examined at a time, or from which a median is taken."""
 
 
 def unfit(
     native: Sequence[torch.Tensor], oracle: Sequence[torch.Tensor] | None, *, strict: bool, finite: bool = False
 ) -> str:
-    """Why an honest kernel may fail on these inputs though PyTorch's own result is right; empty where it may not.
+    """Return why a correct kernel may fail on these inputs.
 
-    `native`: PyTorch's results in the working precision; `oracle`: the same in float64, None where the reference does not run in it. Whole
-    numbers and booleans are exact. Others overflow where the oracle is finite; or, which `strict` asks for, most elements have fewer
-    than half of their digits right: inputs that were made for other reasons than the task's own must not be harder than these. `finite`:
-    NaN and infinities are no results.
+    Results are unfit where they overflow though the oracle is finite, and, depending on the arguments, where they are inaccurate or
+    not finite. Integers and booleans are exact and always fit.
+
+    Args:
+        native: PyTorch's own results in the working precision.
+        oracle: The same results in float64; None where the reference does not run in float64.
+        strict: Whether most elements must have at least half of their digits right, as on inputs that are not meant to be harder than
+            the task's own.
+        finite: Whether all results must be finite.
+
+    Returns:
+        A reason; empty where the results are fit.
     """
     for n, o in zip(native, oracle or native, strict=True):
         if not n.is_floating_point() or n.numel() == 0:
@@ -43,10 +51,15 @@ def unfit(
 def another_function(
     native: Sequence[torch.Tensor], oracle: Sequence[torch.Tensor], others: Sequence[Sequence[torch.Tensor]]
 ) -> bool:
-    """Whether a reference computes something else in float64, as one does that draws noise, or asks for the size of an element.
+    """Return whether a reference computes another function in float64, as one does that draws noise or reads the size of a dtype.
 
-    `others`: results in float64 with every operation rounded in another way. Where rounding is what its own precision differs by, these
-    differ as much; but for what an operation rounds inside, which gross errors do not come from.
+    If the working precision differs from float64 only by rounding, the results under other roundings differ from the oracle by a similar
+    amount. Rounding inside of an operation is not simulated, but does not cause gross errors.
+
+    Args:
+        native: PyTorch's own results in the working precision.
+        oracle: The results in float64.
+        others: The results in float64 under other roundings, one sequence for each rounding.
     """
     for i, (n, o) in enumerate(zip(native, oracle, strict=True)):
         if not others or not n.is_floating_point() or n.numel() == 0:
@@ -71,7 +84,10 @@ def _overflows(native: torch.Tensor, oracle: torch.Tensor) -> bool:
 
 
 def _precise(native: torch.Tensor, oracle: torch.Tensor) -> bool:
-    """The median error against the RMS of the result: steps, which few elements lie at, do not count."""
+    """Return whether most elements have at least half of their digits right, relative to the RMS of the result.
+
+    The median excludes elements at discontinuities, which are few.
+    """
     step = max(1, native.numel() // _LOOKED_AT)
     n, o = native[::step].double(), oracle[::step].double()
     finite = torch.isfinite(n) & torch.isfinite(o)
