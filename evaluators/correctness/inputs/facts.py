@@ -1,4 +1,4 @@
-"""What evidently holds for the values of one input: restricted ranges, order, masks, structure."""
+"""The properties of the values of one input that its draws show: restricted ranges, order, masks, structure."""
 
 from __future__ import annotations
 
@@ -8,72 +8,89 @@ from dataclasses import dataclass
 import torch
 
 _SAMPLE = 1 << 18
-"""Elements that order and structure are read from; ranges are read from all."""
+"""The number of elements from which order and structure are read; ranges are read from all elements."""
 _FEW_VALUES = 4
+"""The largest number of different values of an input that has few values."""
 _SHARP = 0.01
-"""Bounds of several draws that agree to this share of the span are the bounds of the distribution."""
+"""The difference between the bounds of several draws up to which they count as those of the distribution, as a share of the span."""
 _SHARP_ELEMENTS = 64
+"""The least number of elements from which the bounds of a distribution, or its few values, are inferred."""
 _SIGN_ELEMENTS = 16
+"""The least number of elements from which the absence of negative or positive values is inferred to be no chance."""
 _COLLISIONS = 3.0
-"""Equal values that chance would give at least, for their absence to say that they are kept apart: one in twenty lacks them by chance."""
+"""The expected number of equal pairs by chance from which on their absence shows that values are distinct. At this number, one input in
+twenty has none by chance."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One tensor of one draw. What is said of rows is said of the last dimension."""
+    """The properties of one tensor in one draw. A row is the last dimension."""
 
     elements: int
+    """The number of elements."""
     width: int
-    """Size of the last dimension; 1 for a tensor without dimensions."""
+    """The size of the last dimension; 1 for a tensor without dimensions."""
     low: float
+    """The smallest finite value."""
     high: float
+    """The largest finite value."""
     finite: bool
+    """Whether all values are finite."""
     binary: bool
+    """Whether all values are 0 or 1."""
     integral: bool
+    """Whether all values are integers, in any dtype."""
     few: bool
-    """At least 64 elements, at most 4 different values."""
+    """Whether at least 64 elements have at most 4 different values."""
     ascending: bool
+    """Whether no value is less than the one before it in its row."""
     descending: bool
+    """Whether no value is greater than the one before it in its row."""
     strict: bool
-    """No equal neighbours, where it ascends or descends."""
+    """Whether no two neighbours in a row are equal."""
     collisions: float | None
-    """Equal pairs that chance would give at least in rows of so many values; None where there are equal values in a row."""
+    """The least expected number of equal pairs by chance in rows of this width; None where a row has equal values."""
     every_row_has_one: bool
+    """Whether every row has a nonzero value."""
     every_row_has_zero: bool
+    """Whether every row has a zero."""
     one_hot: bool
+    """Whether every row has exactly one 1 and zeros elsewhere."""
     sums_to_one: bool
+    """Whether every row has nonnegative values that sum to 1."""
     square: str
-    """`symmetric`, `triangular` or empty."""
+    """The structure of square matrices: `symmetric`, `triangular` or empty."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What holds for an input in every draw."""
+    """The properties of an input that hold in every draw. Fields that `Seen` also has mean the same."""
 
     low: float | None
-    """No value is evidently legal below this; None: not restricted."""
+    """The smallest value that is known to be legal; None where small values are not restricted."""
     high: float | None
+    """The largest value that is known to be legal; None where large values are not restricted."""
     binary: bool
     discrete: bool
-    """Only drawn values are known to be legal: whole numbers, or a few values."""
+    """Whether only drawn values are known to be legal, since they are integers or a few values."""
     finite: bool
     ascending: bool
     descending: bool
     distinct: bool
-    """The values of a row differ."""
+    """Whether the values of each row differ."""
     every_row_has_one: bool
     every_row_has_zero: bool
     one_hot: bool
     sums_to_one: bool
     square: str
     uniform: bool
-    """All values are the same one."""
+    """Whether all values of all draws are equal."""
     constant: bool
-    """Every draw of the same shape gives the same values: they say something about the shape."""
+    """Whether every draw of the same shape has the same values, which may then depend on the shape."""
 
     @property
     def kept(self) -> str:
-        """Why its values stay as they are drawn; empty where they may change."""
+        """The reason why the values must stay as drawn; empty where they may change."""
         if self.constant:
             return "every draw is the same"
         if self.distinct:
@@ -82,7 +99,7 @@ class Facts:
 
     @property
     def cut_only(self) -> str:
-        """Why its last dimension cannot be lengthened by repeating values; empty where it can."""
+        """The reason why the last dimension cannot be extended by repeating values; empty where it can."""
         if self.distinct:
             return "its values differ"
         if self.constant and not self.uniform:
@@ -91,7 +108,7 @@ class Facts:
 
 
 def look(tensor: torch.Tensor) -> Seen:
-    """The facts of one tensor; of complex numbers there are none, as of no elements."""
+    """Return the properties of one tensor; complex and empty tensors get default values with no elements."""
     x = tensor.detach()
     if x.numel() == 0 or x.is_complex():
         return _nothing()
@@ -131,9 +148,12 @@ def look(tensor: torch.Tensor) -> Seen:
 
 
 def merge(main: Sequence[Seen], others: Sequence[Seen], *, constant: bool) -> Facts:
-    """The facts that hold in all draws of the main inputs and in all others.
+    """Return the properties that hold in all draws.
 
-    `constant`: the main draws are equal.
+    Args:
+        main: The properties in each draw of the main inputs.
+        others: The properties in the draws of the variants.
+        constant: Whether the draws of the main inputs are equal.
     """
     seen = [s for s in (*main, *others) if s.elements]
     wide = [s for s in seen if s.width > 1]
@@ -171,9 +191,11 @@ def _few(seen: Sequence[Seen]) -> bool:
 
 
 def repair(x: torch.Tensor, facts: Facts) -> torch.Tensor:
-    """A tensor whose rows hold what the facts say of rows: order, at least one 1, exactly one 1, a sum of 1.
+    """Return a tensor whose rows have the properties of an input: order, at least one 1, exactly one 1, a sum of 1.
 
-    A tensor that does already comes back as it is.
+    Args:
+        x: The tensor, which is returned itself where it has these properties.
+        facts: The properties of the input.
     """
     if x.dim() == 0 or x.shape[-1] == 0 or x.numel() == 0:
         return x

@@ -45,12 +45,12 @@ def _checked(name: str, i: int, pair: Any, x: Any) -> Range | None:
         return None
     where = f"task {name}: get_input_ranges, input {i}"
     if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(_is_number(v) for v in pair):
-        raise UserError(f"{where}: {pair!r} is no pair of numbers (low, high)")
+        raise UserError(f"{where}: {pair!r} is not a pair of numbers (low, high)")
     low, high = pair
     if not low < high:
-        raise UserError(f"{where}: nothing lies from {low} to below {high}")
+        raise UserError(f"{where}: the range from {low} to below {high} is empty; give (low, high) with low < high")
     if not isinstance(x, torch.Tensor) or x.dtype == torch.bool or x.is_complex():
-        raise UserError(f"{where}: it is no tensor of numbers; give None")
+        raise UserError(f"{where}: it is not a tensor of numbers; give None")
     if not x.is_floating_point() and not (isinstance(low, int) and isinstance(high, int)):
         raise UserError(f"{where}: {pair!r} must be whole numbers, as the input is {x.dtype}")
     if x.numel():

@@ -1,9 +1,10 @@
 """Other distributions of values: large, tiny, tied, sorted, constant, with negative zeros, the ends of integer ranges.
 
-Every input keeps what evidently holds for it: its range where that is restricted, its order, its masks. Whole numbers take drawn values
-only, or the ends of a declared range. Denormal numbers are left out: a kernel that flushes them to zero is honest. Some distributions go
-further, where the reference bears it: `BEYOND` and `BELOW` leave a range that is drawn and not declared, `ENDS` reach its ends, `ZERO_ROWS`
-and `EMPTY_MASKS` leave nothing to divide by, and `OTHER_CONSTANTS` changes floating inputs that are the same in every draw.
+Every input keeps the properties that its draws show: a restricted range, an order, the form of masks. Integers take drawn values only, or
+the ends of a declared range. Denormal numbers are not used, since a kernel may flush them to zero. Some distributions go further and are
+used only where the results of the reference stay finite: `BEYOND` and `BELOW` leave a drawn range that is not declared, `ENDS` contains
+its ends, `ZERO_ROWS` and `EMPTY_MASKS` make sums and counts zero that a model may divide by, and `OTHER_CONSTANTS` changes floating inputs
+that are the same in every draw.
 """
 
 from __future__ import annotations
@@ -19,36 +20,45 @@ from evaluators.correctness.inputs.ranges import Range
 from evaluators.correctness.inputs.relations import Jagged, LengthsOf, Ordered, Relation, Rises, SegmentsOf
 
 _LEVELS = 3
+"""The number of different values in an input with ties."""
 _LARGE, _LARGE_16 = 1024.0, 16.0
+"""The factor by which values become large, for dtypes of more than 16 bits and for others."""
 _SHARE_OF_ZEROS = 0.25
+"""The share of elements that become negative zeros."""
 _SHARE_OF_ENDS = 0.125
+"""The share of elements that are set to each end of the range."""
 _NEAR_END = 0.01
-"""Share of the span."""
+"""The distance from an integer up to which the end of a range is taken for that integer, as a share of the span."""
 _LEAST_NONFINITE = 4
+"""The least number of elements of an input that gets NaN and infinities."""
 _BEYOND = 4.0
-"""Times the distance from the middle of what is drawn."""
+"""The factor by which the distance from the middle of the drawn values grows."""
 _MANY = 8
-"""Of so many elements about one is not finite."""
+"""The number of elements of which about one is not finite, in inputs with many such elements."""
 _NEAR, _FAR = 0.125, 0.25
-"""Shares of a constant between which it is moved."""
+"""The smallest and the largest change of a constant, as a share of its value."""
 _STEPS = 2.0
-"""A part of the ties lies on multiples of its inverse: where rounding has ties, and where operators change over."""
+"""The inverse of the step on which a part of the ties lies: multiples of a half, where rounding has ties and functions have kinks."""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """What one case does to floating, whole-numbered and boolean inputs; None: they stay as drawn."""
+    """A distribution of values, by the name of what happens to each kind of input; None where the input stays as drawn."""
 
     floats: str | None
+    """What happens to floating inputs."""
     integers: str | None = None
+    """What happens to integer inputs."""
     booleans: str | None = None
+    """What happens to boolean inputs."""
     ties: bool = False
-    """It makes equal values, whose order an unstable sort or a top-k is free to choose."""
+    """Whether it makes equal values, whose order an unstable sort or a top-k may choose."""
     nonfinite: bool = False
-    """It holds NaN and infinities."""
+    """Whether it contains NaN and infinities."""
 
     @property
     def name(self) -> str:
+        """The first of the names."""
         return self.floats or self.integers or self.booleans or ""
 
 
@@ -62,24 +72,34 @@ DISTRIBUTIONS = (
     Distribution("zeros in one input", ties=True),
     Distribution("one outlier"),
 )
-"""In the order in which they are used."""
+"""The usual distributions, in the order in which they are used."""
 NONFINITE = Distribution("NaN and infinities", ties=True, nonfinite=True)
 MANY_NONFINITE = Distribution("many NaN and infinities", ties=True, nonfinite=True)
 BEYOND = Distribution("beyond the drawn range")
 BELOW = Distribution("far below zero")
 LITTLE_BELOW = Distribution("below zero")
-"""In the place of the one before, where the reference is not precise there."""
+"""Used instead of `BELOW` where the reference is not accurate far below zero."""
 OTHER_CONSTANTS = Distribution("other constants")
 ZERO_ROWS = Distribution("zeros in every other row", ties=True)
 EMPTY_MASKS = Distribution(None, None, "every other row of masks empty", ties=True)
 ENDS = Distribution("ends of the drawn range", ties=True)
 FURTHER = (ENDS, BEYOND, BELOW, ZERO_ROWS, EMPTY_MASKS)
+"""The distributions that are used only where the results of the reference stay finite."""
 OUTSIDE = (BEYOND, BELOW, LITTLE_BELOW)
-"""Of these, those that leave a range."""
+"""The distributions whose values leave the drawn range."""
 
 
 def kept(inputs: Sequence[Any], facts: Mapping[int, Facts], relations: frozenset[Relation]) -> dict[int, str]:
-    """The inputs whose values stay as they are drawn, and why, in a few words."""
+    """Return the inputs whose values must stay as drawn.
+
+    Args:
+        inputs: A draw of the inputs.
+        facts: The facts of each tensor, by the index of the input.
+        relations: The relations between the inputs.
+
+    Returns:
+        The index of an input -> the reason, as a phrase.
+    """
     why: dict[int, str] = {}
     for i, x in enumerate(inputs):
         if not isinstance(x, torch.Tensor):
@@ -104,7 +124,7 @@ def kept(inputs: Sequence[Any], facts: Mapping[int, Facts], relations: frozenset
 
 
 def another(value: bool | int | float) -> bool | int | float:
-    """A number in the place of one that is the same in every call."""
+    """Return another value for a plain argument that is the same in every call."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
@@ -115,7 +135,17 @@ def another(value: bool | int | float) -> bool | int | float:
 def applicable(
     inputs: Sequence[Any], facts: Mapping[int, Facts], fixed: Mapping[int, str], count: int
 ) -> list[tuple[str, Distribution]]:
-    """The first `count` distributions that change an input, by name."""
+    """Return the first distributions that change some input.
+
+    Args:
+        inputs: A draw of the inputs.
+        facts: The facts of each tensor, by the index of the input.
+        fixed: The inputs that stay as drawn, from `kept`.
+        count: The largest number of distributions.
+
+    Returns:
+        Pairs of a name and a distribution.
+    """
     kinds = {_kind(x, facts[i]) for i, x in enumerate(inputs) if i not in fixed}
     named: dict[str, Distribution] = {}
     for distribution in DISTRIBUTIONS:
@@ -128,14 +158,14 @@ def applicable(
 def takes_nonfinite(
     inputs: Sequence[Any], facts: Mapping[int, Facts], fixed: Mapping[int, str], ranges: Sequence[Range | None]
 ) -> bool:
-    """Whether some input could hold NaN and infinities: a floating one for which nothing is declared, and no order of which is known."""
+    """Return whether some input may contain NaN and infinities: a floating one without a declared range and without a known order."""
     return any(i not in fixed and _takes_nonfinite(x, facts[i], ranges[i]) for i, x in enumerate(inputs))
 
 
 def further(
     inputs: Sequence[Any], facts: Mapping[int, Facts], fixed: Mapping[int, str], ranges: Sequence[Range | None]
 ) -> list[Distribution]:
-    """Distributions that go beyond what is drawn and not declared, where some input does."""
+    """Return the distributions of `FURTHER` that change some input; the arguments are as in `redistribute`."""
     applies = (
         (ENDS, _has_ends),
         (BEYOND, _goes_beyond),
@@ -151,7 +181,14 @@ def further(
 def changeable_constants(
     inputs: Sequence[Any], facts: Mapping[int, Facts], fixed: Mapping[int, str], ranges: Sequence[Range | None]
 ) -> frozenset[int]:
-    """Floating inputs that are the same in every draw, and could as well be others. `fixed`: because of their dtype."""
+    """Return the indices of floating inputs that are the same in every draw and may have other values.
+
+    Args:
+        inputs: A draw of the inputs.
+        facts: The facts of each tensor, by the index of the input.
+        fixed: The inputs that stay as drawn because of their dtype or their relations.
+        ranges: The declared range of each input.
+    """
     return frozenset(
         i
         for i, x in enumerate(inputs)
@@ -175,9 +212,15 @@ def redistribute(
     ranges: Sequence[Range | None],
     generator: torch.Generator,
 ) -> list[Any]:
-    """A draw of the task with another distribution of values; shapes stay, and `inputs` are not changed.
+    """Return a draw of the task with another distribution of values and the same shapes.
 
-    `fixed`: inputs that stay as they are, from `kept`. `ranges`: what the task declares, one for each input.
+    Args:
+        inputs: A draw of the inputs, which is not changed.
+        distribution: The distribution.
+        facts: The facts of each tensor, by the index of the input.
+        fixed: The inputs that stay as drawn, from `kept`.
+        ranges: The declared range of each input; None where the task declares none.
+        generator: The source of random numbers.
     """
     floats = [i for i, x in enumerate(inputs) if i not in fixed and _kind(x, facts[i]) == "float"]
     only = floats[int(torch.randint(len(floats), (), generator=generator))] if floats else -1
@@ -213,7 +256,7 @@ def redistribute(
 
 
 def _as_square(new: torch.Tensor, drawn: torch.Tensor, facts: Facts) -> torch.Tensor:
-    """Matrices of the same structure as the drawn ones."""
+    """Return values with the structure of the drawn matrices, triangular or symmetric."""
     if facts.square == "triangular":
         return torch.where(drawn == 0, drawn, new)
     if facts.square == "symmetric":
@@ -222,7 +265,7 @@ def _as_square(new: torch.Tensor, drawn: torch.Tensor, facts: Facts) -> torch.Te
 
 
 def _kind(x: torch.Tensor, facts: Facts) -> str:
-    """Whole numbers and masks are what they are whatever their dtype."""
+    """Return the kind of an input's values, which may be integers or booleans in a floating dtype."""
     if facts.binary:
         return "boolean"
     return "integer" if facts.discrete or not x.is_floating_point() else "float"
@@ -253,7 +296,7 @@ def _has_ends(x: Any, facts: Facts, declared: Range | None) -> bool:
 
 
 def _round_ends(facts: Facts) -> list[float]:
-    """Whole numbers that the ends of the range come so near to that they are meant: 0 and 1 of `torch.rand`."""
+    """Return the integers that the ends of the drawn range are close to, such as 0 and 1 for `torch.rand`."""
     span = (facts.high or 0.0) - (facts.low or 0.0)
     ends = [end for end in (facts.low, facts.high) if end is not None]
     return [float(round(end)) for end in ends if abs(end - round(end)) <= _NEAR_END * max(span, 1.0)]
@@ -282,7 +325,7 @@ def _zero_rows(x: torch.Tensor) -> torch.Tensor:
 
 
 def other_constants(x: torch.Tensor, facts: Facts, generator: torch.Generator) -> torch.Tensor:
-    """Each element moved by a share of itself; zeros, where there is nothing else, to something small."""
+    """Return another value for each element of a constant input: a small change of its value, or a small value where all are zero."""
     away = _NEAR + (_FAR - _NEAR) * torch.rand(tuple(x.shape), generator=generator)
     away = torch.where(torch.rand(tuple(x.shape), generator=generator) < 0.5, -away, away)
     zeros = facts.uniform and facts.low == 0
@@ -316,7 +359,7 @@ def _clamped(new: torch.Tensor, x: torch.Tensor, facts: Facts, declared: Range |
 
 
 def _below(x: torch.Tensor, generator: torch.Generator, *, far: bool) -> torch.Tensor:
-    """`far`: every other row, under what a kernel begins a maximum with, or takes for the least value."""
+    """Return negative values; with `far`, those of every other row are below any initial value that a kernel may give a maximum."""
     made = -x.abs().reshape(-1, x.shape[-1] if x.dim() else 1)
     if far:
         made[::2] = _large(made[::2] - 1, generator)
@@ -338,7 +381,7 @@ def _ties(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def _float_ties(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """A few values of the draw, and whole and half numbers near to it; no zeros, which some operators do not take."""
+    """Return a few drawn values, and drawn values rounded to halves except zeros, which some operators do not accept."""
     few, near = _ties(x, generator), torch.round(x * _STEPS) / _STEPS
     return torch.where((torch.rand(tuple(x.shape), generator=generator) < 0.5) & (near != 0), near, few)
 
@@ -378,9 +421,11 @@ _FLOATS: Mapping[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] =
 
 
 def _with_nonfinite(x: torch.Tensor, facts: Facts, generator: torch.Generator, *, many: bool) -> torch.Tensor:
-    """Three elements, by which sums and maxima are told; or many, of which some lie where a mask or a condition says otherwise.
+    """Return values of which three, or with `many` a share, are NaN or infinite.
 
-    Infinities are out of any range; and x - x * x, which is x * (1 - x) within one, is not for them.
+    Three show how sums and maxima treat them; many also lie where masks or conditions exclude them. Inputs with a restricted range get
+    NaN only: infinities are outside of any range, and expressions that are equal within a range, such as x - x * x and x * (1 - x), differ
+    for them.
     """
     flat = x.reshape(-1).clone()
     free = facts.low is None and facts.high is None

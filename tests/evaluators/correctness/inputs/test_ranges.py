@@ -44,13 +44,13 @@ def test_ranges_are_optional() -> None:
     [
         ("3", "must return a list, not int"),
         ("[None]", "returns 1 ranges for 3 inputs"),
-        ("[(0, 5, 9), None, None]", "no pair of numbers"),
-        ("[('a', 5), None, None]", "no pair of numbers"),
-        ("[(float('nan'), 5), None, None]", "no pair of numbers"),
-        ("[(5, 5), None, None]", "nothing lies from 5 to below 5"),
+        ("[(0, 5, 9), None, None]", "not a pair of numbers"),
+        ("[('a', 5), None, None]", "not a pair of numbers"),
+        ("[(float('nan'), 5), None, None]", "not a pair of numbers"),
+        ("[(5, 5), None, None]", "the range from 5 to below 5 is empty"),
         ("[(0.0, 20.0), None, None]", "must be whole numbers"),
         ("[(0, 5), None, None]", "outside of 0 to below 5"),
-        ("[None, None, (0, 9)]", "it is no tensor of numbers"),
+        ("[None, None, (0, 9)]", "it is not a tensor of numbers"),
         ("1 / 0", "ZeroDivisionError"),
     ],
 )
