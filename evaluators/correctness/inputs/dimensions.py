@@ -1,7 +1,8 @@
-"""Which dimensions of the inputs are free, and which are tied to one another, to values or to the model.
+"""Detection of the dimensions of inputs that are free, and of those that are tied to one another, to values or to the model.
 
-Evidence, the strongest first: sizes that vary over the task's variants; torch.export; numbers that the model was built with. Equal
-sizes are tied as long as neither a draw nor export shows otherwise: a tie too many costs freedom, one too few makes illegal inputs.
+The evidence is, the strongest first: sizes that vary over the task's variants, torch.export, and the integers that the model was built
+with. Equal sizes are tied unless a draw or torch.export shows otherwise: a superfluous tie excludes some legal inputs, but a missing tie
+makes illegal ones.
 """
 
 from __future__ import annotations
@@ -31,24 +32,27 @@ from evaluators.correctness.inputs.relations import (
 )
 
 _GROWTH = 2.25
-"""A hidden size is at most this many times the main one, and a few more."""
+"""The largest hidden size, as a multiple of the main size (plus 4)."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What counts of one draw."""
+    """The properties of one draw of inputs that matter for their dimensions."""
 
     kinds: tuple[str, ...]
+    """The dtype and the number of dimensions of each input, or the type of a plain value."""
     sizes: Mapping[tuple[int, int], int]
+    """The size of each dimension, by (input, dimension)."""
     numbers: Mapping[int, int]
-    """Whole numbers among the inputs, tensors of one element included."""
+    """The integers among the inputs, including integer tensors of one element: the index of the input -> its value."""
     relations: frozenset[Relation]
+    """The relations that hold in this draw."""
     longest: Mapping[int, int]
-    """Input that may be jagged -> the length of its longest row."""
+    """The length of the longest row of each input that may be jagged."""
 
 
 def observe(inputs: Sequence[Any]) -> Draw:
-    """Reads one draw; keeps none of its tensors."""
+    """Return the properties of one draw of inputs, without its tensors."""
     relations = find_relations(inputs)
     longest = {
         i: int(x.diff().max()) for i, x in enumerate(inputs) if isinstance(x, torch.Tensor) and rises_from_zero(x)
@@ -73,20 +77,26 @@ def observe(inputs: Sequence[Any]) -> Draw:
 
 @dataclass
 class _Variable:
-    """A group in the making."""
+    """A group that is being built."""
 
     places: list[Place]
+    """The dimensions of the group."""
     low: int
+    """The smallest n that may be legal."""
     high: int
+    """The largest n that may be legal."""
     frozen: str = ""
+    """The reason why n is fixed; empty where none is known."""
     follows: bool = False
+    """Whether n is the number of values of a jagged input."""
     exported: bool = False
-    """Export leaves it free,"""
+    """Whether torch.export leaves n free."""
     bound: int | None = None
-    """up to this, where it says so."""
+    """The largest n that torch.export allows; None where it states no limit."""
     specialised: bool = False
+    """Whether torch.export fixes n."""
     sizes: list[int] = field(default_factory=list)
-    """Its n in each draw, main ones first."""
+    """The n of each draw, those of the main inputs first."""
 
 
 def find_dimensions(
@@ -96,11 +106,14 @@ def find_dimensions(
     evidence: Evidence,
     numbers: ModelNumbers,
 ) -> Dimensions:
-    """Groups the dimensions of a task's inputs.
+    """Group the dimensions of a task's inputs.
 
-    `main`: draws of the main inputs under several seeds, at least one. `variants`: one draw of each; those with other ranks
-    or dtypes than the main inputs say nothing. `facts`: of each tensor, by the number of the input. `numbers`: those that the
-    model was built with.
+    Args:
+        main: Draws of the main inputs under several seeds, at least one.
+        variants: One draw of each variant; those with other ranks or dtypes than the main inputs are ignored.
+        facts: The facts of each tensor, by the index of the input.
+        evidence: The findings of torch.export.
+        numbers: The integers that the model was built with.
     """
     draws = [*main, *(v for v in variants if v.kinds == main[0].kinds)]
     return _Search(draws, len(main), facts, evidence, numbers).found()
@@ -130,7 +143,7 @@ class _Search:
         return Dimensions(groups=tuple(groups), relations=self.relations)
 
     def _start(self) -> list[_Variable]:
-        """A variable for each symbol of export that the draws bear out, and one for each other dimension."""
+        """Return a variable for each symbol of torch.export that agrees with the draws, and one for each other dimension."""
         symbols: dict[str, list[Place]] = {}
         for (i, d), size in self.evidence.sizes.items():
             if isinstance(size, Symbolic):
@@ -157,7 +170,7 @@ class _Search:
 
     @staticmethod
     def _numbers_of(places: Sequence[Place], draw: Draw) -> int | None:
-        """The n that all places agree on."""
+        """Return the n that the sizes of all places give; None where they disagree."""
         found = set()
         for p in places:
             n, rest = divmod(draw.sizes[p.source, p.dim] - p.shift, p.scale)
@@ -170,7 +183,7 @@ class _Search:
         return next(v for v in self.variables if any((p.source, p.dim) == (source, dim) for p in v.places))
 
     def _count_rows(self) -> None:
-        """Let n count rows where an input of offsets has one more."""
+        """Make n the number of rows where an input of offsets has one element more."""
         for r in self.jagged:
             if r.form is not Form.OFFSETS:
                 continue
@@ -182,7 +195,7 @@ class _Search:
                 v.low, v.high, v.sizes = max(v.low - by, 0), v.high - by, [n - by for n in v.sizes]
 
     def _tie(self) -> None:
-        """Join variables that are equal in every draw, or, where they vary, a multiple or a constant apart."""
+        """Join variables that are equal in every draw, and varying ones that differ by a constant factor or a constant."""
         merged = True
         while merged:
             merged = False
@@ -203,7 +216,7 @@ class _Search:
                     a.frozen = a.frozen or "its size is another's in a way that is not understood"
 
     def _step(self, a: _Variable, b: _Variable) -> tuple[int, int] | None:
-        """(k, c) where a = k b + c in every draw."""
+        """Return (k, c) where a = k b + c in every draw; None where there are none."""
         if a.sizes == b.sizes:
             return None if _by_chance(a, b) or _by_chance(b, a) or self._apart(a, b) else (1, 0)
         if len(set(b.sizes)) == 1 or len(set(a.sizes)) == 1:
@@ -217,8 +230,10 @@ class _Search:
         return None
 
     def _apart(self, a: _Variable, b: _Variable) -> bool:
-        """Whether two dimensions of one input are equal though export, which would have found out, lets each have its own size, as height
-        and width of an image."""
+        """Return whether two equal dimensions of one input are independent, as height and width of an image are.
+
+        torch.export would have found that they must be equal, and it leaves each of them free.
+        """
         if not (a.exported and b.exported) or len(set(a.sizes)) > 1:
             return False
         shared = {p.source for p in a.places} & {p.source for p in b.places}
@@ -233,13 +248,13 @@ class _Search:
         self.variables = [v for v in self.variables if v is not a]
 
     def _alike(self, p: Place, q: Place) -> bool:
-        """Sizes equal in every draw though they are tied to different variables, of which one is no plain size."""
+        """Return whether two places of different variables have equal sizes in every draw though they depend on n differently."""
         if (p.scale, p.shift) == (q.scale, q.shift):
             return False
         return all(d.sizes[p.source, p.dim] == d.sizes[q.source, q.dim] for d in self.draws)
 
     def _fixed(self, v: _Variable) -> str:
-        """Why a variable is fixed; empty where it is free."""
+        """Return why a variable is fixed; empty where it is free."""
         places = [(p.source, p.dim) for p in v.places]
         if any((r.target, r.dim) in places for r in self.jagged):
             return ""
@@ -256,11 +271,11 @@ class _Search:
             return f"no variant varies it, and torch.export fails: {self.evidence.failure}"
         if v.specialised or not v.exported:
             return "torch.export fixes it"
-        # As with 64 samples for a layer of 64 outputs, a stride of 2 for 2 samples, or 8 channels of 8 x 8: the number is something else's.
+        # A free size may equal an unrelated number by chance: 64 samples and 64 outputs, 2 samples and a stride of 2, 8 channels of 8 x 8.
         numbers = frozenset() if _leading(v) else self.numbers.told | self.numbers.shapes
         numbers -= frozenset.intersection(*(self._sizes_fixed_in(p.source) for p in v.places))
         if v.bound is not None:
-            numbers -= {v.bound}  # It is the length of a table, of which less is taken.
+            numbers -= {v.bound}  # It is the length of a table of which forward takes a part.
         numbers |= self.evidence.numbers
         if any(d.sizes[p] in numbers for d in self.draws for p in places):
             return "no variant varies it, and the model names that number"
@@ -270,7 +285,7 @@ class _Search:
         return frozenset(s for (i, _), s in self.evidence.sizes.items() if i == source and isinstance(s, int))
 
     def _follow(self) -> None:
-        """Where jagged inputs are understood, the number of values follows from that of rows; else both are fixed."""
+        """Let the number of values follow from the number of rows of understood jagged inputs, and fix both of all others."""
         unknown = any(v.frozen.startswith("it follows from values") for v in self.variables)
         for r in self.jagged:
             rows, total = self._variable(r.source, 0), self._variable(r.target, r.dim)
@@ -301,7 +316,7 @@ class _Search:
                 v.frozen = v.frozen or "other sizes follow from values in a way that is not understood"
 
     def _splits_in_another_way(self, r: Reaches) -> bool:
-        """Offsets up to a size, but not of one dimension, or for other values."""
+        """Return whether an input looks like offsets into a dimension but is no known jagged input."""
         known = any(s.source == r.what for s in self.jagged)
         strict = Bound(r.what, r.target, r.dim, strict=True) in self.relations
         return Rises(r.what) in self.relations and not known and not strict
@@ -310,7 +325,7 @@ class _Search:
         return any(r.source == place.source and r.form is Form.OFFSETS for r in self.jagged)
 
     def _limit(self) -> None:
-        """Narrow the ranges by what numbers and rows say, and by inputs that cannot be lengthened."""
+        """Narrow the legal ranges by integers among the inputs, by rows, and by inputs that cannot be extended."""
         first = self.draws[: self.main]
         for v in self.variables:
             v.low = max(v.low, 1, *(-((p.shift - 1) // p.scale) for p in v.places))
@@ -356,12 +371,12 @@ class _Search:
 
 
 def _leading(v: _Variable) -> bool:
-    """Only first dimensions: rows, samples."""
+    """Return whether all places are first dimensions, which count rows or samples."""
     return all(p.dim == 0 for p in v.places)
 
 
 def _by_chance(a: _Variable, b: _Variable) -> bool:
-    """Whether a free size equals one that the model fixes, as with 256 samples of 256 features, or 8 channels of 8 x 8."""
+    """Return whether a free size equals a fixed one by chance, as with 256 samples of 256 features, or 8 channels of 8 x 8."""
     return a.exported and b.specialised
 
 

@@ -1,9 +1,8 @@
-"""Hidden shapes: the task's own draws, cut and repeated to sizes that nobody has shown.
+"""Inputs of hidden shapes, made from the task's own draws by cutting and repeating them.
 
-Values come from a draw by taking positions along the dimensions of a group, the same ones in every input of the group and in
-ascending order. So what holds between rows of several inputs, and what is sorted, stays so. Numbers with a fraction that are taken again
-differ a little from the first time: equal ones would leave open which of them a top-k gives. Integers that refer to sizes are made
-legal again for the new ones.
+The positions that are taken along the dimensions of a group are the same in every input of the group and ascending, so that relations
+between rows of several inputs, and sorted orders, are kept. Repeated floats are changed a little, since among equal values the result of
+a top-k is undefined. Integers that refer to sizes are adjusted to the new sizes.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from evaluators.correctness.inputs.relations import (
 )
 
 _APART = 2.0**-5
-"""Most of the way to the next value that one that is taken again goes: what holds for both holds for it."""
+"""The largest change of a repeated value, as a share of its distance to the next value. Properties of both values are kept in between."""
 
 
 def reshape_inputs(
@@ -42,17 +41,31 @@ def reshape_inputs(
     *,
     spread: bool = False,
 ) -> list[Any]:
-    """A draw of the task in other sizes.
+    """Return a draw of the task in other sizes.
 
-    `sizes`: index of a group that is free -> its new n. Groups that follow from the rows of a jagged input change with them; all others
-    stay as they are in `inputs`. `facts`: of each tensor, by the number of the input. `spread`: integers below a size that grows reach
-    up to the new one. Inputs are not changed.
+    Args:
+        inputs: A draw of the inputs, which is not changed.
+        dimensions: The groups of dimensions.
+        sizes: The index of a free group -> its new n. Groups that follow from the rows of a jagged input change with them; all other
+            groups keep their sizes.
+        facts: The facts of each tensor, by the index of the input.
+        generator: The source of random numbers.
+        spread: Whether integers that are below a growing size are scaled up to the new size.
     """
     return _Reshaping(inputs, dimensions, sizes, facts, generator, spread=spread).result()
 
 
 def positions(old: int, new: int, generator: torch.Generator) -> torch.Tensor:
-    """int64 (new,), ascending: the first ones of `old`, or all of them and some repeated."""
+    """Return positions along a dimension for a new size.
+
+    Args:
+        old: The size of the dimension.
+        new: The new size.
+        generator: The source of random numbers.
+
+    Returns:
+        (new,) int64, ascending: the first `new` positions, or all positions and some of them repeated.
+    """
     if new <= old:
         return torch.arange(new)
     again = torch.randint(old, (new - old,), generator=generator)
@@ -78,18 +91,18 @@ class _Reshaping:
         self.generator = generator
         self.made = list(inputs)
         self.taken: dict[int, torch.Tensor] = {}
-        """Group -> positions that are taken of its n, where each place has n or, with offsets, n + 1."""
+        """The positions that are taken along dimensions of size n, by the index of the group."""
         self.other: dict[tuple[int, int, int], torch.Tensor] = {}
-        """The same for places of other sizes, by (group, old size, new size)."""
+        """The positions that are taken along dimensions of other sizes, by (group, old size, new size)."""
         self.lengths: dict[int, torch.Tensor] = {}
-        """Jagged input -> the new lengths of its rows."""
+        """The new lengths of the rows of each jagged input."""
         every = sorted(
             (r for r in dimensions.relations if isinstance(r, Jagged)), key=lambda r: (r.source, r.target, r.dim)
         )
         self.jagged = [r for r in every if dimensions.groups[dimensions.group_of(r.target, r.dim)].follows]
         ordered = [r for r in dimensions.relations if isinstance(r, Ordered)]
         self.as_taken = {i for r in ordered for i in (r.lower, r.upper)}
-        """Inputs whose values do not differ when they are taken again."""
+        """The inputs whose repeated values are not changed."""
 
     def result(self) -> list[Any]:
         for g, n in self.sizes.items():
@@ -108,7 +121,7 @@ class _Reshaping:
         ]
 
     def _main_place(self, g: int) -> Place | None:
-        """A place whose size is n, or n + 1 where it holds offsets."""
+        """Return a place of a group whose size is n, or n + 1 where it holds offsets; None where there is none."""
         plain = [p for p in self.dimensions.groups[g].places if p.scale == 1 and (p.shift == 0 or self._is_offsets(p))]
         return plain[0] if plain else None
 
@@ -116,7 +129,7 @@ class _Reshaping:
         return any(r.source == place.source and r.form is Form.OFFSETS for r in self.jagged)
 
     def _take_rows(self) -> None:
-        """Follow the rows of jagged inputs to their values, which may be rows of others."""
+        """Find the positions of the values that belong to the taken rows of jagged inputs; values may be rows of other inputs."""
         left = list(self.jagged)
         while left:
             ready = [r for r in left if self.dimensions.group_of(r.source, 0) in self.taken]
@@ -133,13 +146,13 @@ class _Reshaping:
                 self.lengths[r.source] = lengths[self.taken[rows]]
 
     def _fill(self, rows: int, lengths: torch.Tensor) -> None:
-        """Take at least one row that has values: the task's own draws have some."""
+        """Take at least one row that has values, as the task's own draws do."""
         taken = self.taken[rows]
         if int(lengths[taken].sum()) == 0:
             self.taken[rows] = torch.cat([taken[:-1], lengths.argmax()[None]]).sort().values
 
     def _take(self, g: int, place: Place) -> None:
-        """Along one dimension of one input."""
+        """Cut or repeat one dimension of one input."""
         x = self.made[place.source]
         old = int(x.shape[place.dim])
         if place.source in self.lengths and place.dim == 0:
@@ -168,7 +181,7 @@ class _Reshaping:
         return found.index_copy(place.dim, again, nearer)
 
     def _refer(self) -> None:
-        """Make the values of integers legal for the sizes that they refer to now."""
+        """Make integers legal for the new sizes that they refer to."""
         relations = sorted(self.dimensions.relations, key=repr)
         for r in relations:
             if isinstance(r, SegmentsOf) and r.source in self.lengths:
@@ -190,7 +203,7 @@ class _Reshaping:
                 self.made[r.what] = nearest_members(self.made[r.what], self.made[r.table])
 
     def _grows(self, what: int, limit: int) -> bool:
-        """Whether the numbers may reach a size that is larger than before."""
+        """Return whether integers are to be scaled up to a size that is larger than before."""
         bounds = [r for r in self.dimensions.relations if isinstance(r, Bound) and r.what == what]
         before = min(int(self.inputs[r.target].shape[r.dim]) - r.strict for r in bounds)
         return self.spread and limit > before and not self.facts[what].distinct
@@ -200,9 +213,13 @@ class _Reshaping:
 
 
 def fit(x: torch.Tensor, limit: int, *, distinct: bool) -> torch.Tensor:
-    """Integers of which the largest becomes `limit`, in the same order; negative values stay.
+    """Scale integers so that the largest becomes `limit`; their order and negative values are kept.
 
-    Where the values of a row differ, they still do as far as there is room, and only those that are too large become smaller.
+    Args:
+        x: The integers.
+        limit: The largest legal value.
+        distinct: Whether the values of each row must stay different, as far as there are enough values. Only values that are too large
+            change then.
     """
     wide = x.to(torch.int64)
     if distinct and x.dim():
@@ -217,7 +234,12 @@ def fit(x: torch.Tensor, limit: int, *, distinct: bool) -> torch.Tensor:
 
 
 def nearest_members(x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-    """Each value of x that is not in the table becomes the next one that is; the order stays."""
+    """Replace each value that is not in a table by the next larger one that is, or by the largest; the order is kept.
+
+    Args:
+        x: The values.
+        table: The one-dimensional table.
+    """
     if table.numel() == 0 or bool(torch.isin(x, table).all()):
         return x
     ordered = table.sort().values
