@@ -1,4 +1,4 @@
-"""Inputs that a kernel has not been tuned to, derived from a task: hidden shapes and other distributions of values."""
+"""The cases that are derived from a task: hidden shapes, other distributions of values, other plain arguments, other batch sizes."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ from kernelevolve.tasks.flat_model import taking_leaves
 from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, flat_inputs
 
 _DRAWS = 3
-"""Draws of the main inputs, from which facts are read."""
+"""The number of draws of the main inputs from which facts are read."""
 _CHECKED_OPERATIONS = 4000
-"""About a second's worth of asking the model, without data, which shapes it takes. A number, not a time, so that the outcome follows
-from the task."""
+"""The number of operations that are traced without data to find the shapes that the model accepts, which takes about a second. It is a
+count, not a time, so that the outcome depends on the task alone."""
 
 _PLAIN = 4
-"""Plain numbers among the arguments that are exchanged."""
+"""The largest number of plain arguments that are replaced by other values."""
 _AFFORDABLE_BYTES = 4 << 20
-"""That inputs of hidden shapes may take however little the main ones do."""
+"""The bytes that inputs of hidden shapes may take, however small the main inputs are."""
 _SMALL_BYTES = 1 << 16
-"""Least that the inputs take in cases in which values matter and sizes do not."""
+"""The least bytes of the inputs of cases in which values matter and sizes do not."""
 
 
 class Kind(StrEnum):
-    """In what a case differs from the task's own inputs."""
+    """The way in which a derived case differs from the task's own inputs."""
 
     SHAPE = "shape"
     BATCH = "batch"
@@ -79,75 +79,88 @@ _CHECKS = {
 
 
 class InputSettings(Record):
-    """How many inputs to derive, and how."""
+    """The number of derived inputs, and how they are made."""
 
     shapes: int = Field(ge=0)
-    """Hidden shapes."""
+    """The number of hidden shapes."""
     values: int = Field(ge=0)
-    """Distributions of values."""
+    """The number of distributions of values."""
     nonfinite: bool
-    """One more case with NaN and infinities, where an input is not restricted."""
+    """Whether to add cases with NaN and infinities, where some input is not restricted."""
     seed: int
+    """The seed of all random choices."""
     memory_factor: float = Field(gt=0)
-    """Inputs of hidden shapes take at most this many times the memory of the main ones, if that is more than 4 MiB."""
+    """The memory that inputs of hidden shapes may take, as a multiple of that of the main inputs; at least 4 MiB."""
     export_seconds: float = Field(gt=0)
-    """For torch.export, the strongest evidence of free dimensions."""
+    """The seconds that torch.export, which finds free dimensions, may take."""
 
 
 @dataclass(frozen=True)
 class DerivedCase:
-    """Inputs that are made when they are asked for, the same ones each time."""
+    """A set of inputs that is made on demand, and is the same each time."""
 
     name: str
-    """Such as `shape: x0[0]=613, x1[0]=613` or `values: tiny`."""
+    """The name of the case, such as `shape: x0[0]=613, x1[0]=613` or `values: tiny`."""
     kind: Kind
+    """The way in which it differs from the task's own inputs."""
     ties: bool
-    """It has equal values on purpose: positions from a sort or a top-k are no one's fault there."""
+    """Whether it has equal values on purpose, so that positions from a sort or a top-k may be undefined."""
     nonfinite: bool
-    """It has NaN and infinities: only for references that return them in the same places."""
+    """Whether it has NaN and infinities."""
     make: Callable[[], list[Any]] = field(repr=False, compare=False)
+    """Makes the leaves of the arguments of forward."""
     tentative: bool = False
-    """It goes beyond what is drawn: only for references whose results are finite nevertheless."""
+    """Whether it differs from all draws so much that it is used only where the results of the reference stay finite."""
     outside: bool = False
-    """Its values leave the range that is drawn."""
+    """Whether its values leave the drawn range."""
     instead: DerivedCase | None = field(default=None, repr=False, compare=False)
-    """What to take where the reference has no result on this one by which others can be judged."""
+    """The case to use where the reference has no usable result on this one."""
 
     @property
     def check(self) -> str:
-        """The check that it belongs to."""
+        """The name of the check that the case belongs to."""
         if self.nonfinite:
             return NONFINITE_VALUES
         return _CHECKS[self.kind]
 
     def inputs(self) -> list[Any]:
-        """The leaves of the arguments of forward. Leaves torch's global generator as it was."""
+        """Return the leaves of the arguments of forward. The state of torch's global generator is preserved."""
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             return self.make()
 
 
 @dataclass(frozen=True)
 class DerivedInputs:
-    """What was derived from a task, and what was not."""
+    """The cases that were derived from a task, and the reasons why there are not more."""
 
     cases: tuple[DerivedCase, ...]
+    """The derived cases."""
     dimensions: Dimensions
+    """The groups of dimensions of the inputs."""
     notes: tuple[str, ...]
-    """In words: each group of dimensions, whether it is free and why; inputs whose values stay as drawn; what did not run."""
+    """Sentences about each group of dimensions, about inputs whose values stay as drawn, and about what failed."""
     left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """By what cases look at: what there are none of, or fewer than were asked for, and why."""
+    """The checks with no or fewer cases than requested: the name of a check -> the reasons."""
     overtime: bool = False
-    """Whether time ran out while free dimensions were looked for."""
+    """Whether time ran out during the search for free dimensions."""
 
 
 def derived_cases(loaded: LoadedTask, settings: InputSettings, *, light: bool = False) -> DerivedInputs:
-    """Cases beyond the task's own; all choices follow from the task and `settings.seed`.
+    """Derive cases from a task. All choices depend only on the task and `settings.seed`.
 
-    Runs the task's own code: only for processes that the reference may run in. Which shapes it takes is asked without data, or by calls
-    where these are `light`. A case on which it raises is one to drop.
+    This runs the task's own code, so it must be called only in processes in which the reference may run. The reference may raise on a
+    derived case, which is then dropped.
+
+    Args:
+        loaded: The task.
+        settings: The number of cases and how they are made.
+        light: Whether a call of the reference is so fast that the shapes it accepts are found by calls instead of by tracing.
+
+    Returns:
+        The derived cases.
 
     Raises:
-        UserError: the task's functions raise, or declare ill-formed ranges.
+        UserError: The task's functions raise, or declare ill-formed ranges.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         return _Deriving(loaded, settings, light=light).result()
@@ -188,19 +201,19 @@ class _Deriving:
         return DerivedInputs(tuple(cases), self.dimensions, tuple(self.notes), self.left_out, evidence.overtime)
 
     def _draw(self, seed: int) -> list[Any]:
-        """Stand-ins for the leaves of the main inputs."""
+        """Draw the main inputs and return stand-ins for their leaves."""
         return [stand_in(x) for x in flat_inputs(self.loaded, draw_inputs(self.loaded, seed))[0]]
 
     def _restored(self, made: Sequence[Any]) -> list[Any]:
         return [restored(x, like) for x, like in zip(made, self.given, strict=True)]
 
     def _model(self) -> nn.Module:
-        """The reference, which takes leaves."""
+        """Return the reference, with a forward that takes leaves."""
         model = build_model(self.loaded, self.loaded.task.seed)
         return taking_leaves(model, self.nesting, vars(self.loaded.module))
 
     def _facts(self, first: list[Any], variants: Sequence[list[Any]]) -> tuple[dict[int, Facts], list[Draw]]:
-        """Facts of each tensor, and what counts of each main draw; one draw is held at a time beside the first."""
+        """Return the facts of each tensor, and the properties of each main draw. Only one draw is held beside the first."""
         tensors = [i for i, x in enumerate(first) if isinstance(x, torch.Tensor)]
         seen: dict[int, list[Seen]] = {i: [look(first[i])] for i in tensors}
         constant = dict.fromkeys(tensors, True)
@@ -244,7 +257,7 @@ class _Deriving:
         return legal
 
     def _small(self, first: list[Any], legal: Callable[[Sizes], bool]) -> Sizes:
-        """For cases in which values matter: a part of the longest free group. No sizes where the main inputs are small, or fixed."""
+        """Return smaller sizes for cases in which only values matter; empty where the main inputs are small, or all sizes fixed."""
         groups = self.dimensions.groups
         free = [g for g, group in enumerate(groups) if group.free and not group.follows]
         if not free:
@@ -286,14 +299,14 @@ class _Deriving:
             DerivedCase(name, Kind.SHAPE, ties=False, nonfinite=False, make=partial(make, spread=s))
             for s in (True, False)
         )
-        # Whole numbers may have another limit than the size that they lie below.
+        # Integers below a size may have another limit than that size, so that larger ones may be illegal.
         return replace(spread, tentative=True, instead=plain) if self._refers() else plain
 
     def _refers(self) -> bool:
         return any(isinstance(r, Bound) for r in self.dimensions.relations)
 
     def _new_shapes(self, first: list[Any], sizes: Sizes) -> dict[int, list[int]]:
-        """By the number of the input. Where values follow from rows, as many as there would be on average."""
+        """Return the new shape of each tensor; where the number of values follows from rows, the average number is assumed."""
         shapes = {i: [int(s) for s in x.shape] for i, x in enumerate(first) if isinstance(x, torch.Tensor)}
         for g, group in enumerate(self.dimensions.groups):
             n = sizes.get(g)
@@ -306,7 +319,7 @@ class _Deriving:
         return shapes
 
     def _has_room(self, shapes: Mapping[int, Sequence[int]]) -> bool:
-        """Whether integers that differ and are below a size still can."""
+        """Return whether the new sizes leave room for distinct integers below them."""
         bounds = [r for r in self.dimensions.relations if isinstance(r, Bound) and self.facts[r.what].distinct]
         return all(shapes[r.target][r.dim] >= shapes[r.what][-1] for r in bounds)
 
@@ -333,7 +346,7 @@ class _Deriving:
         return [*cases, *self._constants(first, sizes), *self._plain()] if self.settings.values else cases
 
     def _plain(self) -> list[DerivedCase]:
-        """One for each of the first plain numbers among the arguments, with another in its place."""
+        """Return a case for each of the first plain arguments, with another value in its place."""
         places = [i for i, x in enumerate(self.given) if isinstance(x, bool | int | float)][:_PLAIN]
 
         def make(place: int) -> list[Any]:
@@ -354,7 +367,7 @@ class _Deriving:
         ]
 
     def _batches(self, first: list[Any]) -> list[DerivedCase]:
-        """Several samples where the task has one: torch.export takes it for granted that there is no other number."""
+        """Return a case with several samples where the task has one, which torch.export takes for a fixed size."""
         single = [isinstance(x, torch.Tensor) and x.dim() > 1 and x.shape[0] == 1 for x in first]
         varies = any(
             group.free for group in self.dimensions.groups if any(p.dim == 0 and single[p.source] for p in group.places)
@@ -398,7 +411,7 @@ class _Deriving:
         return drawn, generator
 
     def _constants(self, first: list[Any], sizes: Sizes) -> list[DerivedCase]:
-        """Other values of inputs that are the same in every draw; the rest stays as drawn."""
+        """Return a case with other values for inputs that are the same in every draw; all other inputs stay as drawn."""
         fixed = {**unchanging(self.given), **dict.fromkeys(self._related(), "it goes with others")}
         chosen = changeable_constants(first, self.facts, fixed, self.ranges)
         for i, facts in self.facts.items():
@@ -417,7 +430,7 @@ class _Deriving:
         return [DerivedCase(name, Kind.VALUES, ties=False, nonfinite=False, make=make, tentative=True)]
 
     def _related(self) -> set[int]:
-        """Inputs whose values are ordered by those of others."""
+        """Return the inputs whose values are ordered relative to those of another input that varies."""
         constant = {i for i, facts in self.facts.items() if facts.constant}
         pairs = [{r.lower, r.upper} for r in self.dimensions.relations if isinstance(r, Ordered)]
         return {i for pair in pairs if not pair <= constant for i in pair}

@@ -1,4 +1,4 @@
-"""What `torch.export` says about the sizes of a model's inputs: which are fixed, which are one size, within which range."""
+"""The evidence of `torch.export` about the sizes of a model's inputs: which are fixed, which are equal, and their ranges."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _NOT_SIZES = {
     *("unbiased", "stride", "padding", "dilation", "groups", "output_padding", "step", "normalized_shape", "reduction"),
     *("momentum", "eps", "alpha", "beta", "negative_slope", "p", "dropout_p"),
 }
-"""Arguments of ATen operations whose numbers are no sizes, or whose sizes export checks against those of the inputs."""
+"""The arguments of ATen operations that are no sizes, or whose sizes torch.export checks against those of the inputs."""
 
 _CLOCK_FACTOR = 4.0
-"""Times the processor's time that may pass by the clock: where others use the cores, it does."""
+"""The limit on wall-clock time as a multiple of that on CPU time, for when other processes use the cores."""
 _UNTRIED = 4
-"""Lower limits up to this one may be export's own caution."""
+"""The largest lower limit that torch.export may state only because it treats sizes 0 and 1 specially, and that is therefore tested."""
 
 
 @dataclass(frozen=True)
 class Symbolic:
-    """A size that is `scale` * symbol + `shift`."""
+    """A size that equals `scale` * `symbol` + `shift`."""
 
     scale: int
     symbol: str
@@ -48,26 +48,30 @@ class Symbolic:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What export has found; nothing, and why, where it failed."""
+    """The findings of torch.export; empty but for `failure` where it failed."""
 
     sizes: Mapping[tuple[int, int], int | Symbolic | None] = field(default_factory=dict)
-    """(input, dimension) -> its size; None where the expression is not understood."""
+    """The size of each dimension, by (input, dimension); None where its expression is not supported."""
     ranges: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
-    """Smallest and largest value of a symbol; None: no limit."""
+    """The smallest and the largest value of each symbol; None where there is no upper limit."""
     numbers: frozenset[int] = frozenset()
-    """Whole numbers that the code of forward names."""
+    """The integers that operations of the exported graph take as arguments and that may be sizes."""
     operations: int = 0
-    """In the exported graph."""
+    """The number of operations in the exported graph."""
     assumed: Assumed | None = None
+    """The assumptions under which the exported graph is valid; None where they are not known."""
     failure: str = ""
-    """One line; empty where export worked."""
+    """The reason why torch.export failed, in one line; empty where it worked."""
     overtime: bool = False
     """Whether it failed because time ran out."""
 
     def proves(self, shapes: Mapping[int, Sequence[int]]) -> bool:
-        """Whether the model surely takes inputs of these shapes, by the number of the input: all that export assumed holds for them.
+        """Return whether the model certainly accepts inputs of given shapes, since all assumptions of torch.export hold for them.
 
-        Where it does not, the model may take them all the same, on another way through its code.
+        Where they do not hold, the model may still accept the inputs, by another path through its code.
+
+        Args:
+            shapes: The shape of each tensor, by the index of the input.
         """
         values: dict[str, int] = {}
         for (i, d), size in self.sizes.items():
@@ -81,13 +85,22 @@ class Evidence:
 
 
 class _Overtime(BaseException):
-    """Not an Exception, so that no handler within torch keeps it."""
+    """Raised when time has run out. It is no Exception, so that no handler in torch catches it."""
 
 
 def export_evidence(model: nn.Module, inputs: Sequence[Any], seconds: float) -> Evidence:
-    """Export with every dimension automatic. Takes at most about `seconds` of the processor's time in the main thread of a process; in
-    others it has no limit."""
-    import torch._dynamo  # By torch.export anyway; a limit that ends an import leaves half a module behind.
+    """Export a model with every dimension set to `Dim.AUTO`.
+
+    Args:
+        model: The model.
+        inputs: The arguments of forward.
+        seconds: The limit on CPU time, which applies only in the main thread of a process.
+
+    Returns:
+        The findings, or the reason why torch.export failed.
+    """
+    # torch.export imports these anyway. A time limit that interrupted the import would leave a module half initialized.
+    import torch._dynamo
     import torch._functorch.aot_autograd
 
     free: tuple[Any, ...] = tuple(
@@ -102,7 +115,7 @@ def export_evidence(model: nn.Module, inputs: Sequence[Any], seconds: float) -> 
             evidence = _read(export(model, tuple(inputs), dynamic_shapes=free), model, inputs)
     except _Overtime:
         return Evidence(failure=f"it takes longer than {seconds:g} s", overtime=True)
-    except Exception as error:  # noqa: BLE001 - a border to foreign code: export raises what the model raises
+    except Exception as error:  # noqa: BLE001 - export raises whatever the model raises
         text = str(error).strip()
         return Evidence(failure=text.splitlines()[0][:200] if text else type(error).__name__)
     return evidence
@@ -123,7 +136,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _limited(seconds: float) -> Iterator[None]:
-    """Raise _Overtime in the block after so many seconds of the processor's time, or after some times as many by the clock."""
+    """Raise _Overtime in the block after a number of seconds of CPU time, or `_CLOCK_FACTOR` times as many by the wall clock."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -136,7 +149,7 @@ def _limited(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def _ringing(timer: int, number: int, seconds: float) -> Iterator[None]:
-    """Raise _Overtime in the block when this timer has run for so long; an alarm that was set before goes on afterwards."""
+    """Raise _Overtime in the block when a timer has run for a number of seconds; a timer that was set before continues afterwards."""
 
     def ring(_number: int, _frame: FrameType | None) -> None:
         raise _Overtime
@@ -165,7 +178,7 @@ def _read(exported: ExportedProgram, model: nn.Module, inputs: Sequence[Any]) ->
     ranges = {str(symbol): _interval(values) for symbol, values in exported.range_constraints.items()}
     for symbol, (limit, high) in ranges.items():
         low = limit
-        # Export takes it that no size is 1, where sizes broadcast and are squeezed away; nor one that follows from this one.
+        # torch.export assumes that no free size is 1, nor any size computed from one, since such sizes are broadcast and squeezed.
         while 1 < low <= _UNTRIED and _keeps_its_shape(exported, model, inputs, sizes, symbol, low - 1):
             low -= 1
         ranges[symbol] = low, high
@@ -186,7 +199,7 @@ def _keeps_its_shape(
     symbol: str,
     n: int,
 ) -> bool:
-    """Whether the model takes n for this symbol, and its outputs have the shapes that export says, none of them empty."""
+    """Return whether the model accepts n for a symbol, and its outputs have the shapes that torch.export predicts, none of them empty."""
     shapes = {i: list(x.shape) for i, x in enumerate(inputs) if isinstance(x, torch.Tensor)}
     values: dict[str, int] = {}
     for (i, d), size in sizes.items():
@@ -202,15 +215,23 @@ def _keeps_its_shape(
     except (ArithmeticError, KeyError, TypeError, ValueError):
         return False
     shaped = computed_shapes(model, inputs, shapes) or output_shapes(model, inputs, shapes)
-    # Buffers that the model changes stand before its results.
+    # The outputs of the graph begin with the buffers that the model changes.
     return shaped is not None and all(map(all, shaped)) and shaped == expected[len(expected) - len(shaped) :]
 
 
 def computed_shapes(
     model: nn.Module, inputs: Sequence[Any], shapes: Mapping[int, Sequence[int]]
 ) -> list[tuple[int, ...]] | None:
-    """The shapes of the outputs for these inputs, cut and repeated to other shapes, found by a call: for a light model a tenth of the time
-    that it takes without data. None where the model raises, or inputs hold whole numbers, which may be places in what is cut off."""
+    """Find the shapes of a model's outputs by a call, which for a light model takes a tenth of the time of `output_shapes`.
+
+    Args:
+        model: The model.
+        inputs: The inputs, which are cut and repeated to the new shapes.
+        shapes: The new shape of each tensor, by the index of the input.
+
+    Returns:
+        The shapes; None where the model raises, or where some inputs are integers, which may be indices into what is cut off.
+    """
     tensors = [x for x in inputs if isinstance(x, torch.Tensor)]
     if not all(x.is_floating_point() and x.layout is torch.strided and x.numel() for x in tensors):
         return None
@@ -218,7 +239,7 @@ def computed_shapes(
     try:
         with _quiet(), torch.no_grad():
             return _shapes(model(*made))
-    except Exception:  # noqa: BLE001 - a border to foreign code: the model does not take it, whatever it raises
+    except Exception:  # noqa: BLE001 - the model does not accept these shapes, whatever it raises
         return None
 
 
@@ -231,8 +252,16 @@ def _resized(x: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
 def output_shapes(
     model: nn.Module, inputs: Sequence[Any], shapes: Mapping[int, Sequence[int]]
 ) -> list[tuple[int, ...]] | None:
-    """The shapes of the outputs for inputs of other shapes, by the number of the input, found without data; None where the
-    model raises."""
+    """Find the shapes of a model's outputs by tracing it without data.
+
+    Args:
+        model: The model.
+        inputs: The inputs, whose dtypes and plain values are used.
+        shapes: The new shape of each tensor, by the index of the input.
+
+    Returns:
+        The shapes; None where the model raises.
+    """
     try:
         with _quiet(), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), Unstepped():
             made = [
@@ -240,7 +269,7 @@ def output_shapes(
                 for i, x in enumerate(inputs)
             ]
             return _shapes(model(*made))
-    except Exception:  # noqa: BLE001 - a border to foreign code: the model does not take it, whatever it raises
+    except Exception:  # noqa: BLE001 - the model does not accept these shapes, whatever it raises
         return None
 
 
@@ -292,7 +321,7 @@ def _numbers(exported: ExportedProgram) -> Iterator[int]:
             if name not in _NOT_SIZES:
                 for number in _flat(value):
                     yield number
-                    # The last position that is taken from a dimension tells its size as well.
+                    # An index may be the last one of a dimension, whose size is then one more.
                     if name == "index":
                         yield number + 1
 

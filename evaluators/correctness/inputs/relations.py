@@ -1,7 +1,7 @@
-"""How the integers among the inputs refer to sizes and to other inputs.
+"""The relations of integer inputs to sizes and to other inputs.
 
-A relation is read from one draw at a time; only what holds in every draw counts. What holds by chance costs a hidden shape
-some of its freedom, but never makes an input illegal.
+Relations are read from one draw at a time, and only those that hold in every draw count. A relation that holds by chance excludes some
+legal inputs, but never makes an illegal one.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Any
 import torch
 
 _MEMBERS = 1 << 20
-"""Elements that membership is read from."""
+"""The number of elements from which membership is read."""
 
 
 class Form(StrEnum):
-    """How a jagged input tells the lengths of its rows."""
+    """The way in which a jagged input stores the lengths of its rows."""
 
     OFFSETS = "offsets"
-    """(rows + 1,): from 0, never falling, the last one is the number of values."""
+    """Offsets of shape (rows + 1,) that start at 0, never decrease, and end with the number of values."""
     STARTS = "starts"
-    """(rows,): from 0, never falling, no more than the number of values, where the last row ends."""
+    """Starts of rows of shape (rows,) that start at 0 and never decrease; the last row ends at the number of values."""
     LENGTHS = "lengths"
-    """(rows,): the lengths; their sum is the number of values."""
+    """Lengths of shape (rows,) whose sum is the number of values."""
 
 
 @dataclass(frozen=True)
 class Jagged:
-    """`source` splits dimension `dim` of input `target` into rows."""
+    """Input `source` splits dimension `dim` of input `target` into rows."""
 
     source: int
     form: Form
@@ -40,7 +40,7 @@ class Jagged:
 
 @dataclass(frozen=True)
 class LengthsOf:
-    """Input `what` holds the lengths of the rows of a jagged `source`."""
+    """Input `what` holds the lengths of the rows of the jagged input `source`."""
 
     what: int
     source: int
@@ -48,7 +48,7 @@ class LengthsOf:
 
 @dataclass(frozen=True)
 class SegmentsOf:
-    """Input `what` holds, for each value of a jagged `source`, the number of its row."""
+    """Input `what` holds the index of the row of each value of the jagged input `source`."""
 
     what: int
     source: int
@@ -56,7 +56,7 @@ class SegmentsOf:
 
 @dataclass(frozen=True)
 class Longest:
-    """No row of a jagged `source` is longer than dimension `dim` of input `target`; `source` may be offsets of no known values."""
+    """No row of the jagged input `source` is longer than dimension `dim` of input `target`; its values need not be known."""
 
     source: int
     target: int
@@ -65,7 +65,7 @@ class Longest:
 
 @dataclass(frozen=True)
 class Bound:
-    """Every value of input `what` is at most the size of a dimension; below it where strict."""
+    """Every value of input `what` is at most the size of dimension `dim` of input `target`, or less than it where `strict`."""
 
     what: int
     target: int
@@ -75,7 +75,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Reaches:
-    """The largest value of input `what` is the size of a dimension, or one less where it is a strict bound."""
+    """The largest value of input `what` is the size of dimension `dim` of input `target`, or one less."""
 
     what: int
     target: int
@@ -84,14 +84,14 @@ class Reaches:
 
 @dataclass(frozen=True)
 class Permutation:
-    """Input `what` holds 0 to n - 1 once each."""
+    """Input `what` holds each of 0 to n - 1 once."""
 
     what: int
 
 
 @dataclass(frozen=True)
 class Members:
-    """Every value of input `what` is one of those of the one-dimensional input `table`."""
+    """Every value of input `what` occurs in the one-dimensional input `table`."""
 
     what: int
     table: int
@@ -99,7 +99,7 @@ class Members:
 
 @dataclass(frozen=True)
 class Ordered:
-    """Elementwise, `lower` <= `upper`."""
+    """Every element of input `lower` is at most that of input `upper`."""
 
     lower: int
     upper: int
@@ -107,7 +107,7 @@ class Ordered:
 
 @dataclass(frozen=True)
 class Rises:
-    """The rows of input `what` start with 0 and never fall, as offsets do."""
+    """The rows of input `what` start with 0 and never decrease, as offsets do."""
 
     what: int
 
@@ -116,7 +116,16 @@ Relation = Jagged | LengthsOf | SegmentsOf | Longest | Rises | Bound | Reaches |
 
 
 def row_lengths(source: torch.Tensor, form: Form, total: int) -> torch.Tensor:
-    """int64 (rows,): how many of `total` values each row has."""
+    """Return the lengths of the rows of a jagged input.
+
+    Args:
+        source: The jagged input.
+        form: How it stores the lengths.
+        total: The number of values.
+
+    Returns:
+        (rows,) int64.
+    """
     values = source.to(torch.int64)
     if form is Form.LENGTHS:
         return values
@@ -125,7 +134,7 @@ def row_lengths(source: torch.Tensor, form: Form, total: int) -> torch.Tensor:
 
 
 def from_lengths(lengths: torch.Tensor, form: Form, dtype: torch.dtype) -> torch.Tensor:
-    """The inverse of `row_lengths`."""
+    """Return a jagged input for given lengths of rows, which is the inverse of `row_lengths`."""
     ends = torch.cumsum(lengths, dim=0)
     if form is Form.OFFSETS:
         return torch.cat([ends.new_zeros(1), ends]).to(dtype)
@@ -133,7 +142,15 @@ def from_lengths(lengths: torch.Tensor, form: Form, dtype: torch.dtype) -> torch
 
 
 def expand_rows(lengths: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """int64 (values,): the positions of the values of the given rows, row by row."""
+    """Return the positions of the values of some rows.
+
+    Args:
+        lengths: The lengths of all rows.
+        rows: The indices of the rows to take, which may repeat.
+
+    Returns:
+        (values,) int64: the positions, row by row.
+    """
     starts = torch.cumsum(lengths, dim=0) - lengths
     taken = lengths[rows]
     first = torch.cumsum(taken, dim=0) - taken
@@ -141,7 +158,7 @@ def expand_rows(lengths: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
 
 def find_relations(inputs: Sequence[Any]) -> frozenset[Relation]:
-    """All relations that hold in one draw."""
+    """Return all relations that hold in one draw of inputs."""
     tensors = {i: x for i, x in enumerate(inputs) if isinstance(x, torch.Tensor)}
     integers = {i: x for i, x in tensors.items() if _is_integer(x) and x.numel()}
     places = [(i, d, int(size)) for i, x in tensors.items() for d, size in enumerate(x.shape)]
@@ -164,7 +181,7 @@ def find_relations(inputs: Sequence[Any]) -> frozenset[Relation]:
 
 
 def held_in_all(draws: Sequence[frozenset[Relation]]) -> frozenset[Relation]:
-    """The relations that hold in every draw."""
+    """Return the relations that hold in every draw; where offsets are known, the same relation in the form of starts is dropped."""
     held = frozenset.intersection(*draws) if draws else frozenset()
     closed = {(r.source, r.target, r.dim) for r in held if isinstance(r, Jagged) and r.form is Form.OFFSETS}
     return frozenset(
@@ -175,7 +192,7 @@ def held_in_all(draws: Sequence[frozenset[Relation]]) -> frozenset[Relation]:
 
 
 def rises_from_zero(x: torch.Tensor) -> bool:
-    """Whether the rows of a tensor could be offsets."""
+    """Return whether the rows of a tensor could be offsets: integers that start at 0 and never decrease."""
     if not _is_integer(x) or x.dim() == 0 or x.numel() == 0 or x.shape[-1] < 2:
         return False
     return not bool(x[..., 0].any()) and bool((x[..., 1:] >= x[..., :-1]).all())
@@ -195,7 +212,7 @@ def _jagged(i: int, x: torch.Tensor, places: Sequence[tuple[int, int, int]]) -> 
             continue
         if rising and last == size:
             yield Jagged(i, Form.OFFSETS, j, d)
-        # Numbers of segments also rise from 0, but there is one for each value, or they stay far below the count.
+        # Row indices of values also rise from 0, but there is one for each value, or they stay far below the number of values.
         if rising and x.numel() < size and size // 2 <= last <= size:
             yield Jagged(i, Form.STARTS, j, d)
         if total == size and x.numel() > 1 and int(x.max()) > 1:
@@ -225,7 +242,7 @@ def _longest(source: int, longest: int, places: Sequence[tuple[int, int, int]]) 
 
 def _bounds(i: int, x: torch.Tensor, places: Sequence[tuple[int, int, int]]) -> Iterator[Relation]:
     low, high = int(x.min()), int(x.max())
-    # A 0/1 mask is below every size and refers to none.
+    # A mask of 0 and 1 is below every size, but refers to none.
     if high < 1 or (low == 0 and high == 1):
         return
     for j, d, size in places:
