@@ -55,10 +55,10 @@ def fault(fresh: Sequence[bool], outputs: Sequence[Described], inputs: Sequence[
     """
     for i, own in enumerate(fresh):
         if own and any(_overlap(range_of(outputs[i]), each) for each in inputs):
-            return f"output {i} lies in the memory of the inputs, the reference's does not"
+            return f"output {i} shares memory with an input, but that of the reference does not"
     for i, j in combinations(range(len(outputs)), 2):
         if (fresh[i] or fresh[j]) and _coincide(outputs[i], outputs[j]):
-            return f"outputs {i} and {j} share memory, the reference's do not"
+            return f"outputs {i} and {j} share memory, but those of the reference do not"
     return ""
 
 
@@ -75,7 +75,7 @@ def same_memory(fresh: Sequence[bool], once: Sequence[Described], again: Sequenc
     """
     for i, own in enumerate(fresh):
         if own and _overlap(range_of(once[i]), range_of(again[i])):
-            return f"output {i} of two calls lies in the same memory, the reference's does not"
+            return f"output {i} of two calls is in the same memory, but that of the reference is not"
     return ""
 
 

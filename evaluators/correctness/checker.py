@@ -215,7 +215,7 @@ class Checker:
                 raise failed(Status.WRONG_SHAPE, runner.stage, f"{name}: torch.{output.dtype}, expected torch.{dtype}")
             mismatch = compare(runner.read(output), native, oracle, self.bounds(answers)[i], name, answers.doubt(i))
             if mismatch and shared:
-                summary = f"{label}: the next call writes over the result"
+                summary = f"{label}: the next call overwrites the result"
                 raise failed(Status.WRONG_RESULT, runner.stage, summary, mismatch.details)
             if mismatch:
                 raise failed(mismatch.status, runner.stage, mismatch.summary, mismatch.details)

@@ -71,8 +71,11 @@ class Mismatch(Record):
     """The reason why an output is wrong."""
 
     status: Status
+    """The status of the evaluation."""
     summary: str
+    """What is wrong, in one line."""
     details: str = ""
+    """Some wrong elements, and a description of where and how the output is wrong."""
 
 
 class Bounds(Record):

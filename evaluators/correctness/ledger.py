@@ -55,14 +55,16 @@ class Ledger:
             self.leave_out(name, why, overtime=name in reference.overtime)
         main = reference.main
         if main.later is None:
-            self.leave_out(EVALUATION_MODE, ["nothing is different then"])
+            self.leave_out(EVALUATION_MODE, ["neither calls nor evaluation mode change a result"])
         floating = [meta for meta in main.answers.native if "float" in meta["dtype"]]
         if not floating:
             self.leave_out(FLOAT64, ["the results are exact"])
         elif main.answers.oracle is None:
             self.leave_out(
                 FLOAT64,
-                ["the reference does not run in float64, or is another function there: compared with its own results"],
+                [
+                    "the reference does not run in float64, or computes another function there: kernels are compared with its own results"
+                ],
             )
 
     def told(self) -> tuple[Check, ...]:

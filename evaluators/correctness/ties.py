@@ -37,6 +37,6 @@ def tied(case: DerivedCase, native: Ran, inputs: Sequence[Mapping[str, Any]], wo
     if not any("float" in m.get("dtype", "") for m in inputs):
         return ""
     if work is None:
-        return "positions among equal values may differ, and which operations it has is not known"
+        return "positions among equal values may be undefined, since the operations of the reference are not known"
     found = sorted(_UNORDERED.intersection(work.operations))
     return f"positions among equal values are not defined by {found[0]}" if found else ""

@@ -167,6 +167,8 @@ def derived_cases(loaded: LoadedTask, settings: InputSettings, *, light: bool = 
 
 
 class _Deriving:
+    """Derives the cases of one task."""
+
     def __init__(self, loaded: LoadedTask, settings: InputSettings, *, light: bool) -> None:
         self.loaded = loaded
         self.light = light
@@ -176,6 +178,7 @@ class _Deriving:
         self.left_out: dict[str, list[str]] = {}
 
     def leave_out(self, check: str, why: str) -> None:
+        """Note why a check has no or fewer cases."""
         if why not in self.notes:
             self.notes.append(why)
         self.left_out.setdefault(check, []).append(why)
@@ -232,7 +235,7 @@ class _Deriving:
         model = self._model()
         evidence = export_evidence(model, self.given, self.settings.export_seconds)
         if evidence.failure:
-            self.leave_out(SHAPES, f"torch.export says nothing: {evidence.failure}")
+            self.leave_out(SHAPES, f"torch.export failed: {evidence.failure}")
         return evidence, self._model()
 
     def _legal(self, first: list[Any], model: nn.Module, evidence: Evidence) -> Callable[[Sizes], bool]:
@@ -340,7 +343,7 @@ class _Deriving:
         elif takes_nonfinite(first, self.facts, fixed, self.ranges):
             more += [NONFINITE, MANY_NONFINITE]
         else:
-            self.leave_out(NONFINITE_VALUES, "no input is a floating one for which no range, order or sum is known")
+            self.leave_out(NONFINITE_VALUES, "no floating input is without a known range, order or sum")
         chosen += [(each.name, each) for each in more]
         cases = [self._value_case(name, distribution, fixed, sizes) for name, distribution in chosen]
         return [*cases, *self._constants(first, sizes), *self._plain()] if self.settings.values else cases
@@ -412,11 +415,11 @@ class _Deriving:
 
     def _constants(self, first: list[Any], sizes: Sizes) -> list[DerivedCase]:
         """Return a case with other values for inputs that are the same in every draw; all other inputs stay as drawn."""
-        fixed = {**unchanging(self.given), **dict.fromkeys(self._related(), "it goes with others")}
+        fixed = {**unchanging(self.given), **dict.fromkeys(self._related(), "it is ordered relative to others")}
         chosen = changeable_constants(first, self.facts, fixed, self.ranges)
         for i, facts in self.facts.items():
             if facts.constant and i not in chosen and first[i].numel():
-                why = f"x{i} is the same in every draw: a kernel may take it for a constant"
+                why = f"x{i} is the same in every draw: a kernel may treat it as a constant"
                 self.leave_out(VALUES, why)
         if not chosen:
             return []

@@ -120,6 +120,8 @@ def find_dimensions(
 
 
 class _Search:
+    """Joins dimensions into variables, then decides for each variable whether it is free."""
+
     def __init__(
         self, draws: Sequence[Draw], main: int, facts: Mapping[int, Facts], evidence: Evidence, numbers: ModelNumbers
     ) -> None:
@@ -133,6 +135,7 @@ class _Search:
         self.variables = self._start()
 
     def found(self) -> Dimensions:
+        """Run the search and return the groups."""
         self._count_rows()
         self._tie()
         for v in self.variables:

@@ -73,6 +73,8 @@ def positions(old: int, new: int, generator: torch.Generator) -> torch.Tensor:
 
 
 class _Reshaping:
+    """Makes one draw of other sizes."""
+
     def __init__(
         self,
         inputs: Sequence[Any],

@@ -114,7 +114,7 @@ def kept(inputs: Sequence[Any], facts: Mapping[int, Facts], relations: frozenset
         if isinstance(r, Jagged):
             why.setdefault(r.source, "it splits values into rows")
         elif isinstance(r, LengthsOf | SegmentsOf):
-            why.setdefault(r.what, f"it goes with the rows of x{r.source}")
+            why.setdefault(r.what, f"it depends on the rows of x{r.source}")
         elif isinstance(r, Rises):
             why.setdefault(r.what, "it rises from 0, as offsets do")
         elif isinstance(r, Ordered):

@@ -210,7 +210,7 @@ class Computing:
         again = [runs.native(fresh, arguments, each) for each in (seed + 7919, seed)]
         check_same(loaded, native, again[0], "two runs on the same inputs differ")
         state = (
-            f": it depends on {', '.join(changing)}, which forward changes; take it as an input and return the new one"
+            f": it depends on {', '.join(changing)}, which forward changes; make it an input and return its new value"
         )
         check_same(loaded, native, again[1], "a second call gives another result" + (state if changing else ""))
         fresh.eval()
@@ -240,10 +240,10 @@ class Computing:
         self._runs.native(model, self._main_arguments, seed)
         changing = differing(before, state_of(model))
         if not alike(native, self._runs.native(model, arguments, seed)):
-            what = f"it depends on {', '.join(changing)}, which forward changes" if changing else "it remembers them"
+            what = f"it depends on {', '.join(changing)}, which forward changes" if changing else "it stores them"
             raise UserError(
                 f"task {self._loaded.task.name}: the result depends on the inputs of earlier calls: {what}; "
-                "take what is remembered as an input and return the new one"
+                "make the stored state an input and return its new value"
             )
 
     def _check_sharing(
@@ -356,7 +356,7 @@ class Computing:
         """Return the manifest entry of the results with other parameters, or None and the reason why there is none."""
         model = self._runs.build()
         if not any(True for _ in (*model.parameters(), *model.buffers())):
-            return None, "the reference has none"
+            return None, "the reference has no parameters"
         del model
         why = ""
         seed = derive_seed(self._settings.derived.seed, "other parameters")

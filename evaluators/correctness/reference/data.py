@@ -438,7 +438,7 @@ def _derived(runner: Runner, main: Mapping[str, Any]) -> Mapping[str, Any]:
         derived = runner.ask("derived", main=main)
     except FailedError as error:
         overtime = error.failure.status is Status.TIMEOUT
-        return _nothing_derived(f"the process that tried ended ({error.failure.summary})", overtime=overtime)
+        return _nothing_derived(f"the process that computed them ended ({error.failure.summary})", overtime=overtime)
     if "error" in derived:
         return _nothing_derived(derived["error"])
     return derived

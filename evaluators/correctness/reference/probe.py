@@ -126,7 +126,7 @@ def leak(task: Task, found: Probe) -> str:
         return ""
     return (
         f"task {task.name}: the reference leaks: its process grows by {found.growth_bytes / (1 << 20):.1f} MiB with each call; "
-        "let forward keep nothing that it computes"
+        "store nothing in forward that outlives the call"
     )
 
 

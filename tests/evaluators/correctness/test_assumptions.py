@@ -338,7 +338,7 @@ REFUSED = {
     ),
     "first call": (
         Written("if self.s is None:\n    self.s = x.abs().amax()\nreturn x / self.s", init="self.s = None"),
-        "the result depends on the inputs of earlier calls: it remembers them",
+        "the result depends on the inputs of earlier calls: it stores them",
     ),
     "lazy": (
         Written("return self.l(x)", init="self.l = nn.LazyLinear(8)"),

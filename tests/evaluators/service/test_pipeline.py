@@ -103,7 +103,7 @@ def test_the_reference_itself_is_about_as_fast_as_itself(pipeline: Pipeline) -> 
             "self.b = getattr(self, 'b', torch.empty(512, 256)) if len(x) == 512 else torch.empty(3, 256); "
             f"return self.b.copy_({RIGHT[7:]})",
             Status.WRONG_RESULT,
-            "the next call writes over the result",
+            "the next call overwrites the result",
         ),
         (f"r = {RIGHT[7:]}; r[-5:] = 0; return r", Status.WRONG_RESULT, "indices 507 to 511"),
         ("assert x.shape[0] == 512; " + RIGHT, Status.RUNTIME_ERROR, "AssertionError"),
