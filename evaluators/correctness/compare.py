@@ -41,8 +41,8 @@ _FAR = 0.25
 _FEW_FAR = 0.1
 """The share of elements below which those that are far off lie at discontinuities and do not count in PyTorch's own RMS error."""
 _NOTHING = 1e-2
-"""The RMS error of all other elements, as a share of that of the elements that are far off, below which up to `_MANY_FAR` of the elements are
-also taken to lie at discontinuities."""
+"""The RMS error of all other elements, as a share of that of the elements that are far off, below which the latter are also taken to lie at
+discontinuities, up to `_MANY_FAR` of all elements."""
 _MANY_FAR = 0.5
 """The share of elements that are far off from which on they count in PyTorch's own RMS error in any case."""
 _SPREAD = 4
