@@ -1,1 +1,1 @@
-"""Populations as Ray actors, and the migration between them."""
+"""Islands: populations that run as Ray actors and exchange kernels by migration."""

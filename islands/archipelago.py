@@ -1,4 +1,4 @@
-"""A run's islands, started, watched and ended by the driver."""
+"""The driver's side of a run: it starts the islands and the graph store, watches them and shuts them down."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ _ANSWER_SECONDS = 1.0
 
 
 class Progress(Snapshot):
-    """A snapshot for the live view."""
+    """The state of a run at one moment, for the live view."""
 
     evaluations_per_second: float
-    """Over the last ten seconds of this session."""
+    """The rate of evaluations over the last ten seconds of this session."""
     restarts: int
-    """Islands that were started again after their process died."""
+    """The number of islands that were restarted after their process died."""
     done: bool
-    """The last one: every island has ended."""
+    """Whether every island has ended. True only in the last progress of a run."""
 
 
 class Archipelago:
-    """Opens the run's graph, works on it until the budget is reached, and gives it back. A context manager.
+    """Runs the islands of one run on its graph until the budget is reached.
 
-    On a graph that holds nodes the run goes on: the strategies are told their logs, what was spent counts.
-    `strategies` holds one mapping with `_target_` per island, or one for all. Ray is running already.
+    Use it as a context manager. Ray must be initialised. If the graph already holds nodes, the run is resumed: the
+    strategies replay their logs, and what earlier sessions spent counts against the budget.
 
-    Entering raises `UserError` where the graph is in use, of another format, or the disk is full.
+    Entering the context raises `UserError` if the graph is in use or has another format, or if the disk is full.
     """
 
     def __init__(
@@ -58,7 +58,18 @@ class Archipelago:
         strategies: Sequence[Mapping[str, Any]],
         graph: str = GRAPH,
     ) -> None:
-        """`folder`, `graph`: where the graph lies, and its name there."""
+        """Prepare a run without starting anything.
+
+        Args:
+            folder: The folder that holds the graph.
+            budget: The limits that end the run.
+            plan: The data that every island receives.
+            strategies: Mappings with `_target_`: one per island, or a single one for all of them.
+            graph: The name of the graph within the folder.
+
+        Raises:
+            UserError: The number of strategies does not fit the number of islands.
+        """
         count = plan.settings.count
         if len(strategies) not in (1, count):
             raise UserError(f"{len(strategies)} strategies for islands.count={count}: name one, or one per island")
@@ -92,7 +103,7 @@ class Archipelago:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Cancel what is in flight, write what is judged, give the folder back."""
+        """Cancel the candidates in flight, write what has been evaluated and release the folder."""
         try:
             self._end(list(self._runs))
         finally:
@@ -100,10 +111,17 @@ class Archipelago:
                 ray.kill(actor)
 
     def watch(self, interval: float = 0.25) -> Iterator[Progress]:
-        """Wait for the end of the run; a progress every `interval` seconds, the last one with `done`.
+        """Wait for the end of the run, and report progress in the meantime.
 
-        Raises what ended an island before its time: the operator's or the evaluation's error when retrying did not
-        help, `UserError` for a full disk, and when islands die more often than `restarts`.
+        Args:
+            interval: Seconds between two reports.
+
+        Yields:
+            The progress of the run. The last one has `done` set.
+
+        Raises:
+            UserError: The disk is full, or islands died more often than `restarts` allows.
+            Exception: The error of the operator or of the evaluation that ended an island after all retries.
         """
         deadline: float | None = None
         while self._runs:
@@ -115,14 +133,14 @@ class Archipelago:
             progress = self.progress()
             if progress.reason and deadline is None:
                 deadline = time.monotonic() + self._settings.grace_seconds
-                self._doing = self._asked_for() if not progress.spent.evaluations else ()
+                self._doing = self._work_in_progress() if not progress.spent.evaluations else ()
             if deadline is not None and time.monotonic() >= deadline:
                 for index in self._runs.values():
                     self._islands[index].stop.remote()
             yield progress
 
     def progress(self) -> Progress:
-        """Where the run stands now."""
+        """Return the current state of the run."""
         snapshot: Snapshot = ask(self._store.snapshot.remote())
         now = time.monotonic()
         self._rates.append((now, snapshot.spent.evaluations))
@@ -134,20 +152,20 @@ class Archipelago:
 
     @property
     def doing(self) -> tuple[str, ...]:
-        """Where the run ended before anything was judged: what was under way then, a line for each candidate."""
+        """The work that was in progress when the run ended without any evaluation, one line per candidate."""
         return self._doing
 
     def diagnoses(self) -> list[tuple[int, str]]:
-        """Why kernels failed, the commonest first, with the number of kernels."""
+        """Return why kernels failed, as (number of kernels, reason), the most frequent reason first."""
         found: list[tuple[int, str]] = ask(self._store.diagnoses.remote())
         return found
 
     def finish(self, reason: str) -> None:
-        """End the run as if its budget were reached: `watch` ends after the grace."""
+        """End the run as if its budget were reached. `watch` returns after the grace period."""
         ask(self._store.finish.remote(reason))
 
     def best(self, count: int = 1) -> list[tuple[Node, Kernel]]:
-        """The fittest correct nodes with different kernels, best first."""
+        """Return the fittest correct nodes with distinct kernels, best first."""
         best: list[tuple[Node, Kernel]] = ask(self._store.best.remote(count))
         return best
 
@@ -157,7 +175,7 @@ class Archipelago:
         self._runs[self._islands[index].run.remote()] = index
 
     def _reap(self, reference: Any) -> None:
-        """Take note of an island that ended; start it again where its process died."""
+        """Handle an island that has ended. Restart it if its process died."""
         index = self._runs.pop(reference)
         try:
             exhausted = ask(reference)
@@ -169,7 +187,8 @@ class Archipelago:
             self._restarts += 1
             self._start(index)
 
-    def _asked_for(self) -> tuple[str, ...]:
+    def _work_in_progress(self) -> tuple[str, ...]:
+        """Ask the running islands what they are doing, for at most `_ANSWER_SECONDS`."""
         asked = [self._islands[index].doing.remote() for index in self._runs.values()]
         answered, silent = ray.wait(asked, num_returns=len(asked), timeout=_ANSWER_SECONDS) if asked else ([], [])
         found = ["an island was starting"] if silent else []

@@ -1,4 +1,4 @@
-"""One population: a strategy and the candidates that it has under way."""
+"""One island: a search strategy and the candidates that it has in flight."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from kernelevolve.store.ledger import Claim
 from kernelevolve.synthesis.base import Context, ExhaustedError, Operator
 
 _INFRASTRUCTURE = (OSError, InfrastructureError)
-"""What is tried again; anything else that our own code raises is a bug, and is raised."""
+"""The errors that are retried. Any other error that our own code raises is a bug and is not retried."""
 _BACKOFF_SECONDS = 0.2
 
 P = ParamSpec("P")
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Plan:
-    """What every island of a run is given."""
+    """The data that every island of a run receives."""
 
     run: str
     task: Task
@@ -51,24 +51,26 @@ class Plan:
     settings: IslandSettings
     seed: int
     models: Models | None = None
-    """That the operator may ask."""
+    """The models that the operator may ask; None if the run uses none."""
 
 
 @dataclass(frozen=True)
 class _Entry:
     node: Node
     kernel: Kernel
-    told: asyncio.Future[None]
+    inserted: asyncio.Future[None]
+    """Completes when the node is on disk and the strategy has received it."""
 
 
 class Island:
-    """An asyncio Ray actor. `run` works until the run's end; `stop` cancels what is in flight.
+    """An asyncio Ray actor that runs one population.
 
-    `strategy` is a mapping with `_target_`, instantiated here with the island's seed. Nodes are inserted by one writer,
-    in the order in which the strategy is told them: the log that a restart replays.
+    `run` searches until the end of the run; `stop` cancels the candidates in flight. A single writer task inserts
+    nodes in the order in which the strategy receives them. This order is the log that a restarted island replays.
     """
 
     def __init__(self, index: int, plan: Plan, strategy: Mapping[str, Any], store: StoreClient) -> None:
+        """Create an island. `strategy` is a mapping with `_target_`, which is instantiated with the island's own seed."""
         settings = plan.settings
         self._index = index
         self._plan = plan
@@ -79,17 +81,17 @@ class Island:
         self._migration = settings.migration(index, plan.seed)
         self._history = History(settings.history)
         self._library = Library(store)
-        self._told: set[str] = set()
-        """Kernels of the nodes that the strategy was told."""
-        self._judged: set[str] = set()
-        """Those, and what claims showed of other islands' kernels."""
+        self._received: set[str] = set()
+        """The ids of the kernels whose nodes the strategy has received."""
+        self._evaluated: set[str] = set()
+        """The ids of all kernels known to be evaluated: those of `_received`, and those that claims found in other islands."""
         self._migrants: set[str] = set()
         self._own_nodes = 0
         self._in_flight: dict[int, Expansion] = {}
         self._doing: dict[int, str] = {}
-        """By step."""
+        """Step -> a description of the work in progress."""
         self._idle = 0
-        """Slots that wait for a node, because the operator has nothing new to propose."""
+        """The number of slots that wait for a new node because the operator has nothing new to propose."""
         self._exhausted: str | None = None
         self._outbox: asyncio.Queue[_Entry | None]
         self._slots: list[asyncio.Task[None]] = []
@@ -97,10 +99,14 @@ class Island:
         self._over = False
 
     async def run(self) -> str | None:
-        """Replay the log, then search until the store says that the run has ended, or the operator has nothing new to propose; then
-        its words for that are returned.
+        """Replay the log, then search until the store reports the end of the run or the operator has nothing new to
+        propose.
 
-        Raises what an operator or the evaluation raised, when retrying did not help.
+        Returns:
+            The operator's reason for having nothing new to propose, or None if the run ended otherwise.
+
+        Raises:
+            Exception: The error of an operator or of an evaluation that retries did not cure.
         """
         self._outbox = asyncio.Queue()
         self._news = asyncio.Event()
@@ -122,17 +128,17 @@ class Island:
         return self._exhausted
 
     async def doing(self) -> list[str]:
-        """What is under way, a line for each candidate."""
+        """Return the work in progress, one line per candidate."""
         return list(self._doing.values())
 
     async def stop(self) -> None:
-        """Cancel the candidates in flight. What is evaluated already is inserted before `run` returns."""
+        """Cancel the candidates in flight. Nodes that are already evaluated are inserted before `run` returns."""
         self._over = True
         for slot in self._slots:
             slot.cancel()
 
     async def _slots_end(self, writer: asyncio.Task[None]) -> None:
-        """Wait for every slot to end; raise the first error, the writer's included."""
+        """Wait for every slot to end. Raise the first error of a slot or of the writer."""
         waiting: set[asyncio.Task[None]] = set(self._slots)
         while waiting and not writer.done():
             done, _ = await asyncio.wait({*waiting, writer}, return_when=asyncio.FIRST_COMPLETED)
@@ -168,7 +174,9 @@ class Island:
                 return
 
     async def _something_new(self, exhausted: str) -> bool:
-        """Wait until a node is told, after which there may be more to propose; False where none is under way any more."""
+        """Wait until a node is inserted, since the operator may have more to propose then. Return False if every slot
+        is idle.
+        """
         self._idle += 1
         if self._idle == self._settings.in_flight:
             self._exhausted = exhausted
@@ -180,14 +188,14 @@ class Island:
         return self._exhausted is None
 
     async def _carry_out(self, expansion: Expansion) -> bool:
-        """Propose, judge and insert one kernel; False when the run has ended instead."""
+        """Propose, evaluate and insert one kernel. Return False if the run has ended instead."""
         plan = self._plan
         context = Context(
             task=plan.task,
             target=plan.target,
             parents=await self._library.get(expansion.parents),
             history=await self._library.get(self._history.choose(expansion)),
-            known=self._judged,
+            known=self._evaluated,
             models=plan.models,
             judge=self._judge,
             purpose=f"{plan.run}.{self._index}.{expansion.step}",
@@ -206,15 +214,15 @@ class Island:
                 return False
             kernel, usage = draft.kernel, usage + draft.usage
             exchanges, trials = (*exchanges, *draft.exchanges), trials + draft.trials
-            if kernel.id in self._judged and not is_last:
+            if kernel.id in self._evaluated and not is_last:
                 continue
             answer = await self._store.claim(self._member, kernel.id, patient=is_last)
             if answer.claim is Claim.OVER:
                 return False
             if answer.claim is not Claim.GRANTED and not is_last:
-                self._judged.add(kernel.id)
+                self._evaluated.add(kernel.id)
                 continue
-            self._doing[expansion.step] = f"{draft.operator} was being judged"
+            self._doing[expansion.step] = f"{draft.operator} was being evaluated"
             evaluation = answer.evaluation or await self._verdict(draft)
             node = Node(
                 id=context.purpose,
@@ -251,11 +259,11 @@ class Island:
         )
 
     async def _judge(self, kernel: Kernel) -> Evaluation:
-        """Of a kernel that becomes no node."""
+        """Evaluate a kernel that does not become a node."""
         return await self._retried(self._plan.evaluator.evaluate, kernel)
 
     async def _evaluate(self, kernel: Kernel) -> Evaluation:
-        """Judge a kernel that this island holds the claim on; the claim goes back if there is no verdict."""
+        """Evaluate a kernel that this island has claimed. Release the claim if the evaluation fails."""
         try:
             return await self._retried(self._plan.evaluator.evaluate, kernel)
         except BaseException:
@@ -265,18 +273,18 @@ class Island:
     async def _retried(self, call: Callable[P, Awaitable[T]], *values: P.args, **named: P.kwargs) -> T:
         for attempt in range(self._settings.retries):
             try:
-                return await _plainly(call(*values, **named))
+                return await _unwrapped(call(*values, **named))
             except (*_INFRASTRUCTURE, RayError) as error:
                 if isinstance(error, RayTaskError) and not isinstance(error.cause, _INFRASTRUCTURE):
                     raise
                 await asyncio.sleep(_BACKOFF_SECONDS * 2**attempt)
-        return await _plainly(call(*values, **named))
+        return await _unwrapped(call(*values, **named))
 
     async def _insert(self, node: Node, kernel: Kernel) -> None:
-        """Hand a node to the writer; return when it is on disk and the strategy was told."""
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._outbox.put_nowait(_Entry(node, kernel, told))
-        await told
+        """Hand a node to the writer, and return when it is on disk and the strategy has received it."""
+        inserted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._outbox.put_nowait(_Entry(node, kernel, inserted))
+        await inserted
 
     async def _write(self) -> None:
         ended = False
@@ -293,8 +301,8 @@ class Island:
             for entry in entries:
                 self._library.add(entry.node, entry.kernel)
                 self._tell(entry.node)
-                if not entry.told.cancelled():
-                    entry.told.set_result(None)
+                if not entry.inserted.cancelled():
+                    entry.inserted.set_result(None)
                 for neighbour, node_ids in self._migration.due(self._own_nodes).items():
                     await self._store.send(neighbour, node_ids)
             if receipt.mail:
@@ -305,7 +313,7 @@ class Island:
         foreign = [node_id for node_id in dict.fromkeys(node_ids) if node_id not in self._migrants]
         entries: dict[str, tuple[Node, Kernel]] = {}
         for node, kernel in await self._store.fetch(foreign):
-            if node.island != self._index and node.kernel_id not in self._told:
+            if node.island != self._index and node.kernel_id not in self._received:
                 entries.setdefault(node.kernel_id, (node, kernel))
         if entries:
             await self._store.receive(self._member, [node.id for node, _ in entries.values()])
@@ -318,9 +326,9 @@ class Island:
         self._operator.tell(node)
         self._history.tell(node)
         self._news.set()
-        if node.kernel_id not in self._told:
-            self._told.add(node.kernel_id)
-            self._judged.add(node.kernel_id)
+        if node.kernel_id not in self._received:
+            self._received.add(node.kernel_id)
+            self._evaluated.add(node.kernel_id)
             self._migration.tell(node)
         if node.island == self._index:
             self._own_nodes += 1
@@ -329,8 +337,8 @@ class Island:
             self._migrants.add(node.id)
 
 
-async def _plainly(answer: Awaitable[T]) -> T:
-    """What an actor raises for a person is no failure to be tried again: whoever raised it has."""
+async def _unwrapped(answer: Awaitable[T]) -> T:
+    """Await a call. Raise the `UserError` of an actor as itself, so that it is not retried as a failure of Ray."""
     try:
         return await answer
     except RayTaskError as error:

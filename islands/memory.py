@@ -1,4 +1,4 @@
-"""What of an island's nodes an operator is shown."""
+"""The selection of earlier nodes that an operator is shown with an expansion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CACHED = 512
 
 
 class History:
-    """Ancestors and siblings by id: for each node its parents, and of its children the fittest and the latest."""
+    """The ancestors and children of nodes by id. Of each node's children it keeps the fittest and the latest."""
 
     def __init__(self, shown: int) -> None:
         self._shown = shown
@@ -25,6 +25,7 @@ class History:
         self._fitness: dict[str, float] = {}
 
     def tell(self, node: Node) -> None:
+        """Add a node."""
         number = len(self._parents)
         self._parents[node.id] = node.parents
         self._fitness[node.id] = node.fitness
@@ -32,12 +33,12 @@ class History:
             children = self._children.setdefault(parent, [])
             children.append(Ranked(-node.fitness, number, node.id))
             if len(children) > 2 * self._shown:
-                # Half of the places for the fittest; the latest keep the others, failures among them.
+                # One half for the fittest, the other for the latest, which may be failures.
                 kept = set(sorted(children)[: self._shown]) | set(children[-self._shown :])
                 self._children[parent] = [child for child in children if child in kept]
 
     def choose(self, expansion: Expansion) -> list[str]:
-        """Ids of the nodes that the expansion's memory mode asks for, best first, at most `shown`."""
+        """Return the ids of the nodes that the expansion's memory mode asks for, fittest first, at most `shown`."""
         chosen: dict[str, None] = {}
         if expansion.memory in (Memory.PARENT, Memory.BOTH):
             chosen |= dict.fromkeys(self._ancestors(expansion.parents))
@@ -49,7 +50,7 @@ class History:
         return sorted(chosen, key=lambda node_id: -self._fitness[node_id])[: self._shown]
 
     def _ancestors(self, node_ids: Sequence[str]) -> list[str]:
-        """The nearest ancestors, of every line in turn. A migrant's own parents may be unknown here."""
+        """Return the nearest ancestors, level by level. The parents of a migrant may be unknown on this island."""
         found: dict[str, None] = {}
         level = list(node_ids)
         while level and len(found) < self._shown:
@@ -61,20 +62,21 @@ class History:
 
 
 class Library:
-    """Nodes with their kernels: the latest ones at hand, the others from the store."""
+    """Nodes with their kernels. The most recently used ones are cached; the others come from the store."""
 
     def __init__(self, store: StoreClient) -> None:
         self._store = store
         self._recent: OrderedDict[str, Parent] = OrderedDict()
 
     def add(self, node: Node, kernel: Kernel) -> None:
+        """Put a node and its kernel into the cache."""
         self._recent[node.id] = Parent(node, kernel)
         self._recent.move_to_end(node.id)
         if len(self._recent) > _CACHED:
             self._recent.popitem(last=False)
 
     async def get(self, node_ids: Sequence[str]) -> tuple[Parent, ...]:
-        """In the order of the ids. Raises KeyError for an unknown node."""
+        """Return the nodes with their kernels in the order of the ids. Raises KeyError for an unknown id."""
         missing = [node_id for node_id in node_ids if node_id not in self._recent]
         found = {node_id: self._recent[node_id] for node_id in node_ids if node_id in self._recent}
         if missing:

@@ -1,4 +1,4 @@
-"""Who sends which nodes where, and when."""
+"""Migration between islands: the topologies, and the choice of the nodes that an island sends."""
 
 from __future__ import annotations
 
@@ -14,31 +14,43 @@ _SPARE = 4
 
 
 class Topology(StrEnum):
-    """Which islands an island sends to."""
+    """The islands that an island sends nodes to."""
 
     RING = "ring"
-    """The next one."""
+    """Each island sends to the next one."""
     STAR = "star"
-    """The first one, which sends to all."""
+    """The first island sends to all others, and they send to the first one."""
     COMPLETE = "complete"
-    """All others."""
+    """Each island sends to all others."""
     RANDOM = "random"
-    """Another one each time."""
+    """Each migration goes to another island drawn at random."""
     TORUS = "torus"
-    """The next in its row and in its column of a grid that is as square as the number allows; a ring for prime numbers."""
+    """The islands form a grid that is as square as their number allows. Each sends to the next in its row and the next
+    in its column. For a prime number of islands this is a ring.
+    """
 
 
 class Choice(StrEnum):
-    """Which nodes an island sends."""
+    """The nodes that an island sends."""
 
     BEST = "best"
-    """The fittest, each once."""
+    """The fittest nodes, each at most once."""
     RANDOM = "random"
-    """Any of its correct ones."""
+    """A random sample of the correct nodes."""
 
 
 def neighbours(topology: Topology, island: int, count: int, rng: Random) -> tuple[int, ...]:
-    """The islands, of `count`, that an island sends to now; none where it is alone. `rng`: for what is drawn."""
+    """Return the islands that an island sends to now.
+
+    Args:
+        topology: The topology of the islands.
+        island: The index of the sending island.
+        count: The number of islands.
+        rng: The generator for the random topology.
+
+    Returns:
+        The indices of the receiving islands; empty if there is only one island.
+    """
     others = [other for other in range(count) if other != island]
     if not others:
         return ()
@@ -60,10 +72,9 @@ def neighbours(topology: Topology, island: int, count: int, rng: Random) -> tupl
 
 
 class Migration:
-    """Of one island: what it sends, and to whom. All of it follows from the seed and the nodes told.
+    """Decides what one island sends, and to which islands.
 
-    `interval`: own nodes between two migrations; `rate`: the share of the ways to a neighbour that each of them takes; `migrants`:
-    nodes that are sent at a time.
+    All decisions follow from the seed and from the nodes received so far.
     """
 
     def __init__(
@@ -78,6 +89,18 @@ class Migration:
         choice: Choice,
         seed: int,
     ) -> None:
+        """Create the migration of one island.
+
+        Args:
+            island: The index of the island.
+            count: The number of islands.
+            topology: The islands that it sends to.
+            interval: The number of own nodes between two migrations.
+            rate: The probability that a migration uses a given link to a neighbour.
+            migrants: The number of nodes sent at a time.
+            choice: The nodes that are sent.
+            seed: The seed of all random choices.
+        """
         self._island = island
         self._count = count
         self._topology = topology
@@ -89,12 +112,12 @@ class Migration:
         self._best = Ranking()
         self._sent: set[str] = set()
         self._drawn: list[str] = []
-        """A uniform sample of the correct nodes, for `Choice.RANDOM`."""
+        """A uniform sample of the ids of correct nodes, for `Choice.RANDOM`."""
         self._correct = 0
         self._told = 0
 
     def tell(self, node: Node) -> None:
-        """Note a node with a new kernel. Keeps a bounded number."""
+        """Add a node with a new kernel. Only a bounded number of nodes is kept."""
         self._told += 1
         if node.fitness == 0 or not self._migrants:
             return
@@ -109,7 +132,7 @@ class Migration:
             self._sent.discard(last.id)
 
     def _sample(self, node_id: str) -> None:
-        """Keep it with the probability that every other one has (Vitter 1985, "Random Sampling with a Reservoir", algorithm R)."""
+        """Add a node to the reservoir (Vitter 1985, "Random Sampling with a Reservoir", algorithm R)."""
         if len(self._drawn) < self._migrants * _SPARE:
             self._drawn.append(node_id)
             return
@@ -118,15 +141,22 @@ class Migration:
             self._drawn[place] = node_id
 
     def due(self, own_nodes: int) -> dict[int, tuple[str, ...]]:
-        """What goes to which island after that many nodes of this island's own; mostly nothing."""
+        """Return what to send now.
+
+        Args:
+            own_nodes: The number of nodes that this island has made so far.
+
+        Returns:
+            Receiving island -> ids of the nodes to send. Empty unless a migration is due.
+        """
         if own_nodes % self._interval or not self._migrants:
             return {}
         rng = self._rng("migrate", own_nodes)
-        ways = [
+        receivers = [
             other for other in neighbours(self._topology, self._island, self._count, rng) if rng.random() < self._rate
         ]
-        chosen = self._take(rng) if ways else ()
-        return dict.fromkeys(ways, chosen) if chosen else {}
+        chosen = self._take(rng) if receivers else ()
+        return dict.fromkeys(receivers, chosen) if chosen else {}
 
     def _take(self, rng: Random) -> tuple[str, ...]:
         if self._choice is Choice.RANDOM:

@@ -1,4 +1,4 @@
-"""How many islands, and how they work together."""
+"""The settings of the islands."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ from kernelevolve.core.seeds import derive_seed
 
 
 class IslandSettings(Record):
-    """The group `islands` of the configuration."""
+    """The configuration group `islands`."""
 
     count: int = Field(ge=1)
+    """The number of islands."""
     in_flight: int = Field(ge=1)
-    """Candidates that an island works on at a time."""
+    """The number of candidates that an island works on at the same time."""
     topology: Topology
-    """Which islands an island sends to."""
+    """The islands that an island sends nodes to."""
     migration_interval: int = Field(ge=1)
-    """Own nodes between two migrations."""
+    """The number of own nodes between two migrations."""
     migration_rate: float = Field(ge=0, le=1)
-    """Share of the ways to a neighbour that a migration takes."""
+    """The probability that a migration uses a given link to a neighbour."""
     migrants: int = Field(ge=0)
-    """Nodes that a migration sends; 0: islands keep to themselves."""
+    """The number of nodes that one migration sends; 0 turns migration off."""
     choice: Choice
-    """Which nodes it sends."""
+    """The nodes that a migration sends."""
     history: int = Field(ge=0)
-    """Further nodes that an operator is shown at most."""
+    """The maximum number of earlier nodes that an operator is shown besides the parents."""
     reproposals: int = Field(ge=0)
-    """Further proposals for an expansion whose kernel is known already."""
+    """The number of further proposals for an expansion whose kernel is already known."""
     max_repeats: int = Field(ge=1)
-    """Known kernels in a row, over all islands, that end the run: nothing new is to be found."""
+    """The number of known kernels in a row, over all islands, that ends the run because nothing new is found."""
     retries: int = Field(ge=0)
-    """Further tries when an operator or the evaluation fails for a reason that is not the kernel's."""
+    """The number of retries when an operator or an evaluation fails for a reason other than the kernel."""
     restarts: int = Field(ge=0)
-    """Islands that may be started again after their process died, in one session."""
+    """The number of times per session that an island is restarted after its process died."""
     grace_seconds: float = Field(ge=0)
-    """What candidates in flight get to finish in when the run ends."""
+    """The seconds that candidates in flight have left to finish when the run ends."""
 
     def migration(self, island: int, seed: int) -> Migration:
-        """Of one island. `seed`: of the run."""
+        """Build the migration of one island. `seed` is the seed of the run."""
         return Migration(
             island=island,
             count=self.count,

@@ -1,1 +1,1 @@
-"""The records of a run, fitness and termination: plain data, no torch, no Ray, no I/O."""
+"""The data records of a run, fitness and termination. No module here imports torch or Ray."""

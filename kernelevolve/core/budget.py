@@ -1,4 +1,4 @@
-"""Termination: when a run has done enough."""
+"""The budget of a run, and the conditions that end it."""
 
 from __future__ import annotations
 
@@ -9,34 +9,40 @@ from kernelevolve.core.usage import Usage
 
 
 class Spent(Record):
-    """What a run has used up so far, over all its sessions."""
+    """What a run has used so far, over all its sessions."""
 
     seconds: float = Field(default=0.0, ge=0)
+    """The wall-clock seconds of the search."""
     evaluations: int = Field(default=0, ge=0)
-    """Distinct kernels that became nodes, and those that agents had judged on the way; answers from the cache do not count."""
+    """The number of evaluated kernels: distinct kernels that became nodes, and kernels that agents had evaluated along
+    the way. Results from the cache do not count.
+    """
     best_fitness: float = Field(default=0.0, ge=0)
-    """As measured: guesses end no run."""
+    """The best measured fitness. Rough estimates do not count, so they end no run."""
     since_improvement: int = Field(default=0, ge=0)
-    """Evaluations since the best fitness last rose."""
+    """The number of evaluations since the best fitness last rose."""
     usage: Usage = Usage()
-    """Of models."""
+    """The tokens and the cost of models."""
 
 
 class Budget(Record):
-    """A run ends as soon as one of these is reached; `None` sets no limit."""
+    """The limits of a run. A run ends as soon as one of them is reached; `None` sets no limit."""
 
     seconds: float | None = Field(default=None, gt=0)
+    """The maximum wall-clock seconds of the search."""
     evaluations: int | None = Field(default=None, gt=0)
+    """The maximum number of evaluations."""
     fitness: float | None = Field(default=None, gt=0)
+    """The fitness (speedup) at which the run ends."""
     patience: int | None = Field(default=None, gt=0)
-    """Evaluations without an improvement."""
+    """The number of evaluations without an improvement after which the run ends."""
     tokens: int | None = Field(default=None, gt=0)
-    """That models read and write."""
+    """The maximum number of tokens that models read and write."""
     cost: float | None = Field(default=None, gt=0)
-    """Of models, in US dollars."""
+    """The maximum cost of models in US dollars."""
 
     def reached(self, spent: Spent) -> str | None:
-        """The rule that ends the run now, in words, or None."""
+        """Return a description of the limit that is reached, or None if the run goes on."""
         if self.seconds is not None and spent.seconds >= self.seconds:
             return f"{self.seconds:g} s are over"
         if self.evaluations is not None and spent.evaluations >= self.evaluations:
@@ -52,7 +58,9 @@ class Budget(Record):
         return None
 
     def fraction(self, spent: Spent) -> float:
-        """How much of the tightest of seconds, evaluations, tokens and dollars is used, 0 to 1."""
+        """Return the used fraction, in [0, 1], of whichever of seconds, evaluations, tokens and cost is nearest to its
+        limit.
+        """
         parts = [0.0]
         if self.seconds is not None:
             parts.append(spent.seconds / self.seconds)

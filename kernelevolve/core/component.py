@@ -1,4 +1,4 @@
-"""A class that the configuration names, and how a mistake in it is told."""
+"""Classes that the configuration names, and error messages for illegal settings."""
 
 from __future__ import annotations
 
@@ -15,18 +15,32 @@ from kernelevolve.core.errors import UserError
 
 
 class Component(BaseModel):
-    """A class to build, by its import path, with its arguments: how a strategy or an operator is chosen."""
+    """A class given by its import path, together with its arguments. Strategies, operators and devices are chosen by
+    it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
 
     target: str = Field(alias="_target_", pattern=r"^\w+(\.\w+)+$")
+    """The import path of the class."""
 
     @property
     def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of the class."""
         return dict(self.model_extra or {})
 
     def resolve(self, group: str) -> Any:
-        """The class, once it is certain that it takes these arguments. Raises UserError that names the key."""
+        """Import the class and check that it accepts the arguments.
+
+        Args:
+            group: The configuration key of this component, for error messages.
+
+        Returns:
+            The class.
+
+        Raises:
+            UserError: The class does not exist, or an argument is unknown or has the wrong type.
+        """
         module, _, name = self.target.rpartition(".")
         try:
             found = getattr(importlib.import_module(module), name)
@@ -45,7 +59,18 @@ class Component(BaseModel):
         return found
 
     def build(self, group: str, **further: Any) -> Any:
-        """An instance. Raises UserError that names the key which has an illegal value."""
+        """Create an instance.
+
+        Args:
+            group: The configuration key of this component, for error messages.
+            **further: Arguments besides those of the configuration.
+
+        Returns:
+            The instance.
+
+        Raises:
+            UserError: A setting has an illegal value. The message names its key.
+        """
         found = self.resolve(group)
         try:
             return found(**self.arguments, **further)
@@ -56,7 +81,7 @@ class Component(BaseModel):
 
 
 def keys(composed: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """All dotted keys, inner ones included."""
+    """Yield all dotted keys of nested mappings, inner nodes included."""
     for name, value in composed.items():
         yield prefix + name
         if isinstance(value, Mapping):
@@ -64,7 +89,7 @@ def keys(composed: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def nearest(key: str, known: Sequence[str]) -> str:
-    """What to say of a key that there is not."""
+    """Return the end of an error message for an unknown key: the closest known key, or how to list all of them."""
     found = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     if not found:
         last = key.rpartition(".")[2]
@@ -73,7 +98,13 @@ def nearest(key: str, known: Sequence[str]) -> str:
 
 
 def refusal(error: ValidationError, prefix: str, data: Mapping[str, Any]) -> UserError:
-    """Names the first key that is wrong. `prefix`: the key of what was validated; `data`: all that there is."""
+    """Return a `UserError` that names the first illegal key.
+
+    Args:
+        error: The validation error.
+        prefix: The dotted key of the validated data; empty at the top level.
+        data: The validated data, for suggestions of similar keys.
+    """
     first = error.errors()[0]
     key = ".".join([*([prefix] if prefix else []), *(str(part) for part in first["loc"])])
     if first["type"] == "missing":

@@ -1,4 +1,4 @@
-"""A disk without room, as an error that a person can mend."""
+"""Reporting a full disk as an error that the user can fix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def no_space(error_of: Callable[[OSError], UserError]) -> Iterator[None]:
-    """Turn an error of the system that says "no space left" into a `UserError`. `error_of` makes it."""
+    """Turn an OSError that means "no space left" into the `UserError` that `error_of` returns."""
     try:
         yield
     except OSError as error:

@@ -1,11 +1,15 @@
-"""Whose fault something is that no verdict tells."""
+"""Errors that are not the fault of a kernel."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """One line that says what is wrong and how to mend it. The command line prints it without a traceback and exits with 2."""
+    """An error that the user can fix.
+
+    Its message is one line that says what is wrong and how to mend it. The command line prints it without a
+    traceback and exits with code 2.
+    """
 
 
 class InfrastructureError(Exception):
-    """What this machine or a process of ours did, not a kernel and not the user. It is tried again, then raised."""
+    """A failure of this machine or of one of our processes. It is retried, then raised."""

@@ -1,4 +1,4 @@
-"""What was found out about one kernel on one device."""
+"""The records of an evaluation: the status, measurement, diagnosis and checks of one kernel on one device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kernelevolve.core.record import Record
 
 
 class Status(StrEnum):
-    """The verdict on a kernel. An infrastructure failure is no verdict: it is retried, then raised."""
+    """The verdict on a kernel. An infrastructure failure is not a verdict: it is retried, then raised."""
 
     OK = "ok"
     INVALID_SOURCE = "invalid_source"
@@ -27,12 +27,13 @@ class Status(StrEnum):
 
 
 class Ratio(Record):
-    """A measured ratio with its confidence interval, all positive, low <= value <= high."""
+    """A measured ratio with its confidence interval, where 0 < low <= value <= high."""
 
     value: float = Field(gt=0, allow_inf_nan=False)
     low: float = Field(gt=0, allow_inf_nan=False)
     high: float = Field(gt=0, allow_inf_nan=False)
     confidence: float = Field(default=0.95, gt=0, lt=1)
+    """The confidence level of the interval."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -47,53 +48,66 @@ class Ratio(Record):
 
 
 class Diagnosis(Record):
-    """Why a kernel failed, in a form that the next proposal can use."""
+    """The reason why a kernel failed, in a form that the next proposal can use."""
 
     stage: str
-    """The pipeline stage that failed: source, compile, correctness, timing, integrity."""
+    """The pipeline stage that failed: source, compile, correctness, timing or integrity."""
     summary: str = Field(min_length=1)
-    """One line."""
+    """The reason in one line."""
     details: str = ""
-    """Compiler messages, first wrong elements, a traceback of the candidate: cut to the point."""
+    """The relevant part of the compiler messages, of the first wrong elements or of the candidate's traceback."""
 
 
 VARYING_RESULTS = "results that follow from the inputs"
-"""The name of a check of the task itself: where it could not be done, a kernel that looks at no input may be right."""
+"""The name of the check that the task's results depend on its inputs. If the check was skipped, a kernel that ignores
+its inputs may pass.
+"""
 
 
 class Check(Record):
-    """One kind of look at a kernel's correctness: how often it was done, and what of it was not."""
+    """One kind of correctness check: how often it passed, and what was skipped."""
 
     name: str
-    """In the plural, as a count stands before it: `hidden shapes`."""
+    """The name in the plural, since a count precedes it: `hidden shapes`."""
     count: int = Field(ge=0)
-    """Sets of inputs, results, calls or blocks that were found right."""
+    """The number of input sets, results, calls or blocks that were found correct."""
     left_out: tuple[str, ...] = ()
-    """What was not looked at, and why."""
+    """What was not checked, and why."""
     overtime: bool = False
-    """Whether something was left out because time ran out: another evaluation may look at it."""
+    """Whether something was skipped for lack of time, so that another evaluation may check it."""
 
 
 class Measurement(Record):
-    """One timing of a kernel against the reference, in turns on the same inputs, each in processes of its own."""
+    """The timing of a kernel against the reference.
+
+    Timed blocks of the two alternate on the same inputs. Each runs in processes of its own.
+    """
 
     speedup: Ratio | None
-    """Time of the reference / time of the kernel where nobody disturbs either; None where that cannot be told:"""
+    """The time of the reference divided by the time of the kernel, both undisturbed. None if it could not be
+    determined; `not_measured` gives the reason.
+    """
     not_measured: str = ""
-    """why not, in words; empty where it can."""
+    """The reason why there is no speedup; empty if there is one."""
     rough_speedup: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """A guess in its place, by which a search ranks; nothing to tell anybody."""
+    """An estimate that the search ranks by when there is no speedup. It is not reported as a result."""
     reference_seconds: float = Field(gt=0)
+    """The seconds per call of the reference: a median, or a mean by KernelBench's rules. Comparable within this
+    measurement only.
+    """
     kernel_seconds: float = Field(gt=0)
-    """Medians per call, by KernelBench's rules means. Comparable within this measurement only."""
+    """The seconds per call of the kernel, computed like `reference_seconds`."""
     rounds: int = Field(gt=0)
-    """Blocks of the kernel, each with one of the reference."""
+    """The number of timed blocks of the kernel. Each has a counterpart of the reference."""
     disturbed_rounds: int = Field(default=0, ge=0)
-    """Of these, those in which other processes took cores. Where they are few they are left out, else the blocks that were left alone
-    are taken from all rounds, whatever came of their counterparts."""
+    """The number of rounds in which other processes took cores.
+
+    If they are few, they are left out. Otherwise the undisturbed blocks of all rounds are used, even if their
+    counterparts are disturbed.
+    """
 
     @model_validator(mode="after")
-    def _told_or_not(self) -> Self:
+    def _speedup_or_reason(self) -> Self:
         if (self.speedup is None) != bool(self.not_measured) or (self.speedup is None) != (
             self.rough_speedup is not None
         ):
@@ -102,7 +116,7 @@ class Measurement(Record):
 
     @property
     def rank(self) -> float:
-        """What a search goes by: the speedup, a guess where it could not be measured."""
+        """The value that the search ranks by: the speedup, or the rough speedup if there is none."""
         if self.speedup is not None:
             return self.speedup.value
         assert self.rough_speedup is not None
@@ -110,21 +124,22 @@ class Measurement(Record):
 
 
 class AtenShare(Record):
-    """How much of a kernel's work PyTorch does: time inside of ATen's operators / time of one call. Views and allocation do not count.
+    """The share of a call's time that PyTorch's own operators take. Views and allocations do not count.
 
-    Informational. The process that the kernel runs in tells it, so a kernel that means to can have it say anything.
+    It is informational: the process that runs the kernel reports it, so a malicious kernel can falsify it.
     """
 
     share: float = Field(ge=0, le=1, allow_inf_nan=False)
+    """The time inside of ATen's operators divided by the time of one call."""
     operators: Mapping[str, float] = {}
-    """The share of those that take the most, the first first: `aten::mm` -> 0.9."""
+    """Operator -> its share of the time, largest first, for those that take the most: `aten::mm` -> 0.9."""
 
 
 class FallbackShare(Record):
-    """How much of its work a kernel left to the reference's own operations, for inputs that it was not written for, while its results
-    were checked.
+    """The share of its work that a kernel left to the reference's operations while its results were checked.
 
-    Informational. The kernel counts for itself, in the attribute `__fallback` of `ModelNew`, and its process tells it.
+    A kernel does so for inputs that it was not written for. The share is informational: the kernel counts in the
+    attribute `__fallback` of `ModelNew`, and its own process reports it.
     """
 
     calls: float = Field(ge=0, le=1, allow_inf_nan=False)
@@ -134,58 +149,63 @@ class FallbackShare(Record):
 
 
 class MachineState(Record):
-    """What else the machine did while a kernel was measured. None where this machine does not tell it."""
+    """What else the machine did during a measurement. A value is None if this machine does not provide it."""
 
     seconds: float = Field(ge=0)
-    """Of measuring."""
+    """The seconds that the measurement took."""
     cores: int | None = None
-    """That this process may use; None in records of before they were counted."""
+    """The number of cores that this process may use; None in old records."""
     load: float = Field(ge=0)
-    """Average number of runnable tasks over the last minute, our own among them."""
+    """The average number of runnable tasks over the last minute, our own included."""
     foreign_share: float | None
-    """Of the cores' time that other programs took, and"""
+    """The share of the cores' time that other programs took; None if the measurement was too short to tell."""
     steal_share: float | None
-    """that the hypervisor gave to other machines; None where the measurement was too short to tell."""
+    """The share of the cores' time that the hypervisor gave to other machines; None if the measurement was too short to
+    tell.
+    """
     pressure_share: float | None
-    """Of the time in which some task waited for a core (PSI)."""
+    """The share of the time in which some task waited for a core (PSI)."""
     clock_mhz: float | None
-    """Mean over the cores, at the end."""
+    """The mean clock rate of the cores at the end, in MHz."""
     thermal_throttles: int | None
-    """Times that a core was slowed down because of heat."""
+    """The number of times that a core was slowed down because of heat."""
     cgroup_throttles: int | None
-    """Times that our control group was stopped because it had used up its share."""
+    """The number of times that our control group was paused because its CPU quota was used up."""
     disturbed: bool
-    """Whether the measurement that was kept is one that should have been repeated."""
+    """Whether the measurement that was kept is disturbed, so that it should have been repeated."""
     repeats: int = Field(ge=0)
-    """Measurements that were thrown away because they were disturbed."""
+    """The number of measurements that were discarded because they were disturbed."""
 
 
 class Evaluation(Record):
-    """The verdict on one kernel on one device: `ok` has a measurement, everything else has a diagnosis."""
+    """The result of evaluating one kernel on one device.
+
+    An evaluation with status `ok` has a measurement; any other has a diagnosis.
+    """
 
     kernel_id: str
     task_id: str
     device: str
     status: Status
     measurement: Measurement | None = None
-    """Of the main inputs."""
+    """The timing on the main inputs."""
     variants: Mapping[str, Measurement] = {}
-    """Of the further named shapes, where they were measured."""
+    """Name of a further shape of the task -> the timing on it, if it was measured."""
     diagnosis: Diagnosis | None = None
     checks: tuple[Check, ...] = ()
-    """What the verdict rests on, in the order in which it was done; up to the failure, where there is one."""
+    """The correctness checks in the order in which they were made, up to the failure if there is one."""
     aten: AtenShare | None = None
-    """Where it was looked at."""
+    """The share of PyTorch's own operators; None if it was not measured."""
     fallback: FallbackShare | None = None
-    """Where the kernel counts, and is correct."""
+    """The share of the reference's operations; None unless the kernel is correct and counts its fallbacks."""
     seconds: Mapping[str, float] = {}
-    """Wall time spent by stage."""
+    """Stage -> the wall-clock seconds that it took."""
     machine: MachineState | None = None
-    """Where something was measured."""
+    """The state of the machine during the measurement; None if nothing was measured."""
     environment: Mapping[str, str] = {}
-    """Versions and facts of the machine that the verdict depends on."""
+    """The versions and the properties of the machine that the result depends on."""
     cached: bool = False
-    """An earlier run found it, under the same conditions on this machine."""
+    """Whether the result comes from an earlier run under the same conditions on this machine."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -197,25 +217,27 @@ class Evaluation(Record):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Why the verdict says less than it seems to, in words; as a rule there are none."""
+        """The reasons why the verdict is weaker than it seems; usually none."""
         return tuple(why for check in self.checks if check.name == VARYING_RESULTS for why in check.left_out)
 
     @property
     def speedup(self) -> Ratio | None:
-        """None also where it could not be measured: `measurement.not_measured` says why."""
+        """The speedup over the reference; None also if it could not be determined (see `measurement.not_measured`)."""
         return self.measurement.speedup if self.measurement else None
 
     @property
     def fitness(self) -> float:
-        """Speedup over the reference, a guess where it could not be measured; 0 for anything that is not proven correct."""
+        """The speedup over the reference, or an estimate if it could not be measured; 0 unless the kernel passed all
+        checks.
+        """
         return self.measurement.rank if self.measurement else 0.0
 
     @property
     def measured_fitness(self) -> float:
-        """The same, 0 where it is a guess: what others are held against."""
+        """The fitness if it was measured, and 0 if it is an estimate. Improvements and limits are decided by it."""
         return 0.0 if self.rough else self.fitness
 
     @property
     def rough(self) -> bool:
-        """Whether `fitness` is a guess."""
+        """Whether `fitness` is an estimate."""
         return self.measurement is not None and self.measurement.speedup is None

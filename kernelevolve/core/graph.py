@@ -1,4 +1,4 @@
-"""The search graph: nodes, what a strategy asks for, what an operator answers."""
+"""The search graph: nodes, the expansions that strategies request, and the drafts that operators return."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kernelevolve.core.usage import Usage
 
 
 class Phase(StrEnum):
-    """Drafts are independent samples without memory; expansions build on nodes that are known."""
+    """The phase of a search: drafts are independent samples, expansions build on existing nodes."""
 
     DRAFT = "draft"
     EXPAND = "expand"
 
 
 class Memory(StrEnum):
-    """What of the history an operator is shown."""
+    """The part of the history that an operator is shown."""
 
     PARENT = "parent"
     SIBLINGS = "siblings"
@@ -31,16 +31,16 @@ class Memory(StrEnum):
 
 
 class Expansion(Record):
-    """What a strategy wants next: a draft (no parents), a change of one parent, or a crossover of several."""
+    """A request of a strategy: a draft (no parents), a change of one parent, or a crossover of several."""
 
     step: int = Field(ge=0)
-    """The logical step of the island; the n-th ask has step n."""
+    """The logical step of the island. The n-th request has step n."""
     phase: Phase
     parents: tuple[str, ...] = ()
-    """Ids of nodes."""
+    """The ids of the parent nodes."""
     memory: Memory = Memory.CLEAN
     seed: int = Field(ge=0)
-    """Of every random choice in carrying this expansion out."""
+    """The seed of every random choice in carrying out this expansion."""
 
     @model_validator(mode="after")
     def _parents_fit_the_phase(self) -> Self:
@@ -52,35 +52,35 @@ class Expansion(Record):
 
 
 class Draft(Record):
-    """An operator's answer to an expansion: a kernel that nobody has judged yet."""
+    """An operator's response to an expansion: a kernel that is not evaluated yet."""
 
     kernel: Kernel
     operator: str = Field(min_length=1)
-    """Who made it and how, as `operator/move`: `builtin/draft`, `builtin/mutate`, `builtin/crossover`, ..."""
+    """The operator and its move: `builtin/draft`, `builtin/mutate`, `builtin/crossover`, ..."""
     note: str = ""
-    """What was changed, in a line for a person."""
+    """A description of the change in one line, for people."""
     traits: Mapping[str, float] = {}
-    """What tells kernels apart besides their speed, by name, all positive; where the operator knows it."""
+    """Name -> positive value of the features that distinguish kernels besides their speed, if the operator knows them."""
     usage: Usage = Usage()
-    """That making it took."""
+    """The tokens and the cost of models for this draft."""
     model: str = ""
-    """That wrote it; nothing where none did."""
+    """The model that wrote the kernel; empty if none did."""
     exchanges: tuple[int, ...] = ()
-    """With that model, by their numbers in the run's recording."""
+    """The numbers of the exchanges with the model in the run's recording."""
     rejected: Diagnosis | None = None
-    """Why it is no kernel, where it is none: it is not judged."""
+    """The reason why the source is not a kernel; None if it is one. A rejected draft is not evaluated."""
     trials: int = Field(default=0, ge=0)
-    """Kernels that were judged while it was made."""
+    """The number of kernels that were evaluated while the draft was made."""
 
 
 class Node(Record):
-    """A judged kernel in the search graph. Insert-only: nothing about a node ever changes."""
+    """An evaluated kernel in the search graph. Nodes are inserted once and never change."""
 
     id: str = Field(min_length=1)
-    """Unique in a store: `<run>.<island>.<step>`."""
+    """The id, unique in a store: `<run>.<island>.<step>`."""
     run: str
     island: int = Field(ge=0)
-    """The island that made it. A migrant keeps it."""
+    """The island that made the node. A migrant keeps it."""
     step: int = Field(ge=0)
     phase: Phase
     parents: tuple[str, ...] = ()
@@ -89,19 +89,19 @@ class Node(Record):
     kernel_id: str
     evaluation: Evaluation
     traits: Mapping[str, float] = {}
-    """As its draft's."""
+    """The traits of its draft."""
     usage: Usage = Usage()
-    """Of its draft, and of those before it that were known kernels."""
+    """The usage of its draft, and of the discarded drafts before it that repeated known kernels."""
     model: str = ""
-    """As its draft's,"""
+    """The model of its draft."""
     exchanges: tuple[int, ...] = ()
-    """and these of the drafts before it as well,"""
+    """The numbers of the exchanges for its draft and for the discarded drafts before it."""
     trials: int = Field(default=0, ge=0)
-    """and these."""
+    """The number of kernels evaluated for its draft and for the discarded drafts before it."""
     cached: bool = False
-    """The evaluation was taken from an earlier node with the same kernel."""
+    """Whether the evaluation was taken from an earlier node with the same kernel."""
     seconds: float = Field(default=0.0, ge=0)
-    """Since the start of the run, over all its sessions, when the node was inserted."""
+    """The seconds from the start of the run, over all its sessions, to the insertion of the node."""
 
     @model_validator(mode="after")
     def _evaluation_is_of_this_kernel(self) -> Self:
@@ -111,4 +111,5 @@ class Node(Record):
 
     @property
     def fitness(self) -> float:
+        """The fitness of the evaluation."""
         return self.evaluation.fitness

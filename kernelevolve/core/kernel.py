@@ -1,4 +1,4 @@
-"""A kernel: the source of a candidate, its language, and the knobs that its source holds."""
+"""The record of a kernel: source, language and knobs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ KnobValue = bool | int | float | str
 
 
 class Kernel(Record):
-    """A candidate.
-
-    `source` is one Python file that defines `ModelNew` and runs by itself. `language` names the toolchain that compiles
-    what it holds (`cpp`, `python`, later `triton`, ...). `knobs` are the tunable values as read from the source: a
-    reading of it, never additional content, so they do not count for the identity.
-    """
+    """A candidate kernel."""
 
     source: str
+    """The text of one self-contained Python file that defines `ModelNew`."""
     language: str
+    """The toolchain that compiles the source: `cpp`, `python`, `triton`, ..."""
     knobs: Mapping[str, KnobValue] = {}
+    """The tunable values as read from the source. They are no further content, so they do not contribute to the id."""
 
     @cached_property
     def id(self) -> str:
-        """The hash of the content. Two kernels with the same id behave the same."""
+        """The hash of the language and the source."""
         return content_id(self.language, self.source)

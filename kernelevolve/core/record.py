@@ -1,4 +1,4 @@
-"""The base of every record: frozen, validated when built, with a stable content hash."""
+"""The base class of all records: frozen and validated. Also stable content hashes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Record(BaseModel):
-    """Immutable data. Building one with an unknown field, or an illegal value, raises `pydantic.ValidationError`."""
+    """Immutable data. Building one with an unknown field or an illegal value raises `pydantic.ValidationError`."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
 
 def content_id(*parts: str) -> str:
-    """A 16-digit hexadecimal id of the given texts; their boundaries count, their number counts."""
+    """Return a hash of the texts as 16 hexadecimal digits. How the text is split into parts matters."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode()

@@ -1,4 +1,4 @@
-"""What calls of a task's operator look like, for toolchains that specialise on it."""
+"""The argument types of calls to a task's operator, for toolchains that specialise on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class TensorType(Record):
     """The type of one tensor argument."""
 
     dtype: str
-    """As PyTorch calls it, without `torch.`."""
+    """The name of the dtype in PyTorch, without `torch.`."""
     shape: tuple[int, ...]
     stride: tuple[int, ...]
 
@@ -18,7 +18,7 @@ Argument = TensorType | bool | int | float | str | None
 
 
 class Signature(Record):
-    """The arguments of the calls that a kernel must serve at least."""
+    """The arguments of the calls that a kernel must support."""
 
     calls: tuple[tuple[Argument, ...], ...] = ()
-    """The leaves of the arguments of each call: the main one first, then the task's further inputs."""
+    """The flattened arguments of each call: the main inputs first, then the task's further inputs."""

@@ -1,4 +1,4 @@
-"""The hardware that kernels are for."""
+"""The hardware that kernels are written for."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from kernelevolve.core.record import Record
 
 
 class Target(Record):
-    """A kind of hardware as a machine that has it describes it.
+    """A kind of hardware, as described by a machine that has it.
 
-    A worker on that machine finds it; plans, contexts of operators, compile tasks and summaries carry it from there. Nobody else asks
-    the machine that his code happens to run on.
+    A worker on such a machine creates the record. It then travels with plans, operator contexts, compile tasks and
+    summaries, so that code on other machines never inspects its own hardware instead.
     """
 
     device: str
     """The name of the `Device`: `cpu`."""
     vendor: str
     arch: str
-    """In the vendor's words: `znver5`, `sm_90`, `gfx942`."""
+    """The architecture in the vendor's terms: `znver5`, `sm_90`, `gfx942`."""
     languages: tuple[str, ...] = ()
-    """That kernels for it may be written in; a model is asked for the first."""
+    """The languages that kernels may be written in. Models are asked for the first one."""
     facts: Mapping[str, str] = {}
-    """What an operator may want to know: cores, vector width, cache sizes, memory."""
+    """Properties that an operator may need: cores, vector width, cache sizes, memory."""

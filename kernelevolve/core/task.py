@@ -1,4 +1,4 @@
-"""A task: an operator to make faster, and what counts as the same result."""
+"""The record of a task: an operator to make faster, and the rules by which results count as equal."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from kernelevolve.core.record import Record, content_id
 
 
 class Tolerance(Record):
-    """A result y is right when |y - oracle| <= atol + rtol * |oracle|, element by element.
+    """The tolerance of results. A result y is correct if |y - oracle| <= atol + rtol * |oracle|, element by element.
 
-    `None` means: the evaluator's default for the dtype of that output.
+    `None` stands for the evaluator's default for the dtype of the output.
     """
 
     atol: float | None = Field(default=None, ge=0)
@@ -21,30 +21,34 @@ class Tolerance(Record):
 
 
 class AllowAten(StrEnum):
-    """How much of PyTorch's own compute (ATen) a kernel may call, once it is constructed."""
+    """How much of PyTorch's own compute (ATen) a kernel may call after its construction."""
 
     NONE = "none"
-    """Allocation, views, metadata."""
+    """Only allocation, views and metadata."""
     HELPERS = "helpers"
-    """Also movement of data: filling, copying, casting, joining, padding, rearranging."""
+    """Also data movement: filling, copying, casting, joining, padding, rearranging."""
     ALL = "all"
+    """All operators."""
 
 
 class Task(Record):
-    """An operator in KernelBench's file format: `source` defines `Model`, `get_inputs`, `get_init_inputs` and, if there
-    are further shapes, `get_input_variants() -> dict[str, list]`. Loading and running it is the business of
-    `kernelevolve.tasks`; this record is plain data that travels between processes.
+    """An operator in KernelBench's file format.
+
+    The source defines `Model`, `get_inputs`, `get_init_inputs` and, if there are further shapes,
+    `get_input_variants() -> dict[str, list]`. The record is plain data that travels between processes;
+    `kernelevolve.tasks` loads and runs it.
     """
 
     name: str = Field(min_length=1)
     source: str
     tolerance: Tolerance = Tolerance()
     seed: int = 0
-    """Set with `torch.manual_seed` before each constructor and before inputs are drawn."""
+    """The seed that is set with `torch.manual_seed` before each constructor call and before inputs are drawn."""
     allow_aten: AllowAten = AllowAten.ALL
+    """How much of PyTorch's own compute a kernel may call."""
 
     @cached_property
     def id(self) -> str:
-        """The hash of everything that decides a verdict. The name does not count."""
+        """The hash of everything that an evaluation depends on. The name does not contribute."""
         rule = () if self.allow_aten is AllowAten.ALL else (self.allow_aten.value,)
         return content_id(self.source, self.tolerance.model_dump_json(), str(self.seed), *rule)

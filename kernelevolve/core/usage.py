@@ -1,4 +1,4 @@
-"""What a model was asked to do for a draft."""
+"""The tokens and the cost of models."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from kernelevolve.core.record import Record
 
 
 class Usage(Record):
-    """Of models; nothing where none was asked."""
+    """The usage of models; zero if none was asked."""
 
     tokens: int = Field(default=0, ge=0)
-    """Read and written."""
+    """The number of tokens read and written."""
     cost: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """In US dollars, by the price table."""
+    """The cost in US dollars by the price table."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(tokens=self.tokens + other.tokens, cost=self.cost + other.cost)

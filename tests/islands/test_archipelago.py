@@ -124,7 +124,7 @@ def test_what_was_under_way_when_nothing_was_judged_and_why_kernels_failed(make:
         for _ in archipelago.watch(0.05):
             if evaluated(marks):
                 archipelago.finish("enough")
-    assert archipelago.doing == ("double/draft was being judged",)
+    assert archipelago.doing == ("double/draft was being evaluated",)
     with make(Budget(evaluations=60), evaluator=DoubleEvaluator(marks), count=1) as archipelago:
         *_, last = archipelago.watch(0.05)
         [(count, words)] = archipelago.diagnoses()
