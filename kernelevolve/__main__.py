@@ -4,7 +4,7 @@ import os
 import sys
 
 if not os.path.samefile(os.getcwd(), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))):
-    # Python looks there first for this command: a user's copy.py would take the place of the standard library's.
+    # `python -m` puts the current folder first in sys.path: a user's copy.py there would shadow the standard library's.
     sys.path[:] = [entry for entry in sys.path if entry not in ("", os.getcwd())]
 
 from kernelevolve.cli import main

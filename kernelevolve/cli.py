@@ -1,6 +1,6 @@
-"""The command line: finds the command, and turns what a user got wrong into one line and exit code 2.
+"""The command line: dispatches to the commands, and reports a user's mistake as one line with exit code 2.
 
-Imports nothing heavy: each command's module is imported when that command is called.
+This module imports nothing heavy. The module of a command is imported when that command is called.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from kernelevolve.core.errors import UserError
 
 COMMANDS = {
     "run": "evolve a task's operator into a faster kernel",
-    "resume": "go on with a run that was interrupted",
+    "resume": "continue a run that was interrupted",
     "measure": "measure the best kernels of a finished run again",
-    "graph": "look into a run: the best, and where a kernel comes from",
-    "compare": "which search is better: curves and tables over many runs",
+    "graph": "inspect a run: the best kernels, and the lineage of a kernel",
+    "compare": "compare searches: curves and tables over many runs",
     "tabulate": "measure a whole space of kernels once",
-    "replay": "compare searches on such a table, thousands of kernels a second",
-    "evaluate": "judge kernel files",
+    "replay": "compare searches on such a table, at thousands of kernels per second",
+    "evaluate": "evaluate kernel files",
     "tasks": "list the shipped tasks, or show one",
-    "doctor": "what this machine has, and what to install for the rest",
+    "doctor": "show what this machine has, and what to install for the rest",
 }
 INTERRUPTED = 130
 
@@ -48,13 +48,21 @@ example: kernelevolve run task=dlrm/rmsnorm_residual_silu budget.seconds=60"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0 done, 2 a user's mistake (one line on stderr), 130 interrupted."""
+    """Run one command.
+
+    Args:
+        argv: The arguments after the program's name; those of the process by default.
+
+    Returns:
+        The exit code: 0 for success, 1 for a run without a correct kernel, 2 for a mistake of the user, which is
+        reported in one line on stderr, and 130 for an interrupt.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         with _terminable():
             return _dispatch(arguments)
     except UserError as error:
-        return _complain(str(error))
+        return _report_error(str(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -62,20 +70,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f" ({error.filename})" if error.filename else ""
-        return _complain(f"the disk is full{where}: free some space, then `kernelevolve resume` goes on with the run")
+        return _report_error(f"the disk is full{where}: free some space, then `kernelevolve resume` continues the run")
     except KeyboardInterrupt:
-        _complain("interrupted")
+        _report_error("interrupted")
         return INTERRUPTED
     except Exception as error:
-        lost = _lost_process(error)
-        if not lost:
+        message = _lost_process(error)
+        if not message:
             raise
-        return _complain(lost)
+        return _report_error(message)
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM, which schedulers send, is an interrupt from the first import on. Outside of the main thread nothing happens."""
+    """Turn SIGTERM, which schedulers send, into KeyboardInterrupt. Outside of the main thread this does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -91,8 +99,8 @@ def _terminable() -> Iterator[None]:
 
 
 def _lost_process(error: Exception) -> str:
-    """A line where a process of ours, or the machine that it was on, is gone; empty for anything that one of them raised."""
-    if type(error).__module__ != "ray.exceptions":  # Ray itself is imported by those who use it.
+    """Return a message if one of our processes or its machine was lost. Return "" for an error that a process raised."""
+    if type(error).__module__ != "ray.exceptions":  # Do not import Ray for commands that do not use it.
         return ""
     from ray.exceptions import RayError, RayTaskError
 
@@ -120,6 +128,6 @@ def _dispatch(arguments: list[str]) -> int:
     return result
 
 
-def _complain(message: str) -> int:
+def _report_error(message: str) -> int:
     print(f"kernelevolve: {' '.join(message.split())}", file=sys.stderr)
     return 2

@@ -1,4 +1,4 @@
-"""Starting Ray on this machine, or joining the cluster that is there; quietly."""
+"""Starting Ray on this machine, or joining an existing cluster."""
 
 from __future__ import annotations
 
@@ -16,33 +16,40 @@ from kernelevolve.core.helpers import ROOT
 from kernelevolve.core.record import Record
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
+"""The environment variable that names the cluster to join."""
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
-    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # Of calls whose answer nobody waits for any more, as after an interrupt.
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # Errors of calls whose results are no longer needed, as after an interrupt.
 }
+"""Environment variables that silence Ray."""
 PRIORITY = {"RAY_worker_niceness": "0"}
-"""Of a Ray of our own: its workers measure, and by its default everything else on the machine would come before them."""
+"""Environment variables of a local Ray. By default Ray lowers the priority of its workers, which would disturb
+measurements.
+"""
 
 
 class ClusterSettings(Record):
-    """The group `cluster` of the configuration."""
+    """The configuration group `cluster`."""
 
     address: str | None
-    """`host:port` or `ray://...`; None: what RAY_ADDRESS names, or a Ray of our own."""
+    """The address of the cluster: `host:port` or `ray://...`. None: the one in RAY_ADDRESS if it is set, else a local
+    Ray.
+    """
     cpus: int | None = Field(ge=1)
-    """Cores of a Ray of our own; None: all."""
+    """The number of cores of a local Ray; None: all of them."""
     object_store_mb: int = Field(ge=80)
-    """Of a Ray of our own."""
+    """The size of the object store of a local Ray, in MiB."""
 
 
 @contextmanager
 def ray_session(settings: ClusterSettings) -> Iterator[None]:
-    """Ray for the length of the block. One that runs in this process already is used and left running.
+    """Initialise Ray for the duration of the block. If Ray already runs in this process, use it and leave it running.
 
-    Raises UserError where the cluster cannot be joined, and where the path of the temporary folder is too long for Ray; KeyboardInterrupt
-    where SIGTERM arrives while Ray starts: its own handler, which it sets first, would exit without a word.
+    Raises:
+        UserError: The cluster cannot be joined, or the path of the temporary folder is too long for Ray's sockets.
+        KeyboardInterrupt: SIGTERM arrived while Ray started. Ray's own handler would exit without a message.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -79,7 +86,7 @@ def ray_session(settings: ClusterSettings) -> Iterator[None]:
             if "AF_UNIX path length" not in str(error):
                 raise
             raise UserError(
-                f"Ray's sockets would lie too deep in {tempfile.gettempdir()}: set TMPDIR to a shorter path"
+                f"the path {tempfile.gettempdir()} is too long for Ray's sockets: set TMPDIR to a shorter path"
             ) from error
         except SystemExit as exit_:
             raise KeyboardInterrupt from exit_
@@ -90,7 +97,9 @@ def ray_session(settings: ClusterSettings) -> Iterator[None]:
 
 
 class _Fixed(list[str]):
-    """Folders that Ray adds none to: its workers would import from the driver's current folder, where a file may be called torch.py."""
+    """A list that ignores `extend`. Ray would add the driver's current folder to it, where a file may be called
+    torch.py.
+    """
 
     def extend(self, values: Iterable[str], /) -> None:
         del values

@@ -1,4 +1,6 @@
-"""The settings of a run: composed by Hydra from `conf/` and `key=value` overrides, checked here. Defaults are in `conf/`."""
+"""The settings of a run. Hydra composes them from `conf/`, which holds the defaults, and `key=value` overrides;
+pydantic checks them.
+"""
 
 from __future__ import annotations
 
@@ -25,27 +27,31 @@ if TYPE_CHECKING:
     from hydra.internal.config_loader_impl import ConfigLoaderImpl
 
 PATH_KEYS = ("task", "run.dir")
+"""The keys whose values are paths, which may hold characters that Hydra would interpret."""
 MISSING = "???"
+"""The value of a setting that has no default."""
 
 
 class RunSettings(Record):
-    """Where a run writes."""
+    """The places that a run writes to."""
 
     dir: str | None
+    """The folder of the run; None: a new one below `runs/`."""
     store: str | None
-    """Folder of graphs that several runs share; None: the graph lies in the run's folder."""
+    """A folder with the graphs of several runs; None: the graph lies in the run's folder."""
 
 
 class FinalSettings(Record):
-    """How the winner is chosen when the search has ended."""
+    """The choice of the winner after the search."""
 
     candidates: int = Field(ge=1, le=64)
+    """The number of kernels that are measured again."""
     compile: bool
-    """Measure torch.compile too."""
+    """Whether torch.compile is measured as well."""
 
 
 class RunConfig(Record):
-    """All settings of a run, resolved."""
+    """All settings of a run."""
 
     task: str = Field(min_length=1)
     device: Component
@@ -54,11 +60,11 @@ class RunConfig(Record):
     final: FinalSettings
     search: Component
     strategies: tuple[Component, ...]
-    """Of the islands, in turn; none: all search by `search`."""
+    """The strategies of the islands, assigned in turn; empty: all islands use `search`."""
     islands: IslandSettings
     operator: Component
     llm: LlmSettings | None
-    """None: no model is asked."""
+    """The settings of models; None: the run asks no model."""
     evaluation: EvaluationSettings
     budget: Budget
     cluster: ClusterSettings
@@ -69,13 +75,13 @@ class RunConfig(Record):
         return value or None
 
     def island_strategies(self) -> list[Component]:
-        """One for each island."""
+        """Return the strategy of each island."""
         chosen = self.strategies or (self.search,)
         return [chosen[island % len(chosen)] for island in range(self.islands.count)]
 
 
 def config_dir() -> Path:
-    """`conf/` of the checkout, or of the installed package."""
+    """Return the folder `conf/` of the checkout or of the installed package."""
     for folder in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf"):
         if (folder / "config.yaml").is_file():
             return folder
@@ -85,9 +91,16 @@ def config_dir() -> Path:
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
-    """The configuration with the overrides applied, as plain data; what is missing stays `???`.
+    """Compose the configuration.
 
-    Raises UserError that names the key and the nearest valid one.
+    Args:
+        overrides: Overrides in Hydra's grammar: `key=value`, `group=option`, `+key=value`, `~key`.
+
+    Returns:
+        The settings as plain data. A setting without a value is `???`.
+
+    Raises:
+        UserError: An override is illegal. The message names the key and the nearest valid one.
     """
     with _loader() as loader:
         parsed = _parse(loader, _quoted(overrides, every=True))
@@ -98,7 +111,14 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def sweep(overrides: Sequence[str]) -> list[list[str]]:
-    """Every combination of the values that the overrides list (`seed=0,1`, `seed=range(0,5)`), as overrides of one run each."""
+    """Expand overrides with several values (`seed=0,1`, `seed=range(0,5)`).
+
+    Returns:
+        The overrides of one run for each combination of values.
+
+    Raises:
+        UserError: An override is illegal.
+    """
     with _loader() as loader:
         choices: list[list[str]] = []
         for override in _parse(loader, _quoted(overrides, every=False)):
@@ -118,12 +138,20 @@ def sweep(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def load(overrides: Sequence[str], **values: Any) -> RunConfig:
-    """The checked settings of a run; `values` replace top-level keys as they are. Raises UserError."""
+    """Compose and check the settings of a run.
+
+    Args:
+        overrides: Overrides in Hydra's grammar.
+        **values: Top-level settings that replace the composed ones unchanged.
+
+    Raises:
+        UserError: A setting is illegal.
+    """
     return check({**compose(overrides), **values})
 
 
 def check(composed: Mapping[str, Any]) -> RunConfig:
-    """Validate plain data. Raises UserError that names the first key that is wrong."""
+    """Validate plain data. Raises UserError that names the first illegal key."""
     if composed.get("task") == MISSING:
         raise UserError("which task? Give task=NAME_OR_FILE; `kernelevolve tasks list` shows the shipped ones")
     for key in _missing(composed):
@@ -140,7 +168,7 @@ def check(composed: Mapping[str, Any]) -> RunConfig:
 
 
 def _missing(composed: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Dotted keys that stand open."""
+    """Yield the dotted keys of the settings that have no value."""
     for name, value in composed.items():
         if value == MISSING:
             yield prefix + name
@@ -149,7 +177,7 @@ def _missing(composed: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _check_models(config: RunConfig) -> None:
-    """Raises UserError where an operator asks models that there are not, and where nobody asks those that there are."""
+    """Raise UserError if an operator needs models and none are set, or if models are set and the operator asks none."""
     asks = config.operator.resolve("operator").needs_models
     if asks and config.llm is None:
         raise UserError("this operator asks a model: say which, as in llm=openai llm.models=[NAME]")
@@ -160,12 +188,12 @@ def _check_models(config: RunConfig) -> None:
 
 
 def dump(config: RunConfig) -> dict[str, Any]:
-    """Plain data that `check` reads back."""
+    """Return the settings as plain data that `check` accepts."""
     return config.model_dump(mode="json", by_alias=True)
 
 
 def _quoted(overrides: Sequence[str], every: bool) -> list[str]:
-    """Paths may hold characters that mean something to Hydra: quote them, all or only those that exist as they are."""
+    """Quote paths, whose characters may have a meaning to Hydra: all of them, or only those that exist as written."""
     result = []
     for override in overrides:
         key, equals, value = override.partition("=")
@@ -243,7 +271,7 @@ def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[st
 
 @lru_cache(maxsize=64)
 def _settings_of(chosen: tuple[str, ...]) -> tuple[str, ...]:
-    """All settings, by their dotted keys, that there are with these options of groups."""
+    """Return the dotted keys of all settings that exist with these options of groups."""
     from hydra import compose as hydra_compose
     from omegaconf import OmegaConf
 
@@ -253,7 +281,11 @@ def _settings_of(chosen: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _mixed(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> tuple[list[Override], list[str]]:
-    """`islands=[mcts,evolutionary]` names no option of a group, but the strategy of each island: the other overrides, and these names."""
+    """Split off `islands=[mcts,evolutionary]`, which names the strategy of each island instead of an option of a group.
+
+    Returns:
+        The other overrides, and the names of the strategies.
+    """
     lists = [o for o in overrides if o.key_or_group == "islands" and isinstance(o.value(), list)]
     names = [str(name) for o in lists[-1:] for name in o.value()]
     options = loader.get_group_options("search")

@@ -1,4 +1,4 @@
-"""What this machine has, and what to install for the rest."""
+"""The capabilities of this machine, and what to install for those that are missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evaluators.sandbox.isolation import isolation
 
 
 def examine() -> Mapping[str, tuple[Capability, ...]]:
-    """Rows by section: devices, toolchains, isolation. Starts nothing."""
+    """Return the capabilities by section: device, toolchain, isolation. No process is started on a device."""
     devices = all_devices()
     toolchains = {capability.name: capability for device in devices for capability in _toolchains(device)}
     return {
@@ -21,6 +21,6 @@ def examine() -> Mapping[str, tuple[Capability, ...]]:
 
 
 def _toolchains(device: Device) -> Iterator[Capability]:
-    """The rows of a device's toolchains, named by device and language: two devices may compile one language in two ways."""
+    """Yield a device's toolchains, named `device/language` since two devices may compile one language differently."""
     for language, toolchain in device.toolchains().items():
         yield toolchain.capability().model_copy(update={"name": f"{device.name}/{language}"})

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, which schedulers send, as one kind of interrupt that cannot be lost."""
+"""Handling of Ctrl-C and SIGTERM, which schedulers send, as one kind of interrupt."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from typing import NoReturn
 
 
 class Interrupts:
-    """Raises KeyboardInterrupt where a signal arrives, and again in `check`.
+    """Raises KeyboardInterrupt when a signal arrives, and again in `check`.
 
-    Where it arrives may be a callback or a finalizer, of Ray's for instance, and what is raised there goes no further.
+    The second time is needed because the signal may arrive in a callback or a finalizer, for example of Ray, where
+    the exception is swallowed.
     """
 
     def __init__(self) -> None:
         self._arrived = False
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt if a signal has arrived since `listen` began."""
+        """Raise KeyboardInterrupt if a signal has arrived since `listen` was entered."""
         if self._arrived:
             raise KeyboardInterrupt
 
     @contextmanager
     def listen(self) -> Iterator[None]:
-        """For the length of the block; outside of the main thread, where no signals arrive, nothing happens.
+        """Handle signals for the duration of the block. Outside of the main thread this does nothing.
 
-        To be entered after Ray's start: Ray sets a handler of SIGTERM too.
+        Enter it after the start of Ray, which sets a handler of SIGTERM too.
         """
         if threading.current_thread() is not threading.main_thread():
             yield

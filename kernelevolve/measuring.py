@@ -1,4 +1,4 @@
-"""Measuring the finalists of a finished run anew."""
+"""Measuring the finalists of a finished run again."""
 
 from __future__ import annotations
 
@@ -32,14 +32,22 @@ from kernelevolve.report.winner import winner
 from kernelevolve.store.reader import GraphReader
 
 _CHANGEABLE = ("evaluation", "final")
-"""Parts of the settings: the rest says what the run was."""
+"""The parts of the settings that may be changed. The others define what the run was."""
 
 
 def measure(path: Path, overrides: Sequence[str] = (), *, quiet: bool = False) -> int:
-    """Measure the fittest kernels of a run again, and rewrite `run.json` and `best/`. Returns the exit code.
+    """Measure the fittest kernels of a run again, and rewrite `run.json` and `best/`.
 
-    `overrides`: settings as `evaluation.final.max_seconds=5`, for this measurement. `quiet`: only the result is printed. Raises
-    UserError where there is nothing to measure, or nothing that can be done with it.
+    Args:
+        path: The folder of the run.
+        overrides: Settings for this measurement, such as `evaluation.final.max_seconds=5`.
+        quiet: Print only the result.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: There is nothing to measure, an override is illegal, or the measurement is impossible.
     """
     folder = RunFolder(path)
     plain, task = folder.load()
@@ -66,7 +74,7 @@ def measure(path: Path, overrides: Sequence[str] = (), *, quiet: bool = False) -
 
 
 def _changed(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Settings of a run with others in their place. Raises UserError where one is not there, or says what the run was."""
+    """Apply overrides to the settings of a run. Raises UserError if a setting does not exist or must not be changed."""
     for override in overrides:
         name, equals, value = override.partition("=")
         first, *rest = name.split(".")
@@ -81,19 +89,19 @@ def _changed(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _summary(folder: RunFolder) -> Summary:
-    """Raises UserError where the run has none."""
+    """Read the summary of the run. Raises UserError if there is none."""
     try:
         return Summary.from_json(json.loads(folder.summary_file.read_text()))
     except FileNotFoundError as error:
         raise UserError(
-            f"{folder.path} has no run.json yet: `kernelevolve resume {folder.path}` ends the run"
+            f"{folder.path} has no run.json yet: `kernelevolve resume {folder.path}` completes the run"
         ) from error
     except (OSError, ValueError, ValidationError) as error:
         raise UserError(f"{folder.summary_file} cannot be read ({str(error).splitlines()[0]})") from error
 
 
 def _finalists(folder: RunFolder, settings: RunConfig) -> list[tuple[Node, Kernel]]:
-    """The fittest kernels, best first. Raises UserError where none is correct."""
+    """Return the fittest kernels, best first. Raises UserError if none is correct."""
     with closing(GraphReader(*folder.graph())) as reader:
         found = [(node, reader.kernel(node.kernel_id)) for node in reader.best(settings.final.candidates)]
     if not found:

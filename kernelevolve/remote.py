@@ -1,4 +1,4 @@
-"""Ray actors: which machine each of several stands on, and answers, whose errors arrive as they were raised where they are for others."""
+"""Calls to Ray actors, whose user errors are raised unwrapped, and the placement of actors on machines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ T = TypeVar("T")
 
 
 def ask(reference: Any, *kinds: type[Exception]) -> Any:
-    """`ray.get`. `kinds`: of errors besides UserError that arrive plain."""
+    """Wait for the result of a call with `ray.get`.
+
+    Args:
+        reference: The reference that the call returned.
+        *kinds: Types of errors besides UserError that are raised unwrapped.
+    """
     try:
         return ray.get(reference)
     except RayTaskError as error:
@@ -23,7 +28,9 @@ def ask(reference: Any, *kinds: type[Exception]) -> Any:
 
 
 async def answered(reference: Awaitable[Any], kind: type[T], *kinds: type[Exception]) -> T:
-    """Await an actor's answer, which is of the given kind."""
+    """Await the result of a call, which is of type `kind`. Errors of the types `kinds` and UserError are raised
+    unwrapped.
+    """
     del kind
     try:
         found: T = await reference
@@ -33,25 +40,35 @@ async def answered(reference: Awaitable[Any], kind: type[T], *kinds: type[Except
 
 
 def died(who: str, when: str, error: RayError) -> str:
-    """A line on the death of a process of ours, for the last time that was tried: `who` it was, `when` it dies."""
+    """Return the message for the death of one of our processes.
+
+    Args:
+        who: The process.
+        when: The circumstances, which follow "dies".
+        error: The error of Ray.
+    """
     reason = " ".join(str(error).split())[:300]
     return (
-        f"{who} dies {when}: is there memory left, or does somebody end it? A run that has begun goes on with "
-        f"`kernelevolve resume`. Ray says: {reason}"
+        f"{who} dies {when}: is there memory left, or does a program kill it? A run that has begun continues with "
+        f"`kernelevolve resume`. Ray reports: {reason}"
     )
 
 
 def plain(error: RayTaskError, *kinds: type[Exception]) -> BaseException:
-    """What an actor raised, where it is for others; else the error with the actor's traceback."""
+    """Return the error that an actor raised if it is a UserError or one of `kinds`, else the wrapper with the actor's
+    traceback.
+    """
     if isinstance(error.cause, UserError):
         return UserError(str(error.cause))
     return error.cause if kinds and isinstance(error.cause, kinds) else error
 
 
 def spread(index: int) -> NodeAffinitySchedulingStrategy:
-    """For the actor of this number among several: the machines in turn, and another where that one goes meanwhile.
+    """Return the placement of the `index`-th of several actors: the machines in turn, or any other one if that machine
+    is lost.
 
-    Ray's own "SPREAD" begins at a machine by chance for each actor that asks for no resources, so that all may come to stand on one.
+    Ray's own "SPREAD" starts at a random machine for each actor without resources, so that all may end up on the
+    same one.
     """
     alive = sorted(str(node["NodeID"]) for node in ray.nodes() if node["Alive"])
     return NodeAffinitySchedulingStrategy(alive[index % len(alive)], soft=True)

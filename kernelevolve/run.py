@@ -1,4 +1,4 @@
-"""A run from its settings to its results: wiring, and nothing else."""
+"""Running a search from its settings to its results. This module only connects the parts."""
 
 from __future__ import annotations
 
@@ -52,13 +52,25 @@ from kernelevolve.tasks.catalog import find_task
 
 INTERRUPTED = 130
 _GLANCE_SECONDS = 0.5
-"""Between two looks for an interrupt while Ray is waited for."""
+"""The seconds between two checks for an interrupt while waiting for Ray."""
 _TOLD_FAILURES = 5
+"""The number of reasons for failures that a summary lists."""
 _PACKAGES = ("torch", "ray", "numpy")
 
 
 def start(settings: RunConfig, *, quiet: bool = False) -> int:
-    """A new run. Returns the exit code; raises UserError before anything is written."""
+    """Start a new run.
+
+    Args:
+        settings: The settings of the run.
+        quiet: Print only the result.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: The run is impossible. Nothing has been written then.
+    """
     task = find_task(settings.task)
     folder = RunFolder(Path(settings.run.dir) if settings.run.dir else default_folder(task.name))
     folder.check_free()
@@ -68,10 +80,14 @@ def start(settings: RunConfig, *, quiet: bool = False) -> int:
 
 
 def start_many(jobs: Sequence[RunConfig], *, quiet: bool = False) -> int:
-    """One run after the other, in folders of their own, on one Ray where they ask for the same. Returns the first exit code that is not
-    0; an interrupt ends them all."""
+    """Run several settings one after the other, each in a folder of its own. They share one Ray if they ask for the
+    same cluster.
+
+    Returns:
+        The first exit code that is not 0, else 0. An interrupt ends all runs.
+    """
     for job in jobs:
-        find_task(job.task)  # A mistake is told before anything starts.
+        find_task(job.task)  # A mistake is reported before anything starts.
     with ExitStack() as stack:
         if len(jobs) > 1 and all(job.cluster == jobs[0].cluster for job in jobs):
             stack.enter_context(ray_session(jobs[0].cluster))
@@ -88,7 +104,19 @@ def start_many(jobs: Sequence[RunConfig], *, quiet: bool = False) -> int:
 
 
 def resume(path: Path, overrides: Sequence[str], *, quiet: bool = False) -> int:
-    """Go on with a run's folder; `budget.key=value` sets another limit."""
+    """Continue the run of a folder.
+
+    Args:
+        path: The folder of the run.
+        overrides: New limits: `budget.key=value`.
+        quiet: Print only the result.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: The folder holds no run, or an override is not a limit.
+    """
     folder = RunFolder(path)
     plain, task = folder.load()
     budget = dict(plain.get("budget", {}))
@@ -96,15 +124,15 @@ def resume(path: Path, overrides: Sequence[str], *, quiet: bool = False) -> int:
         key, equals, value = override.partition("=")
         if not equals or not key.startswith("budget.") or key.removeprefix("budget.") not in budget:
             known = ", ".join(f"budget.{name}" for name in budget)
-            raise UserError(f"{override}: only a limit can be changed when a run goes on: {known}")
+            raise UserError(f"{override}: only a limit can be changed when a run is resumed: {known}")
         budget[key.removeprefix("budget.")] = yaml.safe_load(value)
     return _Run(config.check({**plain, "budget": budget}), task, folder, quiet).execute(new=False)
 
 
 def _held_up(lock: DeviceLock) -> str:
-    """Why nothing is measured, where a stopped process is to blame."""
+    """Return why nothing is measured if a stopped process holds the device lock."""
     pid = lock.stopped_holder()
-    return f"process {pid} measures and is stopped: go on with it (kill -CONT {pid}) or end it" if pid else ""
+    return f"process {pid} measures and is stopped: continue it (kill -CONT {pid}) or end it" if pid else ""
 
 
 @dataclass
@@ -116,21 +144,31 @@ class _Run:
     folder: RunFolder
     quiet: bool
     seconds: dict[str, float] = field(default_factory=dict)
+    """Phase -> the seconds that it took."""
     failures: tuple[tuple[int, str], ...] = ()
-    """Kernels of the search and why they failed."""
+    """The most frequent reasons why kernels of the search failed, with the number of kernels."""
     under_way: tuple[str, ...] = ()
-    """At the end of a search that judged nothing."""
+    """The work in progress at the end of a search that evaluated nothing."""
     evaluation: EvaluationSettings = field(init=False)
+    """The settings of the evaluation, adapted to this machine."""
     _interrupts: Interrupts = field(default_factory=Interrupts, init=False)
 
     def __post_init__(self) -> None:
         self.evaluation = self.settings.evaluation
 
     def execute(self, *, new: bool) -> int:
-        """Returns the exit code. An interrupt (Ctrl-C, SIGTERM) writes what is known and says how to go on."""
+        """Run the session and print its result. An interrupt (Ctrl-C, SIGTERM) writes what is known and reports how to
+        resume.
+
+        Args:
+            new: Whether the run begins, as opposed to being resumed.
+
+        Returns:
+            The exit code.
+        """
         device = self.settings.device.build("device")
         operator = self.settings.operator.build("operator")
-        # Islands build their own; built here once, an illegal value is found before anything is written.
+        # Islands build their own strategies. Building them here finds an illegal value before anything is written.
         for strategy in self.settings.island_strategies():
             strategy.build("search", seed=0)
         console = Console()
@@ -197,7 +235,9 @@ class _Run:
             return self._write(facts, progress, finalists, comparison, "interrupted" if interrupted else "done")
 
     def _service(self, device: Device) -> EvaluationService:
-        """Where models are asked, verdicts are recorded as their answers are: a replay needs both."""
+        """Start the evaluation service. If models are asked, evaluations are recorded like their answers: a replay
+        needs both.
+        """
         llm = self.settings.llm
         if llm is None:
             return EvaluationService.start(self.task, device, self.evaluation)
@@ -211,15 +251,15 @@ class _Run:
         )
 
     def _models(self) -> ModelClient | None:
-        """What the run's models are asked through; the actor runs here, where the run's folder is."""
+        """Return the client of the run's models, or None. Its actor runs on this machine, where the run's folder is."""
         if self.settings.llm is None:
             return None
         node = ray.get_runtime_context().get_node_id()
-        place = self.folder.path.absolute()
-        return ModelClient(self.settings.llm, place, self.settings.budget, node)
+        path = self.folder.path.absolute()
+        return ModelClient(self.settings.llm, path, self.settings.budget, node)
 
     def _shares(self) -> list[Share]:
-        """Of models and islands, in all sessions: what was asked for nodes that never came about counts too."""
+        """Return the usage by model and island over all sessions, including that of drafts that never became nodes."""
         file = self.folder.path / FILE
         if not file.is_file():
             return []
@@ -234,7 +274,11 @@ class _Run:
         service: EvaluationService,
         models: ModelClient | None,
     ) -> tuple[bool, Progress, list[tuple[Node, Kernel]]]:
-        """(whether it was interrupted, where it stands, the fittest kernels)"""
+        """Search until the budget is reached or an interrupt arrives.
+
+        Returns:
+            Whether the search was interrupted, its last progress, and the fittest kernels, best first.
+        """
         plan = Plan(
             run=self.folder.name,
             task=self.task,
@@ -248,21 +292,21 @@ class _Run:
         strategies = [{"_target_": s.target, **s.arguments} for s in self.settings.island_strategies()]
         interrupted = False
         lock = DeviceLock()
-        place, graph = self.folder.graph()
+        path, graph = self.folder.graph()
         with Archipelago(
-            folder=place, graph=graph, budget=self.settings.budget, plan=plan, strategies=strategies
+            folder=path, graph=graph, budget=self.settings.budget, plan=plan, strategies=strategies
         ) as archipelago:
             try:
                 for progress in archipelago.watch():
                     self._interrupts.check()
                     if progress.best is not None:
-                        # No improvement is told while all speedups are guesses.
+                        # Improvements are empty while all speedups are estimates.
                         steps = [step.seconds for step in progress.improvements]
                         self.seconds.setdefault("first_correct", min([progress.best.seconds, *steps]))
                     view.update(progress, _held_up(lock) if progress.evaluations_per_second == 0.0 else "")
             except KeyboardInterrupt:
                 interrupted = True
-            # What islands wrote since the last look counts as well.
+            # Includes what islands wrote since the last progress.
             progress = archipelago.progress()
             self.failures = tuple(archipelago.diagnoses()[:_TOLD_FAILURES])
             self.under_way = archipelago.doing
@@ -272,7 +316,9 @@ class _Run:
     def _compare(
         self, view: LiveView, service: EvaluationService, finalists: list[tuple[Node, Kernel]]
     ) -> Comparison | str:
-        """What was measured, or why nothing was: what the search found is kept in any case."""
+        """Measure the finalists. Return the comparison, or the reason why there is none: the result of the search is
+        kept anyway.
+        """
         if not finalists:
             return "no kernel was proven correct"
         view.stage(plan_text(self.evaluation.final, len(finalists), with_compile=self.settings.final.compile))

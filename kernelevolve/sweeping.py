@@ -1,4 +1,4 @@
-"""Runs of a sweep side by side: each is a `kernelevolve run` in a process of its own, all on one Ray."""
+"""Running a sweep in parallel: each run is a `kernelevolve run` process of its own, and all share one Ray."""
 
 from __future__ import annotations
 
@@ -21,9 +21,19 @@ from kernelevolve.report.folder import default_folder
 
 
 def run_side_by_side(jobs: Sequence[tuple[Sequence[str], RunConfig]], at_a_time: int, *, quiet: bool) -> int:
-    """`jobs`: (what was written, what it means). Each run's folder is `run.dir/<number>`, and its lines begin with that number.
+    """Run several settings in parallel.
 
-    The first exit code that is not 0; then no further run begins. Raises UserError where the runs ask for different clusters.
+    Args:
+        jobs: The overrides and the resulting settings of each run. Run number N uses the folder `run.dir/N`, and its
+            output lines begin with `[N]`.
+        at_a_time: The number of runs at the same time.
+        quiet: Print only the results.
+
+    Returns:
+        The first exit code that is not 0, else 0. After a failure no further run starts.
+
+    Raises:
+        UserError: The runs ask for different clusters, or the folder exists.
     """
     clusters = {job.cluster for _, job in jobs}
     if len(clusters) > 1:
@@ -38,13 +48,13 @@ def run_side_by_side(jobs: Sequence[tuple[Sequence[str], RunConfig]], at_a_time:
             try:
                 codes = list(pool.map(sweep.run, range(len(jobs)), [written for written, _ in jobs]))
             except BaseException:
-                sweep.failed = True  # Ctrl-C reaches those that run; the others do not begin.
+                sweep.failed = True  # Ctrl-C reaches the running processes itself; the others must not start.
                 raise
     return next((code for code in codes if code), 0)
 
 
 def _joinable(stack: ExitStack, settings: ClusterSettings) -> str:
-    """The address of the cluster that the settings name, or of a Ray of our own for the length of the stack."""
+    """Return the address of the configured cluster, or of a local Ray that lives as long as the stack."""
     stack.enter_context(ray_session(settings))
     address: str = ray.get_runtime_context().gcs_address
     return address
@@ -52,6 +62,8 @@ def _joinable(stack: ExitStack, settings: ClusterSettings) -> str:
 
 @dataclass
 class _Sweep:
+    """The state that the runs of a sweep share."""
+
     folder: Path
     address: str
     quiet: bool
@@ -59,6 +71,7 @@ class _Sweep:
     _printing: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, number: int, overrides: Sequence[str]) -> int:
+        """Run one setting and return its exit code, or 0 without running it after a failure."""
         if self.failed:
             return 0
         further = [f"run.dir={self.folder / str(number)}", f"cluster.address={self.address}"]

@@ -1,1 +1,1 @@
-"""One module per command, each with `main(arguments) -> exit code`."""
+"""The commands of the command line: one module each, with `main(arguments) -> exit code`."""

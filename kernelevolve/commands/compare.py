@@ -11,12 +11,18 @@ NOTE = "`kernelevolve run -m search=mcts,evolutionary seed=0,1,2 run.dir=FOLDER 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Tables of what runs of one task had found when; with --out, plots and CSV too."""
-    line = parser("compare", "Which search is better? Curves of the best so far, and what can be said of them.", NOTE)
+    """Compare runs of one task: print tables, and with --out write plots and CSV too."""
+    line = parser("compare", "Compare searches by the best speedup that their runs had found over time.", NOTE)
     line.add_argument("folders", nargs="+", type=Path, metavar="RUN", help="folders of runs of one task")
-    line.add_argument("--by", default="search", metavar="KEY", help="the setting that tells groups apart; search")
     line.add_argument(
-        "--speedup", type=float, action="append", default=[], help="tell how soon it was reached; several times"
+        "--by", default="search", metavar="KEY", help="the setting that runs are grouped by (default: search)"
+    )
+    line.add_argument(
+        "--speedup",
+        type=float,
+        action="append",
+        default=[],
+        help="report how soon this speedup was reached; may be repeated",
     )
     line.add_argument("--out", type=Path, metavar="DIR", help="write curves.csv, comparison.json and PNGs there")
     line.add_argument("--json", action="store_true", help="one JSON object")

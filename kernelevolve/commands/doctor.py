@@ -9,8 +9,8 @@ from kernelevolve.commands.arguments import parser
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Show what this machine can do."""
-    line = parser("doctor", "What this machine has, and what to install for the rest.")
+    """Show the capabilities of this machine."""
+    line = parser("doctor", "Show what this machine has, and what to install for the rest.")
     line.add_argument("--json", action="store_true", help="one JSON object")
     options = line.read(arguments)
 

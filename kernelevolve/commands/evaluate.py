@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from kernelevolve.core.kernel import Kernel
 
 _PRESETS = {"strict": "default", "kernelbench": "kernelbench"}
-"""Name -> option of the group `evaluation`."""
+"""Name of a preset -> option of the configuration group `evaluation`."""
 _SCORES = (0.0, 1.0, 2.0)
-"""Of `fast_p`."""
+"""The thresholds p of the `fast_p` scores."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Judge kernel files, one after the other. The verdicts are the output; the exit code is 0 whatever they are."""
-    line = parser("evaluate", "Judge kernel files: is each correct, and how much faster than PyTorch?")
+    """Evaluate kernel files one after the other. The exit code is 0 whatever the verdicts are."""
+    line = parser("evaluate", "Evaluate kernel files: is each correct, and how much faster than PyTorch?")
     line.add_argument("task", help="name of a shipped task, or a file")
     line.add_argument(
         "words",
@@ -31,27 +31,27 @@ def main(arguments: Sequence[str]) -> int:
         metavar="kernel",
         help="a file that defines ModelNew, or a folder: its *.py files; also key=value, a setting such as evaluation.trials=5",
     )
-    line.add_argument("--preset", choices=tuple(_PRESETS), help="by whose rules; strict where nothing is said")
+    line.add_argument("--preset", choices=tuple(_PRESETS), help="the rules of the evaluation (default: strict)")
     line.add_argument("--json", action="store_true", help="one JSON object, for several kernels a list of them")
     options = line.read(arguments)
-    paths, overrides = _sorted_out(options.words, options.preset)
+    paths, overrides = _split_words(options.words, options.preset)
 
     from kernelevolve import config
     from kernelevolve.tasks.catalog import find_task
 
-    # Who asks wants a measurement of now, and says so where not.
+    # The command measures now by default; the cache is used only if the user asks for it.
     settings = config.load(["evaluation.cache=off", *overrides], task=options.task)
     task = find_task(options.task)
     kernels = [_kernel(path) for path in paths]
 
     from evaluators.service.local import evaluate_locally
 
-    verdicts = evaluate_locally(task, kernels, settings.device.build("device"), settings.evaluation, _say)
-    judged = zip(paths, verdicts, strict=True)
+    evaluations = evaluate_locally(task, kernels, settings.device.build("device"), settings.evaluation, _say)
+    results = zip(paths, evaluations, strict=True)
     if options.json:
-        _print_json(((path, verdict) for path, verdict in judged), task.name, several=len(paths) > 1)
+        _print_json(((path, evaluation) for path, evaluation in results), task.name, several=len(paths) > 1)
     else:
-        _print_text(judged, several=len(paths) > 1)
+        _print_text(results, several=len(paths) > 1)
     return 0
 
 
@@ -59,8 +59,8 @@ def _say(note: str) -> None:
     print(f"kernelevolve: {note}", file=sys.stderr, flush=True)
 
 
-def _sorted_out(words: Sequence[str], preset: str | None) -> tuple[list[Path], list[str]]:
-    """(kernel files, settings). Raises UserError where there is no kernel, or two choices of rules."""
+def _split_words(words: Sequence[str], preset: str | None) -> tuple[list[Path], list[str]]:
+    """Split the words into kernel files and settings. Raises UserError if there is no kernel, or two choices of rules."""
     overrides = [word for word in words if ("=" in word or word.startswith("~")) and not Path(word).exists()]
     paths = [path for word in words if word not in overrides for path in _files(Path(word))]
     if not paths:
@@ -85,7 +85,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _kernel(path: Path) -> Kernel:
-    """The file whatever it holds: what is no source gets a verdict. Raises UserError where it cannot be read."""
+    """Read a kernel from any file; the evaluation rejects what is no source. Raises UserError if it cannot be read."""
     from devices.languages import language_of
     from kernelevolve.core.kernel import Kernel
 
@@ -96,87 +96,87 @@ def _kernel(path: Path) -> Kernel:
     return Kernel(source=source, language=language_of(source))
 
 
-def _print_json(judged: Iterator[tuple[Path, Evaluation]], task: str, *, several: bool) -> None:
+def _print_json(results: Iterator[tuple[Path, Evaluation]], task: str, *, several: bool) -> None:
     opened = False
-    for path, verdict in judged:
+    for path, evaluation in results:
         if several:
             print(",\n" if opened else "[\n", end="")
         opened = True
-        print(json.dumps(_told(verdict, task, path), indent=2), end="" if several else "\n", flush=True)
+        print(json.dumps(_to_json(evaluation, task, path), indent=2), end="" if several else "\n", flush=True)
     if several:
         print("\n]")
 
 
-def _told(verdict: Evaluation, task: str, path: Path) -> dict[str, Any]:
+def _to_json(evaluation: Evaluation, task: str, path: Path) -> dict[str, Any]:
     from kernelevolve.report.figures import speedup_json, variant_json
 
-    not_measured = verdict.measurement.not_measured if verdict.measurement else ""
+    not_measured = evaluation.measurement.not_measured if evaluation.measurement else ""
     return {
         "task": task,
         "kernel": str(path),
-        "kernel_id": verdict.kernel_id,
-        "device": verdict.device,
-        "protocol": verdict.environment["protocol"],
-        "status": str(verdict.status),
-        "cached": verdict.cached,
-        **speedup_json(verdict.speedup, not_measured),
-        "variants": {name: variant_json(timed) for name, timed in verdict.variants.items()},
-        "aten_share": verdict.aten.share if verdict.aten else None,
-        "aten_operators": dict(verdict.aten.operators) if verdict.aten else {},
-        "fallback": verdict.fallback.model_dump() if verdict.fallback else None,
-        "checks": [check.model_dump() for check in verdict.checks],
-        "warnings": list(verdict.warnings),
-        "diagnosis": verdict.diagnosis.model_dump() if verdict.diagnosis else None,
-        "seconds": dict(verdict.seconds),
-        "machine": verdict.machine.model_dump() if verdict.machine else None,
-        "environment": dict(verdict.environment),
+        "kernel_id": evaluation.kernel_id,
+        "device": evaluation.device,
+        "protocol": evaluation.environment["protocol"],
+        "status": str(evaluation.status),
+        "cached": evaluation.cached,
+        **speedup_json(evaluation.speedup, not_measured),
+        "variants": {name: variant_json(timed) for name, timed in evaluation.variants.items()},
+        "aten_share": evaluation.aten.share if evaluation.aten else None,
+        "aten_operators": dict(evaluation.aten.operators) if evaluation.aten else {},
+        "fallback": evaluation.fallback.model_dump() if evaluation.fallback else None,
+        "checks": [check.model_dump() for check in evaluation.checks],
+        "warnings": list(evaluation.warnings),
+        "diagnosis": evaluation.diagnosis.model_dump() if evaluation.diagnosis else None,
+        "seconds": dict(evaluation.seconds),
+        "machine": evaluation.machine.model_dump() if evaluation.machine else None,
+        "environment": dict(evaluation.environment),
     }
 
 
-def _print_text(judged: Iterator[tuple[Path, Evaluation]], *, several: bool) -> None:
+def _print_text(results: Iterator[tuple[Path, Evaluation]], *, several: bool) -> None:
     from evaluators.protocols.kernelbench_rules import RULES, fast_p
     from evaluators.settings import Protocol
 
-    verdicts: list[Evaluation] = []
-    for path, verdict in judged:
-        loose = verdict.environment["protocol"] == Protocol.KERNELBENCH
-        if loose and not verdicts:
-            print(f"judged by KernelBench's rules: {RULES}")
-        verdicts.append(verdict)
+    evaluations: list[Evaluation] = []
+    for path, evaluation in results:
+        loose = evaluation.environment["protocol"] == Protocol.KERNELBENCH
+        if loose and not evaluations:
+            print(f"evaluated by KernelBench's rules: {RULES}")
+        evaluations.append(evaluation)
         if several:
             print(f"{path}: ", end="")
-        for text in _lines(verdict):
+        for text in _lines(evaluation):
             print(text)
         print(end="", flush=True)
     if several and loose:
-        scores = ", ".join(f"fast_{p:g} {fast_p(verdicts, p):.2f}" for p in _SCORES)
-        print(f"{scores} of {len(verdicts)} kernels")
+        scores = ", ".join(f"fast_{p:g} {fast_p(evaluations, p):.2f}" for p in _SCORES)
+        print(f"{scores} of {len(evaluations)} kernels")
 
 
-def _lines(verdict: Evaluation) -> Iterator[str]:
+def _lines(evaluation: Evaluation) -> Iterator[str]:
     from evaluators.correctness.ledger import in_words
     from kernelevolve.report.figures import fallback_text, machine_text, variants_text, verdict_text
 
-    if verdict.cached:
-        yield "judged before, under the same conditions:"
-    if verdict.measurement:
-        again = "" if verdict.speedup else "; the same command measures again"
-        yield f"{verdict.status}: {verdict_text(verdict.measurement)}{again}"
-        if verdict.variants:
-            yield f"variants: {variants_text(verdict.variants)}"
-        if verdict.aten and verdict.aten.share > 0:
-            operators = ", ".join(f"{name} {share:.0%}" for name, share in verdict.aten.operators.items())
-            yield f"PyTorch's own operators take {verdict.aten.share:.0%} of a call: {operators}"
-        if verdict.fallback and verdict.fallback.calls > 0:
-            yield fallback_text(verdict.fallback)
-    elif verdict.diagnosis:
-        yield f"{verdict.status} ({verdict.diagnosis.stage}): {verdict.diagnosis.summary}"
-        if verdict.diagnosis.details:
-            yield verdict.diagnosis.details
-    yield from (f"beware: {why}" for why in verdict.warnings)
-    if verdict.checks:
-        yield f"checked: {in_words(verdict.checks)}"
-    if "excessive_speedup" in verdict.environment:
-        yield f"KernelBench flags speedups {verdict.environment['excessive_speedup']} as excessive"
-    if verdict.machine and verdict.machine.disturbed:
-        yield machine_text(verdict.machine, verdict.measurement)
+    if evaluation.cached:
+        yield "evaluated before, under the same conditions:"
+    if evaluation.measurement:
+        again = "" if evaluation.speedup else "; the same command measures again"
+        yield f"{evaluation.status}: {verdict_text(evaluation.measurement)}{again}"
+        if evaluation.variants:
+            yield f"variants: {variants_text(evaluation.variants)}"
+        if evaluation.aten and evaluation.aten.share > 0:
+            operators = ", ".join(f"{name} {share:.0%}" for name, share in evaluation.aten.operators.items())
+            yield f"PyTorch's own operators take {evaluation.aten.share:.0%} of a call: {operators}"
+        if evaluation.fallback and evaluation.fallback.calls > 0:
+            yield fallback_text(evaluation.fallback)
+    elif evaluation.diagnosis:
+        yield f"{evaluation.status} ({evaluation.diagnosis.stage}): {evaluation.diagnosis.summary}"
+        if evaluation.diagnosis.details:
+            yield evaluation.diagnosis.details
+    yield from (f"beware: {why}" for why in evaluation.warnings)
+    if evaluation.checks:
+        yield f"checked: {in_words(evaluation.checks)}"
+    if "excessive_speedup" in evaluation.environment:
+        yield f"KernelBench flags speedups {evaluation.environment['excessive_speedup']} as excessive"
+    if evaluation.machine and evaluation.machine.disturbed:
+        yield machine_text(evaluation.machine, evaluation.measurement)

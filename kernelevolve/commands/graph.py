@@ -9,19 +9,19 @@ from pathlib import Path
 
 from kernelevolve.commands.arguments import parser
 
-NOTE = "Also while the run goes on. NODE: its id, its island and step as 0.12, or best."
+NOTE = "Works while the run goes on. NODE is a node's id, its island and step as in 0.12, or best."
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Show what a run's graph holds, or the neighbourhood of one node."""
-    line = parser("graph", "Look into a run's graph: statistics and the best, or one node with its relatives.", NOTE)
-    line.add_argument("folder", type=Path, metavar="RUN", help="the folder of the run")
-    line.add_argument("node", nargs="?", metavar="NODE", help="whose lineage, siblings and children are shown")
-    line.add_argument("-n", "--count", type=int, default=10, help="of the best nodes; 10 where nothing is said")
-    line.add_argument("--source", action="store_true", help="print the node's kernel, nothing else")
-    line.add_argument(
-        "--exchanges", action="store_true", help="print what a model was asked for the node, and its answers"
+    """Show the statistics and the best nodes of a run's graph, or one node with its relatives."""
+    line = parser(
+        "graph", "Inspect a run's graph: statistics and the best nodes, or one node with its relatives.", NOTE
     )
+    line.add_argument("folder", type=Path, metavar="RUN", help="the folder of the run")
+    line.add_argument("node", nargs="?", metavar="NODE", help="the node whose lineage, siblings and children are shown")
+    line.add_argument("-n", "--count", type=int, default=10, help="the number of best nodes (default: 10)")
+    line.add_argument("--source", action="store_true", help="print the node's kernel, nothing else")
+    line.add_argument("--exchanges", action="store_true", help="print the exchanges with a model for the node")
     line.add_argument("--json", action="store_true", help="one JSON object")
     options = line.read(arguments)
     if options.source and options.node is None:
@@ -43,8 +43,8 @@ def main(arguments: Sequence[str]) -> int:
             print(reader.kernel(node.kernel_id).source, end="")
             return 0
         if options.exchanges:
-            said = exchanges.exchanges_of(RunFolder(options.folder), graph.find(reader, options.node))
-            print(json.dumps(exchanges.to_json(said), indent=2) if options.json else exchanges.to_text(said))
+            asked = exchanges.exchanges_of(RunFolder(options.folder), graph.find(reader, options.node))
+            print(json.dumps(exchanges.to_json(asked), indent=2) if options.json else exchanges.to_text(asked))
             return 0
         found: graph.Overview | graph.Neighbourhood
         if options.node is None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from kernelevolve.commands.arguments import parser
 
-NOTE = """For a run whose figures say `not measured`, or that was measured while other programs ran: nothing is searched, `run.json` and
-`best/` are written anew. `evaluation.final.max_seconds=5` measures longer."""
+NOTE = """Use it for a run that reports `not measured`, or that was measured while other programs ran. Nothing is searched; `run.json` and
+`best/` are rewritten. `evaluation.final.max_seconds=5` measures longer."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str]) -> int:
     line = parser("measure", "Measure the best kernels of a finished run again.", NOTE)
     line.add_argument("folder", type=Path, metavar="RUN", help="the folder of the run")
     line.add_argument("overrides", nargs="*", metavar="evaluation.key=value", help="a setting, for this measurement")
-    line.add_argument("-q", "--quiet", action="store_true", help="no line beforehand, only the result")
+    line.add_argument("-q", "--quiet", action="store_true", help="print only the result")
     options = line.read(arguments)
 
     from kernelevolve.measuring import measure

@@ -16,19 +16,29 @@ if TYPE_CHECKING:
 
 NOTE = "A setting may list values: `kernelevolve replay pffn search=mcts,evolutionary,random --runs 100`"
 _NEWS = 10
+"""The number of progress lines."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run searches on a table of kernels that were measured before, and compare them."""
-    line = parser("replay", "Which search is better, on kernels that were measured once? No kernel is judged.", NOTE)
+    line = parser("replay", "Compare searches on a table of measured kernels. No kernel is evaluated.", NOTE)
     line.add_argument("table", help="a file that `kernelevolve tabulate` wrote, or a shipped table's name")
     line.add_argument(
-        "settings", nargs="*", metavar="KEY=VALUE", help="of a run; all combinations where values are listed"
+        "settings",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="a setting of the runs; all combinations of listed values are run",
     )
-    line.add_argument("--runs", type=int, default=100, help="of each setting, with seeds 0, 1, ...; 100")
-    line.add_argument("--evaluations", type=int, default=300, help="kernels that a run may have judged; 300")
     line.add_argument(
-        "--speedup", type=float, action="append", default=[], help="tell how soon it was reached; several times"
+        "--runs", type=int, default=100, help="the number of runs per setting, with seeds 0, 1, ... (default: 100)"
+    )
+    line.add_argument("--evaluations", type=int, default=300, help="the number of evaluations per run (default: 300)")
+    line.add_argument(
+        "--speedup",
+        type=float,
+        action="append",
+        default=[],
+        help="report how soon this speedup was reached; may be repeated",
     )
     line.add_argument("--out", type=Path, metavar="DIR", help="write curves.csv, comparison.json and PNGs there")
     line.add_argument("--json", action="store_true", help="one JSON object")
@@ -55,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _jobs(path: Path, task: str, settings: Sequence[str], evaluations: int) -> list[Job]:
-    """One for each combination of values."""
+    """Return one job for each combination of values."""
     from kernelevolve import config
     from kernelevolve.experiments.tabular.jobs import Job
 
@@ -67,7 +77,7 @@ def _jobs(path: Path, task: str, settings: Sequence[str], evaluations: int) -> l
         label = ", ".join(own) or str(composed["search"]["_target_"]).split(".")[-2]
         jobs.append(Job(path, label.replace("search=", ""), composed, evaluations))
     if len({job.label for job in jobs}) < len(jobs):
-        raise UserError("a combination of settings is there twice: list each value once")
+        raise UserError("a combination of settings occurs twice: list each value once")
     return jobs
 
 
@@ -75,9 +85,9 @@ def _progress(total: int) -> Callable[[int], None]:
     step = max(1, total // _NEWS)
     last = [0]
 
-    def tell(done: int) -> None:
+    def report(done: int) -> None:
         if done // step > last[0]:
             last[0] = done // step
             print(f"kernelevolve: {done} of {total} runs", file=sys.stderr, flush=True)
 
-    return tell
+    return report

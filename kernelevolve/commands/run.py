@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from kernelevolve.commands.arguments import parser
 
 EXAMPLES = """Settings that scripts rely on: task= run.dir= budget.seconds= budget.evaluations= seed= islands.count= search= operator=
-device=. `--cfg job` prints all of them. With -m, `seed=0,1` or `seed=range(0,5)` runs every combination, each in its own folder; with -j N
-so many of them side by side."""
+device=. `--cfg job` prints all of them. With -m, `seed=0,1` or `seed=range(0,5)` runs every combination, each in its own folder; with -j N,
+N of them run in parallel."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -16,9 +16,9 @@ def main(arguments: Sequence[str]) -> int:
     line = parser("run", "Evolve a task's operator into a faster kernel.", EXAMPLES)
     line.add_argument("overrides", nargs="*", metavar="key=value", help="a setting")
     line.add_argument("-m", "--multirun", action="store_true", help="run every combination of listed values")
-    line.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="with -m: so many runs side by side")
+    line.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="with -m: the number of runs in parallel")
     line.add_argument("--cfg", choices=["job"], help="print the settings and do nothing")
-    line.add_argument("-q", "--quiet", action="store_true", help="no progress, only the result")
+    line.add_argument("-q", "--quiet", action="store_true", help="print only the result")
     options = line.read(arguments)
     if options.jobs < 1:
         line.error("--jobs must be at least 1")
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     for job in jobs:
         find_task(job.task)
 
-    # Imports torch and Ray: only once it is certain that there is something to run.
+    # These modules import torch and Ray, so they are imported only after the settings are checked.
     if len(jobs) > 1 and options.jobs > 1:
         from kernelevolve.sweeping import run_side_by_side
 

@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from kernelevolve.synthesis.builtin.base import Written
 
 NOTE = (
-    "Without knobs it lists them. Judging goes on where it was interrupted. "
+    "Without knobs the command lists them. An interrupted measurement is continued. "
     "`kernelevolve replay TABLE` runs searches on the table."
 )
 _SETTINGS = ("evaluation", "device", "seed", "operator")
 _NEWS = 20
-"""Lines of progress where there is no terminal."""
+"""The number of progress lines."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Judge every kernel of a space of knobs, and write a table."""
+    """Evaluate every kernel of a space of knobs, and write a table."""
     line = parser("tabulate", "Measure a whole space of the built-in operator's kernels once.", NOTE)
     line.add_argument("task", help="name of a shipped task, or a file")
     line.add_argument(
         "words",
         nargs="*",
         metavar="KNOB=VALUE,...",
-        help="the values that a knob takes, or all; others keep their default. Also settings, such as evaluation.trials=5",
+        help="the values of a knob, or all; other knobs keep their default. Also settings, such as evaluation.trials=5",
     )
-    line.add_argument("--out", type=Path, metavar="FILE", help="the table, TASK.npz where nothing is said")
+    line.add_argument("--out", type=Path, metavar="FILE", help="the table to write (default: TASK.npz)")
     options = line.read(arguments)
-    wanted, overrides = _sorted_out(options.words)
+    wanted, overrides = _split_words(options.words)
 
     from kernelevolve import config
     from kernelevolve.tasks.catalog import find_task
@@ -52,14 +52,14 @@ def main(arguments: Sequence[str]) -> int:
     if out.suffix != ".npz":
         line.error(f"--out {out}: tables end in .npz")
     if not out.parent.is_dir():
-        raise UserError(f"{out.parent}: there is no such folder for the table")
+        raise UserError(f"{out.parent}: there is no such folder; create it, or choose another --out")
     if out.exists():
         raise UserError(f"{out} exists: remove it, or choose another --out")
     return _tabulate(task, settings, wanted, write, out)
 
 
-def _sorted_out(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """(values by knob, settings)"""
+def _split_words(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Split the words into the values by knob and the settings."""
     wanted: dict[str, list[str]] = {}
     overrides = []
     for word in words:
@@ -131,9 +131,9 @@ def _tabulate(task: Task, settings: RunConfig, wanted: Mapping[str, Sequence[str
 
 
 def _progress(total: int) -> Callable[[int], None]:
-    """Tells how many are done, now and then."""
+    """Return a function that reports the number of evaluated kernels about `_NEWS` times."""
     step = max(1, total // _NEWS)
-    return lambda done: _say(f"{done} of {total} kernels judged") if done % step == 0 or done == total else None
+    return lambda done: _say(f"{done} of {total} kernels evaluated") if done % step == 0 or done == total else None
 
 
 def _say(text: str) -> None:

@@ -10,10 +10,10 @@ from kernelevolve.core.errors import UserError
 
 
 def main(arguments: Sequence[str]) -> int:
-    """List the shipped tasks, or show one."""
+    """List the shipped tasks, or show the source of one."""
     line = parser("tasks", "List the shipped tasks, or show the source of one.")
     line.add_argument("action", choices=["list", "show"])
-    line.add_argument("name", nargs="?", help="of the task to show, or a file")
+    line.add_argument("name", nargs="?", help="the name of the task to show, or a file")
     options = line.read(arguments)
 
     from kernelevolve.tasks.catalog import find_task, list_tasks

@@ -70,7 +70,7 @@ def test_kernels_are_told_apart_and_rules_named(task: Path) -> None:
     done = call("evaluate", str(task), str(wrong), str(right), *LOOSE)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("judged by KernelBench's rules: ")
+    assert lines[0].startswith("evaluated by KernelBench's rules: ")
     assert lines[1].startswith(f"{wrong}: wrong_result (correctness): 5 of 5 trials differ")
     assert any(line.startswith(f"{right}: ok: ") for line in lines)
     assert lines[-1].startswith("fast_0 0.50, fast_1 ")
