@@ -1,1 +1,1 @@
-"""Search strategies: pure decisions, no I/O, no Ray."""
+"""Search strategies. They only make decisions: no module here does I/O or imports Ray."""

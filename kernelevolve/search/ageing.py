@@ -1,4 +1,4 @@
-"""A population that ages: tournaments choose the parents, the oldest make room, the elite stays."""
+"""Regularized evolution: tournaments select the parents, the oldest members are replaced, and an elite is kept."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from kernelevolve.search.phased import PhasedStrategy, at_least, share
 
 
 class Ageing(PhasedStrategy):
-    """Steady-state evolution with ageing (Real et al. 2019, "Regularized Evolution for Image Classifier Architecture
-    Search") and an elite that does not age.
+    """Steady-state evolution with ageing and an elite that does not age.
 
-    `population` correct kernels are kept: the `elite` best of all, and the youngest of the others. A parent wins a
-    tournament of `tournament` members drawn at random. `crossover` is the share of the expansions that mix two
-    parents; the others change one. Settings of `PhasedStrategy` besides.
+    Ageing follows Real et al. 2019, "Regularized Evolution for Image Classifier Architecture Search". The population
+    consists of the `elite` best kernels of all and of the youngest of the others.
     """
 
     def __init__(
@@ -33,6 +31,21 @@ class Ageing(PhasedStrategy):
         repairs: int,
         repair_share: float,
     ) -> None:
+        """Create the strategy.
+
+        Args:
+            seed: The seed of all random choices.
+            drafts: See `PhasedStrategy`.
+            population: The number of correct kernels that are kept.
+            elite: The number of best kernels that are not replaced by age.
+            tournament: The number of members drawn at random of which the fittest becomes a parent.
+            crossover: The share of the expansions that combine two parents; the others change one.
+            repairs: See `PhasedStrategy`.
+            repair_share: See `PhasedStrategy`.
+
+        Raises:
+            UserError: A setting is out of range.
+        """
         super().__init__(seed=seed, drafts=drafts, repairs=repairs, repair_share=repair_share)
         at_least("population", population, 2)
         at_least("elite", elite, 1)
@@ -58,7 +71,7 @@ class Ageing(PhasedStrategy):
         return (first.id,), rng.choice((Memory.PARENT, Memory.SIBLINGS, Memory.BOTH, Memory.CLEAN))
 
     def _winner(self, rng: Random, other: Ranked | None) -> Ranked:
-        """The best of a tournament among the members but `other`."""
+        """Return the fittest of a tournament among all members except `other`."""
         size = len(self._members)
         drawn = rng.sample(range(size), min(self._tournament + (other is not None), size))
         return min(member for index in drawn if (member := self._members[index]) != other)
@@ -71,7 +84,7 @@ class Ageing(PhasedStrategy):
         self._by_age.append(found)
         if len(self._members) > self._population:
             elite = set(self._members.top(self._elite))
-            # The elite keeps its age: losing its rank, a member is judged by it again.
+            # Members of the elite keep their age: a member that drops out of the elite may be the oldest.
             oldest = next((member for member in self._by_age if member not in elite), self._members[-1])
             self._by_age.remove(oldest)
             self._members.remove(oldest)

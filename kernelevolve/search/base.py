@@ -1,4 +1,4 @@
-"""The strategy seam: ask what to expand next, tell what came of it."""
+"""The interface of search strategies: ask for the next expansion, tell the resulting node."""
 
 from __future__ import annotations
 
@@ -11,30 +11,33 @@ from kernelevolve.core.record import Record
 
 
 class View(Record):
-    """What a strategy sees besides the nodes that it was told."""
+    """The information that a strategy gets with a request, besides the nodes it has received."""
 
     step: int = Field(ge=0)
-    """The logical step of this ask; the expansion carries it."""
+    """The logical step of this request. The expansion carries it."""
     island: int = Field(default=0, ge=0)
-    """That asks."""
+    """The island that asks."""
     in_flight: tuple[Expansion, ...] = ()
-    """Asked for and not told yet."""
+    """The expansions whose nodes are not inserted yet."""
     fraction: float = Field(default=0.0, ge=0, le=1)
-    """Of the budget that is spent."""
+    """The used fraction of the budget."""
 
 
 class Strategy(ABC):
     """Decides what to expand next.
 
-    All state follows from the seed and the nodes told, in order: telling a new instance the log of a run gives the same
-    state, and the same answers to the same views. `ask` changes no state; its random choices follow from the seed and
-    `view.step`.
+    All state follows from the seed and from the sequence of nodes received. A new instance that receives the log of
+    a run has the same state, and gives the same answers to the same views. `ask` changes no state: its random
+    choices follow from the seed and from `view.step`.
     """
 
     @abstractmethod
     def ask(self, view: View) -> Expansion:
-        """The next expansion. Its parents are nodes that were told. Before the first node is told it is a draft."""
+        """Return the next expansion.
+
+        Its parents are nodes that were received by `tell`. Before the first node it is a draft.
+        """
 
     @abstractmethod
     def tell(self, node: Node) -> None:
-        """A node was inserted: one of this island's own, or a migrant (then `node.island` differs)."""
+        """Receive an inserted node: one of this island, or a migrant, whose `node.island` differs."""

@@ -1,4 +1,4 @@
-"""An archive of unlike kernels: the best of each kind, so that what is slow today but built otherwise is not lost."""
+"""MAP-Elites: an archive of the best kernel of each kind, so that a slow kernel with a different structure is kept."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ _UNKNOWN = -1
 
 
 class Grid:
-    """Bins of traits, equal on a logarithmic scale between the least and the greatest value seen of each."""
+    """Bins over traits, of equal width on a logarithmic scale between the smallest and the largest value seen."""
 
     def __init__(self, traits: Sequence[str], bins: int) -> None:
+        """Create a grid with `bins` bins for each of the traits."""
         self._traits = tuple(traits)
         self._bins = bins
         self._ranges: dict[str, tuple[float, float]] = {}
 
     def widen(self, traits: Mapping[str, float]) -> bool:
-        """Take note of a kernel's traits. Returns whether a range has moved, and with it the bins."""
+        """Extend the ranges to a kernel's traits. Return whether a range, and with it the bins, changed."""
         moved = False
         for name in self._traits:
             value = traits.get(name, 0.0)
@@ -39,7 +40,7 @@ class Grid:
         return moved
 
     def cell(self, traits: Mapping[str, float]) -> tuple[int, ...]:
-        """Where a kernel belongs; its traits were noted."""
+        """Return the cell of a kernel whose traits have been passed to `widen`."""
         return tuple(self._bin(name, traits.get(name, 0.0)) for name in self._traits)
 
     def _bin(self, name: str, value: float) -> int:
@@ -52,13 +53,13 @@ class Grid:
 
 
 class Evolutionary(PhasedStrategy):
-    """MAP-Elites (Mouret and Clune 2015, "Illuminating search spaces by mapping elites") with tournaments.
+    """MAP-Elites (Mouret and Clune 2015, "Illuminating search spaces by mapping elites") with tournament selection.
 
-    The archive holds the best kernel of each cell of a grid over `traits`, `bins` for each; when a range moves, all are
-    sorted in anew. A parent wins a tournament of `tournament` elites drawn at random. `crossover` is the share of the
-    expansions that mix two parents. After `stagnation` nodes told of which none entered the archive, parents are the
-    elites that came from other islands, where there are any, and drafts every other time, until one enters. Settings of
-    `PhasedStrategy` besides.
+    The archive holds the best kernel of each cell of a grid over the traits. When a range changes, all elites are
+    assigned to cells again.
+
+    When the search stagnates, parents are elites that came from other islands, and every second expansion is a draft
+    on average, until a kernel enters the archive.
     """
 
     def __init__(
@@ -74,6 +75,22 @@ class Evolutionary(PhasedStrategy):
         repairs: int,
         repair_share: float,
     ) -> None:
+        """Create the strategy.
+
+        Args:
+            seed: The seed of all random choices.
+            drafts: See `PhasedStrategy`.
+            traits: The names of the traits that span the grid.
+            bins: The number of bins per trait.
+            tournament: The number of elites drawn at random of which the fittest becomes a parent.
+            crossover: The share of the expansions that combine two parents.
+            stagnation: The number of nodes in a row without a new elite after which the search counts as stagnating.
+            repairs: See `PhasedStrategy`.
+            repair_share: See `PhasedStrategy`.
+
+        Raises:
+            UserError: A setting is out of range.
+        """
         super().__init__(seed=seed, drafts=drafts, repairs=repairs, repair_share=repair_share)
         if not traits or len(set(traits)) != len(traits):
             raise UserError("search.traits: name at least one, and none twice")
@@ -87,12 +104,12 @@ class Evolutionary(PhasedStrategy):
         self._stagnation = stagnation
         self._elites: dict[tuple[int, ...], Ranked] = {}
         self._origin: dict[str, tuple[int, Mapping[str, float]]] = {}
-        """Of the elites: island and traits."""
-        self._in_vain = 0
+        """Id of an elite -> its island and traits."""
+        self._stagnant_nodes = 0
 
     def _select(self, view: View, rng: Random) -> tuple[tuple[str, ...], Memory] | None:
         pool = list(self._elites.values())
-        if self._in_vain >= self._stagnation:
+        if self._stagnant_nodes >= self._stagnation:
             pool = [elite for elite in pool if self._origin[elite.id][0] != view.island]
             if rng.random() < 0.5:
                 return None
@@ -108,7 +125,7 @@ class Evolutionary(PhasedStrategy):
         return min(rng.sample(pool, min(self._tournament, len(pool))))
 
     def _grew(self, node: Node, found: Ranked | None) -> None:
-        self._in_vain += 1
+        self._stagnant_nodes += 1
         if found is None:
             return
         if self._grid.widen(node.traits):
@@ -116,10 +133,10 @@ class Evolutionary(PhasedStrategy):
             for elite in sorted(elites):
                 self._enter(elite, *self._origin[elite.id])
         if self._enter(found, node.island, node.traits):
-            self._in_vain = 0
+            self._stagnant_nodes = 0
 
     def _enter(self, found: Ranked, island: int, traits: Mapping[str, float]) -> bool:
-        """Whether it is the best of its cell, and in the archive from now on."""
+        """Put a kernel into the archive if it is the best of its cell. Return whether it was."""
         cell = self._grid.cell(traits)
         held = self._elites.get(cell)
         if held is not None and held <= found:

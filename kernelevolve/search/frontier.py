@@ -1,4 +1,4 @@
-"""What strategies keep of the nodes that they were told: small, ordered, with costs that do not grow with the graph."""
+"""Data structures for the nodes that strategies keep. Their costs do not grow with the size of the graph."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from kernelevolve.core.graph import Expansion, Node
 
 @dataclass(frozen=True, slots=True, order=True)
 class Ranked:
-    """A node in a ranking: the fittest first, the earlier of equals first."""
+    """A node in a ranking. The fittest come first; among equals, the earlier ones."""
 
     loss: float
+    """The negative fitness."""
     number: int
+    """The position of the node in the order of insertion."""
     id: str
 
     @property
     def fitness(self) -> float:
+        """The fitness of the node."""
         return -self.loss
 
 
 class Ranking:
-    """Nodes, best first. Adding and removing cost a binary search and a move of memory."""
+    """A list of nodes, best first. Adding and removing cost a binary search and a memory move."""
 
     def __init__(self) -> None:
         self._items: list[Ranked] = []
@@ -38,14 +41,15 @@ class Ranking:
         return self._items[index]
 
     def top(self, count: int) -> list[Ranked]:
-        """The `count` best, fewer where there are fewer."""
+        """Return the `count` best, or all if there are fewer."""
         return self._items[:count]
 
     def add(self, item: Ranked) -> None:
+        """Insert a node at its rank."""
         insort(self._items, item)
 
     def remove(self, item: Ranked) -> None:
-        """Raises ValueError where it is not in the ranking."""
+        """Remove a node. Raises ValueError if it is not in the ranking."""
         index = bisect_left(self._items, item)
         if index == len(self._items) or self._items[index] != item:
             raise ValueError(f"{item.id} is not in the ranking")
@@ -53,22 +57,29 @@ class Ranking:
 
 
 class Repairs:
-    """Failed nodes that are worth another try, the most promising first.
+    """Failed nodes that are worth a repair, the most promising first.
 
-    A failed node gets one repair. When that fails too, its own repair is the next link of the chain; a chain holds at
-    most `limit` of them. The parent's fitness says how promising a failure is: what was built on a fast kernel may
-    become a faster one.
+    A failed node gets one repair. If the repair fails too, it may be repaired in turn, up to `limit` repairs in a
+    chain. Failures are ranked by the fitness of their parent: a failed change of a fast kernel may become a faster
+    one.
     """
 
     def __init__(self, limit: int) -> None:
+        """Allow up to `limit` repairs in a chain."""
         self._limit = limit
         self._open = Ranking()
         self._by_id: dict[str, Ranked] = {}
         self._links: dict[str, int] = {}
 
     def tell(self, node: Node, number: int, promise: float, is_new: bool) -> None:
-        """Note the `number`-th node told: which failures it was the repair of and, where its kernel is new, that it
-        failed itself. `promise` is the fitness of the best correct node that it descends from directly."""
+        """Record a node: it closes the failures that it repairs, and opens a new one if it failed itself.
+
+        Args:
+            node: The node.
+            number: Its position in the order of insertion.
+            promise: The fitness of the nearest correct ancestor; the best of them if there are several parents.
+            is_new: Whether its kernel is new. A failure with a known kernel is not repaired.
+        """
         links = 0
         for parent in node.parents:
             if parent in self._by_id:
@@ -82,6 +93,6 @@ class Repairs:
             self._links[node.id] = links
 
     def best(self, in_flight: Sequence[Expansion]) -> str | None:
-        """The failed node to repair next that nobody is repairing now."""
+        """Return the most promising failed node that is not being repaired, or None."""
         taken = {parent for expansion in in_flight for parent in expansion.parents}
         return next((item.id for item in self._open if item.id not in taken), None)

@@ -1,4 +1,4 @@
-"""Best first: expand the fittest node until it stops paying."""
+"""Best-first search: expand the fittest node until it has enough children."""
 
 from __future__ import annotations
 
@@ -12,15 +12,27 @@ from kernelevolve.search.phased import PhasedStrategy, at_least, share
 
 
 class Greedy(PhasedStrategy):
-    """After the drafts, expands the best of the open nodes; a node closes after `width` children.
+    """Expands the fittest open node. A node is closed when it has `width` children.
 
-    `exploration` is the share of the expansions that go to an open node drawn at random instead. When all nodes are
-    closed, drafts are asked for. Settings of `PhasedStrategy` besides.
+    If all nodes are closed, the strategy asks for drafts.
     """
 
     def __init__(
         self, *, seed: int, drafts: int, width: int, exploration: float, repairs: int, repair_share: float
     ) -> None:
+        """Create the strategy.
+
+        Args:
+            seed: The seed of all random choices.
+            drafts: See `PhasedStrategy`.
+            width: The number of children after which a node is closed.
+            exploration: The share of the expansions that go to a random open node instead.
+            repairs: See `PhasedStrategy`.
+            repair_share: See `PhasedStrategy`.
+
+        Raises:
+            UserError: A setting is out of range.
+        """
         super().__init__(seed=seed, drafts=drafts, repairs=repairs, repair_share=repair_share)
         at_least("width", width, 1)
         share("exploration", exploration)
@@ -39,7 +51,7 @@ class Greedy(PhasedStrategy):
         for node in self._open:
             children = self._children[node.id] + running[node.id]
             if children < self._width:
-                # The first child follows the way that led here; later ones must differ from their siblings.
+                # The first child continues the line of its ancestors. Later ones must also differ from their siblings.
                 return (node.id,), Memory.BOTH if children else Memory.PARENT
         return None
 

@@ -1,4 +1,4 @@
-"""Monte Carlo tree search over kernels: a node's worth is that of what was made from it."""
+"""Monte Carlo tree search over kernels: the value of a node comes from the kernels made from it."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ class _Place:
 
     parent: str | None
     fitness: float = 0.0
-    """Its own."""
+    """The fitness of the kernel itself."""
     children: list[str] = field(default_factory=list)
     tries: int = 0
-    """Nodes made from it, failures and repeats among them."""
+    """The number of nodes made from it, failures and known kernels included."""
     visits: int = 0
-    """Nodes of its subtree, itself and their failures among them,"""
+    """The number of nodes in its subtree, itself and failures included."""
     reward: float = 0.0
-    """the sum of their rewards,"""
+    """The sum of the rewards in its subtree."""
     best: float = 0.0
-    """and the best fitness."""
+    """The best fitness in its subtree."""
 
 
 class Mcts(PhasedStrategy):
-    """UCT (Kocsis and Szepesvari 2006, "Bandit based Monte-Carlo Planning") with progressive widening (Coulom 2007,
-    "Computing Elo Ratings of Move Patterns in the Game of Go") and virtual loss (Chaslot et al. 2008, "Parallel
-    Monte-Carlo Tree Search").
+    """Upper confidence bounds for trees, with progressive widening and virtual loss.
 
-    From the root, a step goes to the child of the highest value + `exploration` * sqrt(ln visits of the parent / visits
-    of the child), until it comes to a node with fewer than `widening` * visits ** `widening_power` children, which is
-    expanded. What is in flight counts as visited, with no reward.
+    The parts are UCT (Kocsis and Szepesvari 2006, "Bandit based Monte-Carlo Planning"), progressive widening (Coulom
+    2007, "Computing Elo Ratings of Move Patterns in the Game of Go") and virtual loss (Chaslot et al. 2008,
+    "Parallel Monte-Carlo Tree Search").
 
-    Rewards are ranks among all correct kernels, 0 to 1, so that one outlier leaves the others as far apart as they
-    were; a failure, or a kernel that is known, is worth 0. The value of a node is `best_share` times the rank that its
-    subtree's best kernel has now, and for the rest the mean of the rewards that came from it. `crossover` is the share
-    of the expansions that mix the node with the best kernel of another subtree.
+    Selection descends from the root to the child with the highest value + `exploration` * sqrt(ln(visits of the
+    parent) / visits of the child), until it reaches a node with fewer than `widening` * visits ** `widening_power`
+    children, which is expanded. Expansions in flight count as visits without a reward.
 
-    A failed kernel is no node of the tree: its repair becomes the child of the correct node that it descends from.
-    Settings of `PhasedStrategy` besides.
+    The reward of a kernel is its rank among all correct kernels, in [0, 1], so that an outlier does not compress the
+    differences between the others. Failures and known kernels have reward 0. The value of a node is a weighted mean:
+    `best_share` for the current rank of the best kernel in its subtree, the rest for the mean reward of its subtree.
+
+    A failed kernel is not a node of the tree. Its repair becomes a child of the correct node that it descends from.
     """
 
     def __init__(
@@ -66,6 +66,22 @@ class Mcts(PhasedStrategy):
         repairs: int,
         repair_share: float,
     ) -> None:
+        """Create the strategy.
+
+        Args:
+            seed: The seed of all random choices.
+            drafts: See `PhasedStrategy`.
+            exploration: The weight of the exploration term.
+            widening: The factor of progressive widening.
+            widening_power: The exponent of progressive widening.
+            best_share: The weight of the best kernel in a node's value.
+            crossover: The share of the expansions that combine the node with the best kernel of another subtree.
+            repairs: See `PhasedStrategy`.
+            repair_share: See `PhasedStrategy`.
+
+        Raises:
+            UserError: A setting is out of range.
+        """
         super().__init__(seed=seed, drafts=drafts, repairs=repairs, repair_share=repair_share)
         above("exploration", exploration, 0)
         above("widening", widening, 0)
@@ -79,9 +95,9 @@ class Mcts(PhasedStrategy):
         self._crossover = crossover
         self._places: dict[str, _Place] = {_ROOT: _Place(None)}
         self._anchors: dict[str, str] = {}
-        """By node told: itself where it is in the tree, else the place above it."""
+        """Id of a node -> its place in the tree, or that of its nearest correct ancestor if it failed."""
         self._fitnesses: list[float] = []
-        """Of the correct kernels, sorted."""
+        """The fitness of the correct kernels, in ascending order."""
 
     def _select(self, view: View, rng: Random) -> tuple[tuple[str, ...], Memory] | None:
         begun, passed = self._flying(view.in_flight)
@@ -99,7 +115,7 @@ class Mcts(PhasedStrategy):
         return (at,), Memory.BOTH if tries else Memory.PARENT
 
     def _flying(self, in_flight: Sequence[Expansion]) -> tuple[Counter[str], Counter[str]]:
-        """By place: (what is being made from it, what is being made in its subtree)"""
+        """Return, by place, the number of expansions in flight of it, and the number in its subtree."""
         begun: Counter[str] = Counter()
         passed: Counter[str] = Counter()
         for expansion in in_flight:
@@ -111,7 +127,7 @@ class Mcts(PhasedStrategy):
         return begun, passed
 
     def _anchor(self, parents: Sequence[str]) -> str:
-        """The place that something with these parents belongs below. A migrant's parents may be unknown here."""
+        """Return the place that a node with these parents belongs below. The parents of a migrant may be unknown."""
         return self._anchors.get(parents[0], _ROOT) if parents else _ROOT
 
     def _score(self, child: str, visits_above: int, flying: int) -> float:
@@ -121,12 +137,12 @@ class Mcts(PhasedStrategy):
         return value + self._exploration * math.sqrt(math.log(visits_above) / visits)
 
     def _rank(self, fitness: float) -> float:
-        """Among the correct kernels, 0 to 1; in the middle of its equals."""
+        """Return the rank among the correct kernels, in [0, 1]. Equals share the middle of their ranks."""
         below, up_to = bisect_left(self._fitnesses, fitness), bisect_right(self._fitnesses, fitness)
         return (below + up_to) / 2 / len(self._fitnesses)
 
     def _other(self, at: str) -> str | None:
-        """The best kernel among those of another draft's subtree."""
+        """Return the best kernel in the subtrees of the other drafts."""
         top: str = at
         while (up := self._places[top].parent) != _ROOT:
             top = up or _ROOT

@@ -1,4 +1,4 @@
-"""Independent drafts, as many as the budget allows: the baseline that every search must beat."""
+"""Independent drafts, as many as the budget allows: the baseline of every search."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from kernelevolve.search.base import Strategy, View
 
 
 class OneShot(Strategy):
-    """A search of depth one (best of n). Nothing that is told changes what is asked."""
+    """Best of n: every expansion is a draft, whatever the results are."""
 
     def __init__(self, *, seed: int) -> None:
+        """Create the strategy. `seed` is the seed of the drafts."""
         self._seed = seed
 
     def ask(self, view: View) -> Expansion:

@@ -1,4 +1,4 @@
-"""What strategies of two phases share: drafts first, then expansions and bounded repairs."""
+"""The base of strategies with two phases: drafts first, then expansions and bounded repairs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,25 @@ from kernelevolve.search.frontier import Ranked, Repairs
 
 
 class PhasedStrategy(Strategy):
-    """The first `drafts` steps are independent drafts, the others are repairs and what the subclass chooses.
+    """A strategy whose first steps are drafts. Later steps are repairs of failures, or expansions that the subclass
+    selects.
 
-    `repairs` bounds how often in a row a failed kernel is tried again (0: never, for operators that cannot use a
-    failure); `repair_share` is the share of the expansions that go to repairs while there are any. Where nothing can be
-    expanded, another draft is asked for.
+    If nothing can be expanded, the strategy asks for another draft.
     """
 
     def __init__(self, *, seed: int, drafts: int, repairs: int, repair_share: float) -> None:
+        """Create the strategy.
+
+        Args:
+            seed: The seed of all random choices.
+            drafts: The number of steps that are drafts.
+            repairs: The maximum number of repairs in a row of a failed kernel; 0 for operators that cannot use a
+                failure.
+            repair_share: The share of the expansions that are repairs while there are failures to repair.
+
+        Raises:
+            UserError: A setting is out of range.
+        """
         at_least("drafts", drafts, 1)
         at_least("repairs", repairs, 0)
         share("repair_share", repair_share)
@@ -28,7 +39,7 @@ class PhasedStrategy(Strategy):
         self._drafts = drafts
         self._repair_share = repair_share
         self._repairs = Repairs(repairs)
-        self._told = 0
+        self._received = 0
         self._fitness: dict[str, float] = {}
         self._kernels: set[str] = set()
 
@@ -42,21 +53,21 @@ class PhasedStrategy(Strategy):
         return Expansion(step=view.step, phase=Phase.EXPAND, parents=parents, memory=memory, seed=seed)
 
     def tell(self, node: Node) -> None:
-        self._told += 1
+        self._received += 1
         promise = max((self._fitness.get(parent, 0.0) for parent in node.parents), default=0.0)
         self._fitness[node.id] = node.fitness or promise
         is_new = node.kernel_id not in self._kernels
         self._kernels.add(node.kernel_id)
-        self._repairs.tell(node, self._told, promise, is_new)
-        self._grew(node, Ranked(-node.fitness, self._told, node.id) if is_new and node.fitness > 0 else None)
+        self._repairs.tell(node, self._received, promise, is_new)
+        self._grew(node, Ranked(-node.fitness, self._received, node.id) if is_new and node.fitness > 0 else None)
 
     @abstractmethod
     def _select(self, view: View, rng: Random) -> tuple[tuple[str, ...], Memory] | None:
-        """The correct nodes to expand, and the memory mode; None where there are none."""
+        """Return the ids of the correct nodes to expand and the memory mode, or None if there are none."""
 
     @abstractmethod
     def _grew(self, node: Node, found: Ranked | None) -> None:
-        """A node was told; `found` is its rank where it is correct and its kernel was not known."""
+        """Receive a node. `found` is its rank if it is correct and its kernel is new, else None."""
 
     def _choose(self, view: View, rng: Random) -> tuple[tuple[str, ...], Memory] | None:
         failed = self._repairs.best(view.in_flight)
@@ -68,18 +79,18 @@ class PhasedStrategy(Strategy):
 
 
 def at_least(name: str, value: int, least: int) -> None:
-    """Raises `UserError` for a setting that is too small."""
+    """Raise UserError if a setting of the group `search` is less than `least`."""
     if value < least:
         raise UserError(f"search.{name}={value}: must be at least {least}")
 
 
 def above(name: str, value: float, limit: float) -> None:
-    """Raises `UserError` for a setting that is not above its limit."""
+    """Raise UserError if a setting of the group `search` is not above `limit`."""
     if not value > limit:
         raise UserError(f"search.{name}={value:g}: must be above {limit:g}")
 
 
 def share(name: str, value: float) -> None:
-    """Raises `UserError` for a share outside of 0 to 1."""
+    """Raise UserError if a setting of the group `search` is not in [0, 1]."""
     if not 0 <= value <= 1:
         raise UserError(f"search.{name}={value:g}: must lie between 0 and 1")

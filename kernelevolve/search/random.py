@@ -1,4 +1,4 @@
-"""A walk without judgement: whatever is correct may be changed next."""
+"""A random walk: the next parent is any correct node."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from kernelevolve.search.phased import PhasedStrategy
 
 
 class RandomWalk(PhasedStrategy):
-    """After the drafts, expands a correct node drawn uniformly, however slow it is. Settings of `PhasedStrategy`.
+    """Expands a correct node drawn uniformly, however slow it is.
 
-    What a strategy gains over it, it gains by choosing parents.
+    It is the baseline for strategies that select parents.
     """
 
     def __init__(self, *, seed: int, drafts: int, repairs: int, repair_share: float) -> None:
+        """Create the strategy. For the arguments see `PhasedStrategy`."""
         super().__init__(seed=seed, drafts=drafts, repairs=repairs, repair_share=repair_share)
         self._correct: list[str] = []
 

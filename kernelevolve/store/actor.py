@@ -1,4 +1,4 @@
-"""The one process that writes a run's graph."""
+"""The actor that writes a run's graph. There is one per run."""
 
 from __future__ import annotations
 
@@ -20,51 +20,60 @@ from kernelevolve.store.snapshot import Improvement, IslandTally, Snapshot
 from kernelevolve.store.sqlite import SqliteStore
 
 _PAGE = 2000
+"""The number of nodes in one page of a log."""
 _MAIL = 64
+"""The maximum number of nodes that wait for an island."""
 _IMPROVEMENTS = 50
+"""The maximum number of improvements in a snapshot."""
 _STARTING_SECONDS = 120.0
-"""After which time counts though no island is there."""
+"""The seconds after which the clock of the search starts even if no island has started."""
 
 Entry = tuple[Node, Kernel]
 
 
 @dataclass(frozen=True)
 class Member:
-    """An island's incarnation: what an earlier one still sends is refused."""
+    """The registration of a running island. Calls with the registration of an earlier process of the island are
+    rejected.
+    """
 
     island: int
     epoch: int
+    """The number of times that the island has been registered in this session."""
     next_step: int
+    """The first step that the island has not used yet."""
     seconds: float
-    """On the run's clock, at the time of enlisting."""
+    """The time on the run's clock at the registration."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """To a claim."""
+    """The answer to a claim."""
 
     claim: Claim
     evaluation: Evaluation | None = None
-    """With `Claim.KNOWN`."""
+    """The known evaluation, with `Claim.KNOWN`."""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """For an insert."""
+    """The result of an insert."""
 
     fraction: float
-    """Of the budget."""
+    """The used fraction of the budget."""
     mail: tuple[str, ...]
-    """Ids of nodes that other islands sent since the last receipt."""
+    """The ids of the nodes that other islands have sent since the last receipt."""
 
 
 class StoreActor:
-    """Inserts that arrive together are one transaction; claims are answered from memory.
+    """An asyncio Ray actor around the store of one run.
 
-    An asyncio Ray actor: each method runs on one event loop, so that nothing needs a lock.
+    Inserts that arrive together form one transaction; claims are answered from memory. All methods run on one event
+    loop, so no locks are needed.
     """
 
     def __init__(self, folder: Path, name: str, budget: Budget, max_repeats: int, patience: float) -> None:
+        """Create the actor. `patience` is the seconds to wait for another process that writes the graph."""
         self._folder = folder
         self._name = name
         self._patience = patience
@@ -80,18 +89,18 @@ class StoreActor:
         self._improvements: deque[Improvement] = deque(maxlen=_IMPROVEMENTS)
 
     async def open(self) -> None:
-        """Open the folder. Raises `UserError` as `SqliteStore` does; a constructor could not, across processes."""
+        """Open the graph. Raises `UserError` as `SqliteStore` does. A Ray constructor could not pass the error on."""
         self._changed = asyncio.Condition()
         self._store = SqliteStore(self._folder, self._patience, self._name)
         self._earlier_seconds = self._store.statistics()["seconds"]
-        # Islands take their time to start, where the machine is busy: the search's time begins with the first of them.
+        # Islands start slowly on a busy machine, so the clock of the search starts with the first of them.
         self._started = time.monotonic() + _STARTING_SECONDS
         for island, status, count, fitness in self._store.tallies():
             self._statuses[island][Status(status)] += count
             self._best[island] = max(self._best[island], fitness)
 
     async def enlist(self, island: int) -> Member:
-        """Make the caller the island's only incarnation: what an earlier one has under way is inserted first."""
+        """Register the caller as the only process of the island. Pending inserts are completed first."""
         await self._drained()
         self._started = min(self._started, time.monotonic())
         self._epochs[island] += 1
@@ -100,21 +109,25 @@ class StoreActor:
         return Member(island, self._epochs[island], self._store.next_step(island), self._seconds())
 
     async def log_page(self, island: int, start: int) -> list[str]:
+        """Return a page of the island's log, starting at position `start`, as JSON texts."""
         return self._store.log_page(island, start, _PAGE)
 
     async def fetch(self, node_ids: Sequence[str]) -> list[Entry]:
+        """Return nodes with their kernels. Raises KeyError for an unknown id."""
         nodes = [self._store.node(node_id) for node_id in node_ids]
         return [(node, self._store.kernel(node.kernel_id)) for node in nodes]
 
     async def claim(self, member: Member, kernel_id: str, patient: bool) -> Answer:
-        """Ask whether a kernel may be evaluated; a patient caller waits while another evaluates it."""
+        """Ask whether a kernel may be evaluated. A patient caller waits while another one evaluates it."""
         async with self._changed:
             while (answer := self._claimed(member, kernel_id, patient)) is None:
                 await self._changed.wait()
             return answer
 
     async def claim_now(self, member: Member, wanted: Sequence[tuple[str, bool]]) -> list[Answer | None]:
-        """The answers to several claims, (kernel, patient) each; None for those that would have to wait."""
+        """Answer several claims, each given as (kernel id, patient). The answer is None for a claim that would have to
+        wait.
+        """
         return [self._claimed(member, kernel_id, patient) for kernel_id, patient in wanted]
 
     def _claimed(self, member: Member, kernel_id: str, patient: bool) -> Answer | None:
@@ -126,12 +139,12 @@ class StoreActor:
         return None if claim is Claim.WAIT or (claim is Claim.BUSY and patient) else Answer(claim)
 
     async def release(self, member: Member, kernel_id: str) -> None:
-        """The caller will not evaluate the kernel that it claimed."""
+        """Release a claim without an evaluation."""
         self._ledger.release(kernel_id, (member.island, member.epoch))
         await self._notify()
 
     async def insert(self, member: Member, entries: list[Entry]) -> Receipt:
-        """Insert nodes of the caller's island; they are on disk when this returns."""
+        """Insert nodes of the caller's island. They are on disk when this returns."""
         self._check(member)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append((entries, done))
@@ -151,15 +164,16 @@ class StoreActor:
         self._store.receive(member.island, node_ids)
 
     async def send(self, island: int, node_ids: Sequence[str]) -> None:
-        """Leave nodes for an island; its next receipt names them. The oldest of too many are dropped."""
+        """Leave nodes for an island. Its next receipt names them. Beyond `_MAIL` nodes the oldest are dropped."""
         self._mail[island].extend(node_ids)
 
     async def finish(self, reason: str) -> None:
-        """End the run: claims are answered with `Claim.OVER` from now on."""
+        """End the run. From now on claims are answered with `Claim.OVER`."""
         self._ledger.finish(reason)
         await self._notify()
 
     async def snapshot(self) -> Snapshot:
+        """Return the current state of the run."""
         self._ended()
         await self._notify()
         spent = self._spent()
@@ -185,20 +199,20 @@ class StoreActor:
         )
 
     async def best(self, count: int) -> list[Entry]:
-        """The fittest correct nodes with different kernels, best first."""
+        """Return the fittest correct nodes with distinct kernels, best first."""
         return [(node, self._store.kernel(node.kernel_id)) for node in self._store.best(count)]
 
     async def diagnoses(self) -> list[tuple[int, str]]:
-        """See `SqliteStore.diagnoses`."""
+        """Return why kernels failed; see `SqliteStore.diagnoses`."""
         return self._store.diagnoses()
 
     async def close(self) -> None:
-        """Write what is under way and give the folder back."""
+        """Complete pending inserts and release the folder."""
         await self._drained()
         self._store.close()
 
     async def _commit_queue(self) -> None:
-        # One turn of the loop lets the calls that arrived during the last commit join this one.
+        # Yield once, so that calls that arrived during the last commit join this one.
         await asyncio.sleep(0)
         batch, self._queue = self._queue, []
         self._commit = None
@@ -214,7 +228,7 @@ class StoreActor:
                 done.set_result(None)
 
     def _commit_alone(self, batch: Iterable[tuple[list[Entry], asyncio.Future[None]]]) -> None:
-        """Only the caller of a contradictory insert gets its error."""
+        """Commit each insert by itself, so that only the caller of a contradictory one gets an error."""
         for entries, done in batch:
             try:
                 self._write(entries)
@@ -256,7 +270,7 @@ class StoreActor:
 
     def _check(self, member: Member) -> None:
         if self._epochs[member.island] != member.epoch:
-            raise RuntimeError(f"island {member.island} was started again: its earlier process has no say any more")
+            raise RuntimeError(f"island {member.island} was restarted: calls of its earlier process are rejected")
 
     def _ended(self) -> bool:
         self._ledger.check(self._spent())

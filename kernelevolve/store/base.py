@@ -1,4 +1,4 @@
-"""The store seam: insert-only, durable when an insert returns, logarithmic in everything an iteration does."""
+"""The interface of graph stores: insert-only, and durable when an insert returns."""
 
 from __future__ import annotations
 
@@ -11,51 +11,60 @@ from kernelevolve.core.kernel import Kernel
 
 
 class GraphStore(ABC):
-    """The nodes, kernels and tell-logs of one run.
+    """The nodes, kernels and island logs of one run.
 
-    An island's log is the sequence of nodes that its strategy was told: its own and migrants. Replaying it restores
-    the strategy, so a node and its place in the log are written in one transaction.
+    The log of an island is the sequence of nodes that its strategy received: its own ones and migrants. Replaying it
+    restores the strategy, so a node and its position in the log are written in one transaction. Every operation of
+    an iteration takes at most logarithmic time.
     """
 
     @abstractmethod
     def insert(self, entries: Sequence[tuple[Node, Kernel]]) -> None:
-        """Insert nodes, each at the end of its own island's log. All or none; on disk when this returns.
+        """Insert nodes, each at the end of its own island's log.
 
-        Inserting a node again that is already there, equal, changes nothing. Raises ValueError when it differs.
+        Either all nodes are inserted or none. They are on disk when this returns. Inserting an identical node again
+        has no effect.
+
+        Raises:
+            ValueError: A node with the same id differs.
         """
 
     @abstractmethod
     def receive(self, island: int, node_ids: Sequence[str]) -> None:
-        """Append migrants to an island's log; those that are in it already are skipped. On disk when this returns."""
+        """Append migrants to an island's log, on disk when this returns. Nodes that are already in the log are skipped."""
 
     @abstractmethod
     def log(self, island: int) -> Iterator[Node]:
-        """What the island's strategy was told, in order."""
+        """Yield the nodes that the island's strategy received, in order."""
 
     @abstractmethod
     def node(self, node_id: str) -> Node:
-        """Raises KeyError."""
+        """Return a node. Raises KeyError for an unknown id."""
 
     @abstractmethod
     def kernel(self, kernel_id: str) -> Kernel:
-        """Raises KeyError."""
+        """Return a kernel. Raises KeyError for an unknown id."""
 
     @abstractmethod
     def evaluation(self, kernel_id: str) -> Evaluation | None:
-        """The verdict on a kernel, if a node has one."""
+        """Return the evaluation of a kernel, or None if no node has it."""
 
     @abstractmethod
     def best(self, count: int = 1) -> list[Node]:
-        """The fittest correct nodes with different kernels, best first."""
+        """Return the fittest correct nodes with distinct kernels, best first."""
 
     @abstractmethod
     def children(self, node_id: str, count: int = 100) -> list[Node]:
-        """The first nodes that name this one as a parent, in the order in which they were inserted."""
+        """Return the first `count` children of a node in the order of insertion."""
 
     @abstractmethod
     def statistics(self) -> Mapping[str, float]:
-        """`nodes`, `kernels` (distinct), `best_fitness`, `seconds` (of the last node), `since_improvement`, `tokens` and
-        `cost` (over all nodes), and per status `status.<status>` over distinct kernels. Constant time."""
+        """Return counts over the whole graph in constant time.
+
+        The keys are `nodes`, `kernels` (distinct), `trials`, `best_fitness`, `seconds` (of the last node),
+        `since_improvement`, `tokens` and `cost` (over all nodes), and `status.<status>` over distinct kernels.
+        """
 
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the graph, so that another process may write it."""

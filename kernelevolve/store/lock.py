@@ -1,4 +1,4 @@
-"""One driver per run folder: a lock that the operating system releases when its holder dies, however it dies."""
+"""A lock that lets one driver write a graph. The operating system releases it when its holder dies."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ _POLL_SECONDS = 0.05
 
 
 def lock_file(database: Path) -> Path:
-    """Whose lock says that a graph is written."""
+    """Return the file whose lock marks the graph as being written."""
     return database.with_name(f".{database.stem}.lock")
 
 
 class GraphLock:
-    """Holds the lock of a run's graph from construction to `release`, or to the end of the process.
-
-    Waits `patience` seconds for another holder to go away: the processes of a run that was killed need a moment to end.
-    Raises `UserError` when it is still held then.
-    """
+    """The lock of a run's graph, held from construction to `release` or to the end of the process."""
 
     def __init__(self, database: Path, patience: float = 0.0) -> None:
+        """Acquire the lock.
+
+        Args:
+            database: The database of the graph.
+            patience: The seconds to wait for another holder: the processes of a killed run need a moment to end.
+
+        Raises:
+            UserError: Another process still holds the lock.
+        """
         self._descriptor = os.open(lock_file(database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         deadline = time.monotonic() + patience
         while True:
@@ -44,6 +49,7 @@ class GraphLock:
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
+        """Release the lock. Further calls have no effect."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -1,6 +1,7 @@
-"""Texts under their content's id, compressed, in the table `objects`: on disk with the transaction that names them.
+"""Compressed texts by the id of their content, in the table `objects`.
 
-A file for each, on disk before the row that names it, costs two waits for the disk where a batch of rows costs one.
+Rows are written in the transaction that refers to them. A separate file for each text would need two syncs of the
+disk where a batch of rows needs one.
 """
 
 from __future__ import annotations
@@ -10,22 +11,22 @@ import zlib
 from collections.abc import Mapping
 
 _LEVEL = 1
-"""Sources shrink to a third; a higher one takes longer than writing what it saves."""
+"""The compression level. Sources shrink to a third; higher levels cost more time than they save in writing."""
 
 
 class ObjectTable:
-    """In the caller's database, and in its transaction. Texts stay as they were put first."""
+    """The table of texts in the caller's database and transaction. Texts never change."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
     def put(self, texts: Mapping[str, str]) -> None:
-        """Those that are not there yet, by id."""
+        """Store the texts (id -> text) that are not stored yet."""
         rows = ((key, zlib.compress(text.encode(), _LEVEL)) for key, text in texts.items())
         self._db.executemany("INSERT OR IGNORE INTO objects VALUES (?, ?)", rows)
 
     def get(self, key: str) -> str:
-        """Raises KeyError where there is none."""
+        """Return a text. Raises KeyError for an unknown id."""
         row = self._db.execute("SELECT text FROM objects WHERE id = ?", (key,)).fetchone()
         if row is None:
             raise KeyError(key)

@@ -1,4 +1,4 @@
-"""Looking into a run's graph: what the store itself reads, and a reader beside a run that writes."""
+"""Queries on a run's graph: those of the store itself, and a reader that works while another process writes."""
 
 from __future__ import annotations
 
@@ -15,61 +15,63 @@ from kernelevolve.store.objects import ObjectTable
 from kernelevolve.store.schema import GRAPH, connect_reading, database_of
 
 _RECORD = "nodes.record, coalesce(nodes.evaluation, kernels.evaluation)"
+"""The columns of a node's record and its evaluation."""
 _COUNTED = ("nodes", "kernels", "best_fitness", "seconds", "since_improvement", "tokens", "cost", "trials")
+"""The names of the counters."""
 BEST_MEASURED = (
     "coalesce(max(kernels.fitness)"
     " FILTER (WHERE json_extract(kernels.evaluation, '$.measurement.speedup') IS NOT NULL), 0.0)"
 )
-"""Guesses rank kernels, and are told to nobody."""
+"""The SQL expression of the best measured fitness. Estimates rank kernels, but are not reported."""
 _JOINED = "nodes JOIN kernels ON kernels.id = nodes.kernel"
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What came of one operator's moves on one island."""
+    """The results of one operator's moves on one island."""
 
     island: int
     operator: str
     nodes: int
     correct: int
     best_fitness: float
-    """As measured; 0 where nothing was."""
+    """The best measured fitness; 0 if nothing was measured."""
 
 
 class GraphReading:
-    """The queries; whoever derives from it opens the database and the objects."""
+    """The queries. A subclass opens the database and the objects."""
 
     _db: sqlite3.Connection
     _objects: ObjectTable
 
     def node(self, node_id: str) -> Node:
-        """Raises KeyError."""
+        """Return a node. Raises KeyError for an unknown id."""
         row = self._row(f"SELECT {_RECORD} FROM {_JOINED} WHERE nodes.id = ?", node_id)
         if row is None:
             raise KeyError(node_id)
         return Node.model_validate_json(joined(*row))
 
     def kernel(self, kernel_id: str) -> Kernel:
-        """Raises KeyError."""
+        """Return a kernel. Raises KeyError for an unknown id."""
         row = self._row("SELECT language, knobs FROM kernels WHERE id = ?", kernel_id)
         if row is None:
             raise KeyError(kernel_id)
         return Kernel(source=self._objects.get(kernel_id), language=row[0], knobs=json.loads(row[1]))
 
     def evaluation(self, kernel_id: str) -> Evaluation | None:
-        """The verdict on a kernel, if a node has one."""
+        """Return the evaluation of a kernel, or None if no node has it."""
         row = self._row("SELECT evaluation FROM kernels WHERE id = ?", kernel_id)
         return None if row is None else Evaluation.model_validate_json(row[0])
 
     def best(self, count: int = 1) -> list[Node]:
-        """The fittest correct nodes with different kernels, best first."""
+        """Return the fittest correct nodes with distinct kernels, best first."""
         rows = self._db.execute(
             "SELECT node FROM kernels WHERE status = 'ok' ORDER BY fitness DESC, number LIMIT ?", (count,)
         ).fetchall()
         return [self.node(row[0]) for row in rows]
 
     def children(self, node_id: str, count: int = 100) -> list[Node]:
-        """The first nodes that name this one as a parent, in the order in which they were inserted."""
+        """Return the first `count` children of a node in the order of insertion."""
         rows = self._db.execute(
             f"SELECT {_RECORD} FROM edges JOIN nodes ON nodes.number = edges.child"
             " JOIN kernels ON kernels.id = nodes.kernel WHERE edges.parent = ? ORDER BY edges.child LIMIT ?",
@@ -78,13 +80,13 @@ class GraphReading:
         return [Node.model_validate_json(joined(*row)) for row in rows]
 
     def statistics(self) -> Mapping[str, float]:
-        """As the store's."""
+        """Return the counts that `GraphStore.statistics` describes."""
         found = dict(self._db.execute("SELECT name, value FROM counters"))
         plain = dict.fromkeys(_COUNTED, 0.0)
         return plain | {f"status.{status}": 0.0 for status in Status} | found
 
     def origins(self) -> list[Origin]:
-        """By island and operator. Reads every node."""
+        """Return the results by island and operator. This reads every node."""
         rows = self._db.execute(
             "SELECT nodes.island, json_extract(nodes.record, '$.operator'), count(*),"
             " count(*) FILTER (WHERE kernels.status = 'ok'),"
@@ -94,7 +96,7 @@ class GraphReading:
         return [Origin(*row) for row in rows]
 
     def progress(self) -> list[tuple[float, float]]:
-        """(seconds since the run's start, fitness) of each distinct kernel, in the order in which they were inserted."""
+        """Return (seconds since the run's start, fitness) of each distinct kernel, in the order of insertion."""
         rows = self._db.execute(
             "SELECT json_extract(nodes.record, '$.seconds'), kernels.fitness FROM nodes"
             " JOIN kernels ON kernels.node = nodes.id ORDER BY nodes.number"
@@ -107,24 +109,31 @@ class GraphReading:
 
 
 class GraphReader(GraphReading):
-    """A run's graph, looked at only: whoever writes it goes on. `close` it.
-
-    Raises `UserError` where there is no graph, or one of another format.
-    """
+    """A read-only view of a run's graph, which another process may be writing. Call `close` at the end."""
 
     def __init__(self, folder: Path, name: str = GRAPH) -> None:
+        """Open a graph.
+
+        Args:
+            folder: The folder of the graph.
+            name: The name of the graph in the folder.
+
+        Raises:
+            UserError: There is no graph, or it has another format.
+        """
         self._db = connect_reading(database_of(folder, name))
         self._objects = ObjectTable(self._db)
 
     def at_step(self, island: int, step: int) -> Node | None:
-        """An island's node of that step, if there is one."""
+        """Return an island's node of that step, or None."""
         row = self._row("SELECT id FROM nodes WHERE island = ? AND step = ?", island, step)
         return None if row is None else self.node(row[0])
 
     def close(self) -> None:
+        """Close the database."""
         self._db.close()
 
 
 def joined(record: str, evaluation: str) -> str:
-    """The JSON of a node out of its row and its evaluation."""
+    """Return the JSON of a node from its record and its evaluation."""
     return f'{record[:-1]},"evaluation":{evaluation}}}'

@@ -1,4 +1,4 @@
-"""The tables of a run's graph, and opening it."""
+"""The tables of a run's graph, and opening the database."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from kernelevolve.core.errors import UserError
 
 GRAPH = "graph"
-"""Name of the graph in a run's own folder."""
+"""The name of the graph in a run's own folder."""
 FORMAT = "3"
-"""Raised whenever a store written before could not be read as it is."""
+"""The version of the tables. It is raised with every incompatible change."""
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -50,14 +50,15 @@ CREATE TABLE counters (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID
 
 
 def database_of(folder: Path, name: str) -> Path:
-    """Where the graph of that name lies."""
+    """Return the path of the database with the graph of that name."""
     return folder / f"{name}.sqlite"
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a graph, making its tables where it is new. A commit is on disk when it returns.
+    """Open a graph for writing, and create its tables if it is new. A commit is on disk when it returns.
 
-    Raises `UserError` for a file that is no store, or is of another format.
+    Raises:
+        UserError: The file is not a graph, or has another format.
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
@@ -75,7 +76,11 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_reading(path: Path) -> sqlite3.Connection:
-    """Open a graph that is there, to look at it while it may be written. Raises `UserError` where it is none."""
+    """Open an existing graph for reading, while another process may write it.
+
+    Raises:
+        UserError: The file is not a graph, or has another format.
+    """
     if not path.is_file():
         raise UserError(f"{path.parent if path.stem == GRAPH else path} holds no run's graph")
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)

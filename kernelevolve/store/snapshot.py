@@ -1,4 +1,4 @@
-"""Where a run stands, as the store sees it."""
+"""The state of a run as the store sees it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from kernelevolve.core.record import Record
 
 
 class IslandTally(Record):
-    """What an island made."""
+    """The results of one island."""
 
     island: int
     nodes: int = 0
-    """Without those whose evaluation was taken from an earlier node."""
+    """The number of its nodes, without those whose evaluation was taken from an earlier node."""
     cached: int = 0
-    """In this session."""
+    """The number of its nodes in this session whose evaluation was taken from an earlier node."""
     best_fitness: float = 0.0
-    """As measured, not guessed."""
+    """The best measured fitness; estimates do not count."""
     statuses: Mapping[Status, int] = {}
+    """Status -> the number of nodes."""
 
 
 class Improvement(Record):
-    """The best measured fitness of the whole run rose."""
+    """A node that raised the best measured fitness of the whole run."""
 
     seconds: float
     island: int
@@ -35,17 +36,19 @@ class Improvement(Record):
 
 
 class Snapshot(Record):
-    """A run at one moment."""
+    """The state of a run at one moment."""
 
     spent: Spent
     fraction: float
-    """Of the budget, 0 to 1."""
+    """The used fraction of the budget, in [0, 1]."""
     nodes: int
+    """The number of nodes."""
     statuses: Mapping[Status, int]
-    """Over distinct kernels."""
+    """Status -> the number of distinct kernels."""
     islands: tuple[IslandTally, ...]
     best: Node | None
+    """The fittest correct node."""
     improvements: tuple[Improvement, ...]
-    """The latest of this session, oldest first."""
+    """The latest improvements of this session, oldest first."""
     reason: str | None
-    """Why the run has ended, once it has."""
+    """The reason why the run has ended; None while it goes on."""

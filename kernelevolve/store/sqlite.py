@@ -1,4 +1,4 @@
-"""The graph of a run in one database."""
+"""The graph of a run in one SQLite database."""
 
 from __future__ import annotations
 
@@ -24,21 +24,28 @@ from kernelevolve.store.schema import GRAPH, connect, database_of
 
 _PAGE = 1000
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+"""A number in a diagnosis."""
 _INDEX_BYTES = 1 << 16
 
 
 class SqliteStore(GraphReading, GraphStore):
-    """One file, one process at a time, any number of nodes. A folder may hold the graphs of several runs: none waits for another.
+    """A graph store in one file, written by one process at a time. A folder may hold the graphs of several runs.
 
-    A node, its kernel's source and its place in the log are one transaction. An evaluation is stored once per kernel, and
-    again only with a node whose evaluation differs from it. Not thread-safe.
-
-    Raises `UserError` where another process writes the graph (after `patience` seconds), its format is another, or the
-    disk is full.
+    A node, its kernel's source and its position in the log are one transaction. An evaluation is stored once per
+    kernel, and again only with a node whose evaluation differs. The store is not thread-safe.
     """
 
     def __init__(self, folder: Path, patience: float = 0.0, name: str = GRAPH) -> None:
-        """`name`: of the graph in the folder."""
+        """Open or create a graph.
+
+        Args:
+            folder: The folder of the graph.
+            patience: The seconds to wait for another process that writes the graph.
+            name: The name of the graph in the folder.
+
+        Raises:
+            UserError: Another process writes the graph, its format is another, or the disk is full.
+        """
         self._folder = folder
         database = database_of(folder, name)
         with disk_errors(folder):
@@ -83,8 +90,11 @@ class SqliteStore(GraphReading, GraphStore):
             position += len(page)
 
     def log_page(self, island: int, start: int, count: int) -> list[str]:
-        """The nodes at positions `start` to `start + count - 1` of an island's log, fewer at its end, as JSON: whoever
-        reads a long log validates it, so that several islands do it at once."""
+        """Return the nodes at the positions `start` to `start + count - 1` of an island's log as JSON; fewer at its
+        end.
+
+        The caller validates the texts, so that several islands can do so in parallel.
+        """
         rows = self._db.execute(
             "SELECT nodes.record, coalesce(nodes.evaluation, kernels.evaluation) FROM log"
             " JOIN nodes ON nodes.id = log.node JOIN kernels ON kernels.id = nodes.kernel"
@@ -94,8 +104,11 @@ class SqliteStore(GraphReading, GraphStore):
         return [joined(record, evaluation) for record, evaluation in rows]
 
     def tallies(self) -> Iterator[tuple[int, str, int, float]]:
-        """Per island and status: the number of nodes whose evaluation was not taken from another, and the best measured fitness.
-        Reads every node."""
+        """Yield (island, status, nodes, best measured fitness). Nodes whose evaluation was taken from another do not
+        count.
+
+        This reads every node.
+        """
         yield from self._db.execute(
             "SELECT nodes.island, kernels.status, count(*) FILTER (WHERE NOT nodes.cached),"
             f" {BEST_MEASURED}"
@@ -103,8 +116,10 @@ class SqliteStore(GraphReading, GraphStore):
         )
 
     def diagnoses(self) -> list[tuple[int, str]]:
-        """Why kernels failed, in words, the commonest reason first, with the number of kernels. Reasons that differ in numbers alone
-        are one, told as the first kernel has it."""
+        """Return why kernels failed, as (number of kernels, reason), the most frequent reason first.
+
+        Reasons that differ only in numbers count as one, worded as for the first kernel.
+        """
         counts: Counter[str] = Counter()
         words: dict[str, str] = {}
         rows = self._db.execute(
@@ -112,14 +127,14 @@ class SqliteStore(GraphReading, GraphStore):
             (Status.OK.value,),
         )
         for status, summary in rows:
-            told = f"{status}: {summary}"
-            key = _NUMBER.sub("#", told)
+            reason = f"{status}: {summary}"
+            key = _NUMBER.sub("#", reason)
             counts[key] += 1
-            words.setdefault(key, told)
+            words.setdefault(key, reason)
         return [(count, words[key]) for key, count in counts.most_common()]
 
     def next_step(self, island: int) -> int:
-        """The step after the last one that the island has a node of."""
+        """Return the step after the last one of the island's nodes."""
         return self._scalar("SELECT coalesce(max(step) + 1, 0) FROM nodes WHERE island = ?", island)
 
     def statistics(self) -> Mapping[str, float]:
@@ -130,7 +145,9 @@ class SqliteStore(GraphReading, GraphStore):
         self._lock.release()
 
     def _fresh(self, entries: Sequence[tuple[Node, Kernel]]) -> list[tuple[Node, Kernel]]:
-        """The entries that are not stored yet. Raises ValueError for one that contradicts the store or itself."""
+        """Return the entries that are not stored yet. Raises ValueError for an entry that contradicts the store or
+        itself.
+        """
         fresh: dict[str, tuple[Node, Kernel]] = {}
         for node, kernel in entries:
             if node.kernel_id != kernel.id:
@@ -229,9 +246,9 @@ class SqliteStore(GraphReading, GraphStore):
             yield
         except sqlite3.OperationalError as error:
             code = error.sqlite_errorcode & 0xFF
-            # The shared-memory index of the log reports a full disk as an input/output error,
+            # On a full disk, writes to the shared-memory index of the log fail with an input/output error.
             starved = code == sqlite3.SQLITE_IOERR and shutil.disk_usage(self._folder).free < _INDEX_BYTES
-            # and every file a write beyond the largest size that the user may have.
+            # So do writes beyond the user's limit on file sizes.
             limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
             starved |= limited and error.sqlite_errorcode == sqlite3.SQLITE_IOERR_WRITE
             if code == sqlite3.SQLITE_FULL or starved:

@@ -1,1 +1,1 @@
-"""Where tasks come from: KernelBench files, and suites that we ship. `catalog` finds them, `loading` runs them."""
+"""Tasks: KernelBench files and the shipped suites. `catalog` finds them, `loading` runs them."""

@@ -1,4 +1,4 @@
-"""Finds tasks by path or name and checks their form without running them; importing this does not import torch."""
+"""Finding tasks by name or path, and checking their form without running them. Does not import torch."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from kernelevolve.core.record import Record
 from kernelevolve.core.task import AllowAten, Task
 
 SUITES = Path(__file__).parent / "suites"
-"""`<suite>/<task>.py`: package data that is read, never imported."""
+"""The shipped tasks, `<suite>/<task>.py`. They are package data that is read, never imported."""
 
 
 class TaskSummary(Record):
     """One line of `kernelevolve tasks list`."""
 
     name: str
-    """`<suite>/<task>`."""
+    """The name: `<suite>/<task>`."""
     summary: str
-    """The first line of the file's docstring; empty where it has none."""
+    """The first line of the file's docstring; empty if it has none."""
 
 
 def list_tasks() -> tuple[TaskSummary, ...]:
-    """The shipped tasks, by name."""
+    """Return the shipped tasks, sorted by name."""
     return tuple(
         TaskSummary(name=name, summary=summary_of(path.read_text(encoding="utf-8")))
         for name, path in sorted(_shipped().items())
@@ -33,13 +33,16 @@ def list_tasks() -> tuple[TaskSummary, ...]:
 
 
 def find_task(name_or_path: str) -> Task:
-    """The task of a `.py` file, or a shipped one by its name (`dlrm/map_id`) or a unique suffix of it (`map_id`, `id`).
+    """Find a task.
 
-    A shipped name wins over a file of the same name; write `./name` for the file. A file's task is named after its
-    stem.
+    A shipped name takes precedence over a file of the same name; write `./name` for the file. A file's task is named
+    after its stem.
+
+    Args:
+        name_or_path: A `.py` file, a shipped name (`dlrm/map_id`) or a unique suffix of one (`map_id`, `id`).
 
     Raises:
-        UserError: there is no such task, the suffix fits several, or the file is no task (see `check_source`).
+        UserError: There is no such task, the suffix is ambiguous, or the file is not a task (see `check_source`).
     """
     shipped = _shipped()
     if name_or_path in shipped:
@@ -65,10 +68,10 @@ def find_task(name_or_path: str) -> Task:
 
 
 def read_source(path: Path) -> str:
-    """The checked text of a task file.
+    """Return the checked text of a task file.
 
     Raises:
-        UserError: the file cannot be read, is not UTF-8, or is no task (see `check_source`).
+        UserError: The file cannot be read, is not UTF-8, or is not a task (see `check_source`).
     """
     if path.is_dir():
         raise UserError(f"{path} is a directory: name a task file (.py) in it")
@@ -78,7 +81,7 @@ def read_source(path: Path) -> str:
         hint = f"; did you mean {path.parent / near[0]}?" if near else _nearest(path.stem, _shipped())
         raise UserError(f"no task file {path}{hint}")
     if not path.is_file():
-        raise UserError(f"{path} is no regular file: name a task file (.py)")
+        raise UserError(f"{path} is not a regular file: name a task file (.py)")
     try:
         source = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -90,17 +93,21 @@ def read_source(path: Path) -> str:
 
 
 def check_source(source: str, label: str) -> None:
-    """Checks that `source` parses and binds `Model` and `get_inputs` at module level; `label` names it in messages.
+    """Check that a source parses, and binds `Model` and `get_inputs` at module level.
+
+    Args:
+        source: The text of a task.
+        label: The name of the text in messages.
 
     Raises:
-        UserError: it does not.
+        UserError: The check fails.
     """
     try:
         tree = ast.parse(source)
     except SyntaxError as error:
         raise UserError(f"{label}, line {error.lineno or 1}: syntax error: {error.msg}") from error
     except ValueError as error:  # null bytes, before Python 3.12
-        raise UserError(f"{label} is no Python text: {error}") from error
+        raise UserError(f"{label} is not Python text: {error}") from error
     names = set(_bound_names(tree.body))
     if "*" in names:
         return
@@ -115,10 +122,14 @@ def check_source(source: str, label: str) -> None:
 
 
 def declared_rule(source: str, label: str) -> AllowAten:
-    """What `ALLOW_ATEN = "none"` at module level says, `all` where nothing does; `label` names the text in messages.
+    """Return the rule that `ALLOW_ATEN = "none"` at module level declares; `all` if nothing is declared.
+
+    Args:
+        source: The text of a task.
+        label: The name of the text in messages.
 
     Raises:
-        UserError: it is set to something else than the text of a rule.
+        UserError: The value is not the text of a rule.
     """
     for statement in reversed(ast.parse(source).body):
         match statement:
@@ -132,13 +143,13 @@ def declared_rule(source: str, label: str) -> AllowAten:
             return AllowAten(value.value)
         choices = ", ".join(f'"{rule}"' for rule in AllowAten)
         raise UserError(
-            f"{label}, line {statement.lineno}: ALLOW_ATEN = {ast.unparse(value)} is no rule: write one of {choices}"
+            f"{label}, line {statement.lineno}: ALLOW_ATEN = {ast.unparse(value)} is not a rule: write one of {choices}"
         )
     return AllowAten.ALL
 
 
 def summary_of(source: str) -> str:
-    """The first line of a module's docstring, or an empty text."""
+    """Return the first line of a module's docstring, or "" if there is none."""
     docstring = ast.get_docstring(ast.parse(source))
     return docstring.splitlines()[0] if docstring else ""
 
@@ -157,14 +168,16 @@ def _enumerate(names: list[str]) -> str:
 
 
 def _nearest(name: str, shipped: Iterable[str]) -> str:
-    """A hint that names the shipped task that is spelt most like `name`, or nothing."""
+    """Return a hint with the shipped task whose name is closest to `name`, or ""."""
     by_key = {key: full for full in shipped for key in (full, full.rpartition("/")[2])}
     near = get_close_matches(name, by_key, n=1, cutoff=0.4)
     return f"; did you mean {by_key[near[0]]}?" if near else ""
 
 
 def _bound_names(body: Iterable[ast.stmt]) -> Iterator[str]:
-    """What the statements bind in their scope, also inside of `if`, `try`, `with` and loops; `*` for a star import."""
+    """Yield the names that statements bind in their scope, also inside of `if`, `try`, `with` and loops; `*` for a star
+    import.
+    """
     for statement in body:
         match statement:
             case ast.ClassDef(name=name) | ast.FunctionDef(name=name):

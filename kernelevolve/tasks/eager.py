@@ -1,4 +1,4 @@
-"""Code of tasks and kernels runs as it is written: what it has compiled by itself would need a compiler where it is judged."""
+"""Turning `torch.compile` off for the code of tasks and kernels, so that an evaluation needs no compiler of PyTorch's."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Any
 import torch
 
 compiled: Callable[..., Any] = torch.compile
-"""PyTorch's own."""
+"""PyTorch's own `torch.compile`."""
 
 
 _asked: list[bool] = []
+"""Non-empty once `torch.compile` was called after `run_eagerly`."""
 
 
 def run_eagerly() -> None:
-    """From now on `torch.compile` gives back what it is given, in this process."""
-    torch.compile = _as_it_is
+    """Make `torch.compile` return its argument unchanged, from now on in this process."""
+    torch.compile = _unchanged
 
 
 def made_eager() -> bool:
-    """Whether code of this process has asked `torch.compile` for something since, and was given back what it gave."""
+    """Return whether code of this process has called `torch.compile` since `run_eagerly`."""
     return bool(_asked)
 
 
-def _as_it_is(model: Any = None, **options: Any) -> Any:
+def _unchanged(model: Any = None, **options: Any) -> Any:
     del options
     _asked[:] = [True]
     return model if model is not None else lambda function: function

@@ -1,4 +1,4 @@
-"""A model that takes the leaves of its arguments, for code that knows tensors and plain values only."""
+"""A model that takes flattened arguments, for code that supports only tensors and plain values."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from kernelevolve.tasks.structure import Structure, rebuild_arguments
 
 
 def taking_leaves(model: nn.Module, structure: Structure, classes: Mapping[str, Any]) -> nn.Module:
-    """The same model, whose forward from now on takes leaves one by one; unchanged where each argument is one.
+    """Change a model's forward to take the leaves of its arguments one by one.
 
-    `structure`: of the list of arguments; `classes`: the names of the task's module, for named tuples.
+    Args:
+        model: The model. It is unchanged if each argument is a leaf.
+        structure: The structure of the list of arguments.
+        classes: The names of the task's module, for named tuples.
+
+    Returns:
+        The same model.
     """
     if not structure.flat:
         forward = model.forward

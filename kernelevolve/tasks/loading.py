@@ -1,4 +1,4 @@
-"""Runs the text of a task and hands out its model and inputs."""
+"""Running the source of a task, and building its model and inputs."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class LoadedTask:
     model_class: type[nn.Module]
 
     def get_inputs(self) -> list[Any]:
-        """The arguments of `forward`: tensors as a rule. Draws from torch's global generator; see `draw_inputs`."""
+        """Return the arguments of `forward`. They are drawn from torch's global generator; see `draw_inputs`."""
         return _listed(self.task, "get_inputs", self._call("get_inputs"))
 
     def get_init_inputs(self) -> list[Any]:
-        """The arguments of the constructor; none where the file does not define the function."""
+        """Return the arguments of the constructor; empty if the file does not define the function."""
         if not hasattr(self.module, "get_init_inputs"):
             return []
         return _listed(self.task, "get_init_inputs", self._call("get_init_inputs"))
 
     def get_input_variants(self) -> dict[str, list[Any]]:
-        """Further inputs by name; none where the file does not define the function."""
+        """Return further inputs by name; empty if the file does not define the function."""
         if not hasattr(self.module, "get_input_variants"):
             return {}
         variants = self._call("get_input_variants")
@@ -49,13 +49,15 @@ class LoadedTask:
         return {name: _listed(self.task, f"get_input_variants[{name!r}]", value) for name, value in variants.items()}
 
     def get_input_ranges(self) -> list[Any] | None:
-        """What the file declares of the values of each input, unchecked; None where it does not define the function."""
+        """Return the declared ranges of each input's values, unchecked, or None if the file does not define the
+        function.
+        """
         if not hasattr(self.module, "get_input_ranges"):
             return None
         return _listed(self.task, "get_input_ranges", self._call("get_input_ranges"))
 
     def blamed(self, what: str) -> AbstractContextManager[None]:
-        """What is raised inside becomes a UserError that names the task, the line and `what` raised."""
+        """Turn errors raised inside of the context into UserErrors that name the task, the line and `what` raised."""
         return _blames_the_task(self.task, what)
 
     def _call(self, name: str) -> Any:
@@ -65,19 +67,19 @@ class LoadedTask:
 
 
 def load_module(task: Task) -> LoadedTask:
-    """Executes the task's source as a module of its own.
+    """Execute the task's source as a module of its own.
 
     The text is registered with `linecache` and the module in `sys.modules` (as `kernelevolve_task_<id>`), so that
-    tracebacks, `inspect`, `torch.export` and `torch.compile` find its lines. Each call gives a fresh namespace.
+    tracebacks, `inspect`, `torch.export` and `torch.compile` find its lines. Each call returns a fresh namespace.
 
     Raises:
-        UserError: the source raises, or does not define a class `Model` (an `nn.Module`) and a function `get_inputs`.
+        UserError: The source raises, or does not define a class `Model` (an `nn.Module`) and a function `get_inputs`.
     """
     name = f"kernelevolve_task_{task.id}"
     filename = source_filename(task)
     module = ModuleType(name)
     module.__file__ = filename
-    # No modification time: linecache then never looks for the file on disk.
+    # Without a modification time linecache never looks for the file on disk.
     linecache.cache[filename] = (len(task.source), None, task.source.splitlines(keepends=True), filename)
     previous = sys.modules.get(name)
     sys.modules[name] = module
@@ -94,14 +96,17 @@ def load_module(task: Task) -> LoadedTask:
 
 
 def build_model(loaded: LoadedTask, seed: int, weights_seed: int | None = None) -> nn.Module:
-    """The reference with its weights: `torch.manual_seed(seed)` right before the constructor, mode left as it is.
-
-    `weights_seed`: before the constructor, where it is another one than that before `get_init_inputs`.
+    """Build the reference with its weights. Its training mode is left as it is.
 
     A candidate whose constructor draws the same numbers in the same order gets the same weights from the same seed.
 
+    Args:
+        loaded: The task.
+        seed: The seed set with `torch.manual_seed` right before `get_init_inputs`.
+        weights_seed: The seed set right before the constructor; None: `seed`.
+
     Raises:
-        UserError: the constructor raises.
+        UserError: The constructor raises.
     """
     torch.manual_seed(seed)
     arguments = loaded.get_init_inputs()
@@ -111,11 +116,19 @@ def build_model(loaded: LoadedTask, seed: int, weights_seed: int | None = None) 
 
 
 def draw_inputs(loaded: LoadedTask, seed: int, variant: str | None = None) -> list[Any]:
-    """The inputs under `torch.manual_seed(seed)`: the main ones, or those of the named variant.
+    """Draw inputs under `torch.manual_seed(seed)`.
+
+    Args:
+        loaded: The task.
+        seed: The seed.
+        variant: The name of a variant; None: the main inputs.
+
+    Returns:
+        The arguments of `forward`.
 
     Raises:
-        UserError: the task's function raises or returns no list, or something in it that cannot be given to a kernel; or
-            there is no such variant.
+        UserError: There is no such variant; or the task's function raises, returns no list, or returns something that
+            cannot be given to a kernel.
     """
     drawn = _drawn(loaded, seed, variant)
     flat_inputs(loaded, drawn, variant)
@@ -123,9 +136,18 @@ def draw_inputs(loaded: LoadedTask, seed: int, variant: str | None = None) -> li
 
 
 def flat_inputs(loaded: LoadedTask, inputs: Sequence[Any], variant: str | None = None) -> tuple[list[Any], Structure]:
-    """The leaves of a draw, tensors and plain values, and how they are nested, as a list.
+    """Flatten drawn inputs.
 
-    Raises UserError, which names the input and the remedy, where something in it cannot be given to a kernel.
+    Args:
+        loaded: The task.
+        inputs: The arguments of `forward`.
+        variant: The name of the variant that they belong to, for messages.
+
+    Returns:
+        The leaves (tensors and plain values), and the structure of the list of arguments.
+
+    Raises:
+        UserError: Something cannot be given to a kernel. The message names the input and the remedy.
     """
     where = f"task {loaded.task.name}: {f'variant {variant}, ' if variant is not None else ''}input "
     leaves: list[Any] = []
@@ -157,7 +179,7 @@ def _drawn(loaded: LoadedTask, seed: int, variant: str | None) -> list[Any]:
 
 
 def source_filename(task: Task) -> str:
-    """Under this name the task's lines appear in tracebacks."""
+    """Return the name under which the task's lines appear in tracebacks."""
     return f"<task {task.name} {task.id}>"
 
 
@@ -183,11 +205,11 @@ _REMEDIES = {
     "does not require grad": "it runs under torch.no_grad(): write `with torch.enable_grad():` around what needs gradients",
     "EOF when reading a line": "nobody is there to answer input()",
 }
-"""By words of an error, what to do about it."""
+"""Words in an error -> the remedy."""
 
 
 def reason_of(error: BaseException) -> str:
-    """An error of the user's own code in one line, with the remedy where there is a usual one."""
+    """Return an error of the user's code in one line, with the usual remedy if there is one."""
     lines = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     remedy = next((text for words, text in _REMEDIES.items() if words in reason), "")
@@ -196,15 +218,15 @@ def reason_of(error: BaseException) -> str:
 
 @contextmanager
 def _blames_the_task(task: Task, what: str) -> Iterator[None]:
-    """Whatever the user's own text raises is the user's to mend: one line with the place in the text.
+    """Turn whatever the user's source raises into a UserError with the line in the source.
 
-    This is a border to foreign code, hence the broad clause; the cause stays attached.
+    All exceptions are caught since the source is foreign code. The cause stays attached.
     """
     try:
         yield
     except SystemExit as error:
         raise UserError(
-            f"task {task.name}: {what} ends the process (exit code {error.code}): let it read no command line, and not exit"
+            f"task {task.name}: {what} ends the process (exit code {error.code}): remove the exit, and do not parse a command line"
         ) from error
     except Exception as error:
         reason = reason_of(error)

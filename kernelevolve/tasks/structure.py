@@ -1,4 +1,6 @@
-"""What goes into forward and comes out of it: nested lists, tuples and dicts as flat leaves and a structure that is plain data."""
+"""Flattening the arguments and results of `forward`: nested lists, tuples and dicts become leaves and a structure of
+plain data.
+"""
 
 from __future__ import annotations
 
@@ -12,35 +14,41 @@ import torch
 from kernelevolve.core.record import Record
 
 Plain = bool | int | float | str | None
+"""A leaf that is not a tensor."""
 PLAIN = (bool, int, float, str, NoneType)
-"""Types of leaves that are no tensors."""
+"""The types of leaves that are not tensors."""
 _SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
-"""What stands for a number while a model is exported."""
+"""The types that stand for numbers while a model is exported."""
 
 
 class StructureError(TypeError):
-    """A value that has no place among inputs or results."""
+    """A value that cannot be among inputs or results."""
 
     def __init__(self, path: str, fault: str) -> None:
-        """`path`: indices that lead to it; `fault`: `is a set: ...`."""
+        """Create the error.
+
+        Args:
+            path: The indices that lead to the value.
+            fault: The fault, as a verb phrase: `is a set: ...`.
+        """
         super().__init__(f"{path} {fault}")
         self.path = path
         self.fault = fault
 
 
 class Structure(Record):
-    """How leaves are nested."""
+    """The nesting of leaves."""
 
     kind: Literal["leaf", "list", "tuple", "dict", "namedtuple"]
     name: str = ""
-    """Of the class of a named tuple."""
+    """The class name of a named tuple."""
     keys: tuple[str | int, ...] = ()
-    """Of a dict, in its order; the fields of a named tuple."""
+    """The keys of a dict in its order, or the fields of a named tuple."""
     parts: tuple[Structure, ...] = ()
 
     @property
     def leaves(self) -> int:
-        """How many there are below."""
+        """The number of leaves."""
         return 1 if self.kind == "leaf" else sum(part.leaves for part in self.parts)
 
     @property
@@ -49,12 +57,12 @@ class Structure(Record):
         return all(part.kind == "leaf" for part in self.parts)
 
     def steps(self) -> Iterator[tuple[str, Structure]]:
-        """The parts, each with the index that leads to it as Python writes it: `[0]`, `["mask"]`."""
+        """Yield the parts, each with the index that leads to it, as Python writes it: `[0]`, `['mask']`."""
         for i, part in enumerate(self.parts):
             yield f"[{self.keys[i]!r}]" if self.kind == "dict" else f"[{i}]", part
 
     def paths(self) -> list[str]:
-        """Of each leaf, the indices that lead to it: `[1]['mask']`."""
+        """Return the indices that lead to each leaf: `[1]['mask']`."""
         if self.kind == "leaf":
             return [""]
         return [step + rest for step, part in self.steps() for rest in part.paths()]
@@ -64,24 +72,37 @@ LEAF = Structure(kind="leaf")
 
 
 def flatten(value: Any, *, by_key: bool = False) -> tuple[list[Any], Structure]:
-    """The leaves of a value, tensors and plain ones, and its structure.
+    """Flatten a value.
 
-    Subclasses of list, tuple and dict count as what they derive from, and so do PyTorch's own named results. `by_key`: entries of a dict
-    come in the order of their keys, not in its own.
+    Subclasses of list, tuple and dict count as these types, and so do PyTorch's own named results.
 
-    Raises StructureError where there is anything else.
+    Args:
+        value: The value.
+        by_key: Sort the entries of dicts by their keys, instead of keeping their order.
+
+    Returns:
+        The leaves (tensors and plain values), and the structure.
+
+    Raises:
+        StructureError: The value contains anything else.
     """
     leaves: list[Any] = []
     return leaves, _gathered(value, leaves, "", by_key)
 
 
 def key_order(key: str | int) -> tuple[str, str | int]:
-    """By which keys of a dict are put into one order."""
+    """Return the sort key of a dict's key."""
     return type(key).__name__, key
 
 
 def rebuild(structure: Structure, leaves: Sequence[Any], classes: Mapping[str, Any] | None = None) -> Any:
-    """The inverse of `flatten`. `classes`: where named tuples are looked up by name; one that is not there is made anew."""
+    """Invert `flatten`.
+
+    Args:
+        structure: The structure.
+        leaves: The leaves.
+        classes: Name -> class, where named tuples are looked up. A class that is not there is created.
+    """
     left = iter(leaves)
     return _built(structure, left, classes or {})
 
@@ -89,19 +110,19 @@ def rebuild(structure: Structure, leaves: Sequence[Any], classes: Mapping[str, A
 def rebuild_arguments(
     structure: Structure, leaves: Sequence[Any], classes: Mapping[str, Any] | None = None
 ) -> list[Any]:
-    """The arguments of a call, of which `structure` is the list."""
+    """Return the arguments of a call from the structure of their list and their leaves."""
     if structure.flat:
         return list(leaves)
     return cast("list[Any]", rebuild(structure, leaves, classes))
 
 
 def described(structure: Structure, leaves: Sequence[Any]) -> str:
-    """A result in one line: `dict('a': tensor, 'b': int)`."""
+    """Describe a result in one line: `dict('a': tensor, 'b': int)`."""
     return _text(structure, iter(leaves))
 
 
 def shortened(text: str) -> str:
-    """A line of `described` for people: long ones are cut."""
+    """Truncate a line of `described` for messages."""
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
@@ -152,7 +173,7 @@ def _built(structure: Structure, leaves: Iterator[Any], classes: Mapping[str, An
     found = classes.get(structure.name)
     if isinstance(found, type) and issubclass(found, tuple) and getattr(found, "_fields", None) == structure.keys:
         return found(*parts)
-    make: Any = namedtuple  # Fields that are known here alone: mypy wants to see them.
+    make: Any = namedtuple  # mypy requires literal fields; these are known only at run time.
     return make(structure.name, structure.keys)(*parts)
 
 

@@ -1,4 +1,4 @@
-"""Which tensors can be given to a kernel and returned by it, and what to do about the others."""
+"""The kinds of tensors that can be given to a kernel and returned by it, and the remedies for the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NAMES = (
     *("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"),
 )
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in _NAMES if hasattr(torch, name)}
-"""By name, of tensors that go from one process to another."""
+"""Name -> dtype of the tensors that can be sent between processes."""
 _SPARSE = {
     torch.sparse_coo: "its indices and values",
     torch.sparse_csr: "its crow_indices, col_indices and values",
@@ -18,16 +18,25 @@ _SPARSE = {
     torch.sparse_bsr: "its crow_indices, col_indices and values",
     torch.sparse_bsc: "its ccol_indices, row_indices and values",
 }
+"""Layout -> the parts to pass instead of a sparse tensor."""
 
 
 def fault_of(tensor: torch.Tensor, *, verb: str = "pass") -> str:
-    """Why a tensor cannot be given or returned, and what to `verb` instead: `is sparse (...): pass ...`; empty where it can."""
+    """Check whether a tensor can be given to a kernel or returned by it.
+
+    Args:
+        tensor: The tensor.
+        verb: The verb of the remedy.
+
+    Returns:
+        "" if it can; else the fault and the remedy: `is sparse (...): pass ...`.
+    """
     if tensor.layout in _SPARSE:
-        return f"is sparse (layout {tensor.layout}): {verb} {_SPARSE[tensor.layout]} as tensors of their own"
+        return f"is sparse (layout {tensor.layout}): {verb} {_SPARSE[tensor.layout]} as separate tensors"
     if tensor.is_nested:
-        return f"is a nested tensor: {verb} its values and offsets as tensors of their own, or one that is padded"
+        return f"is a nested tensor: {verb} its values and offsets as separate tensors, or one that is padded"
     if tensor.is_quantized:
-        return f"is quantised ({tensor.dtype}): {verb} its int_repr(), scale and zero point as tensors of their own"
+        return f"is quantised ({tensor.dtype}): {verb} its int_repr(), scale and zero point as separate tensors"
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
         return f"is a {type(tensor).__name__}, a subclass of torch.Tensor: {verb} plain tensors"
     if tensor.device.type == "meta":

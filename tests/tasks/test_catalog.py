@@ -142,7 +142,7 @@ def test_a_rule_that_is_none_is_refused_with_its_line(tmp_path: Path, value: str
     path = tmp_path / "mine.py"
     path.write_text(f"{MINIMAL}ALLOW_ATEN = {value}\n")
     with pytest.raises(
-        UserError, match=r"mine\.py, line 4: ALLOW_ATEN = .* is no rule: write one of \"none\", \"helpers\""
+        UserError, match=r"mine\.py, line 4: ALLOW_ATEN = .* is not a rule: write one of \"none\", \"helpers\""
     ) as caught:
         find_task(str(path))
     assert "\n" not in str(caught.value)
