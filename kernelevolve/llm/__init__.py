@@ -1,1 +1,1 @@
-"""Models that write kernels: one seam, its backends, and the one actor that all islands of a run share."""
+"""Language models that write kernels: the backends, and the actor that all islands of a run share."""

@@ -1,4 +1,4 @@
-"""A run's budget of tokens and dollars, kept before a request goes out."""
+"""The budget of tokens and dollars of a run, checked before each request."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from kernelevolve.llm.errors import OverspentError
 
 
 class Account:
-    """What a run has spent, and what is set aside for requests under way, each at the most that it may cost. For one event loop.
+    """What a run has spent, and what is reserved for requests in flight. For use in one event loop.
 
-    Both together stay within the budget, so that it is overrun at most by what prompts were underestimated by.
+    Each reservation is the maximum that the request may cost, and the sum of both stays within the budget. The
+    budget is exceeded at most by the amount by which prompts were underestimated.
     """
 
     def __init__(self, budget: Budget, spent: Usage) -> None:
-        """`spent`: in earlier sessions of the run."""
+        """Create the account. `spent` is the usage in earlier sessions of the run."""
         self._budget = budget
         self.spent = spent
         self._reserved: list[Usage] = []
         self._settled = asyncio.Event()
 
     async def reserve(self, most: Usage) -> None:
-        """Set aside what a request may cost; waits while requests under way hold what may turn out to be enough.
+        """Reserve the maximum usage of a request. Wait if requests in flight may still leave enough.
 
-        Raises OverspentError where it is not left.
+        Raises:
+            OverspentError: The budget does not allow the request.
         """
         while not self._fits(self.spent + most, *self._reserved):
             if not self._fits(self.spent + most):
@@ -37,7 +39,7 @@ class Account:
         self._reserved.append(most)
 
     def settle(self, most: Usage, used: Usage) -> None:
-        """Give back what `reserve` set aside, and pay what was used."""
+        """Release the reservation `most` and pay what was used."""
         self._reserved.remove(most)
         self.spent = self.spent + used
         self._settled.set()

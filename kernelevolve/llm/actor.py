@@ -1,4 +1,4 @@
-"""The one process of a cluster that talks to models."""
+"""The actor that sends requests to models."""
 
 from __future__ import annotations
 
@@ -25,47 +25,48 @@ from kernelevolve.llm.wire import Question
 
 
 def build_backend(model: ModelSettings, settings: LlmSettings) -> ModelBackend:
-    """Raises UserError that names the key which has an illegal value."""
+    """Return the backend of a model. Raises UserError that names the illegal setting."""
     backend = (model.backend or settings.backend).build("llm.backend", model=model.name)
     if not isinstance(backend, ModelBackend):
-        raise UserError(f"llm.backend._target_: {type(backend).__name__} is no backend of models")
+        raise UserError(f"llm.backend._target_: {type(backend).__name__} is not a model backend")
     return backend
 
 
 class _Run:
-    """Its account and its recording."""
+    """The account and the recording of a run."""
 
     def __init__(self, folder: Path, budget: Budget) -> None:
         self.recording = Recording(folder / FILE, write=True)
         self.budget = budget
         self.account = Account(budget, self.recording.spent())
-        self._under_way = 0
+        self._in_flight = 0
         self._left = False
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """While a request is under way the recording stays open."""
-        self._under_way += 1
+        """Keep the recording open while a request is in flight."""
+        self._in_flight += 1
         try:
             yield
         finally:
-            self._under_way -= 1
+            self._in_flight -= 1
             self._close_if_over()
 
     def leave(self) -> None:
-        """No further request will come."""
+        """Close the recording once no request is in flight."""
         self._left = True
         self._close_if_over()
 
     def _close_if_over(self) -> None:
-        if self._left and not self._under_way:
+        if self._left and not self._in_flight:
             self.recording.close()
 
 
 class ModelActor:
-    """An asyncio Ray actor; without Ray, a plain object of one event loop.
+    """An asyncio Ray actor; without Ray, an object for one event loop.
 
-    An exchange is in the run's recording when it is answered, so nothing that was paid for is forgotten with this process.
+    An exchange is written to the run's recording as soon as it is answered, so what was paid is known even if this
+    process dies.
     """
 
     def __init__(self, settings: LlmSettings, gauges: Gauges | None = None) -> None:
@@ -74,11 +75,15 @@ class ModelActor:
         self._models: dict[str, Dispatcher] = {}
         self._backends: dict[str, ModelBackend] = {}
         self._runs: dict[Path, _Run] = {}
-        """By their folders: names of runs repeat."""
+        """Folder -> run. Names of runs are not unique."""
         self._started = Once(self._start)
 
     async def start(self, budget: Budget) -> None:
-        """Make sure that every model can answer, once, and that this budget can be kept. Raises UserError."""
+        """Start the backends once, and check that the budget can be enforced.
+
+        Raises:
+            UserError: A model cannot answer, or the budget limits the cost and a model has no price.
+        """
         unpriced = [m.name for m in self._settings.models if price_of(m.name, self._settings.prices) is None]
         if budget.cost is not None and unpriced:
             raise UserError(
@@ -97,7 +102,14 @@ class ModelActor:
         await asyncio.gather(*(backend.start() for backend in self._backends.values()))
 
     async def open(self, folder: Path, budget: Budget) -> Usage:
-        """Begin, or go on with, the run of a folder; returns what it has spent. Raises UserError where there can be no recording."""
+        """Begin or resume the run of a folder.
+
+        Returns:
+            What the run has spent so far.
+
+        Raises:
+            UserError: The recording cannot be opened.
+        """
         if folder in self._runs and self._runs[folder].budget != budget:
             await self.leave(folder)
         if folder not in self._runs:
@@ -105,13 +117,25 @@ class ModelActor:
         return self._runs[folder].account.spent
 
     async def leave(self, folder: Path) -> None:
-        """A run asks no more."""
+        """End a run. Its recording is closed when its last request ends."""
         run = self._runs.pop(folder, None)
         if run is not None:
             run.leave()
 
     async def ask(self, folder: Path, model: str, request: Request, purpose: str) -> Exchange:
-        """Raises the errors of `errors.py`, UnknownRunError, and KeyError for a model that is not there."""
+        """Ask a model.
+
+        Args:
+            folder: The folder of the run.
+            model: The name of the model.
+            request: The request.
+            purpose: The id of the node that it is for.
+
+        Raises:
+            ModelError: The model gave no answer.
+            UnknownRunError: The run is not open.
+            KeyError: There is no such model.
+        """
         if folder not in self._runs:
             raise UnknownRunError(str(folder))
         held = self._runs[folder]
@@ -120,15 +144,15 @@ class ModelActor:
             return exchange.model_copy(update={"number": held.recording.put(exchange, request, purpose)})
 
     async def answer(self, question: Question) -> Exchange:
-        """What comes over the wire."""
+        """Answer a question that arrived over the network."""
         return await self.ask(question.folder, question.model, question.request, question.purpose)
 
     async def tallies(self) -> Mapping[str, Tally]:
-        """By model."""
+        """Return the tally of each model."""
         return {name: dispatcher.meter.tally() for name, dispatcher in self._models.items()}
 
     async def close(self) -> None:
-        """Give everything back."""
+        """Close the backends and the recordings."""
         await asyncio.gather(*(backend.close() for backend in self._backends.values()))
         for folder in list(self._runs):
             await self.leave(folder)

@@ -1,4 +1,4 @@
-"""The model seam."""
+"""The interface of models."""
 
 from __future__ import annotations
 
@@ -12,38 +12,49 @@ from kernelevolve.llm.settings import Choice
 
 
 class ModelBackend(ABC):
-    """Asks one model. Built where it runs: in the model actor, or in a test; it holds connections, so it is not pickled.
+    """Sends requests to one model.
 
-    Keys come from the environment of that process, and are in no setting, message or error.
+    It is built in the process that uses it. It holds connections, so it is never pickled. Keys come from the
+    environment of that process; they appear in no setting, message or error.
     """
 
     @property
     @abstractmethod
     def model(self) -> str:
-        """The name by which users choose it."""
+        """The name by which users select the model."""
 
-    async def start(self) -> None:  # noqa: B027 - nothing to look for
-        """Make sure that it can answer. Raises UserError that names the setting or the variable to mend; costs nothing."""
+    async def start(self) -> None:  # noqa: B027 - optional
+        """Check that the model can answer, at no cost.
+
+        Raises:
+            UserError: It cannot. The message names the setting or the environment variable to fix.
+        """
 
     @abstractmethod
     async def generate(self, request: Request) -> Completion:
-        """One attempt. Raises the errors of `errors.py` and no others for what the endpoint does; cancelling it ends the request."""
+        """Make one attempt at a request. Cancelling the call ends the request.
 
-    async def close(self) -> None:  # noqa: B027 - many hold nothing
-        """Give connections back."""
+        Raises:
+            ModelError: The endpoint failed. It raises no other errors for what an endpoint does.
+        """
+
+    async def close(self) -> None:  # noqa: B027 - optional
+        """Close connections."""
 
 
 class Models(Protocol):
-    """What operators ask models through."""
+    """The interface through which operators ask models."""
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """By name of the model."""
+        """The weight of each model by name."""
         ...
 
     @property
-    def choice(self) -> Choice: ...
+    def choice(self) -> Choice:
+        """The rule that selects one of several models."""
+        ...
 
     async def ask(self, model: str, request: Request, purpose: str) -> Exchange:
-        """`purpose`: the node that it is for. Raises ModelError."""
+        """Ask a model. `purpose` is the id of the node that the request is for. Raises ModelError."""
         ...

@@ -1,4 +1,4 @@
-"""Which of several models is asked."""
+"""The choice between several models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kernelevolve.llm.settings import Choice
 
 @dataclass
 class _Record:
-    """Of one model."""
+    """The statistics of one model."""
 
     asked: int = 0
     improved: int = 0
@@ -22,15 +22,16 @@ class _Record:
 
 
 class Chooser:
-    """All state follows from what it was told; its random choices from the generator that it is given.
+    """Selects the model for a request. Its state follows from the results it received.
 
-    The bandit samples, for each model, how likely an answer improves a kernel (Thompson 1933, with a Beta posterior), times how much it
-    improves one on average, over what an answer costs on average (as in Xia et al. 2015, "Thompson sampling for budgeted multi-armed
-    bandits"), and takes the largest. What a model has not shown yet is assumed to be as with the others.
+    The bandit samples the probability that an answer of a model improves a kernel (Thompson 1933, with a Beta
+    posterior). It multiplies it by the model's average improvement, divides by its average price (as in Xia et al.
+    2015, "Thompson sampling for budgeted multi-armed bandits"), and selects the largest value. Averages start from
+    those of all models.
     """
 
     def __init__(self, choice: Choice, weights: Mapping[str, float]) -> None:
-        """`weights`: by name of the model."""
+        """Create a chooser. `weights` maps the names of the models to their weights."""
         if not weights:
             raise ValueError("there is no model")
         self._choice = choice
@@ -38,7 +39,14 @@ class Chooser:
         self._records = {name: _Record() for name in weights}
 
     def tell(self, model: str, fitness: float, promise: float, usage: Usage) -> None:
-        """An answer of that model became a kernel. `promise`: the fitness of what it was made from, 0 where that was wrong or nothing."""
+        """Record that an answer of a model became a kernel.
+
+        Args:
+            model: The name of the model.
+            fitness: The fitness of the kernel.
+            promise: The fitness of the parent; 0 if it was wrong or there is none.
+            usage: The usage of the answer.
+        """
         record = self._records.get(model)
         if record is None:
             return
@@ -50,7 +58,7 @@ class Chooser:
             record.gain += gain
 
     def choose(self, rng: Random) -> str:
-        """The name of a model."""
+        """Return the name of the model to ask next."""
         names = list(self._weights)
         if self._choice is Choice.WEIGHTS or len(names) == 1:
             return rng.choices(names, [self._weights[name] for name in names])[0]
@@ -65,5 +73,5 @@ class Chooser:
         gain = (own.gain + usual_gain) / (own.improved + 1)
         price = (own.price + usual_price) / (own.asked + 1)
         likely = rng.betavariate(1 + own.improved, 1 + own.asked - own.improved)
-        # What the user expects of it counts as long as nothing is known.
+        # The user's weight is a prior whose influence decreases with the number of requests.
         return likely * gain / max(price, 1e-12) * float(self._weights[name] ** (1 / (1 + own.asked)))

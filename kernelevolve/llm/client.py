@@ -1,4 +1,4 @@
-"""What operators and the driver talk to models through."""
+"""The client of the model actor, for operators and the driver."""
 
 from __future__ import annotations
 
@@ -31,17 +31,27 @@ from kernelevolve.remote import answered, ask
 
 _NAMESPACE = "kernelevolve"
 _REVIVAL_SECONDS = 60.0
-"""That an actor which died may take to be there again."""
+"""The maximum seconds until an actor that died is available again."""
 _GLANCE_SECONDS = 0.1
+"""The seconds between two checks while waiting."""
 
 
 class ModelClient:
-    """Pickled to wherever models are asked. One actor serves all runs on a machine with the same settings, and is started again where
-    it died: what it knew of a run is on disk.
+    """Asks models through the model actor. It can be pickled.
+
+    One actor serves all runs on a machine with the same settings. If it died, it is started again: its knowledge of
+    a run is on disk.
     """
 
     def __init__(self, settings: LlmSettings, folder: Path, budget: Budget, node: str) -> None:
-        """`folder`: the run's, absolute, for its recording: on the machine `node` (its id in Ray), where the actor runs."""
+        """Create a client. The actor runs on the machine `node`.
+
+        Args:
+            settings: The settings of the models.
+            folder: The absolute path of the run's folder on that machine, for the recording.
+            budget: The limits of the run.
+            node: The id of the machine in Ray.
+        """
         self.weights = {model.name: model.weight for model in settings.models}
         self.choice = settings.choose
         self._settings = settings
@@ -49,46 +59,60 @@ class ModelClient:
         self._budget = budget
         self._node = node
         self._actor: Any = None
-        self._connection = self._line()
+        self._connection = self._shared_connection()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_actor": None, "_connection": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._connection = self._line()
+        self._connection = self._shared_connection()
 
-    def _line(self) -> Once[Connection]:
-        """Shared by all who ask from one event loop."""
+    def _shared_connection(self) -> Once[Connection]:
+        """Return the connection that all callers in one event loop share."""
         return Once(self._connected, lambda connection: not connection.broken)
 
     def check(self, glance: Callable[[], None] = lambda: None) -> None:
-        """Make sure that the models can answer and that their prices are known. Raises UserError, before anything is spent or written.
+        """Check that the models can answer and that their prices are known, before anything is spent or written.
 
-        `glance` is called several times a second meanwhile, and may raise: loading a model takes minutes.
+        Args:
+            glance: A function that is called several times per second in the meantime, since loading a model takes
+                minutes. It may raise to stop waiting.
+
+        Raises:
+            UserError: The check fails.
         """
-        started = self._found().start.remote(self._budget)
+        started = self._running_actor().start.remote(self._budget)
         while not ray.wait([started], timeout=_GLANCE_SECONDS)[0]:
             glance()
         ask(started)
 
     def open(self) -> None:
-        """Begin or go on with the run, whose folder is there."""
-        ask(self._found().open.remote(self._folder, self._budget))
+        """Begin or resume the run, whose folder exists."""
+        ask(self._running_actor().open.remote(self._folder, self._budget))
 
     def close(self) -> None:
-        """The run asks no more."""
-        ask(self._found().leave.remote(self._folder))
+        """End the run."""
+        ask(self._running_actor().leave.remote(self._folder))
 
     async def ask(self, model: str, request: Request, purpose: str) -> Exchange:
-        """`purpose`: the node that it is for. Cancelling it calls the request off at the endpoint. Raises ModelError."""
+        """Ask a model. Cancelling the call cancels the request at the endpoint.
+
+        Args:
+            model: The name of the model.
+            request: The request.
+            purpose: The id of the node that the request is for.
+
+        Raises:
+            ModelError: The model gave no answer.
+        """
         question = Question(folder=self._folder, model=model, request=request, purpose=purpose)
         gone_since: float | None = None
         opened = True
         while True:
             try:
                 if not opened:
-                    actor = self._found()
+                    actor = self._running_actor()
                     await answered(actor.start.remote(self._budget), object)
                     await answered(actor.open.remote(self._folder, self._budget), object)
                     opened = True
@@ -99,23 +123,23 @@ class ModelClient:
                 now = time.monotonic()
                 gone_since = gone_since or now
                 if now - gone_since > _REVIVAL_SECONDS:
-                    raise TransientError(f"the model actor is gone and does not come back: {error}") from error
+                    raise TransientError(f"the model actor died and could not be restarted: {error}") from error
                 if not isinstance(error, HungUpError):
                     self._actor = None
-                await asyncio.sleep(_GLANCE_SECONDS)  # Its name is free once Ray has noticed.
+                await asyncio.sleep(_GLANCE_SECONDS)  # The actor's name is available once Ray has noticed its death.
 
     async def _connected(self) -> Connection:
-        connection = Connection(await answered(self._found().address.remote(), Address))
+        connection = Connection(await answered(self._running_actor().address.remote(), Address))
         await connection.open()
         return connection
 
     def tallies(self) -> Mapping[str, Tally]:
-        """By model."""
-        found: Mapping[str, Tally] = ask(self._found().tallies.remote())
+        """Return the tally of each model."""
+        found: Mapping[str, Tally] = ask(self._running_actor().tallies.remote())
         return found
 
-    def _found(self) -> ActorHandle:
-        """The actor that is there, or a new one."""
+    def _running_actor(self) -> ActorHandle:
+        """Return the existing actor, or start one."""
         if self._actor is None:
             here = NodeAffinitySchedulingStrategy(self._node, soft=False)
             self._actor = (
@@ -133,7 +157,7 @@ class ModelClient:
 
 
 class _Served:
-    """In a process of Ray's: the actor, with a door and gauges."""
+    """The Ray actor: a model actor with a server and metrics."""
 
     def __init__(self, settings: LlmSettings) -> None:
         from kernelevolve.llm.ray_gauges import RayGauges
@@ -155,12 +179,12 @@ class _Served:
         return await self._actor.tallies()
 
     async def address(self) -> Address:
-        """Where it listens."""
+        """Return the address of the server."""
         return await self._address.get()
 
     async def _listen(self) -> Address:
         return await self._server.start(ray.util.get_node_ip_address())
 
     async def pid(self) -> int:
-        """Of its process."""
+        """Return the id of the process."""
         return os.getpid()

@@ -1,4 +1,4 @@
-"""To the model actor's door, from wherever models are asked."""
+"""A connection to the model actor's server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class HungUpError(Exception):
 
 
 class Connection:
-    """Carries many calls at a time. For one event loop, and at an end with it."""
+    """A connection that carries many calls at the same time. It belongs to one event loop."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -30,18 +30,23 @@ class Connection:
         self.loop = asyncio.get_running_loop()
 
     async def open(self) -> None:
-        """Raises HungUpError."""
+        """Connect. Raises HungUpError."""
         opened: asyncio.Future[aiohttp.ClientWebSocketResponse] = self.loop.create_future()
         self._reading = asyncio.create_task(self._read(opened))
         self._socket = await opened
 
     @property
     def broken(self) -> bool:
-        """What is asked over it would not arrive."""
+        """Whether the connection can no longer be used."""
         return self._socket is None or self._socket.closed or self._reading is None or self._reading.done()
 
     async def ask(self, question: Question) -> Exchange:
-        """Cancelling it calls the request off. Raises HungUpError, and what the actor raises."""
+        """Send a question and return its answer. Cancelling the call cancels the request.
+
+        Raises:
+            HungUpError: The connection is broken.
+            Exception: The error that the actor raised.
+        """
         if self._socket is None or self.broken:
             raise HungUpError(self._address.url)
         id = next(self._numbers)
@@ -58,7 +63,7 @@ class Connection:
             self._waiting.pop(id, None)
 
     async def close(self) -> None:
-        """Calls off what is under way."""
+        """Cancel the calls in flight and disconnect."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
@@ -70,7 +75,7 @@ class Connection:
             raise HungUpError(f"{self._address.url}: {error}") from error
 
     async def _read(self, opened: asyncio.Future[aiohttp.ClientWebSocketResponse]) -> None:
-        """Gives replies to those who wait for them, until either end hangs up."""
+        """Deliver replies to their callers until either end disconnects."""
         why: Exception = HungUpError(f"{self._address.url} hung up")
         try:
             async with (

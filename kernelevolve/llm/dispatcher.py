@@ -1,4 +1,4 @@
-"""Requests to one model: within its limits and a run's budget, again where that may help, and paid for once."""
+"""Sending requests to one model within its rate limits and the run's budget, with retries."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from kernelevolve.llm.rates import Rates
 from kernelevolve.llm.settings import LlmSettings
 
 _LATER = 0.1
-"""Of the seconds that an endpoint wants us to wait, by which some wait longer, so that not all come back at once."""
+"""The maximum random addition to a `retry_after`, as a share of it, so that not all callers return at once."""
 
 
 class Dispatcher:
-    """For one event loop."""
+    """The dispatcher of one model, for use in one event loop."""
 
     def __init__(self, backend: ModelBackend, settings: LlmSettings, price: Price | None, meter: Meter) -> None:
         self._backend = backend
@@ -37,10 +37,15 @@ class Dispatcher:
         self._places = asyncio.Semaphore(settings.concurrency)
         self._random = Random(derive_seed(0, "backoff", backend.model))
         self._written = 0.0
-        """Tokens of an answer, on average of late."""
+        """A moving average of the tokens of an answer."""
 
     async def ask(self, request: Request, account: Account) -> Exchange:
-        """Raises OverspentError before anything is sent, else what the last attempt raised. Cancelling it ends the request."""
+        """Send a request, and pay for it from the account. Cancelling the call ends the request.
+
+        Raises:
+            OverspentError: The budget does not allow the request. Nothing was sent.
+            ModelError: The error of the last attempt.
+        """
         begin = time.monotonic()
         copies = 2 if self._settings.hedge_after else 1
         reads = tokens_of_request(request)
@@ -69,7 +74,7 @@ class Dispatcher:
         return Usage(tokens=tokens.total, cost=self._price.cost(tokens) if self._price else 0.0)
 
     async def _retried(self, request: Request, reads: int, begin: float) -> tuple[Completion, int, int]:
-        """(the answer, how often the request was sent for it, attempts)"""
+        """Return the completion, the number of copies that were sent for it, and the number of attempts."""
         until = begin + self._settings.patience
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(TransientError),
@@ -85,7 +90,9 @@ class Dispatcher:
         return completion, copies, attempt.retry_state.attempt_number
 
     def _pause(self, state: RetryCallState) -> float:
-        """Seconds before the next attempt: what the endpoint asks for, else by chance under a bound that doubles ("full jitter")."""
+        """Return the seconds until the next attempt: what the endpoint asks for, else a random share of an
+        exponentially growing bound ("full jitter").
+        """
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, TransientError) and error.retry_after is not None:
             return error.retry_after * (1 + _LATER * self._random.random())
@@ -108,7 +115,9 @@ class Dispatcher:
         return completion, copies
 
     async def _sent(self, request: Request) -> tuple[Completion, int]:
-        """Once, or twice where the first answer takes long: then whichever comes first, failing only if both do."""
+        """Send a request, and a second copy if the first answer takes too long. Return the first success; fail only if
+        both do.
+        """
         if self._settings.hedge_after is None:
             return await self._backend.generate(request), 1
         sent = [asyncio.create_task(self._backend.generate(request))]

@@ -1,17 +1,17 @@
-"""How asking a model fails. Each can be pickled: it travels from the actor to the islands."""
+"""The errors of asking a model. They can be pickled, since they travel from the actor to the islands."""
 
 from __future__ import annotations
 
 
 class ModelError(Exception):
-    """No answer. `str` of it is one line for a person."""
+    """A request without an answer. Its `str` is one line for people."""
 
 
 class TransientError(ModelError):
-    """It may work in a while: a limit, a fault of the endpoint, a broken connection, half an answer."""
+    """A failure that may pass: a rate limit, a fault of the endpoint, a broken connection, an incomplete answer."""
 
     def __init__(self, text: str, retry_after: float | None = None) -> None:
-        """`retry_after`: seconds that the endpoint asks for."""
+        """Create the error. `retry_after` is the seconds that the endpoint asks to wait."""
         super().__init__(text, retry_after)
         self.text = text
         self.retry_after = retry_after
@@ -21,14 +21,14 @@ class TransientError(ModelError):
 
 
 class LimitedError(TransientError):
-    """The endpoint is asked too often. All who ask it wait."""
+    """The endpoint's rate limit is exceeded. All callers of the model wait."""
 
 
 class TooLongError(ModelError):
-    """Prompt and answer do not fit into the model's context."""
+    """The prompt and the answer do not fit into the model's context."""
 
     def __init__(self, text: str, context: int | None = None) -> None:
-        """`context`: tokens that fit, where the endpoint says so."""
+        """Create the error. `context` is the size of the context in tokens, if the endpoint reports it."""
         super().__init__(text, context)
         self.text = text
         self.context = context
@@ -38,16 +38,16 @@ class TooLongError(ModelError):
 
 
 class RefusedError(ModelError):
-    """The endpoint will never answer this: a wrong key, no such model, an illegal parameter."""
+    """A request that the endpoint will never answer: a wrong key, an unknown model, an illegal parameter."""
 
 
 class OverspentError(ModelError):
-    """What this request may cost is not left in the budget."""
+    """A request that may cost more than what is left in the budget."""
 
 
 class MissingExchangeError(ModelError):
-    """A recording does not hold what is asked."""
+    """A request that the replayed recording does not contain."""
 
 
 class UnknownRunError(Exception):
-    """The actor was started again since the run was opened, or never heard of it."""
+    """The actor does not know the run: it was restarted since the run was opened, or the run was never opened."""

@@ -1,4 +1,4 @@
-"""What came of asking a model."""
+"""The result of asking a model."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from kernelevolve.llm.messages import Completion
 
 
 class Exchange(Record):
-    """An answer, with what it took."""
+    """An answer of a model, with its costs."""
 
     model: str
-    """The name by which the user chose it."""
+    """The name by which the user selected the model."""
     completion: Completion
     cost: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """In US dollars, by the price list; 0 where it has no price."""
+    """The cost in US dollars by the price list; 0 if the model has no price."""
     attempts: int = Field(ge=1)
+    """The number of attempts."""
     seconds: float = Field(ge=0)
-    """From being asked to the answer, waiting included."""
+    """The seconds from the call to the answer, waiting included."""
     number: int | None = None
-    """In the run's recording."""
+    """The number in the run's recording."""
 
     @property
     def usage(self) -> Usage:
+        """The tokens and the cost."""
         return Usage(tokens=self.completion.tokens.total, cost=self.cost)

@@ -1,4 +1,4 @@
-"""What is asked of a model and what it answers, whichever protocol carries it."""
+"""Requests and completions, independent of the protocol."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kernelevolve.core.record import Record, content_id
 
 
 class Role(StrEnum):
-    """Who says a message."""
+    """The author of a message."""
 
     SYSTEM = "system"
     USER = "user"
@@ -22,25 +22,27 @@ class Role(StrEnum):
 
 
 class ToolCall(Record):
-    """A model's wish to have a tool run."""
+    """A call of a tool that a model requests."""
 
     id: str = Field(min_length=1)
     name: str
     arguments: str
-    """As the model wrote them: JSON if it did well."""
+    """The arguments as the model wrote them: JSON if it made no mistake."""
 
 
 class Message(Record):
-    """One turn of a conversation."""
+    """One message of a conversation."""
 
     role: Role
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
-    """Of an assistant."""
+    """The tool calls of an assistant's message."""
     answers: str | None = None
-    """Id of the call that a tool's message answers."""
+    """The id of the call that a tool's message answers."""
     sealed: tuple[str, ...] = ()
-    """What an assistant thought, as items in JSON that the endpoint alone can read: they go back to it with the message."""
+    """The encrypted reasoning of an assistant, as JSON items that only the endpoint can read. They are sent back with
+    the message.
+    """
 
     @model_validator(mode="after")
     def _fits_its_role(self) -> Self:
@@ -52,7 +54,7 @@ class Message(Record):
 
 
 class Tool(Record):
-    """That a model may call."""
+    """A tool that a model may call."""
 
     name: str = Field(pattern=r"^[a-zA-Z_][\w-]{0,63}$")
     description: str
@@ -61,19 +63,20 @@ class Tool(Record):
 
 
 class Sampling(Record):
-    """How an answer is drawn."""
+    """The sampling parameters of a completion."""
 
     temperature: float | None = Field(default=None, ge=0, le=2)
-    """None: the endpoint's own default, the only one that some models take."""
+    """The temperature. None: the endpoint's default, which is the only value that some models accept."""
     top_p: float | None = Field(default=None, gt=0, le=1)
+    """The probability mass of nucleus sampling; None: the endpoint's default."""
     most_tokens: int = Field(default=8192, ge=1)
-    """That the answer may have, its reasoning included."""
+    """The maximum number of tokens of the answer, its reasoning included."""
     seed: int | None = Field(default=None, ge=0)
-    """Told to endpoints that take one; tells repeated requests apart in a recording in any case."""
+    """The seed, for endpoints that accept one. It also distinguishes repeated requests in a recording."""
 
 
 class Request(Record):
-    """One completion."""
+    """A request for one completion."""
 
     messages: tuple[Message, ...] = Field(min_length=1)
     tools: tuple[Tool, ...] = ()
@@ -81,36 +84,38 @@ class Request(Record):
 
     @cached_property
     def text(self) -> str:
-        """The content, as JSON."""
+        """The content as JSON."""
         return self.model_dump_json()
 
     @cached_property
     def key(self) -> str:
-        """The hash of the content: requests with the same key are the same."""
+        """The hash of the content. Requests with the same key are the same."""
         return content_id(self.text)
 
 
 class Finish(StrEnum):
-    """Why an answer ends."""
+    """The reason why an answer ends."""
 
     STOP = "stop"
     LENGTH = "length"
-    """It is cut off: by `most_tokens`, or by the end of the model's context."""
+    """The answer was cut off by `most_tokens` or by the end of the model's context."""
     CALLS = "calls"
+    """The model called tools."""
     REFUSED = "refused"
-    """By the model or by a filter."""
+    """The model or a filter refused to answer."""
 
 
 class Tokens(Record):
-    """Of one exchange."""
+    """The token counts of an exchange."""
 
     read: int = Field(default=0, ge=0)
+    """The number of tokens read."""
     cached: int = Field(default=0, ge=0)
-    """Of those read, that a cache of prefixes had."""
+    """The number of tokens read that came from a prefix cache."""
     written: int = Field(default=0, ge=0)
-    """Those of reasoning included."""
+    """The number of tokens written, reasoning included."""
     estimated: bool = False
-    """By the lengths of the texts, since the endpoint did not tell."""
+    """Whether the counts are estimated from the lengths of the texts because the endpoint did not report them."""
 
     @model_validator(mode="after")
     def _cached_is_a_part(self) -> Self:
@@ -120,6 +125,7 @@ class Tokens(Record):
 
     @property
     def total(self) -> int:
+        """The number of tokens read and written."""
         return self.read + self.written
 
     def __add__(self, other: Tokens) -> Tokens:
@@ -132,15 +138,16 @@ class Tokens(Record):
 
 
 class Completion(Record):
-    """A model's answer."""
+    """An answer of a model."""
 
     message: Message
     finish: Finish
+    """The reason why the answer ends."""
     tokens: Tokens
     model: str
-    """As the endpoint names what answered."""
+    """The name of the model as the endpoint reports it."""
     reasoning: str = ""
-    """What it thought, where the endpoint shows that apart."""
+    """The reasoning, if the endpoint shows it separately."""
 
     @model_validator(mode="after")
     def _an_assistant_speaks(self) -> Self:

@@ -1,4 +1,4 @@
-"""What the requests to a model came to, counted."""
+"""Counters over the requests to a model."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from kernelevolve.llm.messages import Tokens
 
 
 class Tally(Record):
-    """Of one model, since the actor began."""
+    """The counts of one model since the actor started."""
 
     answers: int = Field(default=0, ge=0)
+    """The number of answered requests."""
     failures: Mapping[str, int] = {}
-    """Attempts that failed, by the kind of error."""
+    """Kind of error -> the number of failed attempts."""
     given_up: int = Field(default=0, ge=0)
-    """Requests that got no answer."""
+    """The number of requests without an answer."""
     tokens: Tokens = Tokens()
     cost: float = Field(default=0.0, ge=0)
     seconds: float = Field(default=0.0, ge=0)
-    """Of the answers, one after the other."""
+    """The sum of the seconds of all answers."""
     in_flight: int = Field(default=0, ge=0)
+    """The number of requests in flight."""
 
 
 class Gauges(Protocol):
-    """Where numbers go besides the tally."""
+    """A sink for the numbers besides the tally."""
 
     def answered(self, exchange: Exchange) -> None: ...
 
@@ -39,7 +41,7 @@ class Gauges(Protocol):
 
 
 class Meter:
-    """Counts for one model, and tells gauges if there are any."""
+    """Counts the requests to one model, and reports them to gauges if there are any."""
 
     def __init__(self, model: str, gauges: Gauges | None = None) -> None:
         self._model = model
@@ -53,10 +55,11 @@ class Meter:
         self._in_flight = 0
 
     def begun(self) -> None:
+        """Count the start of a request."""
         self._moved(1)
 
     def ended(self, exchange: Exchange | None) -> None:
-        """A request is over; None: without an answer."""
+        """Count the end of a request; `exchange` is None if it got no answer."""
         self._moved(-1)
         if exchange is None:
             self._given_up += 1
@@ -69,7 +72,7 @@ class Meter:
             self._gauges.answered(exchange)
 
     def failed(self, error: BaseException) -> None:
-        """An attempt."""
+        """Count a failed attempt."""
         self._failures[type(error).__name__] += 1
         if self._gauges:
             self._gauges.failed(self._model, type(error).__name__)
@@ -80,6 +83,7 @@ class Meter:
             self._gauges.in_flight(self._model, self._in_flight)
 
     def tally(self) -> Tally:
+        """Return the counts."""
         return Tally(
             answers=self._answers,
             failures=dict(self._failures),

@@ -1,4 +1,4 @@
-"""What many wait for and one makes."""
+"""A value that is created once and shared by all who wait for it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,28 @@ T = TypeVar("T")
 
 
 class Once(Generic[T]):
-    """Made when it is first asked for, and again where that failed, where it is of no use any more, or in another event loop."""
+    """A value that is created on first use.
+
+    It is created again if that failed, if it is no longer usable, or if it belongs to another event loop.
+    """
 
     def __init__(
         self, make: Callable[[], Coroutine[Any, Any, T]], of_use: Callable[[T], bool] = lambda _: True
     ) -> None:
+        """Create the holder.
+
+        Args:
+            make: Creates the value.
+            of_use: Whether a value is still usable.
+        """
         self._make = make
         self._of_use = of_use
         self._task: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
-        """Raises what making it raises, to all who wait. Cancelling this one leaves it to the others."""
+        """Return the value. All waiting callers get the error if its creation fails. Cancelling one of them does not
+        affect the others.
+        """
         task = self._task
         if task is None or self._over(task):
             task = self._task = asyncio.create_task(self._make())
@@ -32,7 +43,7 @@ class Once(Generic[T]):
         return task.done() and (task.cancelled() or task.exception() is not None or not self._of_use(task.result()))
 
     async def end(self) -> T | None:
-        """Call off the making of it; what was made, if anything was."""
+        """Cancel the creation. Return the value if it exists."""
         task, self._task = self._task, None
         if task is None:
             return None

@@ -1,4 +1,4 @@
-"""What exchanges cost, by a price list."""
+"""The cost of exchanges by a price list."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _MILLION = 1_000_000
 
 
 class Price(Record):
-    """In US dollars for a million tokens."""
+    """Prices in US dollars per million tokens."""
 
     read: float = Field(ge=0, allow_inf_nan=False)
     written: float = Field(ge=0, allow_inf_nan=False)
     cached: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    """Of those read that a cache had; None: as the others."""
+    """The price of tokens read from a cache; None: the same as `read`."""
 
     def cost(self, tokens: Tokens) -> float:
-        """In US dollars."""
+        """Return the cost in US dollars."""
         cached = self.read if self.cached is None else self.cached
         fresh = tokens.read - tokens.cached
         return (fresh * self.read + tokens.cached * cached + tokens.written * self.written) / _MILLION
 
 
 def price_of(model: str, prices: Mapping[str, Price]) -> Price | None:
-    """By the longest of the patterns (`name*`) that the model's name fits; None where there is none."""
+    """Return the price of the longest pattern (`name*`) that matches the model's name, or None."""
     fitting = [pattern for pattern in prices if fnmatchcase(model, pattern)]
     return prices[max(fitting, key=len)] if fitting else None

@@ -1,4 +1,4 @@
-"""Limits of requests and tokens a minute, kept before an endpoint has to say so."""
+"""Client-side limits of requests and tokens per minute."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import asyncio
 import time
 
 _BURST_SECONDS = 10.0
-"""Of a limit, that may be used at once after a pause."""
+"""The seconds of a limit that may be used at once after a pause."""
 
 
 class Bucket:
-    """A token bucket (Turner 1986, "New directions in communications") that lends: each waits for what was lent before him, in turn."""
+    """A token bucket (Turner 1986, "New directions in communications") whose level may become negative.
+
+    Each request waits until the tokens taken before it are refilled, so requests are served in order.
+    """
 
     def __init__(self, per_minute: float, now: float) -> None:
         self._rate = per_minute / 60.0
@@ -19,19 +22,19 @@ class Bucket:
         self._at = now
 
     def take(self, amount: float, now: float) -> float:
-        """Seconds to wait before using it."""
+        """Take an amount. Return the seconds to wait before using it."""
         self._level = min(self._capacity, self._level + (now - self._at) * self._rate)
         self._at = now
         self._level -= amount
         return max(0.0, -self._level / self._rate)
 
     def give_back(self, amount: float) -> None:
-        """What was taken and not used; negative: what was used and not taken."""
+        """Return an amount that was taken but not used. A negative amount was used but not taken."""
         self._level = min(self._capacity, self._level + amount)
 
 
 class Rates:
-    """Of one endpoint. For one event loop."""
+    """The rate limits of one model, for use in one event loop."""
 
     def __init__(self, requests_per_minute: float | None, tokens_per_minute: float | None) -> None:
         now = time.monotonic()
@@ -40,7 +43,7 @@ class Rates:
         self._held_until = 0.0
 
     async def wait(self, tokens: int) -> None:
-        """Until a request of so many tokens may go. One that is called off gives back what it had taken."""
+        """Wait until a request of so many tokens may be sent. A cancelled call returns what it took."""
         now = time.monotonic()
         pause = max(
             self._requests.take(1, now) if self._requests else 0.0,
@@ -57,10 +60,10 @@ class Rates:
             raise
 
     def correct(self, taken: int, used: int) -> None:
-        """A request used another number of tokens than `wait` was told."""
+        """Correct the amount after a request used another number of tokens than it took."""
         if self._tokens:
             self._tokens.give_back(taken - used)
 
     def hold(self, seconds: float) -> None:
-        """The endpoint wants to be left alone for so long, by all."""
+        """Let all requests wait, as the endpoint asked for."""
         self._held_until = max(self._held_until, time.monotonic() + seconds)

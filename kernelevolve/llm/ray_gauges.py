@@ -1,4 +1,4 @@
-"""The same numbers as metrics of Ray, which Prometheus can take from each node."""
+"""The counts of models as metrics of Ray, which Prometheus can scrape from each node."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECONDS = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0]
 
 
 class RayGauges:
-    """For a process of Ray's."""
+    """The metrics of one Ray process."""
 
     def __init__(self) -> None:
         by_model = ("model",)
@@ -29,7 +29,7 @@ class RayGauges:
         self._sums: dict[tuple[Counter, tuple[tuple[str, str], ...]], float] = defaultdict(float)
         self._times: list[tuple[str, float]] = []
         self._under_way: dict[str, int] = {}
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
 
     def answered(self, exchange: Exchange) -> None:
         tags = {"model": exchange.model}
@@ -39,28 +39,30 @@ class RayGauges:
             self._add(self._tokens, count, {**tags, "kind": kind})
         self._add(self._cost, exchange.cost, tags)
         self._times.append((exchange.model, exchange.seconds))
-        self._tell()
+        self._report()
 
     def failed(self, model: str, kind: str) -> None:
         self._add(self._failures, 1, {"model": model, "kind": kind})
-        self._tell()
+        self._report()
 
     def in_flight(self, model: str, count: int) -> None:
         self._under_way[model] = count
         if count == 0:
-            self._told = 0.0
-        self._tell()
+            self._reported = 0.0
+        self._report()
 
     def _add(self, counter: Counter, amount: float, tags: Mapping[str, str]) -> None:
         if amount:
             self._sums[counter, tuple(tags.items())] += amount
 
-    def _tell(self) -> None:
-        """Once a second, and when nothing is under way any more: each number that Ray is told costs more than counting a hundred."""
+    def _report(self) -> None:
+        """Report at most once per second, and when nothing is in flight any more, since a call to Ray's metrics is
+        slow.
+        """
         now = time.monotonic()
-        if now - self._told < _SECOND:
+        if now - self._reported < _SECOND:
             return
-        self._told = now
+        self._reported = now
         for (counter, tags), amount in self._sums.items():
             counter.inc(amount, dict(tags))
         self._sums.clear()

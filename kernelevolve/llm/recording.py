@@ -1,4 +1,7 @@
-"""A run's exchanges with models on disk, and what they cost: the account of its budget, and what a later run can be answered from."""
+"""The exchanges of a run with models, on disk.
+
+The recording is the basis of the budget's account, and a later run can be replayed from it.
+"""
 
 from __future__ import annotations
 
@@ -25,24 +28,32 @@ CREATE TABLE exchanges (
 CREATE INDEX by_content ON exchanges (model, key);
 """
 FILE = "exchanges.sqlite"
-"""Its name in a run's folder."""
+"""The name of the file in a run's folder."""
 
 
 class Share(Record):
-    """Of what a run's exchanges took."""
+    """The part of a run's exchanges that belongs to one model and one island."""
 
     model: str
     island: str
-    """Its number; empty for what was asked for no node."""
+    """The number of the island; empty for requests that were not for a node."""
     exchanges: int = 0
     usage: Usage = Usage()
 
 
 class Recording:
-    """Insert-only. For one thread."""
+    """An insert-only database of exchanges, for use in one thread."""
 
     def __init__(self, path: Path, *, write: bool) -> None:
-        """`write`: it is made where it is not there. Raises UserError where it cannot be opened or is no recording."""
+        """Open a recording.
+
+        Args:
+            path: The file.
+            write: Whether it is opened for writing, and created if it does not exist.
+
+        Raises:
+            UserError: The file cannot be opened, or is not a recording.
+        """
         if not write and not path.is_file():
             raise UserError(f"there is no recording {path}")
         self._path = path
@@ -60,7 +71,19 @@ class Recording:
             raise UserError(f"{path} is no recording of version {_VERSION}")
 
     def put(self, exchange: Exchange, request: Request, purpose: str) -> int:
-        """Keep an exchange; returns its number. `purpose`: which node it was for. Raises UserError where the disk does not take it."""
+        """Store an exchange.
+
+        Args:
+            exchange: The exchange.
+            request: The request that it answers.
+            purpose: The id of the node that it was for.
+
+        Returns:
+            The number of the exchange.
+
+        Raises:
+            UserError: The disk is full.
+        """
         packed = [zlib.compress(text.encode(), 1) for text in (request.text, exchange.completion.model_dump_json())]
         row = self._inserted(
             "INSERT INTO exchanges (model, key, purpose, request, completion, tokens, cost, attempts, seconds)"
@@ -82,10 +105,12 @@ class Recording:
         try:
             return self._db.execute(statement, values)
         except sqlite3.OperationalError as error:
-            raise UserError(f"{self._path}: {error}; make room, then `kernelevolve resume` goes on") from error
+            raise UserError(
+                f"{self._path}: {error}; make room, then `kernelevolve resume` continues the run"
+            ) from error
 
     def find(self, model: str, request: Request) -> tuple[Completion, float]:
-        """(the first answer to this content, what it cost). Raises MissingExchangeError."""
+        """Return the first answer to a request with this content, and its cost. Raises MissingExchangeError."""
         row = self._db.execute(
             "SELECT completion, cost FROM exchanges WHERE model = ? AND key = ? ORDER BY number LIMIT 1",
             (model, request.key),
@@ -94,7 +119,7 @@ class Recording:
             held = self._db.execute("SELECT count(*) FROM exchanges WHERE model = ?", (model,)).fetchone()[0]
             raise MissingExchangeError(
                 f"the recording lacks this exchange with {model}, of which it holds {held}: "
-                "it was made with other settings, or other verdicts came before"
+                "it was made with other settings, or after other evaluations"
             )
         try:
             return Completion.model_validate_json(zlib.decompress(row[0])), float(row[1])
@@ -102,7 +127,7 @@ class Recording:
             raise MissingExchangeError(f"the recording holds an exchange with {model} that cannot be read") from error
 
     def exchange(self, number: int) -> tuple[str, Request, Completion]:
-        """(model, what was asked, what was answered). Raises KeyError."""
+        """Return the model, the request and the completion of an exchange. Raises KeyError."""
         row = self._db.execute(
             "SELECT model, request, completion FROM exchanges WHERE number = ?", (number,)
         ).fetchone()
@@ -115,7 +140,7 @@ class Recording:
         )
 
     def spent(self, purpose: str = "") -> Usage:
-        """Of all exchanges whose purpose begins so."""
+        """Return the usage of all exchanges whose purpose starts with a text."""
         tokens, cost = self._db.execute(
             "SELECT coalesce(sum(tokens), 0), coalesce(sum(cost), 0.0) FROM exchanges WHERE substr(purpose, 1, ?) = ?",
             (len(purpose), purpose),
@@ -123,7 +148,7 @@ class Recording:
         return Usage(tokens=int(tokens), cost=float(cost))
 
     def shares(self) -> list[Share]:
-        """What each model took for each island."""
+        """Return the usage by model and island."""
         rows = self._db.execute("SELECT model, purpose, count(*), sum(tokens), sum(cost) FROM exchanges GROUP BY 1, 2")
         found: dict[tuple[str, str], Share] = {}
         for model, purpose, count, tokens, cost in rows:
@@ -136,13 +161,13 @@ class Recording:
         return [found[key] for key in sorted(found)]
 
     def count(self) -> int:
-        """Exchanges that it holds."""
+        """Return the number of exchanges."""
         return int(self._db.execute("SELECT count(*) FROM exchanges").fetchone()[0])
 
     def models(self) -> list[str]:
-        """Of which it holds exchanges."""
+        """Return the names of the models that have exchanges."""
         return [row[0] for row in self._db.execute("SELECT DISTINCT model FROM exchanges ORDER BY model")]
 
     def close(self) -> None:
-        """Nothing is lost without it."""
+        """Close the database. Exchanges are stored even without this call."""
         self._db.close()

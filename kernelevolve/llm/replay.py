@@ -1,4 +1,4 @@
-"""A recording in a model's place: no network, no key, and the costs of then."""
+"""A recording in place of a model: no network and no key, and the recorded costs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from kernelevolve.llm.settings import LlmSettings
 
 
 class ReplayBackend(ModelBackend):
-    """Answers what a recorded run was answered to the same request."""
+    """Answers requests as a recorded run was answered."""
 
     def __init__(self, model: str, recording: str) -> None:
-        """`recording`: the folder of a run, or the file in it."""
+        """Create a backend. `recording` is the folder of a run, or the file in it."""
         self._model = model
         self._path = _file(recording)
         self._opened: Recording | None = None
@@ -45,7 +45,7 @@ class ReplayBackend(ModelBackend):
 
 
 def replayed_folder(settings: LlmSettings) -> Path | None:
-    """The folder of the run that is replayed; None where a model is asked that is none of that run's."""
+    """Return the folder of the run that is replayed, or None if not all models are replayed from one run."""
     backends = [model.backend or settings.backend for model in settings.models]
     if not all(backend.resolve("llm.backend") is ReplayBackend for backend in backends):
         return None

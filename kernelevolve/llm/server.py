@@ -1,4 +1,4 @@
-"""The door of the model actor: a websocket, since a call of Ray's takes longer than what the actor has to do for it."""
+"""The server of the model actor: a websocket, since a call of Ray takes longer than the actor's own work on a request."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from kernelevolve.llm.wire import ERRORS, Address, Call, Failure, Question, Repl
 
 _LOG = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 120.0
-"""After which a peer that says nothing is asked whether it is still there."""
+"""The seconds of silence after which a peer is pinged."""
 
 Ask = Callable[[Question], Awaitable[Exchange]]
 
 
 class ModelServer:
-    """Carries out what comes over the connections of those who show its token. Who hangs up calls off all that he asked."""
+    """Answers calls on the connections of clients that present its token. A disconnect cancels the client's calls."""
 
     def __init__(self, ask: Ask) -> None:
-        """`ask` may raise the errors of `wire.py`; what else it raises is a bug, of which the caller is told."""
+        """Create a server. Errors of `ask` that `wire.py` lists are passed on as they are; others are reported as bugs."""
         self._ask = ask
         self._token = secrets.token_urlsafe(32)
         self._runner: web.AppRunner | None = None
         self._sockets: set[web.WebSocketResponse] = set()
 
     async def start(self, host: str) -> Address:
-        """Listen there, at a port that is free."""
+        """Listen at a free port of the host."""
         app = web.Application()
         app.router.add_get("/", self._connected)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
@@ -43,7 +43,7 @@ class ModelServer:
         return Address.at(name, port, "/", self._token)
 
     async def close(self) -> None:
-        """Hang up on all."""
+        """Close all connections."""
         await asyncio.gather(*(socket.close() for socket in set(self._sockets)))
         if self._runner is not None:
             await self._runner.cleanup()
@@ -103,6 +103,6 @@ class _Caller:
         del self.calls[id]
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            _LOG.error("a request failed by a fault of ours", exc_info=error)
-            telling = self.calls[id] = asyncio.create_task(self._send(Reply(id=id, failure=Failure.of(error))))
-            telling.add_done_callback(lambda _: self.calls.pop(id, None))
+            _LOG.error("a request failed because of a bug", exc_info=error)
+            sending = self.calls[id] = asyncio.create_task(self._send(Reply(id=id, failure=Failure.of(error))))
+            sending.add_done_callback(lambda _: self.calls.pop(id, None))

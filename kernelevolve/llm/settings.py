@@ -1,4 +1,4 @@
-"""Which models answer, and how they are asked: the group `llm` of the configuration, where the values stand."""
+"""The configuration group `llm`: the models and how they are asked."""
 
 from __future__ import annotations
 
@@ -14,45 +14,51 @@ from kernelevolve.llm.prices import Price
 
 
 class ModelSettings(Record):
-    """One model. A name alone is enough, where it is reached as the group says."""
+    """One model. Its name is enough if it uses the backend of the group."""
 
     name: str = Field(min_length=1)
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    """Its share of the calls, by weight; where they go to what pays, the share that it begins with."""
+    """The relative share of the calls. With the bandit it is the initial share."""
     backend: Component | None = None
-    """How it is reached; None: as the group's `backend` says."""
+    """The backend of the model; None: that of the group."""
 
 
 class Choice(StrEnum):
-    """Which of several models is asked."""
+    """The rule that selects one of several models."""
 
     WEIGHTS = "weights"
+    """A random choice by the weights."""
     BANDIT = "bandit"
-    """What has improved kernels most for its cost, and now and then another."""
+    """The model that improved kernels most for its cost, with exploration of the others."""
 
 
 class LlmSettings(Record):
     """The group `llm`."""
 
     backend: Component
-    """A class that takes `model`, and what stands beside it."""
+    """A backend class, which takes `model`, with its further arguments."""
     models: tuple[ModelSettings, ...] = Field(min_length=1)
     choose: Choice
     attempts: int = Field(ge=1)
-    """At a request, before it fails;"""
+    """The maximum number of attempts of a request."""
     patience: float = Field(gt=0)
-    """seconds for all of them."""
+    """The maximum seconds for all attempts of a request."""
     first_wait: float = Field(gt=0)
-    """Seconds; it doubles with each attempt, up to"""
+    """The maximum seconds before the second attempt. The bound doubles with each further attempt."""
     longest_wait: float = Field(gt=0)
+    """The limit of that bound in seconds."""
     concurrency: int = Field(ge=1)
-    """Requests under way, for each model."""
+    """The maximum number of requests in flight per model."""
     requests_per_minute: float | None = Field(gt=0)
+    """The maximum number of requests per minute and model; None: no limit."""
     tokens_per_minute: float | None = Field(gt=0)
+    """The maximum number of tokens per minute and model; None: no limit."""
     hedge_after: float | None = Field(gt=0)
-    """Seconds after which the same request is sent a second time, and the first answer taken; both are paid for."""
+    """The seconds after which a request is sent a second time; the first answer is used, and both are paid. None:
+    never.
+    """
     prices: Mapping[str, Price]
-    """By patterns of names; the longest that fits counts."""
+    """Pattern of names -> price. The longest pattern that matches applies."""
 
     @field_validator("models", mode="before")
     @classmethod

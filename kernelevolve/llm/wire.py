@@ -1,4 +1,4 @@
-"""What goes between those who ask models and the actor that does: JSON, so that neither end runs what the other sends."""
+"""The messages between clients and the model actor. They are JSON, so that neither end executes what the other sends."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ ERRORS: tuple[type[Exception], ...] = (
     UnknownRunError,
     UserError,
 )
-"""That arrive as they were raised."""
+"""The errors that are raised at the client as they were raised in the actor."""
 _BY_NAME = {kind.__name__: kind for kind in ERRORS}
 
 
 class Address(Record):
-    """Where the actor listens, and what it wants to be shown."""
+    """The address of the server, and the token that it requires."""
 
     url: str
     token: str = Field(min_length=32, repr=False)
 
     @classmethod
     def at(cls, host: str, port: int, path: str, token: str) -> Address:
-        """`host`: of either version of IP."""
+        """Return the address of a host, IPv4 or IPv6."""
         return cls(url=f"http://{f'[{host}]' if ':' in host else host}:{port}{path}", token=token)
 
 
@@ -53,42 +53,43 @@ class Question(Record):
     """One request of one run."""
 
     folder: Path
-    """The run's."""
+    """The folder of the run."""
     model: str
     request: Request
     purpose: str
+    """The id of the node that the request is for."""
 
 
 class Call(Record):
-    """To the actor."""
+    """A message to the actor."""
 
     id: int
-    """Of the caller's own; the reply bears it."""
+    """A number that the caller assigns. The reply carries it."""
     question: Question | None
-    """None: the call of this id is called off."""
+    """The question; None cancels the call of this id."""
 
 
 class Failure(Record):
-    """An error on its way."""
+    """An error in transit."""
 
     kind: str
     arguments: tuple[str | int | float | None, ...]
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """Of an error that is of one of the `ERRORS`, as it is; of any other as a bug, in words."""
+        """Encode one of the `ERRORS` as it is, and any other error as a bug with its message."""
         if type(error) in ERRORS:
             return cls(kind=type(error).__name__, arguments=error.args)
         return cls(kind="bug", arguments=(f"{type(error).__name__}: {error}",))
 
     def error(self) -> Exception:
-        """As it was raised; RuntimeError for a bug."""
+        """Return the error as it was raised, or a RuntimeError for a bug."""
         kind = _BY_NAME.get(self.kind)
         return kind(*self.arguments) if kind else RuntimeError(f"the model actor failed: {self.arguments[0]}")
 
 
 class Reply(Record):
-    """From the actor."""
+    """A message from the actor."""
 
     id: int
     exchange: Exchange | None = None

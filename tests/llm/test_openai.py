@@ -274,7 +274,7 @@ def test_mistakes_of_users_are_told_at_start(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.delenv(VARIABLE)
         with pytest.raises(UserError, match=f"set {VARIABLE}"):
             start(endpoint)
-        with pytest.raises(ValueError, match="does not belong into an URL"):
+        with pytest.raises(ValueError, match="must not contain a key"):
             backend(endpoint, base_url="http://user:secret@127.0.0.1/v1")
         endpoint.key, endpoint.models = None, None
         start(endpoint, key=None, model="unlisted")

@@ -1,1 +1,1 @@
-"""Endpoints that speak OpenAI's protocol: a vendor's, `vllm serve`, a gateway."""
+"""Endpoints with OpenAI's protocol: a vendor's, `vllm serve`, a gateway."""

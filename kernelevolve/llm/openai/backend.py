@@ -1,4 +1,4 @@
-"""One model at an endpoint that speaks OpenAI's protocol."""
+"""A model at an endpoint with OpenAI's protocol."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from kernelevolve.llm.openai.responses import Responses
 _CONNECT_SECONDS = 10.0
 _CHUNK = 1 << 16
 _LISTED = 8
-"""Models of an endpoint that a message names."""
+"""The maximum number of an endpoint's models that a message lists."""
 
 
 class OpenAIBackend(ModelBackend):
-    """`/chat/completions` or `/responses`, in one piece or streamed."""
+    """Asks a model through `/chat/completions` or `/responses`, streamed or not."""
 
     def __init__(
         self,
@@ -45,12 +45,24 @@ class OpenAIBackend(ModelBackend):
         extra: Mapping[str, Any] | None = None,
         answer_mb: float = 16.0,
     ) -> None:
-        """`key`: the variable of the environment that holds it; None: the endpoint wants none. `timeout`: seconds for one attempt.
-        `limit_field`: how chat completions call the most tokens of an answer. `extra`: further fields of every request. `answer_mb`: most
-        that a reply may have.
+        """Create a backend.
+
+        Args:
+            model: The name of the model at the endpoint.
+            base_url: The URL that the paths of the protocol are appended to.
+            key: The environment variable that holds the key; None if the endpoint needs none.
+            api: The form of the protocol.
+            stream: Whether answers are streamed.
+            timeout: The maximum seconds of one attempt.
+            limit_field: The field of chat completions that limits the tokens of an answer.
+            extra: Further fields of every request.
+            answer_mb: The maximum size of a reply in MiB.
+
+        Raises:
+            ValueError: The URL contains a key.
         """
         if "@" in base_url:
-            raise ValueError("base_url: a key does not belong into an URL; `key` names the variable that holds it")
+            raise ValueError("base_url: must not contain a key; `key` names the variable that holds it")
         self._model = model
         self._base = base_url.rstrip("/")
         self._key = key
@@ -66,14 +78,14 @@ class OpenAIBackend(ModelBackend):
         return self._model
 
     async def start(self) -> None:
-        """Look for the model in the endpoint's list, where it has one."""
+        """Check that the endpoint answers and that its list of models, if it has one, contains the model."""
         where = f"{self._base}/models"
         try:
             async with asyncio.timeout(_CONNECT_SECONDS), self._http().get(where) as response:
                 status, body = response.status, await self._whole(response)
         except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError.
-            said = str(error) or f"no answer within {_CONNECT_SECONDS:g} s"
-            raise UserError(f"no model at {self._base} (llm.backend.base_url): {said}") from error
+            reason = str(error) or f"no answer within {_CONNECT_SECONDS:g} s"
+            raise UserError(f"no model at {self._base} (llm.backend.base_url): {reason}") from error
         if status in (401, 403):
             raise UserError(str(refusal(status, {}, body, where=where, key=self._key)))
         held = _listed(body) if status == 200 else []
@@ -98,16 +110,16 @@ class OpenAIBackend(ModelBackend):
         except (aiohttp.ClientError, OSError) as error:
             raise TransientError(f"{where}: {error or type(error).__name__}") from error
         except NoAnswerError as error:
-            raise TransientError(f"{where}: an answer that is none: {error}") from error
+            raise TransientError(f"{where}: a reply without an answer: {error}") from error
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
-            raise TransientError(f"{where}: a reply of another form: {place}: {first['msg']}") from error
+            raise TransientError(f"{where}: a malformed reply: {place}: {first['msg']}") from error
         except ValueError as error:
             raise TransientError(f"{where}: a reply that cannot be read: {error}") from error
 
     async def _answer(self, response: aiohttp.ClientResponse, where: str) -> Mapping[str, Any]:
-        """The reply's body; parts of one are put together. Raises ValueError for what is no JSON."""
+        """Return the body of the reply. A streamed one is assembled. Raises ValueError if it is not a JSON object."""
         if "event-stream" in response.headers.get("Content-Type", ""):
             stream = self._protocol.stream()
             async for event in events(self._limited(response)):
@@ -130,7 +142,7 @@ class OpenAIBackend(ModelBackend):
         return b"".join([chunk async for chunk in self._limited(response)])
 
     async def _limited(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        """Raises ValueError where the body is too long."""
+        """Yield the body in chunks. Raises ValueError if it is too long."""
         size = 0
         async for chunk in response.content.iter_chunked(_CHUNK):
             size += len(chunk)
@@ -150,18 +162,18 @@ class OpenAIBackend(ModelBackend):
         return self._session
 
     def headers(self) -> dict[str, str]:
-        """Of every request. Raises UserError where the key is missing."""
+        """Return the headers of every request. Raises UserError if the key is missing."""
         if self._key is None:
             return {}
         secret = os.environ.get(self._key, "").strip()
         if not secret:
             raise UserError(
-                f"no key for {self._base}: set {self._key} where Ray runs, or llm.backend.key=null where it wants none"
+                f"no key for {self._base}: set {self._key} where Ray runs, or llm.backend.key=null if it needs none"
             )
         return {"Authorization": f"Bearer {secret}"}
 
     def proxy(self) -> str | None:
-        """That the environment names for the endpoint: looked up once, not with each request."""
+        """Return the proxy that the environment names for the endpoint. It is looked up once per session."""
         parts = urlsplit(self._base)
         return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
@@ -172,7 +184,7 @@ class OpenAIBackend(ModelBackend):
 
 
 def _listed(body: bytes) -> list[str]:
-    """The names in an endpoint's list of models; none where it is no list."""
+    """Return the names in an endpoint's list of models, or nothing if the body is not such a list."""
     try:
         return [str(one["id"]) for one in json.loads(body)["data"]]
     except (ValueError, KeyError, TypeError):

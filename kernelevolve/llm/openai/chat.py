@@ -1,4 +1,4 @@
-"""Chat completions."""
+"""The chat completions API."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class _Part(Reply):
     text: str | None = None
 
 
-class _Spoken(Reply):
-    """A message, or what a chunk adds to one."""
+class _Message(Reply):
+    """A message, or the part of one that a chunk of a stream adds."""
 
     content: str | list[_Part] | None = None
     refusal: str | None = None
@@ -55,8 +55,8 @@ class _Spoken(Reply):
 
 class _Choice(Reply):
     index: int = 0
-    message: _Spoken | None = None
-    delta: _Spoken | None = None
+    message: _Message | None = None
+    delta: _Message | None = None
     finish_reason: str | None = None
 
 
@@ -89,7 +89,7 @@ class Chat(Protocol):
     path: ClassVar[str] = "/chat/completions"
 
     def __init__(self, limit_field: str) -> None:
-        """`limit_field`: how the endpoint names the most tokens of an answer."""
+        """Create the protocol. `limit_field` is the field that limits the tokens of an answer."""
         self._limit_field = limit_field
 
     def encode(self, request: Request, model: str) -> dict[str, Any]:
@@ -109,34 +109,36 @@ class Chat(Protocol):
         found = _Body.model_validate(body)
         if not found.choices or found.choices[0].message is None:
             raise NoAnswerError("no choices")
-        choice, spoken = found.choices[0], found.choices[0].message
+        choice, raw_message = found.choices[0], found.choices[0].message
         calls = tuple(
             ToolCall(id=call.id or f"call_{i}", name=call.function.name or "", arguments=call.function.arguments or "")
-            for i, call in enumerate(spoken.tool_calls or ())
+            for i, call in enumerate(raw_message.tool_calls or ())
         )
-        message = Message(role=Role.ASSISTANT, text=spoken.refusal or spoken.text, calls=calls)
+        message = Message(role=Role.ASSISTANT, text=raw_message.refusal or raw_message.text, calls=calls)
         finish = _FINISHES.get(choice.finish_reason or "stop", Finish.STOP)
-        if spoken.refusal:
+        if raw_message.refusal:
             finish = Finish.REFUSED
         elif calls and finish is Finish.STOP:
             finish = Finish.CALLS
-        tokens = found.usage.tokens() if found.usage else estimated(request, message, spoken.thought)
-        return Completion(message=message, finish=finish, tokens=tokens, model=found.model, reasoning=spoken.thought)
+        tokens = found.usage.tokens() if found.usage else estimated(request, message, raw_message.thought)
+        return Completion(
+            message=message, finish=finish, tokens=tokens, model=found.model, reasoning=raw_message.thought
+        )
 
     def stream(self) -> Stream:
         return _ChatStream()
 
 
 def _encoded(message: Message) -> dict[str, Any]:
-    said: dict[str, Any] = {"role": message.role.value, "content": message.text}
+    encoded: dict[str, Any] = {"role": message.role.value, "content": message.text}
     if message.calls:
-        said["tool_calls"] = [
+        encoded["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in message.calls
         ]
     if message.answers is not None:
-        said["tool_call_id"] = message.answers
-    return said
+        encoded["tool_call_id"] = message.answers
+    return encoded
 
 
 class _ChatStream(Stream):
@@ -176,11 +178,11 @@ class _ChatStream(Stream):
             {"id": call["id"] or None, "function": {"name": call["name"], "arguments": call["arguments"]}}
             for _, call in sorted(self._calls.items())
         ]
-        spoken = {
+        raw_message = {
             "content": "".join(self._text),
             "refusal": "".join(self._refusal) or None,
             "reasoning_content": "".join(self._thought) or None,
             "tool_calls": calls or None,
         }
-        choice = {"message": spoken, "finish_reason": self._finish}
+        choice = {"message": raw_message, "finish_reason": self._finish}
         return {"model": self._model, "choices": [choice], "usage": self._usage}

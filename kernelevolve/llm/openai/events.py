@@ -1,4 +1,6 @@
-"""Server-sent events (WHATWG HTML, 9.2), as far as endpoints use them: lines of `data:`, an empty line behind each event."""
+"""Server-sent events (WHATWG HTML, 9.2), limited to what endpoints use: `data:` lines, with an empty line after each
+event.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ _END = "[DONE]"
 
 
 async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[Mapping[str, Any]]:
-    """The objects that a stream carries, until it says that it is done or ends. Raises ValueError for what is none."""
+    """Yield the JSON objects of a stream until it says that it is done or ends. Raises ValueError for an event that is
+    not one.
+    """
     pending = b""
     data: list[str] = []
     async for chunk in chunks:

@@ -1,4 +1,4 @@
-"""The two forms of the protocol, as one seam: what a request looks like, what a reply says."""
+"""The interface of the two forms of the protocol: encoding requests and decoding replies."""
 
 from __future__ import annotations
 
@@ -13,47 +13,52 @@ from kernelevolve.llm.messages import Completion, Message, Request, Tokens
 
 
 class Reply(BaseModel):
-    """A part of a reply, as far as we read it. What it says besides is not ours; what is of the wrong type raises ValidationError."""
+    """A part of a reply. Unknown fields are ignored; values of a wrong type raise ValidationError."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
 
 class NoAnswerError(ValueError):
-    """A reply of the right form that holds no answer."""
+    """A well-formed reply without an answer."""
 
 
 class Protocol(ABC):
-    """How one of the forms says what is asked and what was answered."""
+    """One form of the protocol."""
 
     path: ClassVar[str]
-    """Below the base URL."""
+    """The path below the base URL."""
 
     @abstractmethod
     def encode(self, request: Request, model: str) -> dict[str, Any]:
-        """The body of the request."""
+        """Return the body of a request."""
 
     @abstractmethod
     def decode(self, body: Mapping[str, Any], request: Request) -> Completion:
-        """Raises ValidationError for wrong types, NoAnswerError where there is no answer."""
+        """Return the completion that a reply holds.
+
+        Raises:
+            ValidationError: A value has a wrong type.
+            NoAnswerError: There is no answer.
+        """
 
     @abstractmethod
     def stream(self) -> Stream:
-        """What puts the parts of a streamed reply together."""
+        """Return an assembler of streamed replies."""
 
 
 class Stream(ABC):
-    """Of one reply."""
+    """Assembles one streamed reply."""
 
     @abstractmethod
     def add(self, event: Mapping[str, Any]) -> None:
-        """The next part. Raises ValidationError for wrong types."""
+        """Add the next event. Raises ValidationError for a value of a wrong type."""
 
     @abstractmethod
     def body(self) -> Mapping[str, Any]:
-        """The reply as if it had come in one piece. Raises NoAnswerError where it was broken off."""
+        """Return the body of the equivalent reply without streaming. Raises NoAnswerError if the stream broke off."""
 
 
 def estimated(request: Request, message: Message, reasoning: str) -> Tokens:
-    """Where an endpoint does not tell."""
+    """Return estimated token counts, for endpoints that report none."""
     written = tokens_of(message.text + reasoning + "".join(call.arguments for call in message.calls))
     return Tokens(read=tokens_of_request(request), written=written, estimated=True)

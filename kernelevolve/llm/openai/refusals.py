@@ -1,4 +1,4 @@
-"""What an endpoint means by saying no."""
+"""Classification of an endpoint's error replies."""
 
 from __future__ import annotations
 
@@ -19,31 +19,38 @@ _TOO_LONG = re.compile(
 )
 _CONTEXT = re.compile(r"(?:maximum|max|context)[^.\d]{0,60}?(\d[\d,]{2,})", re.IGNORECASE)
 _SHOWN = 300
-"""Characters of an endpoint's own words."""
+"""The maximum number of characters of an endpoint's message that are shown."""
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, *, where: str, key: str | None) -> ModelError:
-    """Of a reply that is no answer. `where`: the URL; `key`: the variable of the environment that holds the key.
+    """Return the error for a reply without an answer.
 
-    An error that comes with a status of success is as one of the endpoint's own faults.
+    An error that comes with a status of success is treated as a fault of the endpoint.
+
+    Args:
+        status: The HTTP status.
+        headers: The headers of the reply.
+        body: The body of the reply.
+        where: The URL.
+        key: The environment variable that holds the key.
     """
     code, text = _words(body)
-    told = f"{where} says {status}" + (f": {text}" if text else "")
+    message = f"{where} says {status}" + (f": {text}" if text else "")
     if status < 400:
         status = 400 if _says_too_long(code, text) else 500
     if status in (401, 403):
-        mend = f"the key in ${key} is not accepted" if key else "it wants a key: llm.backend.key names its variable"
-        return RefusedError(f"{told}; {mend}")
+        mend = f"the key in ${key} is not accepted" if key else "it needs a key: llm.backend.key names its variable"
+        return RefusedError(f"{message}; {mend}")
     if status == 429:
         if code in _USED_UP:
-            return RefusedError(f"{told}; the account behind ${key} has no credit left")
-        return LimitedError(told, retry_after(headers))
+            return RefusedError(f"{message}; the account behind ${key} has no credit left")
+        return LimitedError(message, retry_after(headers))
     if status == 413 or (status in (400, 422) and _says_too_long(code, text)):
         found = _CONTEXT.search(text)
-        return TooLongError(told, int(found.group(1).replace(",", "")) if found else None)
+        return TooLongError(message, int(found.group(1).replace(",", "")) if found else None)
     if status in _PASSING or status >= 500:
-        return TransientError(told, retry_after(headers))
-    return RefusedError(told)
+        return TransientError(message, retry_after(headers))
+    return RefusedError(message)
 
 
 def _says_too_long(code: str, text: str) -> bool:
@@ -51,7 +58,10 @@ def _says_too_long(code: str, text: str) -> bool:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the endpoint asks to wait: a number, or a date (RFC 9110, 10.2.3); None where it says nothing that can be read."""
+    """Return the seconds that the endpoint asks to wait, or None.
+
+    The header holds a number or a date (RFC 9110, 10.2.3).
+    """
     milliseconds = _number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return milliseconds / 1000
@@ -74,7 +84,7 @@ def _number(text: str) -> float | None:
 
 
 def _words(body: bytes) -> tuple[str, str]:
-    """(code, message) of an error's body, whatever its form."""
+    """Return the code and the message of an error's body, whatever its form."""
     text = body.decode(errors="replace").strip()
     try:
         found: Any = json.loads(text)

@@ -62,7 +62,7 @@ class _Body(Reply):
 
 
 class Responses(Protocol):
-    """`POST /responses`, with nothing kept at the endpoint."""
+    """`POST /responses`, without storage at the endpoint."""
 
     path: ClassVar[str] = "/responses"
 
@@ -147,7 +147,7 @@ class _Event(Reply):
 
 
 class _ResponsesStream(Stream):
-    """The last event holds the whole reply."""
+    """Assembles a streamed reply. The last event holds the whole reply."""
 
     def __init__(self) -> None:
         self._body: Mapping[str, Any] | None = None

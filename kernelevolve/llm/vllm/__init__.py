@@ -1,1 +1,1 @@
-"""Models that vLLM serves inside Ray."""
+"""Models that vLLM serves inside of Ray."""

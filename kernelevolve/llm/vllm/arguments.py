@@ -1,4 +1,4 @@
-"""Settings as the command line of `vllm serve` has them, which is how its versions agree best."""
+"""Engine settings as a command line of `vllm serve`, which is more stable across versions than vLLM's Python interface."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import Any
 
 
 def command_line(settings: Mapping[str, Any]) -> list[str]:
-    """`--name=value` of each; what is true or false as `--name` or `--no-name`, what has parts as JSON; None is left out.
+    """Convert settings to command-line arguments.
 
-    Raises ValueError for a name that is none.
+    A value becomes `--name=value`, a boolean `--name` or `--no-name`, and a mapping JSON. None is left out.
+
+    Raises:
+        ValueError: A name is not an argument's name.
     """
     words: list[str] = []
     for name, value in settings.items():
         if not name.replace("_", "").replace("-", "").isalnum():
-            raise ValueError(f"{name!r} is no argument of vllm serve")
+            raise ValueError(f"{name!r} is not an argument of vllm serve")
         flag = name.replace("_", "-")
         match value:
             case None:

@@ -1,4 +1,4 @@
-"""A model of one's own, on GPUs of the Ray cluster."""
+"""A model that runs on GPUs of the Ray cluster."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _END_SECONDS = 20.0
 
 
 class VllmBackend(ModelBackend):
-    """Starts an engine in a placement group, and one more where that has died; asks it as any endpoint is asked."""
+    """Starts a vLLM engine in a placement group, and again if it died. It is asked like any endpoint."""
 
     def __init__(
         self,
@@ -40,9 +40,19 @@ class VllmBackend(ModelBackend):
         timeout: float = 600.0,
         engine: Mapping[str, Any] | None = None,
     ) -> None:
-        """`model`: as `vllm serve` takes it. `gpus`: that one copy of it is spread over; 0: none, for vLLM's build for processors.
-        `accelerator`: their kind, as Ray names it. `gpu_seconds`: that they may take to be free. `start_seconds`: that loading may take.
-        `timeout`: seconds for one attempt. `engine`: arguments of `vllm serve`.
+        """Create a backend.
+
+        Args:
+            model: The model, as `vllm serve` takes it.
+            gpus: The number of GPUs for one copy of the model; 0 for vLLM's CPU build.
+            accelerator: The type of the GPUs, as Ray names it.
+            gpu_seconds: The maximum seconds to wait for free GPUs.
+            start_seconds: The maximum seconds for loading the model.
+            timeout: The maximum seconds of one attempt.
+            engine: Arguments of `vllm serve`.
+
+        Raises:
+            ValueError: The number of GPUs is illegal.
         """
         if gpus < 0:
             raise ValueError(f"gpus={gpus}: must be at least 0")
@@ -69,7 +79,7 @@ class VllmBackend(ModelBackend):
         try:
             return await running.endpoint.generate(request)
         except TransientError:
-            await self._bury_if_dead(running)
+            await self._end_if_dead(running)
             raise
 
     async def close(self) -> None:
@@ -77,7 +87,7 @@ class VllmBackend(ModelBackend):
         if running is not None:
             await running.end()
 
-    async def _bury_if_dead(self, running: _Running) -> None:
+    async def _end_if_dead(self, running: _Running) -> None:
         try:
             await answered(running.actor.alive.remote(), bool)
         except RayActorError:
@@ -89,7 +99,7 @@ class VllmBackend(ModelBackend):
             ray.remote(Engine)
             .options(
                 num_cpus=0,
-                num_gpus=1 if self._gpus == 1 else 0,  # Of several each worker of the engine's takes one.
+                num_gpus=1 if self._gpus == 1 else 0,  # With several GPUs, each worker of the engine takes one.
                 runtime_env={"env_vars": _ENVIRONMENT},
                 scheduling_strategy=PlacementGroupSchedulingStrategy(
                     placement_group=group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True
@@ -115,7 +125,11 @@ class VllmBackend(ModelBackend):
 
 
 def parallelism(gpus: int, engine: Mapping[str, Any]) -> Mapping[str, Any]:
-    """How a model is spread over so many GPUs, as far as `engine` does not say it. Raises ValueError where they cannot be used so."""
+    """Return the arguments that distribute a model over several GPUs, as far as `engine` does not set them.
+
+    Raises:
+        ValueError: The settings do not fit the number of GPUs.
+    """
     if gpus <= 1:
         return {}
     stages = int(engine.get("pipeline_parallel_size", 1))
@@ -130,7 +144,7 @@ def parallelism(gpus: int, engine: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class _Endpoint(OpenAIBackend):
-    """An engine's door."""
+    """The endpoint of an engine."""
 
     def __init__(self, model: str, address: Address, timeout: float) -> None:
         super().__init__(model, address.url, None, timeout=timeout)
@@ -140,11 +154,11 @@ class _Endpoint(OpenAIBackend):
         return {"Authorization": f"Bearer {self._address.token}"}
 
     def proxy(self) -> None:
-        """None: it lies within the cluster, and prompts do not leave that."""
+        """Return None: the endpoint is inside of the cluster, and prompts must not leave it."""
 
 
 class _Running:
-    """An engine that was started."""
+    """A running engine."""
 
     def __init__(self, endpoint: _Endpoint, actor: Any, group: PlacementGroup) -> None:
         self.endpoint = endpoint
@@ -153,7 +167,7 @@ class _Running:
         self._group = group
 
     async def end(self) -> None:
-        """Of several who end it one does."""
+        """Stop the engine. Further calls have no effect."""
         if self.ended:
             return
         self.ended = True
@@ -162,7 +176,7 @@ class _Running:
 
 
 async def _ended(actor: Any, group: PlacementGroup) -> None:
-    """Gives the GPUs back, whatever state the engine is in."""
+    """Stop the engine and release its GPUs, whatever state it is in."""
     try:
         async with asyncio.timeout(_END_SECONDS):
             await actor.stop.remote()

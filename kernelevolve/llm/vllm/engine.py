@@ -1,4 +1,4 @@
-"""One vLLM engine and its door, as a Ray actor: runs where its GPUs are."""
+"""A Ray actor with one vLLM engine and its server. It runs where the GPUs are."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from kernelevolve.llm.vllm.guard import guarded
 from kernelevolve.llm.wire import Address
 
 _WRONG = (ValueError, KeyError, OSError, RuntimeError)
-"""What vLLM raises for arguments, models and devices that will not do."""
+"""The errors that vLLM raises for illegal arguments, models and devices."""
 _SHOWN = 400
-"""Characters of its own words."""
+"""The maximum number of characters of vLLM's message that are shown."""
 _GLANCE_SECONDS = 1.0
 
 
 class Engine:
-    """Batches continuously whatever comes in, and keeps what prompts begin with. It ends with the process, and that with the engine."""
+    """An engine that batches requests continuously and caches prefixes. The process and the engine end together."""
 
     def __init__(self) -> None:
         guarded()
@@ -31,7 +31,18 @@ class Engine:
         self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     async def start(self, model: str, arguments: Sequence[str]) -> Address:
-        """Load the model and listen. `arguments`: of `vllm serve`. Raises UserError."""
+        """Load the model and start the server.
+
+        Args:
+            model: The model.
+            arguments: Arguments of `vllm serve`.
+
+        Returns:
+            The address of the server.
+
+        Raises:
+            UserError: vLLM is missing or cannot serve the model.
+        """
         try:
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.entrypoints.openai.api_server import build_app, init_app_state, validate_api_server_args
@@ -55,7 +66,7 @@ class Engine:
         except _WRONG as error:
             raise UserError(f"vLLM cannot serve {model}: {_words(error)}; its log: {_log()}") from error
         if "generate" not in tasks:
-            raise UserError(f"vLLM cannot write with {model}, which is for: {', '.join(tasks)}")
+            raise UserError(f"vLLM cannot generate text with {model}, which supports: {', '.join(tasks)}")
         host = ray.util.get_node_ip_address()
         listening = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
@@ -65,29 +76,31 @@ class Engine:
         return Address.at(host, listening.getsockname()[1], "/v1", token)
 
     async def alive(self) -> bool:
-        """It answers; else Ray raises."""
+        """Return True. Ray raises if the process is dead."""
         return True
 
     async def stop(self) -> None:
-        """End the engine's processes, before this one is ended."""
+        """Stop the engine's processes before this process is killed."""
         for task in self._tasks:
             task.remove_done_callback(_end)
         if self._engine is not None:
             self._engine.shutdown()
 
     async def _watch(self) -> None:
-        """Until the engine has died."""
+        """Return when the engine has died."""
         while not self._engine.errored:
             await asyncio.sleep(_GLANCE_SECONDS)
 
 
 def _end(_: asyncio.Task[None]) -> None:
-    """Of a process that is of no use any more: that is what others notice."""
+    """End this process, since it is useless without its engine or server. The backend notices that and starts another
+    one.
+    """
     os._exit(1)
 
 
 def _parsed(words: Sequence[str]) -> Any:
-    """Raises ValueError for what vLLM does not know."""
+    """Parse arguments of `vllm serve`. Raises ValueError for an unknown one."""
     from vllm.entrypoints.openai.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
@@ -104,5 +117,5 @@ def _words(error: Exception) -> str:
 
 
 def _log() -> str:
-    """The file that this process writes its errors to."""
+    """Return the file that this process writes its errors to."""
     return f"{socket.gethostname()}:{os.readlink('/proc/self/fd/2')}"

@@ -1,6 +1,6 @@
-"""Ends what a process has started when it dies, however it dies: vLLM's own processes would go on and hold their GPUs.
+"""A watchdog that kills a process's children when it dies, since vLLM's processes would survive and keep their GPUs.
 
-Runs as a program of its own, with the process to watch over as its argument.
+It runs as a program of its own, with the id of the watched process as its argument.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ _GLANCE_SECONDS = 0.5
 
 
 def guarded() -> None:
-    """Have this process watched over until it ends."""
+    """Start a watchdog for this process."""
     subprocess.Popen(
         [sys.executable, __file__, str(os.getpid())],
-        stdin=subprocess.PIPE,  # Ours alone: it ends when we do.
+        stdin=subprocess.PIPE,  # Only this process holds the other end, so the input ends when this process does.
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
 
 
 def watch(pid: int) -> None:
-    """Until our input ends; then whatever that process had started, at our last glance, is killed."""
+    """Wait until the standard input ends, then kill the descendants that the process had when they were last listed."""
     known: set[psutil.Process] = set()
     watched = psutil.Process(pid)
     while not select.select([sys.stdin], [], [], _GLANCE_SECONDS)[0]:
@@ -37,7 +37,7 @@ def watch(pid: int) -> None:
         known = {process for process in known if process.is_running() and process.pid != os.getpid()}
     for process in known:
         try:
-            process.kill()  # Only if it is still the process that we saw.
+            process.kill()  # psutil does not kill a new process with a reused id.
         except psutil.NoSuchProcess:
             continue
 

@@ -1,4 +1,4 @@
-"""GPUs of the cluster for an engine."""
+"""Placement of an engine on GPUs of the cluster."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from kernelevolve.core.errors import UserError
 
 _SLIVER = 0.001
-"""Of the resource that a machine with a kind of GPU has: enough to be placed there."""
+"""The amount of the accelerator-type resource that is requested; any positive amount restricts the placement."""
 
 
 async def reserve(gpus: int, accelerator: str | None, seconds: float) -> PlacementGroup:
-    """A bundle for each GPU, on as few machines as may be; one without any for an engine that runs on cores. Waits until they are free.
+    """Reserve a bundle for each GPU on as few machines as possible, and wait until they are free.
 
-    `accelerator`: the kind, as Ray names it. Raises UserError where they are not there within that time.
+    Args:
+        gpus: The number of GPUs; 0 reserves one core.
+        accelerator: The type of the GPUs, as Ray names it; None: any.
+        seconds: The maximum seconds to wait.
+
+    Returns:
+        The placement group.
+
+    Raises:
+        UserError: The resources were not free in time.
     """
     bundle: dict[str, float] = {"GPU": 1.0} if gpus else {"CPU": 1.0}
     if accelerator is not None:
@@ -31,10 +40,10 @@ async def reserve(gpus: int, accelerator: str | None, seconds: float) -> Placeme
         what = f"{gpus} GPUs{f' of type {accelerator}' if accelerator else ''}" if gpus else "a core"
         raise UserError(
             f"llm.backend.gpus: {what} for the model were not free within {seconds:g} s (llm.backend.gpu_seconds); "
-            f"the cluster has {_told(ray.cluster_resources())}, of which {_told(ray.available_resources())} are free"
+            f"the cluster has {_described(ray.cluster_resources())}, of which {_described(ray.available_resources())} are free"
         ) from error
     return group
 
 
-def _told(resources: dict[str, Any]) -> str:
+def _described(resources: dict[str, Any]) -> str:
     return f"{resources.get('GPU', 0):g} GPUs and {resources.get('CPU', 0):g} cores"

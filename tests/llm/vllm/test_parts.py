@@ -49,7 +49,7 @@ def test_arguments_are_said_as_the_command_line_has_them() -> None:
 
 
 def test_what_is_no_name_becomes_no_argument() -> None:
-    with pytest.raises(ValueError, match="no argument of vllm serve"):
+    with pytest.raises(ValueError, match="not an argument of vllm serve"):
         command_line({"model x": 1})
 
 
