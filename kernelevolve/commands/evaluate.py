@@ -173,7 +173,7 @@ def _lines(evaluation: Evaluation) -> Iterator[str]:
         yield f"{evaluation.status} ({evaluation.diagnosis.stage}): {evaluation.diagnosis.summary}"
         if evaluation.diagnosis.details:
             yield evaluation.diagnosis.details
-    yield from (f"beware: {why}" for why in evaluation.warnings)
+    yield from (f"warning: {why}" for why in evaluation.warnings)
     if evaluation.checks:
         yield f"checked: {in_words(evaluation.checks)}"
     if "excessive_speedup" in evaluation.environment:

@@ -1,1 +1,1 @@
-"""Comparing runs: curves, their statistics, tables and plots."""
+"""Comparison of runs: curves, statistics, tables and plots."""

@@ -1,4 +1,4 @@
-"""What a run had found after each evaluation, read from its folder."""
+"""The best speedup of a run after each evaluation, read from the run's folder."""
 
 from __future__ import annotations
 
@@ -15,49 +15,58 @@ from kernelevolve.report.folder import RunFolder
 from kernelevolve.store.reader import GraphReader
 
 BY_SEARCH = "search"
+"""The label by which runs are grouped by their search strategies."""
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """The best speedup so far of one run: evaluation by evaluation, distinct kernels alone."""
+    """The best speedup so far after each evaluation of a distinct kernel in one run."""
 
     label: str
-    """Of the group that the run belongs to."""
+    """The label of the group that the run belongs to."""
     run: str
-    """Its folder, as it was named."""
+    """The folder of the run as the user named it."""
     task: str
+    """The name of the task."""
     seconds: np.ndarray
-    """(evaluations,) since the run's start, not falling."""
+    """The seconds from the start of the run to each evaluation: shape (evaluations,), non-decreasing."""
     best: np.ndarray
-    """(evaluations,) 0 while nothing is correct. Not falling, unless it is known what was measured too high, as in a replay."""
+    """The best speedup so far: shape (evaluations,), 0 while no kernel is correct. It is non-decreasing, except in a
+    replay, where the true speedups of overestimated kernels are known.
+    """
 
     def __len__(self) -> int:
         return len(self.best)
 
     def at_seconds(self, times: np.ndarray) -> np.ndarray:
-        """The best at each of these times."""
+        """Return the best speedup at each of these times in seconds."""
         done = np.searchsorted(self.seconds, times, side="right")
         return np.concatenate([[0.0], self.best])[done]
 
     def reached(self, speedup: float) -> tuple[int, float] | None:
-        """(evaluations, seconds) after which the best was at least that; None where it never was."""
+        """Return (evaluations, seconds) after which the best speedup was at least this one; None if it never was."""
         found = np.flatnonzero(self.best >= speedup)
         return (int(found[0]) + 1, float(self.seconds[found[0]])) if len(found) else None
 
 
 def read_curves(folders: Sequence[Path], by: str) -> list[Curve]:
-    """`by`: `search`, or a setting as `islands.count`, whose value is the label.
+    """Read the curves of runs.
 
-    Raises UserError where a folder holds no run, or one without a verdict, and where runs are not of one task and device.
+    Args:
+        folders: The folders of the runs.
+        by: The key of the setting whose value is the label, such as `islands.count`; `search` for the strategies.
+
+    Raises:
+        UserError: A folder holds no run, or one without evaluations; or the runs are of several tasks or devices.
     """
-    curves, of = [], {}
+    curves, kinds = [], {}
     for folder in folders:
         config, task = RunFolder(folder).load()
-        of[str(folder)] = (task.id, str(config.get("device")))
+        kinds[str(folder)] = (task.id, str(config.get("device")))
         with closing(GraphReader(*RunFolder(folder).graph())) as reader:
             rows = reader.progress()
         if not rows:
-            raise UserError(f"{folder}: no kernel was judged yet: there is nothing to compare")
+            raise UserError(f"{folder}: no kernel was evaluated yet: there is nothing to compare")
         seconds, fitness = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
         curves.append(
             Curve(
@@ -68,9 +77,9 @@ def read_curves(folders: Sequence[Path], by: str) -> list[Curve]:
                 np.maximum.accumulate(fitness),
             )
         )
-    if len(set(of.values())) > 1:
-        first, *others = of
-        other = next(name for name in others if of[name] != of[first])
+    if len(set(kinds.values())) > 1:
+        first, *others = kinds
+        other = next(name for name in others if kinds[name] != kinds[first])
         raise UserError(f"{first} and {other} are of different tasks or devices: compare runs of one")
     return curves
 

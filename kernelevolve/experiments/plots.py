@@ -1,4 +1,4 @@
-"""Curves with their bands, as PNG."""
+"""Plots of curves with their confidence bands, as PNG."""
 
 from __future__ import annotations
 
@@ -10,9 +10,20 @@ from kernelevolve.experiments.statistics import Band, Comparison, Group
 
 
 def draw(found: Comparison, folder: Path) -> list[Path]:
-    """`evaluations.png` and `seconds.png` in a folder that is there. Raises UserError where matplotlib is missing."""
+    """Draw a comparison.
+
+    Args:
+        found: The comparison.
+        folder: An existing folder.
+
+    Returns:
+        The paths of `evaluations.png` and `seconds.png`.
+
+    Raises:
+        UserError: matplotlib is missing.
+    """
     axes: list[tuple[str, str, Callable[[Group], Band]]] = [
-        ("evaluations", "kernels judged", lambda group: group.by_evaluations),
+        ("evaluations", "evaluations", lambda group: group.by_evaluations),
         ("seconds", "seconds", lambda group: group.by_seconds),
     ]
     return [_draw(found, folder / f"{name}.png", label, band) for name, label, band in axes]

@@ -1,4 +1,4 @@
-"""What a command shows and writes of a comparison."""
+"""Printing and writing a comparison."""
 
 from __future__ import annotations
 
@@ -23,9 +23,17 @@ def present(
     as_json: bool,
     further: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print tables, or one JSON object with what is `further` known; into the folder `out` go CSV, JSON and plots.
+    """Print a comparison, and write it to a folder.
 
-    Raises UserError where `out` is no folder.
+    Args:
+        found: The comparison.
+        curves: The curves that it is based on.
+        out: The folder for CSV, JSON and plots; None: nothing is written.
+        as_json: Print one JSON object instead of tables.
+        further: Further entries of the JSON object.
+
+    Raises:
+        UserError: `out` is not a folder.
     """
     plain = json.dumps({**(further or {}), **tables.to_json(found)}, indent=2)
     console = Console()

@@ -1,8 +1,9 @@
-"""From curves of several runs to what can be said of the settings that they differ in.
+"""Statistics of curves of several runs, grouped by the settings that they differ in.
 
-Every interval is a percentile bootstrap over runs (Efron 1979) at 95%, with a seed. Differences are told as Agarwal et al. 2021, "Deep
-Reinforcement Learning at the Edge of the Statistical Precipice", propose: the probability that a run of one kind is better than a run of
-the other, beside the rank test of Mann and Whitney.
+All intervals are 95% percentile bootstrap intervals over runs (Efron 1979) with a fixed seed. Groups are compared as
+Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", propose: by the
+probability that a run of one group is better than a run of the other, together with the rank test of Mann and
+Whitney.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.experiments.curves import Curve
 
 _RESAMPLES = 2000
+"""The number of bootstrap samples."""
 _LOW, _HIGH = 2.5, 97.5
 _POINTS = 200
-"""Of a curve against time."""
+"""The number of points of a curve against time."""
 
 
 @dataclass(frozen=True)
@@ -33,67 +35,92 @@ class Interval:
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """The mean of some runs along an axis, with its interval at each point."""
+    """The mean of several runs along an axis, with its interval at each point."""
 
     at: np.ndarray
+    """The points on the axis: shape (points,)."""
     mean: np.ndarray
+    """The mean: shape (points,)."""
     low: np.ndarray
+    """The lower end of the interval: shape (points,)."""
     high: np.ndarray
+    """The upper end of the interval: shape (points,)."""
 
 
 @dataclass(frozen=True)
 class Reached:
-    """How soon a speedup was reached."""
+    """How soon runs reached a speedup."""
 
     share: float
-    """Of the runs that did, within the horizon."""
+    """The share of the runs that reached it within the horizon."""
     evaluations: float | None
-    """The median over all runs; None where fewer than half of them did."""
+    """The median number of evaluations over all runs; None if fewer than half of them reached it."""
     seconds: float | None
+    """The median seconds over all runs; None if fewer than half of them reached it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs of one label."""
+    """The statistics of the runs with one label."""
 
     label: str
     runs: int
+    """The number of runs."""
     final: Interval
-    """Mean of the best speedup at the horizon."""
+    """The mean best speedup at the horizon."""
     area: Interval
-    """Mean of the area under the curve against evaluations, divided by the horizon: the average best speedup on the way."""
+    """The mean area under the curve against evaluations, divided by the horizon: the average best speedup along the
+    way.
+    """
     reached: Mapping[float, Reached]
+    """Speedup -> how soon it was reached."""
     by_evaluations: Band
+    """The best speedup against the number of evaluations."""
     by_seconds: Band
+    """The best speedup against the seconds."""
 
 
 @dataclass(frozen=True)
 class Duel:
-    """Two groups: a run of the first against a run of the second, by the best at the horizon."""
+    """The comparison of two groups by the best speedup at the horizon."""
 
     first: str
     second: str
     better: Interval
-    """Probability that the first's is better, ties half."""
+    """The probability that a run of the first group is better than one of the second. Ties count half."""
     p_value: float | None
-    """Of Mann and Whitney's test, two-sided; None where a group has one run."""
+    """The p-value of the two-sided Mann-Whitney test; None if a group has only one run."""
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """All of it. The horizon is what the shortest run did: nothing is said of what only some runs came to."""
+    """The comparison of all groups.
+
+    The horizon is the length of the shortest run, since beyond it only some runs have results.
+    """
 
     task: str
     horizon: int
-    """Evaluations."""
+    """The horizon in evaluations."""
     seconds: float
+    """The horizon in seconds."""
     groups: tuple[Group, ...]
-    """The best first, by `area`."""
+    """The groups, best first by `area`."""
     duels: tuple[Duel, ...]
+    """The comparison of each pair of groups."""
 
 
 def compared(curves: Sequence[Curve], speedups: Sequence[float], seed: int = 0) -> Comparison:
-    """`speedups`: those whose time to reach is told. Raises UserError where there is nothing to compare."""
+    """Compare runs.
+
+    Args:
+        curves: The curves of the runs.
+        speedups: The speedups whose time to reach is reported.
+        seed: The seed of the bootstrap.
+
+    Raises:
+        UserError: There is no run.
+    """
     if not curves:
         raise UserError("name the folders of some runs")
     horizon = min(map(len, curves))
@@ -135,18 +162,18 @@ def _reached(curves: Sequence[Curve], speedup: float, horizon: int) -> Reached:
     share = len(found) / len(curves)
     never = [(np.inf, np.inf)] * (len(curves) - len(found))
     evaluations, seconds = (float(np.median(column)) for column in zip(*found, *never, strict=True))
-    told = np.isfinite(evaluations)
-    return Reached(share, evaluations if told else None, seconds if told else None)
+    is_finite = np.isfinite(evaluations)
+    return Reached(share, evaluations if is_finite else None, seconds if is_finite else None)
 
 
 def mean_interval(values: np.ndarray, seed: int) -> Interval:
-    """Of one value for each run."""
+    """Return the mean of one value per run, with its interval."""
     low, high = _bootstrap([values], lambda samples: samples[0].mean(axis=1), seed)
     return Interval(float(values.mean()), low, high)
 
 
 def _band(at: np.ndarray, values: np.ndarray, seed: int) -> Band:
-    """`values`: (runs, points)"""
+    """Return the mean of `values`, of shape (runs, points), with its interval at each point."""
     picks = np.random.default_rng(seed).integers(0, len(values), size=(_RESAMPLES, len(values)))
     weights = np.apply_along_axis(np.bincount, 1, picks, minlength=len(values)) / len(values)
     low, high = np.percentile(weights @ values, (_LOW, _HIGH), axis=0)
@@ -160,7 +187,15 @@ def _duel(first: str, second: str, a: np.ndarray, b: np.ndarray, seed: int) -> D
 
 
 def _better(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(samples,) out of (samples, runs) each"""
+    """Return the probability that a value of `a` is larger than one of `b`, for each sample.
+
+    Args:
+        a: Shape (samples, runs).
+        b: Shape (samples, runs).
+
+    Returns:
+        Shape (samples,).
+    """
     difference = a[:, :, None] - b[:, None, :]
     share: np.ndarray = ((difference > 0) + 0.5 * (difference == 0)).mean(axis=(1, 2))
     return share
@@ -181,7 +216,7 @@ def _p_value(a: np.ndarray, b: np.ndarray) -> float | None:
 def _bootstrap(
     groups: Sequence[np.ndarray], statistic: Callable[[list[np.ndarray]], np.ndarray], seed: int
 ) -> tuple[float, float]:
-    """The interval of a statistic of independent groups, each resampled by itself."""
+    """Return the interval of a statistic of independent groups. Each group is resampled by itself."""
     rng = np.random.default_rng(seed)
     samples = [values[rng.integers(0, len(values), size=(_RESAMPLES, len(values)))] for values in groups]
     low, high = np.percentile(statistic(samples), (_LOW, _HIGH))

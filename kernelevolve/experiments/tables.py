@@ -1,4 +1,4 @@
-"""A comparison for a terminal, as JSON and as CSV."""
+"""A comparison as tables for a terminal, as JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kernelevolve.experiments.statistics import Comparison, Interval, Reached
 
 
 def view(found: Comparison) -> RenderableType:
-    """For a terminal."""
+    """Render a comparison for a terminal."""
     head = Text(f"{found.task}: the first {found.horizon} evaluations of each run (as many as the shortest has)")
     speedups = list(found.groups[0].reached)
     groups = Table("", "runs", "best (95%)", "on average (95%)", *(f"to {speedup:g}x" for speedup in speedups))
@@ -45,7 +45,7 @@ def _reached(found: Reached) -> str:
 
 
 def to_json(found: Comparison) -> dict[str, Any]:
-    """Without the curves, which stand in the CSV."""
+    """Return a comparison as plain data, without its curves, which the CSV holds."""
     return {
         "task": found.task,
         "horizon": found.horizon,
@@ -65,7 +65,7 @@ def to_json(found: Comparison) -> dict[str, Any]:
 
 
 def write_csv(curves: Sequence[Curve], path: Path) -> Path:
-    """Every point of every run."""
+    """Write every point of every curve. Return the path."""
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["label", "run", "evaluation", "seconds", "best"])

@@ -1,1 +1,1 @@
-"""What people look at: the live view, the final table, run.json."""
+"""The output of a run: the live view, the final table, `run.json` and `best/`."""

@@ -1,4 +1,4 @@
-"""`best/`: the winning kernel as a file that runs on its own, the task it solves, and how to check it."""
+"""The folder `best/`: the winning kernel as a self-contained file, its task, and how to check it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from kernelevolve.report.summary import Best
 
 
 def write_best(folder: Path, task: Task, kernel: Kernel, best: Best) -> None:
-    """Write `kernel.py`, `task.py` and `README.md` into `folder`. Raises OSError."""
+    """Write `kernel.py`, `task.py` and `README.md` into a folder.
+
+    Args:
+        folder: The folder, which is created if necessary.
+        task: The task.
+        kernel: The winning kernel.
+        best: Its figures.
+
+    Raises:
+        OSError: Writing failed.
+    """
     folder.mkdir(exist_ok=True)
     write_text(folder / "task.py", task.source)
     write_text(folder / "kernel.py", kernel.source)
@@ -23,15 +33,15 @@ def write_best(folder: Path, task: Task, kernel: Kernel, best: Best) -> None:
 def _readme(task: Task, kernel: Kernel, best: Best) -> str:
     over_compile = f"; over torch.compile {ratio_text(best.speedup_over_compile)}" if best.speedup_over_compile else ""
     variants = f"Variants over eager: {variants_text(best.variants)}.\n" if best.variants else ""
-    told = f"Not measured: {best.not_measured}."
+    figures = f"Not measured: {best.not_measured}."
     if best.speedup is not None:
-        told = f"""Measured ({best.measured}), {best.speedup.confidence:.0%} interval in parentheses:
+        figures = f"""Measured ({best.measured}), {best.speedup.confidence:.0%} interval in parentheses:
 {ratio_text(best.speedup)} over eager PyTorch{over_compile}."""
     return f"""# {task.name}
 
-`kernel.py` holds `ModelNew`, which computes what `Model` in `task.py` computes. It needs torch{_needs(kernel)} and nothing else.
+`kernel.py` defines `ModelNew`, a replacement of `Model` in `task.py`. It needs torch{_needs(kernel)} and nothing else.
 
-{told}
+{figures}
 {variants}Kernel {best.kernel_id}, node {best.node}{f" ({best.note})" if best.note else ""}.
 
 Check it on this machine:

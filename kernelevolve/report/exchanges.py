@@ -1,4 +1,4 @@
-"""What a model was asked for a node and what it answered, to the letter."""
+"""The exchanges with a model that led to a node, verbatim."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from kernelevolve.llm.recording import FILE, Recording
 from kernelevolve.report.folder import RunFolder
 
 Said = tuple[str, Request, Completion]
-"""(model, what was asked, what was answered)"""
+"""One exchange: (model, request, completion)."""
 
 
 def exchanges_of(folder: RunFolder, node: Node) -> list[Said]:
-    """In their order. Raises UserError where no model was asked, or the recording lacks one of them."""
+    """Return the exchanges for a node in their order.
+
+    Raises:
+        UserError: No model was asked for the node, or the recording lacks one of the exchanges.
+    """
     if not node.exchanges:
         raise UserError(f"{node.id} was made without a model: {node.operator}")
     with closing(Recording(folder.path / FILE, write=False)) as recording:
@@ -28,7 +32,7 @@ def exchanges_of(folder: RunFolder, node: Node) -> list[Said]:
 
 
 def to_json(said: Sequence[Said]) -> list[dict[str, Any]]:
-    """Plain data."""
+    """Return exchanges as plain data."""
     return [
         {"model": model, "request": request.model_dump(mode="json"), "completion": completion.model_dump(mode="json")}
         for model, request, completion in said
@@ -36,19 +40,19 @@ def to_json(said: Sequence[Said]) -> list[dict[str, Any]]:
 
 
 def to_text(said: Sequence[Said]) -> str:
-    """For a person."""
+    """Return exchanges as text for a terminal."""
     parts = []
     for number, (model, request, completion) in enumerate(said, 1):
         tokens = completion.tokens
         head = f"exchange {number} of {len(said)} with {model}: {tokens.read} tokens read, {tokens.written} written"
         parts.append(f"===== {head}, ended by {completion.finish.value}")
-        parts += [_turn(message) for message in request.messages]
+        parts += [_message_text(message) for message in request.messages]
         if completion.reasoning:
             parts.append(f"--- reasoning\n{completion.reasoning}")
-        parts.append(_turn(completion.message))
+        parts.append(_message_text(completion.message))
     return "\n".join(parts)
 
 
-def _turn(message: Message) -> str:
+def _message_text(message: Message) -> str:
     calls = "".join(f"\n{call.name}({call.arguments})" for call in message.calls)
     return f"--- {message.role.value}\n{message.text}{calls}"

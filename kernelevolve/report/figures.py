@@ -1,4 +1,4 @@
-"""Measured figures in words: what was told, what was not and why."""
+"""Measured figures as text: values, missing values and the reasons for them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from kernelevolve.core.evaluation import Evaluation, FallbackShare, MachineState
 
 
 def ratio_text(ratio: Ratio) -> str:
-    """`3.21x (3.15 to 3.28)`."""
+    """Format a ratio: `3.21x (3.15 to 3.28)`."""
     return f"{ratio.value:.2f}x ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
 def speedup_text(measured: Measurement) -> str:
-    """The ratio, or `not measured`."""
+    """Format a speedup: the ratio, or `not measured`."""
     return ratio_text(measured.speedup) if measured.speedup is not None else "not measured"
 
 
 def verdict_text(measured: Measurement) -> str:
-    """`3.21x (3.15 to 3.28) over eager`, and what may not be concluded from it; or why there is no figure."""
+    """Format a measurement: `3.21x (3.15 to 3.28) over eager` with a caveat if it is not faster, or why it has no
+    speedup.
+    """
     if measured.speedup is None:
         return f"not measured: {measured.not_measured}"
     doubt = "" if measured.speedup.faster else not_faster(measured.speedup)
@@ -29,24 +31,26 @@ def verdict_text(measured: Measurement) -> str:
 
 
 def not_faster(ratio: Ratio) -> str:
-    """Of a ratio whose interval reaches below 1."""
+    """Describe a ratio whose interval reaches below 1."""
     return "slower than eager" if ratio.high < 1 else "faster or slower than eager, this measurement cannot tell"
 
 
-def live_text(verdict: Evaluation) -> str:
-    """Of a search's best so far: a guess is marked as one, and has no interval."""
-    if verdict.speedup is not None:
-        return ratio_text(verdict.speedup)
-    return f"about {verdict.fitness:.1f}x (rough)"
+def live_text(evaluation: Evaluation) -> str:
+    """Format the best of a running search. An estimate is marked as rough and has no interval."""
+    if evaluation.speedup is not None:
+        return ratio_text(evaluation.speedup)
+    return f"about {evaluation.fitness:.1f}x (rough)"
 
 
 def variants_text(variants: Mapping[str, Measurement]) -> str:
-    """`rows_37 2.10x (2.05 to 2.16), rows_1000 ...`."""
+    """Format the speedups of variants: `rows_37 2.10x (2.05 to 2.16), rows_1000 ...`."""
     return ", ".join(f"{name} {speedup_text(timed)}" for name, timed in variants.items())
 
 
 def speedup_json(speedup: Ratio | None, not_measured: str) -> dict[str, Any]:
-    """The fields `speedup`, `speedup_interval` and `not_measured`, which `run.json` and `kernelevolve evaluate --json` share."""
+    """Return the fields `speedup`, `speedup_interval` and `not_measured` of `run.json` and of `kernelevolve evaluate
+    --json`.
+    """
     return {
         "speedup": speedup.value if speedup else None,
         "speedup_interval": [speedup.low, speedup.high] if speedup else None,
@@ -55,7 +59,7 @@ def speedup_json(speedup: Ratio | None, not_measured: str) -> dict[str, Any]:
 
 
 def variant_json(timed: Measurement) -> dict[str, Any]:
-    """One entry of `variants` in `run.json` and in `kernelevolve evaluate --json`."""
+    """Return one entry of `variants` in `run.json` and in `kernelevolve evaluate --json`."""
     return {
         **speedup_json(timed.speedup, timed.not_measured),
         "eager_seconds": timed.reference_seconds,
@@ -64,7 +68,7 @@ def variant_json(timed: Measurement) -> dict[str, Any]:
 
 
 def fallback_text(fallback: FallbackShare) -> str:
-    """`the reference's own operations served 12% of the calls that were checked (in 3% of the time): ...`."""
+    """Describe how much work a kernel left to the reference's operations."""
     return (
         f"the reference's own operations served {fallback.calls:.0%} of the calls that were checked "
         f"(in {fallback.seconds:.0%} of the time): inputs that the kernel was not written for"
@@ -72,9 +76,9 @@ def fallback_text(fallback: FallbackShare) -> str:
 
 
 def machine_text(machine: MachineState, measured: Measurement | None) -> str:
-    """Of a disturbed measurement: `meanwhile other programs used 0.6 of 2 cores; ...`."""
+    """Describe what disturbed a measurement: `meanwhile other programs used 0.6 of 2 cores; ...`."""
     who = cause(machine) or "something took the cores"
-    repeats = f"; measurements thrown away: {machine.repeats}" if machine.repeats else ""
+    repeats = f"; discarded measurements: {machine.repeats}" if machine.repeats else ""
     rounds = ""
     if measured is not None and measured.disturbed_rounds:
         rounds = f"; they disturbed {measured.disturbed_rounds} of {measured.rounds} rounds"
@@ -82,10 +86,10 @@ def machine_text(machine: MachineState, measured: Measurement | None) -> str:
 
 
 def plan_text(final: TimingSettings, kernels: int, *, with_compile: bool) -> str:
-    """What the last measurement will do, and how long that takes."""
+    """Describe the final measurement and its expected duration."""
     seconds = final.max_seconds * (kernels + with_compile)
     against = "eager and torch.compile" if with_compile else "eager"
     return (
         f"measuring the best {kernels} against {against}: about {seconds:.0f} s, "
-        f"up to {final.disturbed_factor * seconds:.0f} s where other programs use the cores"
+        f"up to {final.disturbed_factor * seconds:.0f} s if other programs use the cores"
     )

@@ -1,4 +1,4 @@
-"""Writing files that a kill or a power cut leaves either old or new, never half."""
+"""Atomic writes: after a kill or a power cut a file is either old or new, never incomplete."""
 
 from __future__ import annotations
 

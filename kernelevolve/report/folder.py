@@ -1,4 +1,4 @@
-"""A run's folder: what says which run it is, and where everything is found."""
+"""The folder of a run and the files in it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from kernelevolve.store.lock import lock_file
 from kernelevolve.store.schema import GRAPH, database_of
 
 FORMAT = 6
+"""The version of the files. It is raised with every incompatible change."""
 
 
 class RunFolder:
-    """`config.yaml` (resolved), `task.json`, `graph.sqlite`, `best/`, `run.json`.
+    """The folder of a run: `config.yaml` (resolved), `task.json`, `graph.sqlite`, `best/` and `run.json`.
 
-    Where `run.store` names a folder, the graph lies there, beside those of other runs, and `task.json` says under which name.
+    If `run.store` names a folder, the graph lies there together with those of other runs, and `task.json` holds its
+    path.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,12 +41,19 @@ class RunFolder:
 
     @property
     def name(self) -> str:
+        """The name of the run."""
         return self.path.resolve().name
 
     def create(self, config: Mapping[str, Any], task: Task, store: Path | None = None) -> None:
-        """Make the folder and write what the run is. `store`: where its graph will lie, if not here.
+        """Create the folder and write the configuration and the task.
 
-        Raises UserError where the folder is not empty, or there can be no graph in the store.
+        Args:
+            config: The configuration as plain data.
+            task: The task.
+            store: The folder of the graph; None: this folder.
+
+        Raises:
+            UserError: The folder is not empty, or the graph cannot be created in the store.
         """
         self.check_free()
         graph = {} if store is None else {"graph": _reserved(store.absolute(), self.name)}
@@ -54,7 +63,7 @@ class RunFolder:
         write_text(self.config_file, yaml.safe_dump(dict(config), sort_keys=False))
 
     def graph(self) -> tuple[Path, str]:
-        """(folder, name) of its graph."""
+        """Return the folder and the name of the run's graph."""
         try:
             named = Path(json.loads(self.task_file.read_text())["graph"])
         except (OSError, ValueError, KeyError, TypeError):
@@ -62,19 +71,23 @@ class RunFolder:
         return named.parent, named.stem
 
     def check_free(self) -> None:
-        """Raises UserError where the folder holds a run or anything else, or cannot be one."""
+        """Raise UserError if the folder holds a run or anything else, or cannot be created."""
         if self.path.is_dir() and not any(self.path.iterdir()):
             return
         if self.config_file.exists():
             raise UserError(
-                f"{self.path} holds a run: `kernelevolve resume {self.path}` goes on with it, or choose another run.dir"
+                f"{self.path} holds a run: `kernelevolve resume {self.path}` continues it, or choose another run.dir"
             )
         if self.path.exists():
             raise UserError(f"{self.path} is not empty: choose another run.dir")
         check_possible("run.dir", self.path)
 
     def load(self) -> tuple[dict[str, Any], Task]:
-        """The configuration and the task of an existing run. Raises UserError where there is none, or of another version."""
+        """Return the configuration and the task of an existing run.
+
+        Raises:
+            UserError: There is no run, it has another format, or a file is damaged.
+        """
         if not self.task_file.is_file() or not self.config_file.is_file():
             raise UserError(f"{self.path} holds no run: `kernelevolve run task=... run.dir={self.path}` starts one")
         try:
@@ -93,16 +106,21 @@ class RunFolder:
 
 
 def check_possible(setting: str, folder: Path) -> None:
-    """Raises UserError where there can be no such folder because something on its way is a file."""
-    for place in (folder.absolute(), *folder.absolute().parents):
-        if place.is_dir():
+    """Raise UserError if a folder cannot be created because a part of its path is a file.
+
+    Args:
+        setting: The key of the setting that names the folder, for the message.
+        folder: The folder.
+    """
+    for parent in (folder.absolute(), *folder.absolute().parents):
+        if parent.is_dir():
             return
-        if place.exists():
-            raise UserError(f"{setting}={folder}: {place} is a file")
+        if parent.exists():
+            raise UserError(f"{setting}={folder}: {parent} is a file; choose another path")
 
 
 def _reserved(store: Path, name: str) -> str:
-    """A database in the store that no other run has, of the run's name or the next one like it."""
+    """Reserve a new database in the store. Its name is that of the run, with a number if that is taken."""
     try:
         store.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
@@ -116,7 +134,7 @@ def _reserved(store: Path, name: str) -> str:
 
 
 def default_folder(task_name: str, now: datetime | None = None) -> Path:
-    """`runs/<task>-<time>`, one that does not exist yet."""
+    """Return `runs/<task>-<time>`, with a number if that exists."""
     stem = f"{task_name.replace('/', '-')}-{now or datetime.now():%Y%m%d-%H%M%S}"
     candidate = Path("runs") / stem
     number = 2

@@ -1,4 +1,4 @@
-"""A run's graph in tables: what came of whom, and the neighbourhood of one node."""
+"""Views of a run's graph: an overview, and the neighbourhood of one node."""
 
 from __future__ import annotations
 
@@ -15,38 +15,43 @@ from kernelevolve.core.graph import Node
 from kernelevolve.store.reader import GraphReader, Origin
 
 _GENERATIONS = 1000
+"""The maximum length of a lineage."""
 _RELATIVES = 50
+"""The maximum number of siblings or children that are shown."""
 
 
 @dataclass(frozen=True)
 class Overview:
-    """Of a whole graph."""
+    """An overview of a whole graph."""
 
     statistics: dict[str, float]
+    """The counts of the store."""
     origins: tuple[Origin, ...]
+    """The results by island and operator."""
     best: tuple[Node, ...]
+    """The fittest nodes."""
 
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Of one node."""
+    """A node with its relatives."""
 
     node: Node
     lineage: tuple[Node, ...]
-    """From its first parent back to a draft, along first parents; a crossover's second parent stands in its own record."""
+    """The ancestors along first parents, up to a draft. Further parents of a crossover are named in the node's record."""
     siblings: tuple[Node, ...]
-    """Other children of its parents, best first."""
+    """The other children of its parents, best first."""
     children: tuple[Node, ...]
-    """Best first."""
+    """The children, best first."""
 
 
 def overview(reader: GraphReader, count: int) -> Overview:
-    """`count`: of the best nodes."""
+    """Return an overview with the `count` best nodes."""
     return Overview(dict(reader.statistics()), tuple(reader.origins()), tuple(reader.best(count)))
 
 
 def find(reader: GraphReader, name: str) -> Node:
-    """`best`, the whole id of a node, or its island and step as `0.12`. Raises UserError."""
+    """Find a node by its id, by its island and step (`0.12`), or as `best`. Raises UserError if there is none."""
     if name == "best":
         for node in reader.best():
             return node
@@ -66,6 +71,7 @@ def _is_step(name: str) -> bool:
 
 
 def neighbourhood(reader: GraphReader, node: Node) -> Neighbourhood:
+    """Return a node with its relatives."""
     lineage: list[Node] = []
     at = node
     while at.parents and len(lineage) < _GENERATIONS:
@@ -80,7 +86,7 @@ def _best_first(nodes: Iterable[Node]) -> tuple[Node, ...]:
 
 
 def to_json(found: Overview | Neighbourhood) -> dict[str, Any]:
-    """Plain data; nodes as they are stored."""
+    """Return plain data. Nodes appear as they are stored."""
     if isinstance(found, Overview):
         return {
             "statistics": found.statistics,
@@ -96,15 +102,15 @@ def _plain(nodes: Sequence[Node]) -> list[dict[str, Any]]:
 
 
 def view(found: Overview | Neighbourhood) -> RenderableType:
-    """For a terminal."""
+    """Render for a terminal."""
     if isinstance(found, Overview):
         return _overview_view(found)
     node = found.node
-    verdict = node.evaluation.diagnosis.summary if node.evaluation.diagnosis else ""
+    failure = node.evaluation.diagnosis.summary if node.evaluation.diagnosis else ""
     head = Text(f"{node.id}: {_speed(node)}, {node.operator}" + (f", {node.note}" if node.note else ""))
     parts: list[RenderableType] = [head]
-    if verdict:
-        parts.append(Text(verdict, style="red"))
+    if failure:
+        parts.append(Text(failure, style="red"))
     if len(node.parents) > 1:
         parts.append(Text(f"parents: {', '.join(node.parents)}"))
     for title, nodes in (("lineage", found.lineage), ("siblings", found.siblings), ("children", found.children)):
@@ -120,7 +126,7 @@ def _overview_view(found: Overview) -> RenderableType:
         if name.startswith("status.") and count
     )
     head = Text(
-        f"{int(statistics['nodes'])} nodes, {int(statistics['kernels'])} kernels ({statuses or 'none judged'}), "
+        f"{int(statistics['nodes'])} nodes, {int(statistics['kernels'])} kernels ({statuses or 'none evaluated'}), "
         f"best {_speed(found.best[0]) if found.best else '-'}, {statistics['seconds']:.0f} s"
     )
     origins = Table("island", "operator", "nodes", "correct", "best")

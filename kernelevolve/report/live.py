@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a live panel on a terminal, sparse lines anywhere else."""
+"""The progress of a running search: a live panel on a terminal, occasional lines anywhere else."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from kernelevolve.core.evaluation import Status
 from kernelevolve.report.figures import live_text
 
 LINE_SECONDS = 10.0
+"""The seconds between two lines."""
 IMPROVEMENTS = 5
+"""The number of improvements that the panel shows."""
 
 
 class LiveView:
-    """A context manager around a run. `quiet` shows nothing at all."""
+    """A context manager around a run that shows its progress. With `quiet` it shows nothing."""
 
     def __init__(self, console: Console, title: str, budget: Budget, quiet: bool = False) -> None:
         self.console = console
@@ -48,19 +50,19 @@ class LiveView:
             self._live = None
 
     def stage(self, text: str) -> None:
-        """Say what is being done outside of the search."""
+        """Show what is being done outside of the search."""
         if self._live is not None:
             self._live.update(Text(f"{self._title}: {text} ...", style="dim"))
         elif not self._quiet:
             self.console.print(f"{self._title}: {text}", soft_wrap=True, highlight=False)
 
     def update(self, progress: Progress, warning: str = "") -> None:
-        """Show where the search stands, and what a person should look after."""
+        """Show the progress of the search, and a warning if there is one."""
         if self._live is not None:
             self._live.update(panel(self._title, self._budget, progress, warning))
         elif not self._quiet and self._is_due(progress):
-            told = f"{line(self._budget, progress)} | {warning}" if warning else line(self._budget, progress)
-            self.console.print(told, soft_wrap=True, highlight=False, markup=False)
+            text = f"{line(self._budget, progress)} | {warning}" if warning else line(self._budget, progress)
+            self.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def _is_due(self, progress: Progress) -> bool:
         now = time.monotonic()
@@ -72,14 +74,14 @@ class LiveView:
 
 
 def counts(progress: Progress) -> tuple[int, int, int]:
-    """Distinct kernels that are good, buggy and cheating."""
+    """Return the numbers of distinct kernels that are good, buggy and cheating."""
     good = progress.statuses.get(Status.OK, 0)
     cheating = progress.statuses.get(Status.CHEATING, 0)
     return good, sum(progress.statuses.values()) - good - cheating, cheating
 
 
 def line(budget: Budget, progress: Progress) -> str:
-    """One line for a log."""
+    """Format the progress as one line for a log."""
     good, buggy, cheating = counts(progress)
     best = f"best {_best(progress)}" if progress.best else "nothing correct yet"
     return (
@@ -89,7 +91,7 @@ def line(budget: Budget, progress: Progress) -> str:
 
 
 def panel(title: str, budget: Budget, progress: Progress, warning: str = "") -> RenderableType:
-    """The live view."""
+    """Render the live panel."""
     good, buggy, cheating = counts(progress)
     head = Table.grid(padding=(0, 3))
     head.add_row(
@@ -129,7 +131,7 @@ def panel(title: str, budget: Budget, progress: Progress, warning: str = "") -> 
 
 
 def left(budget: Budget, progress: Progress) -> str:
-    """What is left of the budget, in words."""
+    """Describe what is left of the budget."""
     parts = []
     if budget.seconds is not None:
         parts.append(f"{max(0.0, budget.seconds - progress.spent.seconds):.0f} s")

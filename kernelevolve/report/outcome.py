@@ -1,4 +1,4 @@
-"""How a run ended, in a word for programs and a sentence for people."""
+"""The outcome of a run, as a keyword for programs and a sentence for people."""
 
 from __future__ import annotations
 
@@ -9,28 +9,33 @@ from kernelevolve.core.evaluation import Ratio
 
 
 class Outcome(StrEnum):
-    """The best that a run has to show."""
+    """The best result of a run."""
 
     FASTER = "faster"
-    """A kernel that is surely faster than PyTorch."""
+    """A kernel that is significantly faster than PyTorch."""
     NOT_FASTER = "not_faster"
-    """Right kernels, none of them surely faster."""
+    """Correct kernels, none of them significantly faster."""
     NOT_MEASURED = "not_measured"
-    """Right kernels, of which other programs let none be measured."""
+    """Correct kernels, none of which could be measured because of other programs."""
     NONE_CORRECT = "none_correct"
-    """Kernels were judged, and none is right."""
+    """Kernels were evaluated, and none is correct."""
     NOTHING_JUDGED = "nothing_judged"
-    """The run ended before a verdict."""
+    """The run ended before the first evaluation."""
 
     @property
     def exit_code(self) -> int:
-        """0 where there is a right kernel, else 1."""
+        """The exit code: 0 if there is a correct kernel, else 1."""
         return 1 if self in (Outcome.NONE_CORRECT, Outcome.NOTHING_JUDGED) else 0
 
 
 def outcome_of(speedup: Ratio | None, *, correct: bool, judged: int) -> Outcome:
-    """`speedup`: of the best kernel over eager PyTorch; None where it was not measured. `correct`: whether there is a right kernel.
-    `judged`: kernels with a verdict."""
+    """Return the outcome of a run.
+
+    Args:
+        speedup: The speedup of the best kernel over eager PyTorch; None if it was not measured.
+        correct: Whether there is a correct kernel.
+        judged: The number of evaluated kernels.
+    """
     if correct:
         if speedup is None:
             return Outcome.NOT_MEASURED
@@ -41,10 +46,17 @@ def outcome_of(speedup: Ratio | None, *, correct: bool, judged: int) -> Outcome:
 def outcome_text(
     outcome: Outcome, stop: str, failures: Sequence[tuple[int, str]], under_way: Sequence[str], dropped: int
 ) -> str:
-    """A sentence; "" for `FASTER`, whose figures speak, and for `NOT_MEASURED`, whose reason is told with the figures.
+    """Describe an outcome in one sentence.
 
-    `stop`: the rule that ended the run. `failures`: kernels and why they failed, the commonest first. `under_way`: at the end, where
-    nothing was judged. `dropped`: right kernels that failed in the last measurement.
+    Args:
+        outcome: The outcome.
+        stop: The rule that ended the run.
+        failures: The reasons why kernels failed with the number of kernels, the most frequent first.
+        under_way: The work in progress at the end, if nothing was evaluated.
+        dropped: The number of correct kernels that failed in the final measurement.
+
+    Returns:
+        The sentence; "" for `FASTER` and `NOT_MEASURED`, which the figures explain.
     """
     match outcome:
         case Outcome.FASTER | Outcome.NOT_MEASURED:
@@ -52,11 +64,15 @@ def outcome_text(
         case Outcome.NOT_FASTER:
             return "nothing faster than PyTorch was found"
         case Outcome.NONE_CORRECT if dropped:
-            return "no kernel came through the last measurement"
+            return "no kernel passed the final measurement"
         case Outcome.NONE_CORRECT:
             total = sum(count for count, _ in failures)
-            commonest = f"; {failures[0][0]} of {total} kernels failed so: {failures[0][1]}" if failures else ""
-            return f"no kernel is correct{commonest}"
+            most_frequent = (
+                f"; the most frequent reason ({failures[0][0]} of {total} kernels): {failures[0][1]}"
+                if failures
+                else ""
+            )
+            return f"no kernel is correct{most_frequent}"
         case Outcome.NOTHING_JUDGED:
             doing = f"; {', '.join(under_way)}" if under_way else ""
-            return f"no kernel was judged before the end ({stop}){doing}"
+            return f"no kernel was evaluated before the end ({stop}){doing}"

@@ -1,4 +1,4 @@
-"""The result of a run: `run.json`, and the table that a person sees at the end."""
+"""The summary of a run: `run.json`, and the table at the end of a run."""
 
 from __future__ import annotations
 
@@ -18,90 +18,101 @@ from kernelevolve.report.figures import fallback_text, not_faster, ratio_text, s
 from kernelevolve.report.outcome import Outcome, outcome_of, outcome_text
 
 FORMAT = 1
+"""The version of `run.json`."""
 
 
 class Best(Record):
-    """The fastest correct kernel, and what was measured of it."""
+    """The fastest correct kernel and its figures."""
 
     node: str
+    """The id of its node."""
     kernel_id: str
     speedup: Ratio | None
-    """Over eager; None where it could not be told:"""
+    """The speedup over eager PyTorch; None if it could not be determined."""
     not_measured: str = ""
-    """why not."""
+    """The reason why there is no speedup; empty if there is one."""
     speedup_over_compile: Ratio | None
-    """None where torch.compile was not measured; `compile_note` says why."""
+    """The speedup over torch.compile; None if that was not measured."""
     compile_note: str = ""
+    """The reason why torch.compile was not measured."""
     eager_seconds: float = Field(gt=0)
+    """The seconds per call of eager PyTorch, in the same measurement as `speedup`."""
     kernel_seconds: float = Field(gt=0)
-    """Per call, of the same measurement as `speedup`."""
+    """The seconds per call of the kernel, in the same measurement as `speedup`."""
     measured: str
-    """`final`: again and more precisely after the search, against eager and torch.compile. `search`: while searching."""
+    """The measurement that the figures come from. `final`: the more precise one after the search, against eager and
+    torch.compile. `search`: the one during the search.
+    """
     variants: Mapping[str, Measurement] = {}
-    """Over eager, of the task's further inputs by name, where they were measured."""
+    """Name of a further input of the task -> the measurement over eager, if it was made."""
     note: str = ""
-    """What its operator did last, for a person."""
+    """The last change by the operator, for people."""
     fallback: FallbackShare | None = None
-    """How much of its work it left to the reference's own operations, where it counts."""
+    """The share of the work that the kernel left to the reference's operations; None unless it counts them."""
     warnings: tuple[str, ...] = ()
-    """Why its verdict says less than it seems to."""
+    """The reasons why the verdict is weaker than it seems."""
 
     @model_validator(mode="after")
-    def _told_or_not(self) -> Self:
+    def _speedup_or_reason(self) -> Self:
         if (self.speedup is None) != bool(self.not_measured):
             raise ValueError("the best has a speedup, or a reason why it could not be measured")
         return self
 
 
 class Summary(Record):
-    """All of a run in numbers."""
+    """The results of a run."""
 
     run: str
     task: str
     device: str
     seed: int
     state: str
-    """`done` or `interrupted`."""
+    """The state of the run: `done` or `interrupted`."""
     stop: str
-    """The rule that ended it, in words."""
+    """The rule that ended the run."""
     best: Best | None
-    """None while no kernel was proven correct, and where none came through the last measurement."""
+    """The best kernel; None if no kernel is correct, or none passed the final measurement."""
     final_note: str = ""
-    """Why the last measurement was not made; empty where it was."""
+    """The reason why there was no final measurement; empty if there was one."""
     dropped: Mapping[str, str] = {}
-    """Kernel id -> why it failed in the last measurement."""
+    """Kernel id -> the reason why it failed in the final measurement."""
     failures: tuple[tuple[int, str], ...] = ()
-    """Kernels and why they failed, the commonest reasons first."""
+    """The reasons why kernels failed with the number of kernels, the most frequent first."""
     under_way: tuple[str, ...] = ()
-    """Where the run ended before anything was judged: what was going on then."""
+    """The work in progress at the end of a run that evaluated nothing."""
     evaluations: Mapping[str, int]
-    """Distinct kernels by status; every status is there."""
+    """Status -> the number of distinct kernels. Every status is present."""
     nodes: int
-    """Proposals, those that came back to a known kernel included."""
+    """The number of proposals, those of known kernels included."""
     usage: Usage = Usage()
-    """Of models, over all sessions;"""
+    """The usage of models over all sessions."""
     usage_by_model: Mapping[str, Usage] = {}
+    """Model -> its usage."""
     usage_by_island: Mapping[str, Usage] = {}
-    """by an island's number."""
+    """Number of an island -> its usage."""
     seconds: Mapping[str, float]
-    """Wall clock: `start`, `search` (over all sessions) and `final` are phases; `first_correct` is counted from the start of the
-    search to the first correct kernel."""
+    """Phase -> wall-clock seconds. The phases are `start`, `search` (over all sessions) and `final`; `first_correct` is
+    the time from the start of the search to the first correct kernel.
+    """
     versions: Mapping[str, str]
+    """The versions of packages and toolchains."""
     hardware: Mapping[str, str]
+    """The properties of the hardware."""
 
     @property
     def outcome(self) -> Outcome:
+        """The outcome of the run."""
         best = self.best
         speedup = best.speedup if best else None
         return outcome_of(speedup, correct=best is not None, judged=sum(self.evaluations.values()))
 
     @property
     def outcome_text(self) -> str:
-        """One sentence; "" where the figures say it."""
+        """The outcome in one sentence; "" if the figures explain it."""
         return outcome_text(self.outcome, self.stop, self.failures, self.under_way, len(self.dropped))
 
     def to_json(self) -> dict[str, Any]:
-        """What `run.json` holds."""
+        """Return the content of `run.json`."""
         best = None
         if self.best is not None:
             over_compile = self.best.speedup_over_compile
@@ -130,36 +141,36 @@ class Summary(Record):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """All of what `to_json` wrote but its best. Raises `pydantic.ValidationError` where it is something else."""
+        """Return a summary without its best kernel from the content of `run.json`. Raises `pydantic.ValidationError`."""
         derived = {"format", "best", "final", "outcome", "outcome_text"}
         plain = {name: value for name, value in data.items() if name not in derived}
-        failures = [(told["kernels"], told["reason"]) for told in data.get("failures", ())]
+        failures = [(failure["kernels"], failure["reason"]) for failure in data.get("failures", ())]
         return cls.model_validate({**plain, "best": None, "failures": failures})
 
 
 def count_by_status(statistics: Mapping[str, float]) -> dict[str, int]:
-    """Distinct kernels by status from a store's statistics."""
+    """Return the number of distinct kernels by status from a store's statistics."""
     return {str(status): int(statistics.get(f"status.{status}", 0)) for status in Status}
 
 
 def table(summary: Summary, folder: Path) -> RenderableType:
-    """The closing table, and where the best kernel lies."""
+    """Render the closing table, with the path of the best kernel."""
     result = Table(title=None, show_edge=True, header_style="bold")
     result.add_column("task", overflow="fold")
     result.add_column("over eager (95%)", justify="right", no_wrap=True)
     result.add_column("over torch.compile", justify="right", no_wrap=True)
     result.add_column("kernels", justify="right")
     result.add_column("time", justify="right")
-    notes = [f"dropped in the last measurement: {kernel}: {why}" for kernel, why in summary.dropped.items()]
+    notes = [f"dropped in the final measurement: {kernel}: {why}" for kernel, why in summary.dropped.items()]
     if summary.final_note and summary.best is not None:
-        notes.append(f"no last measurement: {summary.final_note}")
+        notes.append(f"no final measurement: {summary.final_note}")
     kernels = str(sum(summary.evaluations.values()))
     time = f"{sum(summary.seconds.get(phase, 0.0) for phase in ('start', 'search', 'final')):.0f} s"
     if summary.usage.tokens:
         cost = f", ${summary.usage.cost:.2f} by the price list" if summary.usage.cost else ""
         each = [f"{name} {used.tokens:,}" for name, used in summary.usage_by_model.items()]
-        told = f" ({', '.join(each)})" if len(each) > 1 else ""
-        notes.append(f"models: {summary.usage.tokens:,} tokens{cost}{told}")
+        by_model = f" ({', '.join(each)})" if len(each) > 1 else ""
+        notes.append(f"models: {summary.usage.tokens:,} tokens{cost}{by_model}")
     best = summary.best
     if best is None:
         result.add_row(summary.task, "none", "-", kernels, time)
@@ -178,6 +189,6 @@ def table(summary: Summary, folder: Path) -> RenderableType:
         notes.insert(0, f"{summary.outcome_text}; the best kernel: {not_faster(best.speedup)}")
     if best.speedup is None:
         notes.insert(0, f"not measured: {best.not_measured}; `kernelevolve measure {folder}` measures again")
-    notes[:0] = [f"beware: {why}" for why in best.warnings]
+    notes[:0] = [f"warning: {why}" for why in best.warnings]
     notes.append(f"best kernel: {folder / 'best' / 'kernel.py'}")
     return Group(result, *(Text(note, overflow="fold") for note in notes))

@@ -1,4 +1,4 @@
-"""The best of a run, by what the last measurement found."""
+"""The choice of a run's best kernel after the final measurement."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from kernelevolve.report.summary import Best
 
 
 def winner(finalists: Sequence[tuple[Node, Kernel]], comparison: Comparison | str) -> Best | None:
-    """The best of the last measurement, None where none came through it; the best of the search where it was not made.
+    """Return the best kernel of a run.
 
-    `comparison`: what was found, or why nothing was measured.
+    Args:
+        finalists: The fittest nodes of the search with their kernels, best first.
+        comparison: The result of the final measurement, or the reason why there is none.
+
+    Returns:
+        The best of the final measurement, or None if no kernel passed it; without a final measurement, the best of the
+        search.
     """
     if isinstance(comparison, str):
         if not finalists:

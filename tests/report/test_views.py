@@ -213,13 +213,13 @@ def test_how_a_run_ended_is_said_in_a_sentence_a_word_and_a_code() -> None:
     for case, word, code, said in (
         (summary(best(None)), "faster", 0, ""),
         (summary(slow), "not_faster", 0, "nothing faster than PyTorch was found"),
-        (wrong, "none_correct", 1, "no kernel is correct; 7 of 9 kernels failed so: wrong_result: element 3"),
-        (lost, "none_correct", 1, "no kernel came through the last measurement"),
+        (wrong, "none_correct", 1, "no kernel is correct; the most frequent reason (7 of 9 kernels): wrong_result: element 3"),
+        (lost, "none_correct", 1, "no kernel passed the final measurement"),
         (
             idle,
             "nothing_judged",
             1,
-            f"no kernel was judged before the end ({idle.stop}); builtin/draft was being evaluated",
+            f"no kernel was evaluated before the end ({idle.stop}); builtin/draft was being evaluated",
         ),
     ):
         data = case.to_json()
@@ -231,11 +231,11 @@ def test_how_a_run_ended_is_said_in_a_sentence_a_word_and_a_code() -> None:
 def test_who_was_dropped_at_the_end_is_said() -> None:
     lossy = summary(None).model_copy(update={"dropped": {"abc": "ended by SIGSEGV"}})
     text = drawn(table(lossy, Path("r")))
-    assert "no kernel came through the last measurement" in text
+    assert "no kernel passed the final measurement" in text
     assert "abc: ended by SIGSEGV" in text
     assert lossy.to_json()["final"] == {"note": "", "dropped": {"abc": "ended by SIGSEGV"}}
     skipped = summary(best(None)).model_copy(update={"final_note": "the machine broke"})
-    assert "no last measurement: the machine broke" in drawn(table(skipped, Path("r")))
+    assert "no final measurement: the machine broke" in drawn(table(skipped, Path("r")))
 
 
 def test_what_the_best_leaves_to_the_reference_is_said() -> None:

@@ -1,1 +1,3 @@
-"""Tables of whole spaces of kernels, measured once, on which searches are replayed at no cost."""
+"""Tables of whole spaces of kernels that are measured once, so that searches can be replayed on them without
+evaluations.
+"""

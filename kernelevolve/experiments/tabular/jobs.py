@@ -1,4 +1,4 @@
-"""Many replays, on all cores."""
+"""Running many replays on all cores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kernelevolve.experiments.tabular.table import Table
 from kernelevolve.search.base import Strategy
 
 _CHUNK = 5
-"""Seeds of a setting that a process takes at a time."""
+"""The number of seeds of a setting that a process takes at a time."""
 _BUILTIN = "BuiltinOperator"
 
 
@@ -30,19 +30,29 @@ class Job:
     table: Path
     label: str
     composed: Mapping[str, Any]
-    """A run's configuration, as plain data."""
+    """The configuration of a run as plain data."""
     evaluations: int
+    """The number of evaluations of a run."""
 
 
 def plan_of(table: Table, composed: Mapping[str, Any], evaluations: int) -> Plan:
-    """Raises UserError where the configuration is wrong, or its operator is not the built-in one."""
+    """Return the plan of a replay.
+
+    Args:
+        table: The table.
+        composed: The configuration of a run as plain data.
+        evaluations: The number of evaluations of a run.
+
+    Raises:
+        UserError: The configuration is illegal, or its operator is not the built-in one.
+    """
     checked = config.check(composed)
     if checked.operator.target.rpartition(".")[2] != _BUILTIN:
         raise UserError(f"operator={checked.operator.target}: a table holds the built-in operator's kernels alone")
     targets = checked.island_strategies()
     classes = [(target.resolve("search"), target.arguments) for target in targets]
     for target in targets:
-        target.build("search", seed=0)  # An illegal value is told here.
+        target.build("search", seed=0)  # An illegal value raises here.
 
     def strategy(island: int, seed: int) -> Strategy:
         kind, arguments = classes[island]
@@ -61,16 +71,26 @@ def plan_of(table: Table, composed: Mapping[str, Any], evaluations: int) -> Plan
 
 
 def replay_all(
-    jobs: Sequence[Job], seeds: Sequence[int], processes: int, told: Callable[[int], None] = lambda _: None
+    jobs: Sequence[Job], seeds: Sequence[int], processes: int, report: Callable[[int], None] = lambda _: None
 ) -> list[Curve]:
-    """Every job with every seed, in that order. `told` hears how many runs are done. Raises as `plan_of` does."""
+    """Replay every job with every seed, in that order.
+
+    Args:
+        jobs: The jobs.
+        seeds: The seeds.
+        processes: The number of processes.
+        report: A function that is called with the number of finished runs.
+
+    Raises:
+        UserError: A job is illegal (see `plan_of`).
+    """
     for job in jobs:
         plan_of(_table(job.table), job.composed, job.evaluations)
     parts = [(job, seeds[at : at + _CHUNK]) for job in jobs for at in range(0, len(seeds), _CHUNK)]
     curves: list[Curve] = []
     for found in _mapped(parts, processes):
         curves += found
-        told(len(curves))
+        report(len(curves))
     return curves
 
 

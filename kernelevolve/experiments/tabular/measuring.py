@@ -1,4 +1,6 @@
-"""From a space to a table: every kernel judged once, as a search judges it. What was judged is kept, so that it can be interrupted."""
+"""Measuring a space of kernels: every kernel is evaluated once, as in a search. The results are kept in a journal, so
+that the measurement can be interrupted.
+"""
 
 from __future__ import annotations
 
@@ -32,31 +34,35 @@ from kernelevolve.experiments.tabular.space import Kernels, Part, place_of
 from kernelevolve.experiments.tabular.table import Table, code_of
 
 _AHEAD = 3
-"""Kernels that are compiled before they are judged."""
+"""The number of kernels that are compiled ahead of their evaluation."""
 _CONFIRMED = 20
-"""Of the fittest whose speedups are not those that made them so."""
+"""The number of fittest kernels whose speedups are measured again. Selection by the first measurement biases it
+upwards.
+"""
 _Z = 1.959964
-"""Half-width of a 95% interval in standard deviations."""
+"""The half-width of a 95% interval in standard deviations."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What judging one kernel found."""
+    """The result of evaluating one kernel."""
 
     status: Status
     speedup: float
+    """The speedup over eager; 0 if the kernel is not correct."""
     deviation: float
-    """Of the logarithm of one measurement as a search makes it."""
+    """The standard deviation of the logarithm of a speedup that a search measures once."""
     seconds: float
+    """The seconds that compiling and evaluating took."""
     confirmed: bool = False
-    """Whether the speedup was measured as that of finalists is, apart from the measurement that made it one of the fittest."""
+    """Whether the speedup comes from a second measurement with the settings of finalists."""
 
 
 class Journal:
-    """Rows on disk, a line each, for one task under certain settings. A context manager."""
+    """A file of rows, one per line, for one task and certain settings. Use it as a context manager."""
 
     def __init__(self, path: Path, task: Task, settings: EvaluationSettings) -> None:
-        """Raises UserError where the file belongs to something else."""
+        """Open or create a journal. Raises UserError if the file belongs to another task or other settings."""
         self._path = path
         self.rows: dict[str, Row] = {}
         head = {"journal": content_id(task.id, settings.model_dump_json())}
@@ -65,7 +71,7 @@ class Journal:
             if not lines or lines[0] != json.dumps(head):
                 raise UserError(f"{path} holds measurements of something else: remove it, or choose another --out")
             for line in lines[1:]:
-                with suppress(ValueError):  # The last one, where writing it was interrupted.
+                with suppress(ValueError):  # The last line is incomplete if writing was interrupted.
                     kernel_id, status, *numbers = json.loads(line)
                     self.rows[kernel_id] = Row(Status(status), *numbers)
         else:
@@ -79,7 +85,7 @@ class Journal:
         self._file.close()
 
     def add(self, kernel_id: str, row: Row) -> None:
-        """Durable when it returns."""
+        """Append a row. It is on disk when this returns."""
         self.rows[kernel_id] = row
         line = [kernel_id, str(row.status), row.speedup, row.deviation, round(row.seconds, 4), row.confirmed]
         self._file.write(f"\n{json.dumps(line)}")
@@ -87,6 +93,7 @@ class Journal:
         os.fsync(self._file.fileno())
 
     def remove(self) -> None:
+        """Delete the file."""
         self._path.unlink(missing_ok=True)
 
 
@@ -96,53 +103,64 @@ def measure(
     settings: EvaluationSettings,
     kernels: Sequence[Kernel],
     journal: Journal,
-    told: Callable[[int], None] = lambda _: None,
+    report: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Judge what the journal does not hold yet. `told` hears after each how many of `kernels` are done.
+    """Evaluate the kernels that the journal does not hold yet.
 
-    In an order by chance, of the seed of `settings`: neighbours in the space do not share what the machine was like for some minutes.
-    Of many that were measured once the highest are too high: the fittest are then measured again, as finalists are, until the first
-    `_CONFIRMED` all are. Raises UserError as judging does.
+    The order is random, so that neighbours in the space are not measured under the same conditions of the machine.
+    Of many kernels that were measured once, the fastest ones are overestimated. The fittest are therefore measured
+    again like finalists, until the first `_CONFIRMED` all are.
+
+    Args:
+        task: The task.
+        device: The device.
+        settings: The settings of the evaluation. Their seed determines the order.
+        kernels: The kernels.
+        journal: The journal.
+        report: A function that is called with the number of finished kernels.
+
+    Raises:
+        UserError: The evaluation is impossible.
     """
     missing = [kernel for kernel in kernels if kernel.id not in journal.rows]
     done = len(kernels) - len(missing)
-    told(done)
+    report(done)
     if not missing and _unconfirmed(kernels, journal) is None:
         return
     random.Random(derive_seed(settings.seed, "tabulate")).shuffle(missing)
     with closing(Pipeline(task, device, settings)) as pipeline:
         pipeline.warm()
         for kernel, compiling in _compiled_ahead(pipeline, missing):
-            verdict = pipeline.evaluate(kernel)
-            journal.add(kernel.id, _row(verdict, compiling))
+            evaluation = pipeline.evaluate(kernel)
+            journal.add(kernel.id, _row(evaluation, compiling))
             done += 1
-            told(done)
+            report(done)
         while (fit := _unconfirmed(kernels, journal)) is not None:
-            verdict = pipeline.evaluate(fit, timing=settings.final)
-            journal.add(fit.id, _confirmed(journal.rows[fit.id], verdict))
+            evaluation = pipeline.evaluate(fit, timing=settings.final)
+            journal.add(fit.id, _confirmed(journal.rows[fit.id], evaluation))
 
 
 _ROUGH = 0.2
-"""Standard deviation of a speedup that could only be guessed, as a share of it."""
+"""The relative standard deviation that is assumed for a speedup that could only be estimated."""
 
 
 def _unconfirmed(kernels: Sequence[Kernel], journal: Journal) -> Kernel | None:
-    """The fittest among the first that was measured once; None where there is none."""
-    judged = [kernel for kernel in kernels if journal.rows[kernel.id].status is Status.OK]
-    fittest = nlargest(_CONFIRMED, judged, key=lambda kernel: journal.rows[kernel.id].speedup)
+    """Return the fittest of the first `_CONFIRMED` kernels that was measured only once, or None."""
+    correct = [kernel for kernel in kernels if journal.rows[kernel.id].status is Status.OK]
+    fittest = nlargest(_CONFIRMED, correct, key=lambda kernel: journal.rows[kernel.id].speedup)
     return next((kernel for kernel in fittest if not journal.rows[kernel.id].confirmed), None)
 
 
-def _confirmed(row: Row, verdict: Evaluation) -> Row:
-    return replace(row, status=verdict.status, speedup=verdict.fitness, confirmed=True)
+def _confirmed(row: Row, evaluation: Evaluation) -> Row:
+    return replace(row, status=evaluation.status, speedup=evaluation.fitness, confirmed=True)
 
 
 def _compiled_ahead(pipeline: Pipeline, kernels: Sequence[Kernel]) -> Iterator[tuple[Kernel, float]]:
-    """Kernels in order, each with the seconds that compiling it took, which went on while others were judged."""
+    """Yield the kernels in order, each with the seconds of its compilation, which runs in parallel to evaluations."""
 
     def compiled(kernel: Kernel) -> float:
         begin = monotonic()
-        with suppress(FailedError):  # Judging it will say so.
+        with suppress(FailedError):  # The evaluation reports the failure.
             pipeline.compile(kernel)
         return monotonic() - begin
 
@@ -160,18 +178,18 @@ def _compiled_ahead(pipeline: Pipeline, kernels: Sequence[Kernel]) -> Iterator[t
             yield first, seconds.result()
 
 
-def _row(verdict: Evaluation, compiling: float) -> Row:
-    seconds = compiling + sum(verdict.seconds.values()) - verdict.seconds.get("compile", 0.0)
-    if verdict.speedup is None:
-        return Row(verdict.status, verdict.fitness, _ROUGH if verdict.rough else 0.0, seconds)
-    deviation = math.log(verdict.speedup.high / verdict.speedup.low) / 2 / _Z
-    return Row(verdict.status, verdict.speedup.value, deviation, seconds)
+def _row(evaluation: Evaluation, compiling: float) -> Row:
+    seconds = compiling + sum(evaluation.seconds.values()) - evaluation.seconds.get("compile", 0.0)
+    if evaluation.speedup is None:
+        return Row(evaluation.status, evaluation.fitness, _ROUGH if evaluation.rough else 0.0, seconds)
+    deviation = math.log(evaluation.speedup.high / evaluation.speedup.low) / 2 / _Z
+    return Row(evaluation.status, evaluation.speedup.value, deviation, seconds)
 
 
 def table_of(
     task: Task, device: str, about: Mapping[str, Any], part: Part, kernels: Kernels, journal: Journal
 ) -> Table:
-    """Once everything is measured."""
+    """Return the table, once all kernels are measured."""
     rows = [journal.rows[written.kernel.id] for written in kernels.written]
     names = sorted({name for written in kernels.written for name in written.traits})
 

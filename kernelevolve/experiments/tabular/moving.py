@@ -1,4 +1,4 @@
-"""The built-in operator on a table: the same moves, and a row where it would write a kernel."""
+"""The moves of the built-in operator on a table: it returns rows instead of writing kernels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kernelevolve.synthesis.builtin import moves
 
 
 class MoveSettings(Record):
-    """As the built-in operator's."""
+    """The settings of the built-in operator."""
 
     attempts: int = Field(ge=1)
     draft_moves: int = Field(ge=0)
@@ -32,7 +32,16 @@ class TableOperator:
         self._around = table.space(table.row(self._default))
 
     def propose(self, expansion: Expansion, parents: Sequence[int], known: Container[int]) -> tuple[int, str]:
-        """(row, what made it). The same seed, expansion, parents and known rows give the same."""
+        """Propose a row.
+
+        Args:
+            expansion: The expansion. All random choices follow from its seed.
+            parents: The rows of the parents.
+            known: The rows that are avoided if possible.
+
+        Returns:
+            The row, and the name of the move.
+        """
         rng = random.Random(expansion.seed)
         row, move = self._propose(expansion, parents, known, rng)
         for _ in range(self._settings.attempts - 1):

@@ -1,7 +1,9 @@
-"""A search on a table: islands, strategies and migration as they are, judging replaced by looking up, the clock by a counted one.
+"""Replay of a search on a table.
 
-One judge takes the kernels in the order in which they were asked for, each for as long as it took when the table was made. A measurement
-is the table's, with the scatter of one more of its kind; one that seems to be a new best is taken anew, as the evaluator does.
+Islands, strategies and migration are those of a real run. Evaluations are looked up in the table, and the clock is
+simulated: one worker evaluates kernels in the order of the proposals, each for the seconds that it took when the
+table was made. A measured speedup is the table's with random noise of one measurement. An apparent new best is
+measured again, as the evaluator does.
 """
 
 from __future__ import annotations
@@ -26,32 +28,46 @@ from kernelevolve.search.base import Strategy, View
 
 _RUN = "replay"
 BuildStrategy = Callable[[int, int], Strategy]
-"""(island, its seed) -> its strategy."""
+"""(island, seed) -> the island's strategy."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a replay is of, but for its seed."""
+    """The definition of a replay, except for its seed."""
 
     table: Table
     operator: TableOperator
     strategy: BuildStrategy
     islands: IslandSettings
     evaluations: int
+    """The number of evaluations."""
     finalists: int
-    """That are measured precisely in the end: of so many that seemed best, the one that is."""
+    """The number of kernels that a run would measure precisely at its end. The best of them by the table counts as the
+    result.
+    """
 
 
 def replay(plan: Plan, label: str, seed: int) -> Curve:
-    """One run. Its curve tells, after each evaluation, the true speedup of what the run would have ended with."""
+    """Replay one run.
+
+    Args:
+        plan: The definition of the replay.
+        label: The label of the curve.
+        seed: The seed of the run.
+
+    Returns:
+        The curve. After each evaluation it holds the true speedup of the kernel that the run would have returned.
+    """
     return _Run(plan, seed).curve(label)
 
 
 @dataclass(frozen=True, order=True)
 class _Event:
+    """The end of an evaluation."""
+
     seconds: float
     number: int
-    """Of equal times the one that was begun first comes first."""
+    """The order in which evaluations began, which breaks ties."""
     island: int = field(compare=False)
     expansion: Expansion = field(compare=False)
     row: int = field(compare=False)
@@ -60,19 +76,23 @@ class _Event:
 
 
 class _Island:
+    """The state of one island."""
+
     def __init__(self, index: int, plan: Plan, seed: int) -> None:
         settings = plan.islands
         self.strategy = plan.strategy(index, derive_seed(seed, "island", index))
         self.migration = settings.migration(index, seed)
         self.in_flight: dict[int, Expansion] = {}
-        self.told: set[int] = set()
-        self.judged: set[int] = set()
+        self.received: set[int] = set()
+        self.evaluated: set[int] = set()
         self.mail: deque[Node] = deque()
         self.next_step = 0
         self.own_nodes = 0
 
 
 class _Run:
+    """The simulation of one run."""
+
     def __init__(self, plan: Plan, seed: int) -> None:
         self._plan = plan
         self._seed = seed
@@ -81,18 +101,19 @@ class _Run:
         self._events: list[_Event] = []
         self._begun = 0
         self._free = 0.0
-        """When the judge is."""
+        """The time at which the worker becomes free."""
         self._claimed: dict[int, float] = {}
-        """When the verdict on a row is there."""
-        self._verdicts: dict[int, Evaluation] = {}
+        """Row -> the time at which its evaluation ends."""
+        self._evaluations: dict[int, Evaluation] = {}
         self._nodes: dict[str, tuple[Node, int]] = {}
         self._repeats = 0
         self._best = 0.0
         self._leaders: list[tuple[float, int]] = []
-        """(-what was measured, row) of the finalists, if the run ended now."""
+        """(-measured speedup, row) of the finalists if the run ended now."""
         self._curve: list[tuple[float, float]] = []
 
     def curve(self, label: str) -> Curve:
+        """Run the simulation."""
         for island in range(self._plan.islands.count):
             for _ in range(self._plan.islands.in_flight):
                 self._begin(island, 0.0)
@@ -128,16 +149,16 @@ class _Run:
         for attempt in range(self._plan.islands.reproposals + 1):
             seed = derive_seed(expansion.seed, "again", attempt) if attempt else expansion.seed
             proposal = expansion.model_copy(update={"seed": seed})
-            row, move = self._plan.operator.propose(proposal, parents, island.judged)
-            if row not in island.judged:
+            row, move = self._plan.operator.propose(proposal, parents, island.evaluated)
+            if row not in island.evaluated:
                 if row not in self._claimed:
                     break
-                island.judged.add(row)
+                island.evaluated.add(row)
         return row, move
 
     def _finish(self, event: _Event) -> None:
         island, expansion = self._islands[event.island], event.expansion
-        verdict = self._judge(event.row) if event.is_new else self._verdicts[event.row]
+        evaluation = self._evaluate(event.row) if event.is_new else self._evaluations[event.row]
         node = Node(
             id=f"{_RUN}.{event.island}.{expansion.step}",
             run=_RUN,
@@ -146,16 +167,16 @@ class _Run:
             phase=expansion.phase,
             parents=expansion.parents,
             operator=f"builtin/{event.move}",
-            kernel_id=verdict.kernel_id,
+            kernel_id=evaluation.kernel_id,
             traits={name: float(values[event.row]) for name, values in self._plan.table.traits.items()},
-            evaluation=verdict,
+            evaluation=evaluation,
             cached=not event.is_new,
             seconds=event.seconds,
         )
         self._nodes[node.id] = node, event.row
         if event.is_new:
             self._repeats = 0
-            self._note(event, verdict)
+            self._note(event, evaluation)
         else:
             self._repeats += 1
         island.in_flight.pop(expansion.step)
@@ -165,26 +186,26 @@ class _Run:
             self._islands[neighbour].mail.extend(self._nodes[node_id][0] for node_id in node_ids)
         while island.mail:
             migrant = island.mail.popleft()
-            if migrant.island != event.island and self._nodes[migrant.id][1] not in island.told:
+            if migrant.island != event.island and self._nodes[migrant.id][1] not in island.received:
                 self._tell(island, migrant)
 
     def _tell(self, island: _Island, node: Node) -> None:
         row = self._nodes[node.id][1]
         island.strategy.tell(node)
-        if row not in island.told:
-            island.told.add(row)
-            island.judged.add(row)
+        if row not in island.received:
+            island.received.add(row)
+            island.evaluated.add(row)
             island.migration.tell(node)
 
-    def _note(self, event: _Event, verdict: Evaluation) -> None:
-        """A point of the curve."""
-        if verdict.fitness > 0:
-            insort(self._leaders, (-verdict.fitness, event.row))
+    def _note(self, event: _Event, evaluation: Evaluation) -> None:
+        """Add a point to the curve."""
+        if evaluation.fitness > 0:
+            insort(self._leaders, (-evaluation.fitness, event.row))
             del self._leaders[self._plan.finalists :]
         found = max((float(self._plan.table.speedup[row]) for _, row in self._leaders), default=0.0)
         self._curve.append((event.seconds, found))
 
-    def _judge(self, row: int) -> Evaluation:
+    def _evaluate(self, row: int) -> Evaluation:
         table = self._plan.table
         status = table.verdict(row)
         measured = None
@@ -193,7 +214,7 @@ class _Run:
             if measured > self._best:
                 measured = self._measured(row)
             self._best = max(self._best, measured)
-        self._verdicts[row] = found = _verdict(table, row, status, measured)
+        self._evaluations[row] = found = _evaluation(table, row, status, measured)
         return found
 
     def _measured(self, row: int) -> float:
@@ -201,8 +222,8 @@ class _Run:
         return float(table.speedup[row]) * math.exp(float(table.deviation[row]) * self._noise.standard_normal())
 
 
-def _verdict(table: Table, row: int, status: Status, measured: float | None) -> Evaluation:
-    """`measured`: where it is correct."""
+def _evaluation(table: Table, row: int, status: Status, measured: float | None) -> Evaluation:
+    """Return the evaluation of a row. `measured` is the speedup of a correct kernel, else None."""
     if measured is None:
         diagnosis = Diagnosis(stage="table", summary="what the table says")
         return Evaluation(

@@ -1,4 +1,4 @@
-"""A part of the built-in operator's space for a task: some knobs with some of their values, all others as they are by default."""
+"""A part of the built-in operator's space for a task: some values of some knobs; all other knobs have their default."""
 
 from __future__ import annotations
 
@@ -15,38 +15,47 @@ from kernelevolve.synthesis.builtin.base import Written
 from kernelevolve.synthesis.builtin.knobs import Knob
 
 Write = Callable[[Mapping[str, KnobValue]], Written]
-"""The kernel at a point, the operator's default for any knob that the point does not name."""
+"""A function that writes the kernel at a point. Knobs that the point does not name have the operator's default."""
 _MOST_POINTS = 1 << 20
+"""The maximum number of points of a part."""
 ALL = "all"
 
 
 @dataclass(frozen=True)
 class Part:
-    """Of a space: these knobs, with these values; and which of them the operator would choose."""
+    """A part of a space."""
 
     knobs: tuple[Knob, ...]
+    """The knobs with the values that they take."""
     default: tuple[int, ...]
+    """For each knob, the index of the operator's default in its domain."""
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The number of values of each knob."""
         return tuple(len(knob.domain) for knob in self.knobs)
 
     def points(self) -> Iterator[tuple[tuple[int, ...], dict[str, KnobValue]]]:
-        """(places in the domains, values), each once."""
+        """Yield each point as (indices in the domains, values by knob)."""
         for at in itertools.product(*map(range, self.shape)):
             yield at, {knob.name: knob.domain[place] for knob, place in zip(self.knobs, at, strict=True)}
 
 
 def part_of(wanted: Mapping[str, Sequence[str]], write: Write) -> Part:
-    """The part that a user named: knob -> values as text, or `all`.
+    """Return the part that a user named.
 
-    Raises UserError for what the operator has no knob or value for, and for a part with too many points.
+    Args:
+        wanted: Knob -> values as text, or `all`.
+        write: Writes the kernel at a point.
+
+    Raises:
+        UserError: A knob or value does not exist, or the part has too many points.
     """
-    met, chosen = _met(write, wanted)
+    known, chosen = _discovered(write, wanted)
     for name in wanted:
-        if name not in met:
-            raise UserError(f"there is no knob {name} here: one of {', '.join(sorted(met))}")
-    knobs = [_restricted(met[name], texts) for name, texts in wanted.items()]
+        if name not in known:
+            raise UserError(f"there is no knob {name} here: one of {', '.join(sorted(known))}")
+    knobs = [_restricted(known[name], texts) for name, texts in wanted.items()]
     size = math.prod(len(knob.domain) for knob in knobs)
     if size > _MOST_POINTS:
         raise UserError(f"{size} points: name fewer values, or fewer knobs; at most {_MOST_POINTS}")
@@ -55,24 +64,24 @@ def part_of(wanted: Mapping[str, Sequence[str]], write: Write) -> Part:
 
 
 def knobs_of(write: Write) -> dict[str, Knob]:
-    """Every knob that the default kernel has, or one that differs from it in one knob."""
-    return _met(write, {})[0]
+    """Return every knob of the default kernel and of the kernels that differ from it in one knob."""
+    return _discovered(write, {})[0]
 
 
-def _met(write: Write, wanted: Mapping[str, object]) -> tuple[dict[str, Knob], dict[str, KnobValue]]:
-    """(knobs, values of the default). Some knobs are there only where another one has a certain value."""
+def _discovered(write: Write, wanted: Mapping[str, object]) -> tuple[dict[str, Knob], dict[str, KnobValue]]:
+    """Return the knobs and their default values. Some knobs exist only if another knob has a certain value."""
     plain = write({})
-    met, chosen = dict(plain.space), dict(plain.kernel.knobs)
+    known, chosen = dict(plain.space), dict(plain.kernel.knobs)
     for name, knob in sorted(plain.space.items()):
-        if wanted and all(one in met for one in wanted):
+        if wanted and all(one in known for one in wanted):
             break
         for value in knob.domain:
             other = write({name: value})
             for further in other.space:
-                if further not in met:
-                    met[further] = other.space[further]
+                if further not in known:
+                    known[further] = other.space[further]
                     chosen[further] = other.kernel.knobs[further]
-    return met, chosen
+    return known, chosen
 
 
 def _restricted(knob: Knob, texts: Sequence[str]) -> Knob:
@@ -92,16 +101,16 @@ def _text(value: KnobValue) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Kernels:
-    """The distinct kernels of a part, in the order in which they are met."""
+    """The distinct kernels of a part, in the order of their first points."""
 
     row_of: np.ndarray
-    """As `Table`'s."""
+    """The row of each point, as in `Table`."""
     written: tuple[Written, ...]
-    """By row."""
+    """The kernel of each row."""
 
 
-def kernels_of(part: Part, write: Write, told: Callable[[int], None] = lambda _: None) -> Kernels:
-    """Write every point. `told` hears after each how many are done."""
+def kernels_of(part: Part, write: Write, report: Callable[[int], None] = lambda _: None) -> Kernels:
+    """Write the kernel of every point. `report` is called with the number of finished points."""
     row_of = np.zeros(part.shape, dtype=np.int32)
     rows: dict[str, int] = {}
     found: list[Written] = []
@@ -111,12 +120,14 @@ def kernels_of(part: Part, write: Write, told: Callable[[int], None] = lambda _:
             rows[written.kernel.id] = len(found)
             found.append(written)
         row_of[at] = rows[written.kernel.id]
-        told(number)
+        report(number)
     return Kernels(row_of, tuple(found))
 
 
 def place_of(part: Part, written: Written) -> list[int]:
-    """Of each knob the place of a kernel's value; -1 where the kernel has no such knob, or another value than the part has."""
+    """Return the index of a kernel's value in the domain of each knob; -1 if it has no such knob or the value is not in
+    the part.
+    """
     knobs = written.kernel.knobs
     return [
         knob.domain.index(knobs[knob.name]) if knob.name in knobs and knobs[knob.name] in knob.domain else -1

@@ -1,4 +1,4 @@
-"""Every kernel of a space of knobs with what judging it found, as one small file."""
+"""A table of every kernel of a space of knobs with its evaluation, in one small file."""
 
 from __future__ import annotations
 
@@ -21,49 +21,54 @@ from kernelevolve.synthesis.builtin.knobs import Knob, Space
 _FORMAT = 1
 _STATUSES = tuple(Status)
 SHIPPED = Path(__file__).parent / "tables"
+"""The folder of the shipped tables."""
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A space of knobs, and one row for each kernel that is written in it: several points may be one kernel."""
+    """A space of knobs with one row per distinct kernel. Several points may be the same kernel."""
 
     task: str
     device: str
     about: Mapping[str, Any]
-    """How it came about: hardware, versions, settings."""
+    """The origin of the table: hardware, versions, settings."""
     knobs: tuple[Knob, ...]
     default: tuple[int, ...]
-    """The operator's own choice: for each knob a place in its domain."""
+    """For each knob, the index of the operator's default in its domain."""
     row_of: np.ndarray
-    """(values of the first knob, of the second, ...) int32: the row of each point."""
+    """The row of each point: shape (values of the first knob, of the second, ...), int32."""
     place: np.ndarray
-    """(rows, knobs) int16: the values of a kernel's knobs, -1 where it has no such knob."""
+    """The index of each kernel's value in the domain of each knob: shape (rows, knobs), int16; -1 if it has no such
+    knob.
+    """
     status: np.ndarray
-    """(rows,) uint8: places in `Status`."""
+    """The index in `Status`: shape (rows,), uint8."""
     speedup: np.ndarray
-    """(rows,) float32: over eager; 0 where it is not correct."""
+    """The speedup over eager: shape (rows,), float32; 0 if the kernel is not correct."""
     deviation: np.ndarray
-    """(rows,) float32: standard deviation of one more measurement of the search's kind, as a share of the speedup."""
+    """The standard deviation of one measurement in a search, as a share of the speedup: shape (rows,), float32."""
     seconds: np.ndarray
-    """(rows,) float32: that compiling and judging took."""
+    """The seconds that compiling and evaluating took: shape (rows,), float32."""
     traits: Mapping[str, np.ndarray]
-    """(rows,) float32 each."""
+    """Name of a trait -> its values: shape (rows,), float32."""
 
     def __len__(self) -> int:
-        """Kernels."""
+        """Return the number of kernels."""
         return len(self.speedup)
 
     @property
     def best(self) -> float:
+        """The largest speedup."""
         return float(self.speedup.max())
 
     @cached_property
     def default_point(self) -> dict[str, KnobValue]:
+        """The operator's default value of each knob."""
         return {knob.name: knob.domain[at] for knob, at in zip(self.knobs, self.default, strict=True)}
 
     @cached_property
-    def _ways(self) -> list[tuple[str, dict[KnobValue, int], int]]:
-        """Of each knob: its name, how far along `row_of` each value is, and how far the default."""
+    def _offsets(self) -> list[tuple[str, dict[KnobValue, int], int]]:
+        """For each knob: its name, the offset of each value in the flattened `row_of`, and the offset of the default."""
         sizes = [len(knob.domain) for knob in self.knobs]
         steps = [math.prod(sizes[place + 1 :]) for place in range(len(sizes))]
         return [
@@ -78,7 +83,7 @@ class Table:
 
     @cached_property
     def _around(self) -> list[tuple[Mapping[str, KnobValue], Space]]:
-        """Of each row."""
+        """For each row, the values of its knobs and the space around it."""
         found: list[tuple[Mapping[str, KnobValue], Space]] = []
         for places in self.place.tolist():
             has = [(knob, at) for knob, at in zip(self.knobs, places, strict=True) if at >= 0]
@@ -86,25 +91,26 @@ class Table:
         return found
 
     def row(self, point: Mapping[str, KnobValue]) -> int:
-        """The kernel that is written at a point; the default holds for knobs that it does not name."""
+        """Return the row of a point. Knobs that the point does not name have their default."""
         at = 0
-        for name, ways, default in self._ways:
-            at += ways[point[name]] if name in point else default
+        for name, offsets, default in self._offsets:
+            at += offsets[point[name]] if name in point else default
         return self._flat[at]
 
     def point(self, row: int) -> Mapping[str, KnobValue]:
-        """The knobs that a kernel has."""
+        """Return the values of a kernel's knobs."""
         return self._around[row][0]
 
     def space(self, row: int) -> Space:
-        """Around a kernel: of the knobs that it has."""
+        """Return the space around a kernel: the knobs that it has."""
         return self._around[row][1]
 
     def verdict(self, row: int) -> Status:
+        """Return the status of a row."""
         return _STATUSES[int(self.status[row])]
 
     def save(self, path: Path) -> None:
-        """Compressed; nothing in it is code."""
+        """Write the table as a compressed file without code."""
         head = {
             "format": _FORMAT,
             "task": self.task,
@@ -120,7 +126,7 @@ class Table:
 
     @classmethod
     def load(cls, path: Path) -> Table:
-        """Raises UserError where the file is none, or of another format."""
+        """Read a table. Raises UserError if the file is not one, or has another format."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 head = json.loads(file["head"].tobytes())
@@ -149,15 +155,15 @@ _ARRAYS: Sequence[str] = ("row_of", "place", "status", "speedup", "deviation", "
 
 
 def code_of(status: Status) -> int:
-    """As `Table.status` holds it."""
+    """Return the number of a status in `Table.status`."""
     return _STATUSES.index(status)
 
 
 def shipped() -> dict[str, Path]:
-    """The tables that come with this package, by name."""
+    """Return the shipped tables by name."""
     return {path.stem: path for path in SHIPPED.glob("*.npz")}
 
 
 def path_of(name: str) -> Path:
-    """Of a shipped table by its name, or else the file that is named so."""
+    """Return the path of a shipped table, or `name` itself as a path."""
     return shipped().get(name, Path(name))
