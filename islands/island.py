@@ -44,12 +44,14 @@ class Plan:
     """The data that every island of a run receives."""
 
     run: str
+    """The name of the run."""
     task: Task
     target: Target
     operator: Operator
     evaluator: Evaluator
     settings: IslandSettings
     seed: int
+    """The seed of the run."""
     models: Models | None = None
     """The models that the operator may ask; None if the run uses none."""
 
@@ -70,7 +72,7 @@ class Island:
     """
 
     def __init__(self, index: int, plan: Plan, strategy: Mapping[str, Any], store: StoreClient) -> None:
-        """Create an island. `strategy` is a mapping with `_target_`, which is instantiated with the island's own seed."""
+        """Create an island. Its strategy is a mapping with `_target_`, instantiated with the island's own seed."""
         settings = plan.settings
         self._index = index
         self._plan = plan
@@ -84,7 +86,9 @@ class Island:
         self._received: set[str] = set()
         """The ids of the kernels whose nodes the strategy has received."""
         self._evaluated: set[str] = set()
-        """The ids of all kernels known to be evaluated: those of `_received`, and those that claims found in other islands."""
+        """The ids of all kernels known to be evaluated: those of `_received`, and those that claims found in other
+        islands.
+        """
         self._migrants: set[str] = set()
         self._own_nodes = 0
         self._in_flight: dict[int, Expansion] = {}
@@ -309,7 +313,7 @@ class Island:
                 await self._immigrate(receipt.mail)
 
     async def _immigrate(self, node_ids: tuple[str, ...]) -> None:
-        """Take in nodes whose kernels are new here, at the end of the log."""
+        """Append received nodes to the log if their kernels are new on this island."""
         foreign = [node_id for node_id in dict.fromkeys(node_ids) if node_id not in self._migrants]
         entries: dict[str, tuple[Node, Kernel]] = {}
         for node, kernel in await self._store.fetch(foreign):

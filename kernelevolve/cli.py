@@ -99,7 +99,7 @@ def _terminable() -> Iterator[None]:
 
 
 def _lost_process(error: Exception) -> str:
-    """Return a message if one of our processes or its machine was lost. Return "" for an error that a process raised."""
+    """Return a message if a process or machine was lost, and "" for an error that a process raised."""
     if type(error).__module__ != "ray.exceptions":  # Do not import Ray for commands that do not use it.
         return ""
     from ray.exceptions import RayError, RayTaskError

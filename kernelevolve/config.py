@@ -54,11 +54,14 @@ class RunConfig(Record):
     """All settings of a run."""
 
     task: str = Field(min_length=1)
+    """The name or the path of the task."""
     device: Component
     seed: int = Field(ge=0, lt=2**63)
+    """The seed of all random choices of the search."""
     run: RunSettings
     final: FinalSettings
     search: Component
+    """The strategy of all islands, unless `strategies` names others."""
     strategies: tuple[Component, ...]
     """The strategies of the islands, assigned in turn; empty: all islands use `search`."""
     islands: IslandSettings

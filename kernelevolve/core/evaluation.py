@@ -15,15 +15,25 @@ class Status(StrEnum):
     """The verdict on a kernel. An infrastructure failure is not a verdict: it is retried, then raised."""
 
     OK = "ok"
+    """The kernel passed all checks and was timed."""
     INVALID_SOURCE = "invalid_source"
+    """The source is not a valid kernel."""
     COMPILE_ERROR = "compile_error"
+    """The source could not be compiled."""
     RUNTIME_ERROR = "runtime_error"
+    """The kernel raised an error."""
     WRONG_RESULT = "wrong_result"
+    """The values of a result are wrong."""
     WRONG_SHAPE = "wrong_shape"
+    """The shape, dtype or structure of a result is wrong."""
     TIMEOUT = "timeout"
+    """The kernel took too long."""
     CRASHED = "crashed"
+    """The process of the kernel died."""
     OUT_OF_MEMORY = "out_of_memory"
+    """The kernel needed more memory than allowed."""
     CHEATING = "cheating"
+    """The kernel tampered with its evaluation or violated a rule of the task."""
 
 
 class Ratio(Record):
@@ -192,6 +202,7 @@ class Evaluation(Record):
     variants: Mapping[str, Measurement] = {}
     """Name of a further shape of the task -> the timing on it, if it was measured."""
     diagnosis: Diagnosis | None = None
+    """The reason for the failure."""
     checks: tuple[Check, ...] = ()
     """The correctness checks in the order in which they were made, up to the failure if there is one."""
     aten: AtenShare | None = None

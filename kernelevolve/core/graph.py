@@ -25,9 +25,13 @@ class Memory(StrEnum):
     """The part of the history that an operator is shown."""
 
     PARENT = "parent"
+    """The ancestors of the parents."""
     SIBLINGS = "siblings"
+    """The other children of the parents."""
     BOTH = "both"
+    """The ancestors and the other children of the parents."""
     CLEAN = "clean"
+    """Nothing besides the parents."""
 
 
 class Expansion(Record):
@@ -60,7 +64,8 @@ class Draft(Record):
     note: str = ""
     """A description of the change in one line, for people."""
     traits: Mapping[str, float] = {}
-    """Name -> positive value of the features that distinguish kernels besides their speed, if the operator knows them."""
+    """Name -> positive value of the features that distinguish kernels besides their speed, if the operator knows them.
+    """
     usage: Usage = Usage()
     """The tokens and the cost of models for this draft."""
     model: str = ""
@@ -82,10 +87,14 @@ class Node(Record):
     island: int = Field(ge=0)
     """The island that made the node. A migrant keeps it."""
     step: int = Field(ge=0)
+    """The logical step of the expansion."""
     phase: Phase
     parents: tuple[str, ...] = ()
+    """The ids of the parent nodes."""
     operator: str
+    """The operator and the move of its draft."""
     note: str = ""
+    """The note of its draft."""
     kernel_id: str
     evaluation: Evaluation
     traits: Mapping[str, float] = {}

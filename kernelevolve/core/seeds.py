@@ -6,6 +6,6 @@ import hashlib
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
-    """Return a 63-bit seed for the random stream that `names` identify. Streams with different names are independent."""
+    """Return a 63-bit seed for the random stream that `names` identify, independent of all other streams."""
     text = "/".join([str(seed), *map(str, names)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1

@@ -17,7 +17,9 @@ class Tolerance(Record):
     """
 
     atol: float | None = Field(default=None, ge=0)
+    """The absolute tolerance."""
     rtol: float | None = Field(default=None, ge=0)
+    """The relative tolerance."""
 
 
 class AllowAten(StrEnum):
@@ -41,6 +43,7 @@ class Task(Record):
 
     name: str = Field(min_length=1)
     source: str
+    """The text of the task file."""
     tolerance: Tolerance = Tolerance()
     seed: int = 0
     """The seed that is set with `torch.manual_seed` before each constructor call and before inputs are drawn."""

@@ -1,4 +1,4 @@
-"""The server of the model actor: a websocket, since a call of Ray takes longer than the actor's own work on a request."""
+"""The server of the model actor: a websocket, since a call of Ray takes longer than the actor's own work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ModelServer:
     """Answers calls on the connections of clients that present its token. A disconnect cancels the client's calls."""
 
     def __init__(self, ask: Ask) -> None:
-        """Create a server. Errors of `ask` that `wire.py` lists are passed on as they are; others are reported as bugs."""
+        """Create a server. Errors of `ask` that `wire.py` lists are passed on; others are reported as bugs."""
         self._ask = ask
         self._token = secrets.token_urlsafe(32)
         self._runner: web.AppRunner | None = None

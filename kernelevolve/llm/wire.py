@@ -1,4 +1,4 @@
-"""The messages between clients and the model actor. They are JSON, so that neither end executes what the other sends."""
+"""The messages between clients and the model actor, in JSON, so that neither end executes what the other sends."""
 
 from __future__ import annotations
 

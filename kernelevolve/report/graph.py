@@ -38,7 +38,9 @@ class Neighbourhood:
 
     node: Node
     lineage: tuple[Node, ...]
-    """The ancestors along first parents, up to a draft. Further parents of a crossover are named in the node's record."""
+    """The ancestors along first parents, up to a draft. Further parents of a crossover are named in the node's
+    record.
+    """
     siblings: tuple[Node, ...]
     """The other children of its parents, best first."""
     children: tuple[Node, ...]

@@ -141,7 +141,9 @@ class Summary(Record):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Return a summary without its best kernel from the content of `run.json`. Raises `pydantic.ValidationError`."""
+        """Return a summary without its best kernel from the content of `run.json`. Raises
+        `pydantic.ValidationError`.
+        """
         derived = {"format", "best", "final", "outcome", "outcome_text"}
         plain = {name: value for name, value in data.items() if name not in derived}
         failures = [(failure["kernels"], failure["reason"]) for failure in data.get("failures", ())]

@@ -29,6 +29,7 @@ _STARTING_SECONDS = 120.0
 """The seconds after which the clock of the search starts even if no island has started."""
 
 Entry = tuple[Node, Kernel]
+"""A node with its kernel."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Member:
     """
 
     island: int
+    """The index of the island."""
     epoch: int
     """The number of times that the island has been registered in this session."""
     next_step: int

@@ -31,7 +31,7 @@ class GraphStore(ABC):
 
     @abstractmethod
     def receive(self, island: int, node_ids: Sequence[str]) -> None:
-        """Append migrants to an island's log, on disk when this returns. Nodes that are already in the log are skipped."""
+        """Append migrants to an island's log, on disk when this returns. Nodes already in the log are skipped."""
 
     @abstractmethod
     def log(self, island: int) -> Iterator[Node]:

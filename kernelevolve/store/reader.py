@@ -33,7 +33,9 @@ class Origin:
     island: int
     operator: str
     nodes: int
+    """The number of nodes."""
     correct: int
+    """The number of nodes with a correct kernel."""
     best_fitness: float
     """The best measured fitness; 0 if nothing was measured."""
 

@@ -28,6 +28,7 @@ class Improvement(Record):
     """A node that raised the best measured fitness of the whole run."""
 
     seconds: float
+    """The seconds from the start of the run to the improvement."""
     island: int
     node_id: str
     fitness: float

@@ -1,4 +1,4 @@
-"""Turning `torch.compile` off for the code of tasks and kernels, so that an evaluation needs no compiler of PyTorch's."""
+"""Turning `torch.compile` off for the code of tasks and kernels, so that an evaluation needs no compiler."""
 
 from __future__ import annotations
 

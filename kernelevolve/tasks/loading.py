@@ -226,7 +226,7 @@ def _blames_the_task(task: Task, what: str) -> Iterator[None]:
         yield
     except SystemExit as error:
         raise UserError(
-            f"task {task.name}: {what} ends the process (exit code {error.code}): remove the exit, and do not parse a command line"
+            f"task {task.name}: {what} ends the process (exit code {error.code}): remove the exit, and parse no command line"
         ) from error
     except Exception as error:
         reason = reason_of(error)

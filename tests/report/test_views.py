@@ -213,7 +213,12 @@ def test_how_a_run_ended_is_said_in_a_sentence_a_word_and_a_code() -> None:
     for case, word, code, said in (
         (summary(best(None)), "faster", 0, ""),
         (summary(slow), "not_faster", 0, "nothing faster than PyTorch was found"),
-        (wrong, "none_correct", 1, "no kernel is correct; the most frequent reason (7 of 9 kernels): wrong_result: element 3"),
+        (
+            wrong,
+            "none_correct",
+            1,
+            "no kernel is correct; the most frequent reason (7 of 9 kernels): wrong_result: element 3",
+        ),
         (lost, "none_correct", 1, "no kernel passed the final measurement"),
         (
             idle,

@@ -85,7 +85,7 @@ def _task(inputs: str) -> Task:
         ("[torch.randn(3).as_subclass(Mine)]", "input 0 is a Mine, a subclass of torch.Tensor: pass plain tensors"),
         ("[torch.zeros(3, dtype=torch.complex32)]", "input 0 is of torch.complex32, which does not travel"),
         ("torch.zeros(3)", "get_inputs must return a list, not Tensor"),
-        ("exit(3)", "get_inputs() ends the process (exit code 3): remove the exit, and do not parse a command line"),
+        ("exit(3)", "get_inputs() ends the process (exit code 3): remove the exit, and parse no command line"),
         ("[torch.zeros(3, device='cuda')]", "(tasks run on the CPU: leave .cuda() and device='cuda' out)"),
     ],
 )

@@ -17,9 +17,13 @@ class MoveSettings(Record):
     """The settings of the built-in operator."""
 
     attempts: int = Field(ge=1)
+    """The maximum number of moves tried until the row is new."""
     draft_moves: int = Field(ge=0)
+    """The number of knobs that a draft changes at most."""
     mutation_moves: int = Field(ge=0)
+    """The number of knobs that a mutation changes at most."""
     crossover_mutation: float = Field(ge=0, le=1)
+    """The probability that a crossover is mutated."""
 
 
 class TableOperator:

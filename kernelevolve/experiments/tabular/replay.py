@@ -38,6 +38,7 @@ class Plan:
     table: Table
     operator: TableOperator
     strategy: BuildStrategy
+    """The function that builds the strategy of an island."""
     islands: IslandSettings
     evaluations: int
     """The number of evaluations."""

@@ -1,4 +1,4 @@
-"""Engine settings as a command line of `vllm serve`, which is more stable across versions than vLLM's Python interface."""
+"""Engine settings as a command line of `vllm serve`, which is more stable than vLLM's Python interface."""
 
 from __future__ import annotations
 
