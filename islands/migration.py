@@ -114,18 +114,18 @@ class Migration:
         self._drawn: list[str] = []
         """A uniform sample of the ids of correct nodes, for `Choice.RANDOM`."""
         self._correct = 0
-        self._told = 0
+        self._received = 0
 
     def tell(self, node: Node) -> None:
         """Add a node with a new kernel. Only a bounded number of nodes is kept."""
-        self._told += 1
+        self._received += 1
         if node.fitness == 0 or not self._migrants:
             return
         self._correct += 1
         if self._choice is Choice.RANDOM:
             self._sample(node.id)
             return
-        self._best.add(Ranked(-node.fitness, self._told, node.id))
+        self._best.add(Ranked(-node.fitness, self._received, node.id))
         if len(self._best) > self._migrants * _SPARE:
             last = self._best[-1]
             self._best.remove(last)

@@ -108,7 +108,7 @@ def _lost_process(error: Exception) -> str:
 
     if isinstance(error, RayTaskError) or not isinstance(error, RayError):
         return ""
-    return died("a process of this run", "for which there is no other", error)
+    return died("a process of this run", "and cannot be replaced", error)
 
 
 def _dispatch(arguments: list[str]) -> int:

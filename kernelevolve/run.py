@@ -181,13 +181,13 @@ class _Run:
         try:
             summary = self._session(console, device, operator, new=new)
         except RayActorError as error:
-            raise UserError(died("a process of this run", "while it goes on", error)) from error
+            raise UserError(died("a process of this run", "during the run", error)) from error
         except KeyboardInterrupt:
             if not self.folder.config_file.exists():
                 raise
             summary = None
         if summary is None or summary.state == "interrupted":
-            console.print(f"interrupted; `kernelevolve resume {self.folder.path}` goes on", soft_wrap=True)
+            console.print(f"interrupted; `kernelevolve resume {self.folder.path}` continues the run", soft_wrap=True)
             return INTERRUPTED
         console.print(table(summary, self.folder.path))
         return summary.outcome.exit_code

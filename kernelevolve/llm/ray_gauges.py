@@ -28,7 +28,7 @@ class RayGauges:
 
         self._sums: dict[tuple[Counter, tuple[tuple[str, str], ...]], float] = defaultdict(float)
         self._times: list[tuple[str, float]] = []
-        self._under_way: dict[str, int] = {}
+        self._in_flight_by_model: dict[str, int] = {}
         self._reported = time.monotonic()
 
     def answered(self, exchange: Exchange) -> None:
@@ -46,7 +46,7 @@ class RayGauges:
         self._report()
 
     def in_flight(self, model: str, count: int) -> None:
-        self._under_way[model] = count
+        self._in_flight_by_model[model] = count
         if count == 0:
             self._reported = 0.0
         self._report()
@@ -69,5 +69,5 @@ class RayGauges:
         for model, seconds in self._times:
             self._seconds.observe(seconds, {"model": model})
         self._times.clear()
-        for model, count in self._under_way.items():
+        for model, count in self._in_flight_by_model.items():
             self._in_flight.set(count, {"model": model})

@@ -196,7 +196,7 @@ def test_a_killed_run_goes_on_without_repeating_and_an_interrupted_one_says_how_
         os.killpg(more.pid, signal.SIGINT)
         assert more.wait(150) == 130
     said = log.read_text()
-    assert said.splitlines()[-1] == f"interrupted; `kernelevolve resume {folder}` goes on"
+    assert said.splitlines()[-1] == f"interrupted; `kernelevolve resume {folder}` continues the run"
     assert "Traceback" not in said
     summary = json.loads((folder / "run.json").read_text())
     after = _nodes(folder)
