@@ -103,14 +103,15 @@ class Island:
         self._over = False
 
     async def run(self) -> str | None:
-        """Replay the log, then search until the store reports the end of the run or the operator has nothing new to
-        propose.
+        """Replay the log, then search until the end of the run.
+
+        The run ends when the store says so, or when the operator has nothing new to propose.
 
         Returns:
             The operator's reason for having nothing new to propose, or None if the run ended otherwise.
 
         Raises:
-            Exception: The error of an operator or of an evaluation that retries did not cure.
+            Exception: The error of an operator or of an evaluation that persisted after all retries.
         """
         self._outbox = asyncio.Queue()
         self._news = asyncio.Event()
@@ -178,8 +179,9 @@ class Island:
                 return
 
     async def _something_new(self, exhausted: str) -> bool:
-        """Wait until a node is inserted, since the operator may have more to propose then. Return False if every slot
-        is idle.
+        """Wait until a node is inserted, since the operator may have more to propose then.
+
+        Return False if every slot is idle.
         """
         self._idle += 1
         if self._idle == self._settings.in_flight:

@@ -97,8 +97,9 @@ def ray_session(settings: ClusterSettings) -> Iterator[None]:
 
 
 class _Fixed(list[str]):
-    """A list that ignores `extend`. Ray would add the driver's current folder to it, where a file may be called
-    torch.py.
+    """A list that ignores `extend`.
+
+    Ray would add the driver's current folder to it, where a file may be called torch.py.
     """
 
     def extend(self, values: Iterable[str], /) -> None:

@@ -1,5 +1,6 @@
-"""The settings of a run. Hydra composes them from `conf/`, which holds the defaults, and `key=value` overrides;
-pydantic checks them.
+"""The settings of a run.
+
+Hydra composes them from `conf/`, which holds the defaults, and `key=value` overrides; pydantic checks them.
 """
 
 from __future__ import annotations
@@ -260,11 +261,11 @@ def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[st
             raise UserError(f"there is no setting {key}{nearest(key, known)}")
     try:
         composed = hydra_compose("config", overrides=[override.input_line or "" for override in overrides])
-        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=False)
+        container = OmegaConf.to_container(composed, resolve=True, throw_on_missing=False)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(" ".join(str(error).split())) from error
-    assert isinstance(plain, dict)
-    found = {str(name): value for name, value in plain.items()}
+    assert isinstance(container, dict)
+    found = {str(name): value for name, value in container.items()}
     if mixed:
         found["strategies"] = [_compose(loader, _parse(loader, [f"search={name}"]))["search"] for name in mixed]
         if not any(override.key_or_group == "islands.count" for override in overrides):

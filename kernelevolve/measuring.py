@@ -50,8 +50,8 @@ def measure(path: Path, overrides: Sequence[str] = (), *, quiet: bool = False) -
         UserError: There is nothing to measure, an override is illegal, or the measurement is impossible.
     """
     folder = RunFolder(path)
-    plain, task = folder.load()
-    settings = config.check(_changed(plain, overrides))
+    stored, task = folder.load()
+    settings = config.check(_changed(stored, overrides))
     summary = _summary(folder)
     finalists = _finalists(folder, settings)
     if not quiet:
@@ -73,19 +73,25 @@ def measure(path: Path, overrides: Sequence[str] = (), *, quiet: bool = False) -
     return 0
 
 
-def _changed(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def _changed(stored: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Apply overrides to the settings of a run. Raises UserError if a setting does not exist or must not be changed."""
     for override in overrides:
         name, equals, value = override.partition("=")
         first, *rest = name.split(".")
-        place = plain.get(first)
+        section = stored.get(first)
         for part in rest[:-1]:
-            place = place.get(part) if isinstance(place, dict) else None
-        if not equals or not rest or first not in _CHANGEABLE or not isinstance(place, dict) or rest[-1] not in place:
+            section = section.get(part) if isinstance(section, dict) else None
+        if (
+            not equals
+            or not rest
+            or first not in _CHANGEABLE
+            or not isinstance(section, dict)
+            or rest[-1] not in section
+        ):
             known = " and ".join(f"{part}.*" for part in _CHANGEABLE)
             raise UserError(f"{override}: only settings of {known} can be changed, as evaluation.final.max_seconds=5")
-        place[rest[-1]] = yaml.safe_load(value)
-    return plain
+        section[rest[-1]] = yaml.safe_load(value)
+    return stored
 
 
 def _summary(folder: RunFolder) -> Summary:

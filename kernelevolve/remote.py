@@ -28,8 +28,9 @@ def ask(reference: Any, *kinds: type[Exception]) -> Any:
 
 
 async def answered(reference: Awaitable[Any], kind: type[T], *kinds: type[Exception]) -> T:
-    """Await the result of a call, which is of type `kind`. Errors of the types `kinds` and UserError are raised
-    unwrapped.
+    """Await the result of a call, which is of type `kind`.
+
+    Errors of the types `kinds` and UserError are raised unwrapped.
     """
     del kind
     try:
@@ -55,8 +56,9 @@ def died(who: str, when: str, error: RayError) -> str:
 
 
 def plain(error: RayTaskError, *kinds: type[Exception]) -> BaseException:
-    """Return the error that an actor raised if it is a UserError or one of `kinds`, else the wrapper with the actor's
-    traceback.
+    """Return the error that an actor raised if it is a UserError or one of `kinds`, else the wrapper.
+
+    The wrapper contains the actor's traceback.
     """
     if isinstance(error.cause, UserError):
         return UserError(str(error.cause))
@@ -64,11 +66,10 @@ def plain(error: RayTaskError, *kinds: type[Exception]) -> BaseException:
 
 
 def spread(index: int) -> NodeAffinitySchedulingStrategy:
-    """Return the placement of the `index`-th of several actors: the machines in turn, or any other one if that machine
-    is lost.
+    """Return the placement of the `index`-th of several actors: the machines in turn.
 
-    Ray's own "SPREAD" starts at a random machine for each actor without resources, so that all may end up on the
-    same one.
+    If the machine is lost, another one is used. Ray's own "SPREAD" starts at a random machine for each actor without
+    resources, so that all may end up on the same one.
     """
     alive = sorted(str(node["NodeID"]) for node in ray.nodes() if node["Alive"])
     return NodeAffinitySchedulingStrategy(alive[index % len(alive)], soft=True)

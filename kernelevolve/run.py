@@ -80,11 +80,12 @@ def start(settings: RunConfig, *, quiet: bool = False) -> int:
 
 
 def start_many(jobs: Sequence[RunConfig], *, quiet: bool = False) -> int:
-    """Run several settings one after the other, each in a folder of its own. They share one Ray if they ask for the
-    same cluster.
+    """Run several settings one after the other, each in a folder of its own.
+
+    They share one Ray if they ask for the same cluster. An interrupt ends all runs.
 
     Returns:
-        The first exit code that is not 0, else 0. An interrupt ends all runs.
+        The first exit code that is not 0, else 0.
     """
     for job in jobs:
         find_task(job.task)  # A mistake is reported before anything starts.
@@ -157,14 +158,9 @@ class _Run:
         self.evaluation = self.settings.evaluation
 
     def execute(self, *, new: bool) -> int:
-        """Run the session and print its result. An interrupt (Ctrl-C, SIGTERM) writes what is known and reports how to
-        resume.
+        """Run the session, print its result and return the exit code.
 
-        Args:
-            new: Whether the run begins, as opposed to being resumed.
-
-        Returns:
-            The exit code.
+        An interrupt (Ctrl-C, SIGTERM) writes what is known and reports how to resume.
         """
         device = self.settings.device.build("device")
         operator = self.settings.operator.build("operator")
@@ -235,9 +231,7 @@ class _Run:
             return self._write(facts, progress, finalists, comparison, "interrupted" if interrupted else "done")
 
     def _service(self, device: Device) -> EvaluationService:
-        """Start the evaluation service. If models are asked, evaluations are recorded like their answers: a replay
-        needs both.
-        """
+        """Start the evaluation service. With models, evaluations are recorded as well: a replay needs both."""
         llm = self.settings.llm
         if llm is None:
             return EvaluationService.start(self.task, device, self.evaluation)
@@ -316,9 +310,7 @@ class _Run:
     def _compare(
         self, view: LiveView, service: EvaluationService, finalists: list[tuple[Node, Kernel]]
     ) -> Comparison | str:
-        """Measure the finalists. Return the comparison, or the reason why there is none: the result of the search is
-        kept anyway.
-        """
+        """Measure the finalists, and return the comparison or the reason why there is none."""
         if not finalists:
             return "no kernel was proven correct"
         view.stage(plan_text(self.evaluation.final, len(finalists), with_compile=self.settings.final.compile))

@@ -60,8 +60,9 @@ def _say(note: str) -> None:
 
 
 def _split_words(words: Sequence[str], preset: str | None) -> tuple[list[Path], list[str]]:
-    """Split the words into kernel files and settings. Raises UserError if there is no kernel or the rules are
-    ambiguous.
+    """Split the words into kernel files and settings.
+
+    Raises UserError if there is no kernel or the rules are ambiguous.
     """
     overrides = [word for word in words if ("=" in word or word.startswith("~")) and not Path(word).exists()]
     paths = [path for word in words if word not in overrides for path in _files(Path(word))]

@@ -58,9 +58,7 @@ class Budget(Record):
         return None
 
     def fraction(self, spent: Spent) -> float:
-        """Return the used fraction, in [0, 1], of whichever of seconds, evaluations, tokens and cost is nearest to its
-        limit.
-        """
+        """Return the largest used fraction of seconds, evaluations, tokens and cost, in [0, 1]."""
         parts = [0.0]
         if self.seconds is not None:
             parts.append(spent.seconds / self.seconds)

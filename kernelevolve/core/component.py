@@ -15,8 +15,9 @@ from kernelevolve.core.errors import UserError
 
 
 class Component(BaseModel):
-    """A class given by its import path, together with its arguments. Strategies, operators and devices are chosen by
-    it.
+    """A class given by its import path, together with its arguments.
+
+    Strategies, operators and devices are chosen by it.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)

@@ -238,9 +238,7 @@ class Evaluation(Record):
 
     @property
     def fitness(self) -> float:
-        """The speedup over the reference, or an estimate if it could not be measured; 0 unless the kernel passed all
-        checks.
-        """
+        """The speedup over the reference, or an estimate if it could not be measured; 0 if a check failed."""
         return self.measurement.rank if self.measurement else 0.0
 
     @property

@@ -35,10 +35,10 @@ def present(
     Raises:
         UserError: `out` is not a folder.
     """
-    plain = json.dumps({**(further or {}), **tables.to_json(found)}, indent=2)
+    text = json.dumps({**(further or {}), **tables.to_json(found)}, indent=2)
     console = Console()
     if as_json:
-        print(plain)
+        print(text)
     else:
         console.print(tables.view(found))
     if out is None:
@@ -47,7 +47,7 @@ def present(
         out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"--out {out}: a file is in the way; name a folder") from error
-    (out / "comparison.json").write_text(plain + "\n", encoding="utf-8")
+    (out / "comparison.json").write_text(text + "\n", encoding="utf-8")
     written = [tables.write_csv(curves, out / "curves.csv"), *plots.draw(found, out)]
     if not as_json:
         console.print(*(str(path) for path in written), sep="\n", soft_wrap=True)

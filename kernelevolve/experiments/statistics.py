@@ -128,7 +128,7 @@ def compared(curves: Sequence[Curve], speedups: Sequence[float], seed: int = 0) 
     by_label: dict[str, list[Curve]] = {}
     for curve in curves:
         by_label.setdefault(curve.label, []).append(curve)
-    groups = [_group(label, of, horizon, seconds, speedups, seed) for label, of in by_label.items()]
+    groups = [_group(label, members, horizon, seconds, speedups, seed) for label, members in by_label.items()]
     groups.sort(key=lambda group: -group.area.value)
     duels = [
         _duel(a.label, b.label, _finals(by_label[a.label], horizon), _finals(by_label[b.label], horizon), seed)

@@ -90,8 +90,9 @@ class Dispatcher:
         return completion, copies, attempt.retry_state.attempt_number
 
     def _pause(self, state: RetryCallState) -> float:
-        """Return the seconds until the next attempt: what the endpoint asks for, else a random share of an
-        exponentially growing bound ("full jitter").
+        """Return the seconds until the next attempt.
+
+        They are what the endpoint asks for, else a random share of an exponentially growing bound ("full jitter").
         """
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, TransientError) and error.retry_after is not None:
@@ -115,8 +116,9 @@ class Dispatcher:
         return completion, copies
 
     async def _sent(self, request: Request) -> tuple[Completion, int]:
-        """Send a request, and a second copy if the first answer takes too long. Return the first success; fail only if
-        both do.
+        """Send a request, and a second copy if the first answer takes too long.
+
+        Return the first success; fail only if both do.
         """
         if self._settings.hedge_after is None:
             return await self._backend.generate(request), 1

@@ -1,5 +1,6 @@
-"""Estimates of token counts from the number of bytes, without the model's tokenizer. They are high for source code and
-English.
+"""Estimates of token counts from the number of bytes, without the model's tokenizer.
+
+They are high for source code and English.
 """
 
 from __future__ import annotations

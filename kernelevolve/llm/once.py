@@ -29,8 +29,9 @@ class Once(Generic[T]):
         self._task: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
-        """Return the value. All waiting callers get the error if its creation fails. Cancelling one of them does not
-        affect the others.
+        """Return the value.
+
+        All waiting callers get the error if its creation fails. Cancelling one of them does not affect the others.
         """
         task = self._task
         if task is None or self._over(task):

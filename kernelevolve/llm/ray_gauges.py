@@ -56,9 +56,7 @@ class RayGauges:
             self._sums[counter, tuple(tags.items())] += amount
 
     def _report(self) -> None:
-        """Report at most once per second, and when nothing is in flight any more, since a call to Ray's metrics is
-        slow.
-        """
+        """Report at most once per second, since a call to Ray's metrics is slow, and when nothing is in flight."""
         now = time.monotonic()
         if now - self._reported < _SECOND:
             return

@@ -31,20 +31,22 @@ def exchanges_of(folder: RunFolder, node: Node) -> list[Said]:
             raise UserError(f"{folder.path / FILE} lacks exchange {error} of {node.id}") from error
 
 
-def to_json(said: Sequence[Said]) -> list[dict[str, Any]]:
+def to_json(exchanges: Sequence[Said]) -> list[dict[str, Any]]:
     """Return exchanges as plain data."""
     return [
         {"model": model, "request": request.model_dump(mode="json"), "completion": completion.model_dump(mode="json")}
-        for model, request, completion in said
+        for model, request, completion in exchanges
     ]
 
 
-def to_text(said: Sequence[Said]) -> str:
+def to_text(exchanges: Sequence[Said]) -> str:
     """Return exchanges as text for a terminal."""
     parts = []
-    for number, (model, request, completion) in enumerate(said, 1):
+    for number, (model, request, completion) in enumerate(exchanges, 1):
         tokens = completion.tokens
-        head = f"exchange {number} of {len(said)} with {model}: {tokens.read} tokens read, {tokens.written} written"
+        head = (
+            f"exchange {number} of {len(exchanges)} with {model}: {tokens.read} tokens read, {tokens.written} written"
+        )
         parts.append(f"===== {head}, ended by {completion.finish.value}")
         parts += [_message_text(message) for message in request.messages]
         if completion.reasoning:

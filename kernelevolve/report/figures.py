@@ -21,8 +21,9 @@ def speedup_text(measured: Measurement) -> str:
 
 
 def verdict_text(measured: Measurement) -> str:
-    """Format a measurement: `3.21x (3.15 to 3.28) over eager` with a caveat if it is not faster, or why it has no
-    speedup.
+    """Format a measurement: `3.21x (3.15 to 3.28) over eager`.
+
+    A caveat is added if it is not faster. Without a speedup, the reason is returned.
     """
     if measured.speedup is None:
         return f"not measured: {measured.not_measured}"
@@ -48,8 +49,9 @@ def variants_text(variants: Mapping[str, Measurement]) -> str:
 
 
 def speedup_json(speedup: Ratio | None, not_measured: str) -> dict[str, Any]:
-    """Return the fields `speedup`, `speedup_interval` and `not_measured` of `run.json` and of `kernelevolve evaluate
-    --json`.
+    """Return the fields that `run.json` and `kernelevolve evaluate --json` share for a speedup.
+
+    They are `speedup`, `speedup_interval` and `not_measured`.
     """
     return {
         "speedup": speedup.value if speedup else None,

@@ -133,21 +133,22 @@ class Summary(Record):
                 "fallback": self.best.fallback.model_dump() if self.best.fallback else None,
                 "warnings": list(self.best.warnings),
             }
-        plain = self.model_dump(mode="json", exclude={"best", "final_note", "dropped", "failures", "under_way"})
+        fields = self.model_dump(mode="json", exclude={"best", "final_note", "dropped", "failures", "under_way"})
         failures = [{"kernels": count, "reason": reason} for count, reason in self.failures]
         ended = {"outcome": self.outcome.value, "outcome_text": self.outcome_text, "failures": failures}
         final = {"note": self.final_note, "dropped": dict(self.dropped)}
-        return {"format": FORMAT, **plain, **ended, "best": best, "final": final}
+        return {"format": FORMAT, **fields, **ended, "best": best, "final": final}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Return a summary without its best kernel from the content of `run.json`. Raises
-        `pydantic.ValidationError`.
+        """Return a summary without its best kernel from the content of `run.json`.
+
+        Raises `pydantic.ValidationError`.
         """
         derived = {"format", "best", "final", "outcome", "outcome_text"}
-        plain = {name: value for name, value in data.items() if name not in derived}
+        fields = {name: value for name, value in data.items() if name not in derived}
         failures = [(failure["kernels"], failure["reason"]) for failure in data.get("failures", ())]
-        return cls.model_validate({**plain, "best": None, "failures": failures})
+        return cls.model_validate({**fields, "best": None, "failures": failures})
 
 
 def count_by_status(statistics: Mapping[str, float]) -> dict[str, int]:

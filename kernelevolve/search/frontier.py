@@ -1,4 +1,4 @@
-"""Data structures for the nodes that strategies keep. Their costs do not grow with the size of the graph."""
+"""Ordered collections of nodes for search strategies."""
 
 from __future__ import annotations
 

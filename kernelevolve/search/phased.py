@@ -13,8 +13,9 @@ from kernelevolve.search.frontier import Ranked, Repairs
 
 
 class PhasedStrategy(Strategy):
-    """A strategy whose first steps are drafts. Later steps are repairs of failures, or expansions that the subclass
-    selects.
+    """A strategy whose first steps are drafts.
+
+    Later steps are repairs of failures, or expansions that the subclass selects.
 
     If nothing can be expanded, the strategy asks for another draft.
     """

@@ -34,8 +34,9 @@ Entry = tuple[Node, Kernel]
 
 @dataclass(frozen=True)
 class Member:
-    """The registration of a running island. Calls with the registration of an earlier process of the island are
-    rejected.
+    """The registration of a running island.
+
+    Calls with the registration of an earlier process of the island are rejected.
     """
 
     island: int
@@ -127,8 +128,9 @@ class StoreActor:
             return answer
 
     async def claim_now(self, member: Member, wanted: Sequence[tuple[str, bool]]) -> list[Answer | None]:
-        """Answer several claims, each given as (kernel id, patient). The answer is None for a claim that would have to
-        wait.
+        """Answer several claims, each given as (kernel id, patient).
+
+        The answer is None for a claim that would have to wait.
         """
         return [self._claimed(member, kernel_id, patient) for kernel_id, patient in wanted]
 

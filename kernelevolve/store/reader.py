@@ -84,8 +84,8 @@ class GraphReading:
     def statistics(self) -> Mapping[str, float]:
         """Return the counts that `GraphStore.statistics` describes."""
         found = dict(self._db.execute("SELECT name, value FROM counters"))
-        plain = dict.fromkeys(_COUNTED, 0.0)
-        return plain | {f"status.{status}": 0.0 for status in Status} | found
+        zeros = dict.fromkeys(_COUNTED, 0.0)
+        return zeros | {f"status.{status}": 0.0 for status in Status} | found
 
     def origins(self) -> list[Origin]:
         """Return the results by island and operator. This reads every node."""

@@ -90,8 +90,7 @@ class SqliteStore(GraphReading, GraphStore):
             position += len(page)
 
     def log_page(self, island: int, start: int, count: int) -> list[str]:
-        """Return the nodes at the positions `start` to `start + count - 1` of an island's log as JSON; fewer at its
-        end.
+        """Return `count` nodes of an island's log from position `start` as JSON; fewer at its end.
 
         The caller validates the texts, so that several islands can do so in parallel.
         """
@@ -104,8 +103,9 @@ class SqliteStore(GraphReading, GraphStore):
         return [joined(record, evaluation) for record, evaluation in rows]
 
     def tallies(self) -> Iterator[tuple[int, str, int, float]]:
-        """Yield (island, status, nodes, best measured fitness). Nodes whose evaluation was taken from another do not
-        count.
+        """Yield (island, status, nodes, best measured fitness).
+
+        Nodes whose evaluation was taken from another do not count.
 
         This reads every node.
         """
@@ -145,8 +145,9 @@ class SqliteStore(GraphReading, GraphStore):
         self._lock.release()
 
     def _fresh(self, entries: Sequence[tuple[Node, Kernel]]) -> list[tuple[Node, Kernel]]:
-        """Return the entries that are not stored yet. Raises ValueError for an entry that contradicts the store or
-        itself.
+        """Return the entries that are not stored yet.
+
+        Raises ValueError for an entry that contradicts the store or itself.
         """
         fresh: dict[str, tuple[Node, Kernel]] = {}
         for node, kernel in entries:

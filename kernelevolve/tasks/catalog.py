@@ -175,9 +175,7 @@ def _nearest(name: str, shipped: Iterable[str]) -> str:
 
 
 def _bound_names(body: Iterable[ast.stmt]) -> Iterator[str]:
-    """Yield the names that statements bind in their scope, also inside of `if`, `try`, `with` and loops; `*` for a star
-    import.
-    """
+    """Yield the names that statements bind in their scope, including nested blocks; `*` for a star import."""
     for statement in body:
         match statement:
             case ast.ClassDef(name=name) | ast.FunctionDef(name=name):

@@ -49,9 +49,7 @@ class LoadedTask:
         return {name: _listed(self.task, f"get_input_variants[{name!r}]", value) for name, value in variants.items()}
 
     def get_input_ranges(self) -> list[Any] | None:
-        """Return the declared ranges of each input's values, unchecked, or None if the file does not define the
-        function.
-        """
+        """Return the declared ranges of each input's values, unchecked, or None if there are none."""
         if not hasattr(self.module, "get_input_ranges"):
             return None
         return _listed(self.task, "get_input_ranges", self._call("get_input_ranges"))

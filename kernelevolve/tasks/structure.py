@@ -1,6 +1,4 @@
-"""Flattening the arguments and results of `forward`: nested lists, tuples and dicts become leaves and a structure of
-plain data.
-"""
+"""Flattening the arguments and results of `forward` into leaves and a structure."""
 
 from __future__ import annotations
 

@@ -1,3 +1,1 @@
-"""Tables of whole spaces of kernels that are measured once, so that searches can be replayed on them without
-evaluations.
-"""
+"""Tables of whole spaces of kernels, on which searches are replayed without evaluations."""

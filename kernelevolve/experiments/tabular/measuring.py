@@ -1,5 +1,6 @@
-"""Measuring a space of kernels: every kernel is evaluated once, as in a search. The results are kept in a journal, so
-that the measurement can be interrupted.
+"""Measuring a space of kernels: every kernel is evaluated once, as in a search.
+
+The results are kept in a journal, so that the measurement can be interrupted.
 """
 
 from __future__ import annotations

@@ -59,9 +59,9 @@ class TableOperator:
     ) -> tuple[int, str]:
         table, settings = self._table, self._settings
         if expansion.phase is Phase.DRAFT:
-            plain = table.row(self._default)
-            if expansion.step == 0 and plain not in known:
-                return plain, "draft"
+            default_row = table.row(self._default)
+            if expansion.step == 0 and default_row not in known:
+                return default_row, "draft"
             move = moves.drafted(self._default, self._around, settings.draft_moves, rng)
             return table.row(move.point), "draft"
         point, space = table.point(parents[0]), table.space(parents[0])

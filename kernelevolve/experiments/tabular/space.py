@@ -70,9 +70,9 @@ def knobs_of(write: Write) -> dict[str, Knob]:
 
 def _discovered(write: Write, wanted: Mapping[str, object]) -> tuple[dict[str, Knob], dict[str, KnobValue]]:
     """Return the knobs and their default values. Some knobs exist only if another knob has a certain value."""
-    plain = write({})
-    known, chosen = dict(plain.space), dict(plain.kernel.knobs)
-    for name, knob in sorted(plain.space.items()):
+    default = write({})
+    known, chosen = dict(default.space), dict(default.kernel.knobs)
+    for name, knob in sorted(default.space.items()):
         if wanted and all(one in known for one in wanted):
             break
         for value in knob.domain:
@@ -125,8 +125,9 @@ def kernels_of(part: Part, write: Write, report: Callable[[int], None] = lambda 
 
 
 def place_of(part: Part, written: Written) -> list[int]:
-    """Return the index of a kernel's value in the domain of each knob; -1 if it has no such knob or the value is not in
-    the part.
+    """Return, for each knob of a part, the index of a kernel's value in the knob's domain.
+
+    The index is -1 if the kernel has no such knob, or another value than those of the part.
     """
     knobs = written.kernel.knobs
     return [

@@ -68,9 +68,7 @@ class Table:
 
     @cached_property
     def _offsets(self) -> list[tuple[str, dict[KnobValue, int], int]]:
-        """For each knob: its name, the offset of each value in the flattened `row_of`, and the offset of the
-        default.
-        """
+        """For each knob: its name, the offset of each value in the flattened `row_of`, and the default's offset."""
         sizes = [len(knob.domain) for knob in self.knobs]
         steps = [math.prod(sizes[place + 1 :]) for place in range(len(sizes))]
         return [

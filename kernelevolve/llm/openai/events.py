@@ -1,5 +1,6 @@
-"""Server-sent events (WHATWG HTML, 9.2), limited to what endpoints use: `data:` lines, with an empty line after each
-event.
+"""Server-sent events (WHATWG HTML, 9.2), limited to what endpoints use.
+
+An event consists of `data:` lines, followed by an empty line.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ _END = "[DONE]"
 
 
 async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[Mapping[str, Any]]:
-    """Yield the JSON objects of a stream until it says that it is done or ends. Raises ValueError for an event that is
-    not one.
+    """Yield the JSON objects of a stream until it says that it is done or ends.
+
+    Raises ValueError for an event that is not one.
     """
     pending = b""
     data: list[str] = []

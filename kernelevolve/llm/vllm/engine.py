@@ -93,8 +93,9 @@ class Engine:
 
 
 def _end(_: asyncio.Task[None]) -> None:
-    """End this process, since it is useless without its engine or server. The backend notices that and starts another
-    one.
+    """End this process, since it is useless without its engine or server.
+
+    The backend notices that and starts another one.
     """
     os._exit(1)
 
