@@ -82,18 +82,18 @@ class ModelClient:
         Raises:
             UserError: The check fails.
         """
-        started = self._running_actor().start.remote(self._budget)
+        started = self._found().start.remote(self._budget)
         while not ray.wait([started], timeout=_GLANCE_SECONDS)[0]:
             glance()
         ask(started)
 
     def open(self) -> None:
         """Begin or resume the run, whose folder exists."""
-        ask(self._running_actor().open.remote(self._folder, self._budget))
+        ask(self._found().open.remote(self._folder, self._budget))
 
     def close(self) -> None:
         """End the run."""
-        ask(self._running_actor().leave.remote(self._folder))
+        ask(self._found().leave.remote(self._folder))
 
     async def ask(self, model: str, request: Request, purpose: str) -> Exchange:
         """Ask a model. Cancelling the call cancels the request at the endpoint.
@@ -112,7 +112,7 @@ class ModelClient:
         while True:
             try:
                 if not opened:
-                    actor = self._running_actor()
+                    actor = self._found()
                     await answered(actor.start.remote(self._budget), object)
                     await answered(actor.open.remote(self._folder, self._budget), object)
                     opened = True
@@ -129,16 +129,16 @@ class ModelClient:
                 await asyncio.sleep(_GLANCE_SECONDS)  # The actor's name is available once Ray has noticed its death.
 
     async def _connected(self) -> Connection:
-        connection = Connection(await answered(self._running_actor().address.remote(), Address))
+        connection = Connection(await answered(self._found().address.remote(), Address))
         await connection.open()
         return connection
 
     def tallies(self) -> Mapping[str, Tally]:
         """Return the tally of each model."""
-        found: Mapping[str, Tally] = ask(self._running_actor().tallies.remote())
+        found: Mapping[str, Tally] = ask(self._found().tallies.remote())
         return found
 
-    def _running_actor(self) -> ActorHandle:
+    def _found(self) -> ActorHandle:
         """Return the existing actor, or start one."""
         if self._actor is None:
             here = NodeAffinitySchedulingStrategy(self._node, soft=False)
