@@ -1,4 +1,4 @@
-"""The operator seam."""
+"""The interface of an operator, which turns an expansion into a new kernel."""
 
 from __future__ import annotations
 
@@ -25,63 +25,89 @@ class Parent:
 
 @dataclass(frozen=True)
 class Context:
-    """What an operator is given to carry an expansion out."""
+    """What an operator may use to carry an expansion out."""
 
     task: Task
     target: Target
-    """The hardware that kernels are for."""
+    """The hardware that the kernels are written for."""
     parents: tuple[Parent, ...]
-    """In the order of `expansion.parents`."""
+    """The parents, in the order of `expansion.parents`."""
     history: tuple[Parent, ...]
-    """Further nodes, as the expansion's memory mode asks for; best first."""
+    """Further nodes that the memory mode of the expansion selects, the best first."""
     known: Container[str]
-    """Ids of kernels that were judged already: proposing one again brings nothing new."""
+    """The ids of the kernels that were evaluated already. Proposing one of them again gains nothing."""
     models: Models | None = None
-    """That may be asked."""
+    """The language models that the operator may ask; None where there are none."""
     purpose: str = ""
-    """Id of the node that is to come."""
+    """The id of the node that the draft will become."""
     judge: Callable[[Kernel], Awaitable[Evaluation]] | None = None
-    """Has a kernel judged that becomes no node, for operators that work in steps."""
+    """Evaluates a kernel that does not become a node, for operators that work in steps; None if it is not offered."""
 
     @classmethod
     def bare(cls, task: Task, target: Target) -> Context:
-        """Of a draft before anything is known."""
+        """Return the context of a draft of the task before any kernel is known."""
         return cls(task=task, target=target, parents=(), history=(), known=())
 
 
 class ExhaustedError(Exception):
-    """An operator has nothing to propose that is not known, as far as it was told; the text says what was judged, or why nothing is."""
+    """An operator knows no kernel that was not evaluated already.
+
+    The message says what was evaluated, or why there is nothing to propose.
+    """
 
 
 class Operator(ABC):
-    """Turns an expansion into a new kernel. The same seed, expansion and context give the same draft."""
+    """The base class of operators. The same seed, expansion and context give the same draft."""
 
     trusted: ClassVar[bool] = False
-    """Whether what it writes may run where nothing keeps it from the user's files."""
+    """Whether its kernels may run without a sandbox, with access to the user's files."""
     needs_models: ClassVar[bool] = False
-    """Whether it asks models."""
+    """Whether the operator asks language models."""
 
     def prepare(self, task: Task) -> Operator:
-        """Do the slow work for a task once (tracing, say) and return the operator that the islands get, pickled.
+        """Do the slow work for a task once, such as tracing.
 
-        Raises `UserError` where the task cannot be served.
+        Returns:
+            The operator for this task. It is pickled and sent to the islands.
+
+        Raises:
+            UserError: The operator cannot serve the task.
         """
         del task
         return self
 
     def early(self, task: Task) -> Operator | None:
-        """What may serve where `prepare` takes long, which goes on elsewhere meanwhile; None where it must be waited for."""
+        """Return an operator that serves the task while `prepare` is still running in another process.
+
+        Returns:
+            The operator, or None if there is none and the caller has to wait for `prepare`.
+        """
         del task
         return None
 
     def aimed(self, target: Target) -> Operator:
-        """The operator, prepared for a task, that writes kernels for a target. Raises `UserError` where it cannot."""
+        """Return this prepared operator for one target.
+
+        Raises:
+            UserError: The operator cannot write kernels for the target.
+        """
         del target
         return self
 
     @abstractmethod
     async def propose(self, expansion: Expansion, context: Context) -> Draft:
-        """Raises ExhaustedError where there is no kernel that is new; further nodes that it is told may change that."""
+        """Propose a new kernel.
 
-    def tell(self, node: Node) -> None:  # noqa: B027 - many learn nothing
-        """A node was inserted, or has come from another island: as strategies are told, in the same order, after a restart again."""
+        Args:
+            expansion: What the strategy asks for.
+            context: The task, the target, the parents and the history.
+
+        Raises:
+            ExhaustedError: The operator has no new kernel to propose. Nodes passed to `tell` may change that.
+        """
+
+    def tell(self, node: Node) -> None:  # noqa: B027 - many operators do not learn from nodes
+        """Learn from a node that was inserted, or that arrived from another island.
+
+        Operators receive the same nodes in the same order as strategies, and receive them again after a restart.
+        """

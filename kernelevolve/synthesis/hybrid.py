@@ -1,4 +1,4 @@
-"""A model for structure, the built-in operator for knobs: who carries an expansion out follows from what has paid."""
+"""An operator that divides the expansions between a language model and the built-in one, by what each has gained."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ from kernelevolve.synthesis.base import Context, ExhaustedError, Operator
 
 _MODEL, _BUILTIN = "llm", "builtin"
 _ONE = Usage(tokens=1)
-"""Each node costs an evaluation, which is what the two compete for."""
+"""The cost of a node. It is the same for both operators, because they compete for evaluations."""
 
 
 @dataclass
 class HybridOperator(Operator):
-    """Two operators in one. Either may expand what the other made: the built-in one finds the knobs in a model's source, and the model is
-    shown what the built-in one drafted.
+    """An operator that delegates each expansion to a language model or to the built-in operator.
+
+    Either may expand a kernel of the other: the built-in operator finds the knobs in a source that the model wrote, and the
+    model is shown kernels that the built-in operator drafted.
     """
 
     needs_models: ClassVar[bool] = True
 
     builtin: Mapping[str, Any]
-    """The settings of the built-in operator, with `_target_`, and"""
+    """The settings of the built-in operator, with `_target_`."""
     llm: Mapping[str, Any]
-    """of the one that asks models."""
+    """The settings of the operator that asks models, with `_target_`."""
     share: float
-    """Of the expansions, that the model is expected to deserve: how it begins."""
+    """The initial weight of the model in the choice between the two, between 0 and 1."""
     least_share: float
-    """That either gets in any case."""
+    """The least share of the expansions that each of the two gets, at most 0.5."""
     _operators: dict[str, Operator] = field(default_factory=dict, init=False, repr=False)
     _chooser: Chooser = field(init=False, repr=False)
     _fitness: dict[str, float] = field(default_factory=dict, init=False, repr=False)
@@ -52,36 +54,36 @@ class HybridOperator(Operator):
         for name, settings in ((_MODEL, self.llm), (_BUILTIN, self.builtin)):
             built = Component.model_validate(settings).build(f"operator.{name}")
             if not isinstance(built, Operator):
-                raise UserError(f"operator.{name}: {type(built).__name__} is no operator")
+                raise UserError(f"operator.{name}: {type(built).__name__} is not an Operator")
             self._operators[name] = built
 
     def prepare(self, task: Task) -> HybridOperator:
         prepared = replace(self)
-        for name, one in self._operators.items():
-            prepared._operators[name] = one.prepare(task)
+        for name, operator in self._operators.items():
+            prepared._operators[name] = operator.prepare(task)
         return prepared
 
     def early(self, task: Task) -> HybridOperator | None:
         early = replace(self)
-        for name, one in self._operators.items():
-            ready = one if type(one).prepare is Operator.prepare else one.early(task)
+        for name, operator in self._operators.items():
+            ready = operator if type(operator).prepare is Operator.prepare else operator.early(task)
             if ready is None:
                 return None
             early._operators[name] = ready
         return early
 
     def aimed(self, target: Target) -> HybridOperator:
-        found = replace(self)
-        for name, one in self._operators.items():
-            found._operators[name] = one.aimed(target)
-        return found
+        aimed = replace(self)
+        for name, operator in self._operators.items():
+            aimed._operators[name] = operator.aimed(target)
+        return aimed
 
     def tell(self, node: Node) -> None:
         promise = max((self._fitness.get(parent, 0.0) for parent in node.parents), default=0.0)
         self._fitness[node.id] = node.fitness
         self._chooser.tell(node.operator.partition("/")[0], node.fitness, promise, _ONE)
-        for one in self._operators.values():
-            one.tell(node)
+        for operator in self._operators.values():
+            operator.tell(node)
 
     async def propose(self, expansion: Expansion, context: Context) -> Draft:
         rng = Random(derive_seed(expansion.seed, "who"))

@@ -1,4 +1,4 @@
-"""`Operator.prepare` in a process of its own, which begins before Ray is up: importing and tracing take seconds, or a minute."""
+"""Runs `Operator.prepare` in a separate process while Ray starts: importing and tracing take up to a minute."""
 
 from __future__ import annotations
 
@@ -22,20 +22,24 @@ from kernelevolve.core.task import Task
 from kernelevolve.synthesis.base import Operator
 
 _PR_SET_PDEATHSIG = 1
-_GLANCE_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 _EARLY_PROCESSOR_SECONDS = 10.0
+"""The processor seconds after which the process returns `Operator.early`."""
 _EARLY_SECONDS = 20.0
-"""After so much of either, what `Operator.early` gives is told, and preparing goes on."""
+"""The wall-clock seconds after which the process returns `Operator.early`."""
 
 
 class Preparing:
-    """Begins on entering; leaving ends the process. What the task's code prints is dropped."""
+    """Prepares an operator for a task in a separate process, as a context manager.
+
+    Entering starts the process and leaving ends it. What the code of the task prints is discarded.
+    """
 
     def __init__(self, operator: Operator, task: Task) -> None:
         self._arguments = operator, task
         self._process: subprocess.Popen[bytes] | None = None
         self._prepared: Operator | None = None
-        self._told = b""
+        self._reply = b""
 
     def __enter__(self) -> Self:
         operator = self._arguments[0]
@@ -47,7 +51,7 @@ class Preparing:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 env={**os.environ, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": "1"},
-                start_new_session=True,  # Ctrl-C is for the driver, which ends this one.
+                start_new_session=True,  # Ctrl-C goes to the driver alone, which then ends this process.
             )
             assert self._process.stdin is not None
             self._process.stdin.write(pickle.dumps(self._arguments))
@@ -60,44 +64,47 @@ class Preparing:
         return self
 
     def _read(self, pipe: IO[bytes]) -> None:
-        self._told = pipe.read()
+        self._reply = pipe.read()
 
     def result(self, check: Callable[[], None]) -> Operator:
-        """The prepared operator, or the early one where preparing takes long; it then goes on until this is left.
+        """Wait for the operator: the prepared one, or the early one if preparing takes long.
 
-        `check` is called now and then meanwhile; what it raises ends the waiting.
+        Args:
+            check: Called several times a second while waiting. An exception that it raises ends the wait.
 
-        Raises UserError where the task cannot be served, RuntimeError where the process fails.
+        Raises:
+            UserError: The operator cannot serve the task.
+            RuntimeError: The process failed.
         """
         while self._prepared is None:
             check()
-            self._look(_GLANCE_SECONDS)
+            self._poll(_POLL_SECONDS)
         return self._prepared
 
     def raise_early(self) -> None:
-        """Raises what `result` would, where that is known by now."""
-        self._look(0.0)
+        """Raise the error that `result` would raise, if preparing has already failed."""
+        self._poll(0.0)
 
-    def _look(self, seconds: float) -> None:
-        """Take what the process has told, if it does within so many seconds."""
+    def _poll(self, seconds: float) -> None:
+        """Read the reply of the process, if it arrives within the given seconds."""
         if self._process is None or self._prepared is not None:
             return
         self._reader.join(seconds)
         if self._reader.is_alive():
             return
-        if not self._told:
+        if not self._reply:
             code = self._process.wait()
             self._errors.seek(0)
             words = self._errors.read().decode(errors="replace").strip() or f"exit code {code}"
             raise RuntimeError(f"preparing the operator failed:\n{words}")
-        found = pickle.loads(self._told)
-        if isinstance(found, UserError):
-            raise found
-        assert isinstance(found, Operator)
-        self._prepared = found
+        reply = pickle.loads(self._reply)
+        if isinstance(reply, UserError):
+            raise reply
+        assert isinstance(reply, Operator)
+        self._prepared = reply
 
     def end(self) -> None:
-        """Nobody waits for it any more: what is measured afterwards has the processors to itself."""
+        """End the process, so that it does not disturb the measurements that follow."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -113,44 +120,44 @@ class Preparing:
         self.end()
 
 
-class _Answer:
-    """What the other process gets to know: the first of what is told."""
+class _Reply:
+    """The reply to the parent process. Only the first call of `send` writes one."""
 
     def __init__(self, channel: int) -> None:
         self._channel = channel
         self._lock = threading.Lock()
-        self._is_told = False
+        self._sent = False
 
-    def tell(self, found: Operator | UserError) -> None:
+    def send(self, reply: Operator | UserError) -> None:
         with self._lock:
-            if not self._is_told:
-                self._is_told = True
+            if not self._sent:
+                self._sent = True
                 with os.fdopen(self._channel, "wb") as file:
-                    file.write(pickle.dumps(found))
+                    file.write(pickle.dumps(reply))
 
 
-def _tell_early(answer: _Answer, done: threading.Event, operator: Operator, task: Task) -> None:
+def _send_early(reply: _Reply, done: threading.Event, operator: Operator, task: Task) -> None:
     begin = time.monotonic()
-    while not done.wait(_GLANCE_SECONDS):
+    while not done.wait(_POLL_SECONDS):
         if time.process_time() > _EARLY_PROCESSOR_SECONDS or time.monotonic() - begin > _EARLY_SECONDS:
             early = operator.early(task)
             if early is not None:
-                answer.tell(early)
+                reply.send(early)
             return
 
 
 def main() -> None:
-    gc.disable()  # This process is short: it would only look through PyTorch's modules again and again.
+    gc.disable()  # The process is short-lived, and each collection would scan all of PyTorch's modules.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     operator, task = pickle.load(sys.stdin.buffer)
-    answer, done = _Answer(os.dup(1)), threading.Event()
+    reply, done = _Reply(os.dup(1)), threading.Event()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
-    threading.Thread(target=_tell_early, args=(answer, done, operator, task), daemon=True).start()
+    threading.Thread(target=_send_early, args=(reply, done, operator, task), daemon=True).start()
     try:
-        answer.tell(operator.prepare(task))
+        reply.send(operator.prepare(task))
     except UserError as error:
-        answer.tell(error)
+        reply.send(error)
     done.set()
 
 

@@ -1,1 +1,1 @@
-"""From what a model says to a kernel's source: whole files, SEARCH/REPLACE blocks, unified diffs, however they are wrapped."""
+"""Extraction of kernel sources from model answers: whole files, SEARCH/REPLACE blocks and unified diffs."""

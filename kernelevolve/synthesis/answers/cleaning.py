@@ -1,4 +1,4 @@
-"""What a model says besides its answer, taken away."""
+"""Removal of reasoning and chat template tokens from model answers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _FENCE = re.compile(r"^[ \t]*(```|~~~)", re.MULTILINE)
 
 
 def cleaned(text: str) -> str:
-    """With ends of lines as they should be and without reasoning, tokens of chat templates and characters that cannot be seen.
+    """Return an answer with normalized line ends, without reasoning, chat template tokens and invisible characters.
 
-    Raises AnswerError where there is nothing but reasoning.
+    Raises:
+        AnswerError: Nothing remains, or the answer ended before its final part.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").translate(_INVISIBLE)
     channels = _CHANNEL.findall(text)
@@ -35,7 +36,7 @@ def cleaned(text: str) -> str:
         raise AnswerError("the answer ended while it was thinking: think for less long")
     end = _ONLY_END.match(text)
     if end and not _FENCE.search(text[: end.end()]):
-        text = text[end.end() :]  # Chat templates open the tag themselves.
+        text = text[end.end() :]  # Many chat templates put the opening tag into the prompt.
     text = _TOKEN.sub("", text)
     if not text.strip():
         raise AnswerError("the answer is empty")

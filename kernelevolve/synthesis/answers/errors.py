@@ -1,7 +1,7 @@
-"""An answer that is no kernel."""
+"""The error of a model answer that holds no kernel."""
 
 from __future__ import annotations
 
 
 class AnswerError(ValueError):
-    """What is wrong with it, in a form that the model that gave it can act on."""
+    """A model answer cannot be used. The message goes back to the model, so it says how to mend the answer."""

@@ -1,4 +1,4 @@
-"""Fenced blocks, as CommonMark has them (0.31, 4.5), and as models write them."""
+"""Fenced code blocks of CommonMark (version 0.31, section 4.5), and the deviations that models write."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _OPEN = re.compile(r"^(?P<indent>[ \t]*(?:[-*>] )?[ \t]*)(?P<fence>`{3,}|~{3,})[
 
 @dataclass(frozen=True)
 class Block:
-    """What stands between two fences."""
+    """The content of a fenced code block."""
 
     info: str
-    """The first word behind the opening fence, in lower case."""
+    """The first word after the opening fence, in lower case."""
     text: str
     closed: bool
     first: int
-    """The number of its first line in the whole."""
+    """The index of its first line in the answer, from 0."""
 
 
 def blocks(text: str) -> list[Block]:
-    """All of them, in order. One that is not closed ends with the text."""
+    """Return all fenced blocks, in order. A block without a closing fence ends with the text."""
     lines = text.split("\n")
     found: list[Block] = []
     at = 0
@@ -40,7 +40,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def widest(text: str) -> Block | None:
-    """From the first opening fence to the last closing one: a file that has fences in it."""
+    """Return the block from the first opening fence to the last closing one, for a file that contains fences itself."""
     lines = text.split("\n")
     openings = [(i, m) for i, m in enumerate(map(_OPEN.match, lines)) if m]
     if not openings:

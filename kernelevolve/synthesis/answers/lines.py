@@ -1,4 +1,4 @@
-"""Finding lines in a source that were quoted from it, not always to the letter."""
+"""Edits of a source by quoted lines, which models do not always quote exactly."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from dataclasses import dataclass
 from kernelevolve.synthesis.answers.errors import AnswerError
 
 _SHOWN = 6
-"""Lines of what was not found, in an error."""
+"""The number of quoted lines that an error message shows."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """Lines in place of others."""
+    """A replacement of consecutive lines of a file by others."""
 
     old: tuple[str, ...]
     new: tuple[str, ...]
     near: int | None = None
-    """The line where they are said to begin, from 0; None: nothing is said."""
+    """The index of the line where `old` is said to begin, from 0; None if the answer does not say."""
 
 
 def applied(edits: Sequence[Edit], source: str) -> str:
-    """The source with every edit made, in order. Raises AnswerError where one fits nowhere, or where it is not clear where."""
+    """Apply edits to a source, in order.
+
+    Raises:
+        AnswerError: The old lines of an edit are not in the source, or stand there several times.
+    """
     lines = source.split("\n")
     for number, edit in enumerate(edits, 1):
         name = f"block {number} of {len(edits)}" if len(edits) > 1 else "the block"
         if not any(line.strip() for line in edit.old):
             raise AnswerError(f"{name} says nothing of where it belongs: quote the lines that it replaces")
-        # Empty lines around what is quoted are often none of the file's.
+        # Models often put empty lines around a quote that are not in the file.
         for one in (edit, Edit(_trimmed(edit.old), _trimmed(edit.new), edit.near)):
             placed = _place(one, lines, name)
             if placed is not None:
@@ -44,7 +48,7 @@ def applied(edits: Sequence[Edit], source: str) -> str:
 
 
 def _place(edit: Edit, lines: Sequence[str], name: str) -> tuple[int, tuple[str, ...]] | None:
-    """(where it begins, the new lines as they are indented there); None where it fits nowhere."""
+    """Return the index of the first replaced line and the new lines, indented to fit; None if there is no match."""
     for same in (str, str.rstrip):
         found = _found(edit.old, lines, same)
         if found:
@@ -58,7 +62,7 @@ def _place(edit: Edit, lines: Sequence[str], name: str) -> tuple[int, tuple[str,
 
 
 def _trimmed(lines: Sequence[str]) -> tuple[str, ...]:
-    """Without empty lines at both ends."""
+    """Return the lines without empty ones at both ends."""
     full = [i for i, line in enumerate(lines) if line.strip()]
     return tuple(lines[full[0] : full[-1] + 1]) if full else ()
 
@@ -80,7 +84,7 @@ def _chosen(edit: Edit, found: Sequence[int], name: str) -> int:
 
 
 def _shift(old: Sequence[str], there: Sequence[str]) -> int | None:
-    """Columns by which all lines are indented more than they were quoted; None where it is not the same for all."""
+    """Return the columns by which the file indents all lines more than the quote; None if lines differ in that."""
     shifts = {_indent(b) - _indent(a) for a, b in zip(old, there, strict=True) if a.strip()}
     return shifts.pop() if len(shifts) == 1 else None
 

@@ -1,4 +1,4 @@
-"""EVOLVE-BLOCK markers: of a file that has them, only what stands between them may change."""
+"""EVOLVE-BLOCK markers: in a file with markers, only the lines between them may change."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ _MARKER = re.compile(r"^\s*(?:#|//)\s*EVOLVE-BLOCK-(START|END)\b.*$")
 
 
 def has_markers(source: str) -> bool:
-    """Whether anything is marked."""
+    """Return whether a source has markers."""
     return any(_MARKER.match(line) for line in source.split("\n"))
 
 
 def check_markers(source: str) -> None:
-    """Raises AnswerError where they are not in pairs."""
+    """Check that the markers of a source come in pairs.
+
+    Raises:
+        AnswerError: A marker has no counterpart.
+    """
     _split(source)
 
 
 def keep_outside(before: str, after: str) -> None:
-    """Raises AnswerError where a change touches what is not between markers, or the markers."""
+    """Check that a change leaves the markers and everything outside them as they were.
+
+    Raises:
+        AnswerError: The change touches a marker or a line outside them.
+    """
     if not has_markers(before):
         return
     if _split(before) != _split(after):
@@ -30,7 +38,7 @@ def keep_outside(before: str, after: str) -> None:
 
 
 def _split(source: str) -> list[list[str]]:
-    """The lines outside, markers included, as one list before each block and one behind the last."""
+    """Return the lines outside the blocks, markers included: one list before each block and one after the last."""
     parts: list[list[str]] = [[]]
     inside = False
     for line in source.rstrip("\n").split("\n"):

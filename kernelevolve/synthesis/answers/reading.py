@@ -1,4 +1,4 @@
-"""One answer of a model, from its text to a source."""
+"""Reading of a kernel source from the answer of a model."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ _DIFFS = ("diff", "patch", "udiff")
 
 
 def read_answer(text: str, parent: str | None, *, cut_off: bool = False) -> str:
-    """The source that an answer means. `parent`: what edits are made to, None where there is nothing; `cut_off`: the model was stopped.
+    """Return the kernel source that an answer gives, as a whole file or as edits.
 
-    Raises AnswerError where it means none: edits that do not fit, a part that is missing, nothing changed.
+    Args:
+        text: The answer of the model.
+        parent: The source that edits apply to; None if there is none.
+        cut_off: Whether the answer ended at the limit on its length.
+
+    Raises:
+        AnswerError: Edits do not fit, a part is missing, or the answer changes nothing.
     """
     try:
         text = cleaned(text)
@@ -30,7 +36,7 @@ def read_answer(text: str, parent: str | None, *, cut_off: bool = False) -> str:
             source = applied(edits, parent)
     except AnswerError as error:
         if cut_off and "cut off" not in str(error) and "ended" not in str(error):
-            raise AnswerError(f"the answer was cut off at its greatest length; {error}") from error
+            raise AnswerError(f"the answer was cut off at the limit on its length; {error}") from error
         raise
     if parent is not None:
         if has_markers(parent):
@@ -41,7 +47,7 @@ def read_answer(text: str, parent: str | None, *, cut_off: bool = False) -> str:
 
 
 def _edits(text: str) -> list[Edit] | None:
-    """None where it is a whole file."""
+    """Return the edits in an answer, or None if it is a whole file."""
     if is_search_replace(text):
         return read_blocks(text)
     fenced = [block for block in blocks(text) if block.info in _DIFFS or (not block.info and is_diff(block.text))]

@@ -1,4 +1,4 @@
-"""SEARCH/REPLACE blocks."""
+"""Parsing of SEARCH/REPLACE blocks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[\w+-]*[ \t]*$")
 
 
 def is_search_replace(text: str) -> bool:
-    """Whether there is the beginning of a block."""
+    """Return whether the text has the first line of a block."""
     return any(_BEGIN.match(line) for line in text.split("\n"))
 
 
 def read_blocks(text: str) -> list[Edit]:
-    """All blocks, in order, fenced or not. Raises AnswerError for one that is not whole."""
+    """Return the edits of all blocks, in order, fenced or not.
+
+    Raises:
+        AnswerError: A block is incomplete.
+    """
     found: list[Edit] = []
     old: list[str] = []
     new: list[str] = []
@@ -34,9 +38,7 @@ def read_blocks(text: str) -> list[Edit]:
             part = new
         elif part is not None and _END.match(line):
             if part is old:
-                raise AnswerError(
-                    f"block {len(found) + 1} has no ======= between what it replaces and what comes there"
-                )
+                raise AnswerError(f"block {len(found) + 1} has no ======= between the old and the new lines")
             comes = _unfenced(new)
             found.append(Edit(_unfenced(old), comes if any(line.strip() for line in comes) else ()))
             part = None
@@ -48,7 +50,7 @@ def read_blocks(text: str) -> list[Edit]:
 
 
 def _unfenced(lines: list[str]) -> tuple[str, ...]:
-    """Without fences that stand around the whole part."""
+    """Return the lines without a fence that encloses all of them."""
     if len(lines) >= 2 and _FENCE.match(lines[0]) and _FENCE.match(lines[-1]):
         return tuple(lines[1:-1])
     return tuple(lines)

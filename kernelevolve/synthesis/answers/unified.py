@@ -1,4 +1,4 @@
-"""Unified diffs, whose line numbers nobody should trust."""
+"""Parsing of unified diffs. The line numbers that models write are often wrong and serve only as hints."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ _NEW_FILE = re.compile(r"^\+\+\+ (?!/dev/null)\S+", re.MULTILINE)
 
 
 def is_diff(text: str) -> bool:
-    """Whether there is a hunk with a line that goes or comes."""
+    """Return whether the text has a hunk that adds or removes a line."""
     lines = text.split("\n")
     starts = [i for i, line in enumerate(lines) if _HUNK.match(line)]
     return any(line[:1] in ("+", "-") and not _FILE.match(line) for i in starts for line in lines[i + 1 : i + 200])
 
 
 def read_diff(text: str) -> list[Edit]:
-    """An edit for each hunk. Raises AnswerError for a diff of several files and for lines that are none of a diff's."""
+    """Return one edit for each hunk.
+
+    Raises:
+        AnswerError: The diff changes several files or nothing, or has lines that do not belong to a diff.
+    """
     if len(set(_NEW_FILE.findall(text))) > 1:
         raise AnswerError("the diff changes several files: there is one")
     found: list[Edit] = []
@@ -31,7 +35,7 @@ def read_diff(text: str) -> list[Edit]:
 
     def close() -> None:
         while old and new and not old[-1] and not new[-1]:
-            old.pop()  # Empty lines behind the hunk are the text's own.
+            old.pop()  # Empty lines after the hunk belong to the text around it.
             new.pop()
         if old != new:
             found.append(Edit(tuple(old), tuple(new), near))

@@ -1,4 +1,4 @@
-"""Whole files, among whatever stands around them."""
+"""Extraction of a whole file from an answer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ _PYTHON = {"", "python", "py", "python3", "triton", "pytorch", "torch", "text", 
 _TAG = re.compile(r"<(code|kernel|answer|file|python|source|solution)\b[^>\n]*>\n?(.*?)</\1\s*>", re.DOTALL)
 _START = re.compile(r"^(import |from \w|\"\"\"|'''|#|@|class |def |[A-Z_]+ = )")
 _STARTS, _ENDS = 8, 16
-"""Places that are tried as the borders of a file that nothing marks."""
+"""The numbers of first and last lines that are tried for a file without fences or tags."""
 _DEFINED = re.compile(rf"^class {CLASS}\b|^{CLASS}\s*=", re.MULTILINE)
 
 
 def read_whole(text: str) -> str:
-    """The last file in it that can be read as Python and defines the class. Raises AnswerError that says what is missing."""
+    """Return the last file in the text that parses as Python and defines the class `ModelNew`.
+
+    Raises:
+        AnswerError: There is no such file; the message says what is missing.
+    """
     found = blocks(text)
     candidates = [*_candidates(text, found)]
     for source in candidates:
@@ -41,7 +45,7 @@ def read_whole(text: str) -> str:
 
 
 def _candidates(text: str, found: list[Block]) -> Iterator[str]:
-    """Likely ones first; among blocks the last first, since models correct themselves."""
+    """Yield possible files, the likely ones first, and the last block first, since models correct themselves."""
     for block in reversed(found):
         if block.info in _PYTHON and block.closed:
             yield block.text
@@ -72,7 +76,7 @@ def _from_json(text: str) -> Iterator[str]:
 
 
 def _unmarked(text: str) -> Iterator[str]:
-    """A file with prose before and behind it."""
+    """Yield parts of a text that may be a file with prose before and after it."""
     lines = text.split("\n")
     starts = [i for i, line in enumerate(lines) if _START.match(line)][:_STARTS]
     ends = [i for i, line in enumerate(lines) if not line.strip()] + [len(lines)]

@@ -1,4 +1,4 @@
-"""A node as an agent of several steps: it edits, compiles, tests and measures, and the best kernel that it measured counts."""
+"""The agent loop: a model edits, compiles, tests and measures kernels in steps; the best becomes the node."""
 
 from __future__ import annotations
 
@@ -17,37 +17,45 @@ from kernelevolve.synthesis.universal.tools import DONE, TOOLS, Workbench, calls
 
 _LEFT_OUT = "(left out, to make room)"
 _KEPT = 4
-"""Of the last messages, that stay whole when there must be room."""
+"""The number of last messages that are never shortened."""
 
 Ask = Callable[[Sequence[Message], Sequence[Tool]], Awaitable[Completion]]
-"""(conversation, tools) -> what the model says."""
+"""A function that sends a conversation and the tools to the model and returns its completion."""
 
 
 class AgentProtocol(StrEnum):
-    """How tools are called."""
+    """How the model calls tools."""
 
     NATIVE = "native"
-    """As the endpoint has it."""
+    """By the tool calls of the endpoint."""
     TEXT = "text"
-    """In lines of the answer, for endpoints that have no calls of tools."""
+    """By lines of the answer, for endpoints without tool calls."""
 
 
 class AgentSettings(Record):
-    """Of a node's inner loop."""
+    """The settings of the agent loop."""
 
     steps: int = Field(ge=0, le=50)
-    """Answers of the model; 0: a node is one completion, without tools."""
+    """The greatest number of answers of the model for a node; 0 asks for one completion without tools."""
     judgements: int = Field(ge=1)
-    """Kernels that it may have compiled, tested or measured."""
+    """The greatest number of kernels that are compiled, tested or measured for a node."""
     protocol: AgentProtocol
 
 
 async def work(
     settings: AgentSettings, workbench: Workbench, messages: Sequence[Message], ask: Ask, most_tokens: int
 ) -> str:
-    """Steps until the model is done or has no more. Returns what it said last.
+    """Run the agent loop until the model is done or its steps are used up. The kernels are left in `workbench`.
 
-    `messages`: the prompt, which says how tools are called; `most_tokens`: of a conversation.
+    Args:
+        settings: The limits of the loop.
+        workbench: The file that the model edits and the kernels evaluated so far.
+        messages: The prompt, which says how tools are called.
+        ask: Sends a conversation to the model.
+        most_tokens: The greatest length of a conversation in tokens.
+
+    Returns:
+        The last text of the model.
     """
     conversation = list(messages)
     fixed = len(conversation)
@@ -61,12 +69,12 @@ async def work(
         ended = completion.finish is Finish.REFUSED or any(call.name == DONE for call in calls)
         if not calls:
             calls, ended = _from_plain(completion, workbench), True
-        told = [(call, await workbench.carry_out(call)) for call in calls if call.name != DONE]
+        replies = [(call, await workbench.carry_out(call)) for call in calls if call.name != DONE]
         if ended:
             break
         left = settings.steps - step - 1
         conversation += _turn(
-            completion.message, told, f"{left} more answers of yours" if left else "", native=bool(tools)
+            completion.message, replies, f"{left} more answers of yours" if left else "", native=bool(tools)
         )
     if not workbench.judged and workbench.source.strip():
         await workbench.carry_out(ToolCall(id="end", name="measure", arguments="{}"))
@@ -74,7 +82,7 @@ async def work(
 
 
 def _from_plain(completion: Completion, workbench: Workbench) -> tuple[ToolCall, ...]:
-    """An answer that calls no tool may still hold a kernel, which is measured; then the model is done."""
+    """Read a kernel from an answer without tool calls. Returns the call that measures it, or nothing if there is none."""
     cut_off = completion.finish is Finish.LENGTH
     try:
         workbench.source = read_answer(completion.message.text, workbench.source or None, cut_off=cut_off)
@@ -83,15 +91,15 @@ def _from_plain(completion: Completion, workbench: Workbench) -> tuple[ToolCall,
     return (ToolCall(id="end", name="measure", arguments="{}"),)
 
 
-def _turn(said: Message, told: Sequence[tuple[ToolCall, str]], left: str, *, native: bool) -> list[Message]:
-    """What was said and what came of it, as the protocol has it."""
+def _turn(said: Message, replies: Sequence[tuple[ToolCall, str]], left: str, *, native: bool) -> list[Message]:
+    """Return the messages of one step, in the form of the protocol: the answer and the replies of the tools."""
     if native and said.calls:
-        answers = [Message(role=Role.TOOL, text=text, answers=call.id) for call, text in told]
+        answers = [Message(role=Role.TOOL, text=text, answers=call.id) for call, text in replies]
         if left:
             last = answers[-1]
             answers[-1] = last.model_copy(update={"text": f"{last.text}\n({left})"})
         return [said, *answers]
-    text = "\n\n".join(text for _, text in told)
+    text = "\n\n".join(text for _, text in replies)
     return [
         Message(role=Role.ASSISTANT, text=said.text),
         Message(role=Role.USER, text=f"{text}\n({left})" if left else text),
@@ -99,7 +107,7 @@ def _turn(said: Message, told: Sequence[tuple[ToolCall, str]], left: str, *, nat
 
 
 def _make_room(conversation: list[Message], fixed: int, most: int) -> None:
-    """Cut what tools said and what was written long ago, oldest first, until the conversation is no longer than that."""
+    """Drop texts and arguments of old messages, the oldest first, until the conversation has at most so many tokens."""
     total = sum(map(tokens_of_message, conversation))
     for i in range(fixed, len(conversation) - _KEPT):
         if total <= most:
@@ -113,7 +121,11 @@ def _make_room(conversation: list[Message], fixed: int, most: int) -> None:
 
 
 async def _asked(ask: Ask, conversation: list[Message], fixed: int, tools: Sequence[Tool]) -> Completion:
-    """Once more with all that can be left out left out, where the model finds it too long. Raises TooLongError where that does not help."""
+    """Ask the model. If it finds the conversation too long, shorten it as far as possible and ask once more.
+
+    Raises:
+        TooLongError: The shortened conversation is still too long.
+    """
     try:
         return await ask(conversation, tools)
     except TooLongError:

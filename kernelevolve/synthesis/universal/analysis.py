@@ -1,4 +1,4 @@
-"""What a verdict says to who writes the next kernel, by rules: what bounds it, what the next bottleneck is, what failed and why."""
+"""Rules that turn the evaluation of a kernel into advice: what bounds it, and how to mend a failure."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from kernelevolve.core.record import Record
 from kernelevolve.synthesis.universal.task_facts import TaskFacts
 
 _CALL_SECONDS = 20e-6
-"""A call that takes less is made of what is around the kernel: Python, ctypes, starting threads."""
+"""The seconds below which a call is bound by the overhead around the kernel: Python, ctypes, starting threads."""
 _MEMORY, _COMPUTE = 4.0, 32.0
-"""Operations per byte below which memory bounds any machine of today, and above which arithmetic does."""
+"""The operations per byte below which memory bounds a kernel on current machines, and above which arithmetic does."""
 _UNEVEN = 1.5
-"""Between inputs, by which a speedup is told to differ."""
+"""The ratio of speedups from which an input variant is reported as slower."""
 _OTHERS_SHARE = 0.2
+"""The share of a call in PyTorch's own operators from which it is reported."""
 _ADVICE = {
     Status.INVALID_SOURCE: "Answer with a complete file that defines ModelNew, or with edits that fit.",
-    Status.COMPILE_ERROR: "Mend the first message first; those behind it often follow from it.",
+    Status.COMPILE_ERROR: "Mend the first error; later ones often follow from it.",
     Status.RUNTIME_ERROR: "It stopped with an exception: look at shapes, types and argument lists of what is called.",
-    Status.WRONG_RESULT: "It is fast or slow for nothing while it is wrong: keep its structure and mend the arithmetic or the indices.",
+    Status.WRONG_RESULT: "Its speed does not count while it is wrong: keep the structure, mend the arithmetic or the indices.",
     Status.WRONG_SHAPE: "Allocate the outputs as the reference returns them: shape, dtype, number, structure.",
-    Status.TIMEOUT: "It did not end in time: look for a loop without end, a deadlock of threads, or far too much work.",
+    Status.TIMEOUT: "It did not end in time: look for an endless loop, a deadlock of threads, or far too much work.",
     Status.CRASHED: "It died: an index out of bounds, a pointer to freed memory, an instruction that this processor lacks.",
     Status.OUT_OF_MEMORY: "It took too much memory: work in blocks, and free or keep buffers instead of allocating in each call.",
-    Status.CHEATING: "Do the work that is asked for, in every call, from the inputs of that call.",
+    Status.CHEATING: "Do all of the work in every call, from the inputs of that call.",
 }
 
 
 class Bound(StrEnum):
-    """By what a kernel's time is made."""
+    """What bounds the time of a kernel. The values appear in prompts."""
 
     OVERHEAD = "what is around the kernel"
     MEMORY = "memory"
@@ -41,25 +42,31 @@ class Bound(StrEnum):
 
 
 class Analysis(Record):
-    """Of one kernel."""
+    """The advice that follows from the evaluation of a kernel."""
 
     bound: Bound
     findings: tuple[str, ...]
-    """What was seen, in lines."""
+    """Observations, one line each."""
     next_step: str
-    """What to do about it."""
+    """The advice for the next kernel."""
 
 
 def analysed(node: Node, facts: TaskFacts, device: Mapping[str, str]) -> Analysis:
-    """By what its verdict holds."""
-    verdict = node.evaluation
-    if verdict.measurement is None:
-        return Analysis(bound=Bound.UNCLEAR, findings=(), next_step=_ADVICE[verdict.status])
-    findings = [*_speed(verdict.measurement, facts), *_variants(verdict)]
-    bound = _bound(verdict, facts)
-    if verdict.aten and verdict.aten.share >= _OTHERS_SHARE:
-        most = ", ".join(f"{name} {share:.0%}" for name, share in list(verdict.aten.operators.items())[:3])
-        findings.append(f"{verdict.aten.share:.0%} of a call is PyTorch's own work: {most}")
+    """Analyse the evaluation of a node.
+
+    Args:
+        node: The evaluated node.
+        facts: The work and the traffic of the task.
+        device: The facts of the target by name, such as `vector_bits`.
+    """
+    evaluation = node.evaluation
+    if evaluation.measurement is None:
+        return Analysis(bound=Bound.UNCLEAR, findings=(), next_step=_ADVICE[evaluation.status])
+    findings = [*_speed(evaluation.measurement, facts), *_variants(evaluation)]
+    bound = _bound(evaluation, facts)
+    if evaluation.aten and evaluation.aten.share >= _OTHERS_SHARE:
+        most = ", ".join(f"{name} {share:.0%}" for name, share in list(evaluation.aten.operators.items())[:3])
+        findings.append(f"{evaluation.aten.share:.0%} of a call is PyTorch's own work: {most}")
     if "traffic_bytes" in node.traits and facts.least_bytes:
         times = node.traits["traffic_bytes"] / facts.least_bytes
         findings.append(
@@ -78,20 +85,20 @@ def _speed(measured: Measurement, facts: TaskFacts) -> list[str]:
     return found
 
 
-def _variants(verdict: Evaluation) -> list[str]:
-    main = verdict.fitness
+def _variants(evaluation: Evaluation) -> list[str]:
+    main = evaluation.fitness
     return [
         f"on the inputs {name} it is only {measured.speedup.value:.2f}x"
-        for name, measured in verdict.variants.items()
+        for name, measured in evaluation.variants.items()
         if measured.speedup is not None and measured.speedup.value * _UNEVEN < main
     ]
 
 
-def _bound(verdict: Evaluation, facts: TaskFacts) -> Bound:
-    assert verdict.measurement is not None
-    if verdict.aten and verdict.aten.share > 0.5:
+def _bound(evaluation: Evaluation, facts: TaskFacts) -> Bound:
+    assert evaluation.measurement is not None
+    if evaluation.aten and evaluation.aten.share > 0.5:
         return Bound.FOREIGN
-    if verdict.measurement.kernel_seconds < _CALL_SECONDS:
+    if evaluation.measurement.kernel_seconds < _CALL_SECONDS:
         return Bound.OVERHEAD
     intensity = facts.flops / max(1, facts.least_bytes)
     if intensity < _MEMORY:

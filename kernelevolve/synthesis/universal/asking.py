@@ -1,4 +1,4 @@
-"""One expansion carried out: what is asked, how often, and what becomes of the answers."""
+"""The requests to a model for one expansion, and the draft that follows from the answers."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ from kernelevolve.synthesis.universal.templates import AGENT, CORRECTION
 from kernelevolve.synthesis.universal.tools import Workbench
 
 _SHRINKINGS = 4
+"""The greatest number of times that a prompt is shortened because an endpoint finds it too long."""
 _SHRUNK = 0.6
-"""Of a prompt that an endpoint finds too long, that is tried next where it does not say what it takes."""
+"""The factor by which a prompt is shortened if the endpoint does not say what it accepts."""
 _MARGIN = 64
-"""Tokens that chat templates add."""
+"""The tokens that chat templates may add to a prompt."""
 _DIAGNOSIS_TOKENS = 4000
-"""Of an answer, its reasoning included;"""
+"""The greatest number of tokens of a diagnosis, reasoning included."""
 _DIAGNOSIS_LENGTH = 2000
-"""characters of it that enter the next prompt."""
+"""The greatest number of characters of a diagnosis that enter the next prompt."""
 _NOTE = re.compile(r"^\W*NOTE\W*:\W*(.+?)\W*$", re.MULTILINE | re.IGNORECASE)
 _NOTE_LENGTH = 200
 _SEEDS = 1 << 31
-"""Endpoints take 31 bits."""
+"""The number of seeds, since endpoints accept 31 bits."""
 
 
 class Settings(Protocol):
-    """As the operator has them."""
+    """The settings of the operator that requests depend on."""
 
     prompt_tokens: int
     answer_tokens: int
@@ -53,12 +54,21 @@ class Settings(Protocol):
 
 
 class Asking:
-    """One expansion carried out."""
+    """Asks a model for the kernel of one expansion."""
 
     def __init__(
         self, settings: Settings, prompts: PromptBuilder, context: Context, model: str, seed: int, angle: str
     ) -> None:
-        """`angle`: a way of looking at the task, in words."""
+        """Initialize the requests.
+
+        Args:
+            settings: The settings of the operator.
+            prompts: Builds the prompts.
+            context: The parents, the history and the models.
+            model: The name of the model to ask.
+            seed: The seed of the first request.
+            angle: A hint for drafts, one sentence.
+        """
         assert context.models is not None
         self._settings = settings
         self._prompts = prompts
@@ -72,6 +82,7 @@ class Asking:
         self._trials = 0
 
     async def draft(self, move: Move) -> Draft:
+        """Ask for a kernel and return the draft, which is a rejected one if no answer can be used."""
         context = self._context
         material = Material(
             move=move,
@@ -85,7 +96,7 @@ class Asking:
         return await (self._by_agent(material) if self._settings.agent.steps else self._at_once(material))
 
     async def _diagnosed(self, material: Material) -> str:
-        """The model's own words; nothing, and the node's note says so, where it has none."""
+        """Ask the model what bounds the parents. Returns an empty text if there is no answer; the note then says so."""
         messages = self._prompts.build(replace(material, move=Move.DIAGNOSE), self._settings.prompt_tokens)
         try:
             await self._asked(messages, len(self._exchanges), most=_DIAGNOSIS_TOKENS)
@@ -99,10 +110,10 @@ class Asking:
             return ""
 
     async def _by_agent(self, material: Material) -> Draft:
-        """In steps, with tools; what becomes the node is the best kernel that was measured, or the last that failed."""
+        """Run the agent loop. The draft is the best kernel that was evaluated, or the last one if all failed."""
         context, settings = self._context, self._settings.agent
         if context.judge is None:
-            raise RuntimeError("an agent without a judge")
+            raise RuntimeError("the agent needs `Context.judge` to evaluate kernels")
         prompts = self._prompts
         variables = {
             "steps": settings.steps,
@@ -124,11 +135,11 @@ class Asking:
         said = await work(settings, workbench, (*messages, instructions), ask, most)
         best, self._trials = workbench.best, len(workbench.judged)
         if best is None:
-            return self.rejected(material.move, "the agent ended without a kernel that could be judged")
+            return self.rejected(material.move, "the agent ended without a kernel that could be evaluated")
         return self._made(best.kernel, material.move, _note(said))
 
     async def _at_once(self, material: Material) -> Draft:
-        """In one completion, and corrections."""
+        """Ask for one completion, and for corrections while the answer cannot be used."""
         settings, context, move = self._settings, self._context, material.move
         messages = await self._asked_first(material)
         before = len(self._exchanges)
@@ -144,7 +155,7 @@ class Asking:
                 source = unfold(read_answer(text, parent, cut_off=completion.finish is Finish.LENGTH))
                 kernel = Kernel(source=source, language=language_of(source))
                 if kernel.id in context.known and again < settings.corrections:
-                    raise AnswerError("this kernel was judged already: make another")
+                    raise AnswerError("this kernel was evaluated already: make another")
                 return self._made(kernel, move, _note(text))
             except AnswerError as error:
                 reason = str(error)
@@ -154,7 +165,7 @@ class Asking:
         return self.rejected(move, reason)
 
     async def _asked_first(self, material: Material) -> tuple[Message, ...]:
-        """Asks with as much as the model takes; returns what was asked."""
+        """Ask with a prompt as long as the model accepts, and return the prompt."""
         settings = self._settings
         budget = settings.prompt_tokens
         for _ in range(_SHRINKINGS):
@@ -173,7 +184,14 @@ class Asking:
     async def _asked(
         self, messages: Sequence[Message], again: int, tools: Sequence[Tool] = (), most: int | None = None
     ) -> None:
-        """`again`: requests for this expansion before it, so that each has a seed of its own; `most`: tokens of the answer."""
+        """Send a request and append the exchange.
+
+        Args:
+            messages: The conversation.
+            again: The number of earlier requests for this expansion, which gives each request a seed of its own.
+            tools: The tools that the model may call.
+            most: A limit on the tokens of the answer, below that of the settings.
+        """
         sampling = Sampling(
             temperature=self._settings.temperature,
             most_tokens=min(most or self._settings.answer_tokens, self._settings.answer_tokens),
@@ -195,7 +213,7 @@ class Asking:
         )
 
     def rejected(self, move: Move, reason: str) -> Draft:
-        """Of what never became a kernel."""
+        """Return the draft of an expansion without a usable kernel, with the reason as its diagnosis."""
         text = self._exchanges[-1].completion.message.text if self._exchanges else ""
         diagnosis = Diagnosis(stage="answer", summary=" ".join(reason.split())[:500] or "no answer", details=reason)
         kernel = Kernel(source=f"# {self._context.purpose}: no kernel\n{text}", language="python")

@@ -1,4 +1,4 @@
-"""What of the search enters a prompt: what failed, newest first, what worked, best first, and the code of few."""
+"""The part of the search that enters a prompt: the newest failures, the best kernels, and the code of a few of them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from kernelevolve.synthesis.base import Parent
 from kernelevolve.synthesis.universal.views import ExampleView, outcome
 
 _FAILED, _TRIED, _EXAMPLES = 24, 24, 3
-"""Lines, and kernels, at most."""
+"""The greatest numbers of lines on failures, of lines on correct kernels, and of kernels with their code."""
 _LINE = 240
-"""Characters."""
+"""The greatest number of characters of a line."""
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """What a prompt may say of the search."""
+    """The facts about the search that a prompt may hold."""
 
     failed: tuple[str, ...]
-    """Of strategies that failed, the newest first: a line for each, in place of their code; those that failed alike share one."""
+    """One line for each failure, the newest first. Nodes that failed in the same way share a line."""
     tried: tuple[str, ...]
-    """Of correct kernels, the best first."""
+    """One line for each correct kernel, the best first."""
     examples: tuple[ExampleView, ...]
-    """The best ones, with their code."""
+    """The best correct kernels, with their code."""
 
 
 def remembered(history: Sequence[Parent]) -> Remembered:
-    """One pass over all of it: there may be ten thousand."""
+    """Select what a prompt may say of a history. One pass over it suffices, since it may hold ten thousand nodes."""
     good: list[tuple[float, int]] = []
     bad: list[tuple[float, int]] = []
     for place, parent in enumerate(history):
@@ -49,13 +49,13 @@ def remembered(history: Sequence[Parent]) -> Remembered:
 
 
 def _failed(nodes: Sequence[Node]) -> tuple[str, ...]:
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for node in nodes:
         diagnosis = node.evaluation.diagnosis
         summary = diagnosis.summary if diagnosis else ""
         line = _cut(f"{node.note or node.operator}: {outcome(node)}" + (f", {summary}" if summary else ""))
-        found[line] = found.get(line, 0) + 1
-    lines = [line + (f" ({count} times)" if count > 1 else "") for line, count in found.items()]
+        counts[line] = counts.get(line, 0) + 1
+    lines = [line + (f" ({count} times)" if count > 1 else "") for line, count in counts.items()]
     return tuple(lines[:_FAILED])
 
 

@@ -1,4 +1,4 @@
-"""One operator for every expansion: what its prompt becomes depends on what there is."""
+"""The operator that asks language models for kernels, with one prompt that adapts to the expansion."""
 
 from __future__ import annotations
 
@@ -28,32 +28,36 @@ _LIMIT = re.compile(r"max_(completion_|output_)?tokens", re.IGNORECASE)
 
 @dataclass
 class UniversalOperator(Operator):
-    """Asks a model for a draft, a repair, an improvement or a crossover.
+    """Asks a language model for a draft, a repair, an improvement or a crossover.
 
-    An answer that cannot be used goes back to the model, `corrections` times, with the reason; then the draft is one that was rejected.
+    An answer that cannot be used goes back to the model with the reason, up to `corrections` times. Then the draft is
+    a rejected one.
     """
 
     needs_models: ClassVar[bool] = True
 
     prompt_tokens: int
-    """At most, of a prompt;"""
+    """The greatest number of tokens of a prompt."""
     answer_tokens: int
-    """of an answer."""
+    """The greatest number of tokens of an answer."""
     temperature: float | None
+    """The sampling temperature; None leaves it to the endpoint."""
     form: Literal["whole", "edits", "either"]
-    """Of answers."""
+    """The form of answers: whole files, edits of the parent, or either."""
     corrections: int
+    """The greatest number of times that an unusable answer goes back to the model."""
     refine: bool
-    """Have the model say what bounds the parents and what to do, in a request of its own, before it does it."""
+    """Whether a separate request first asks the model what bounds the parents and what to change."""
     templates: str | None
-    """A folder with templates in place of the shipped ones."""
+    """A folder with templates that replace shipped ones; None uses the shipped ones alone."""
     agent: AgentSettings
-    """Of the inner loop; a mapping of its settings will do."""
+    """The settings of the agent loop, or a mapping of them."""
     facts: TaskFacts | None = None
+    """The facts about the task; None until `prepare`."""
     _templates: Templates = field(init=False, repr=False)
     _builder: PromptBuilder | None = field(default=None, init=False, repr=False)
     _chooser: Chooser | None = field(default=None, init=False, repr=False)
-    _told: list[Node] = field(default_factory=list, init=False, repr=False)
+    _waiting: list[Node] = field(default_factory=list, init=False, repr=False)
     _fitness: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -70,7 +74,7 @@ class UniversalOperator(Operator):
     def prepare(self, task: Task) -> UniversalOperator:
         prepared = replace(self, facts=examine(task))
         anywhere = Target(device="any", vendor="", arch="", languages=(LANGUAGES[0].name,))
-        # A mistake in a template, or a limit that is too low, is told before anything starts.
+        # Building a prompt here reports a wrong template or a low limit before the run starts.
         prepared._prompts(Context.bare(task, anywhere)).build(Material(Move.DRAFT), self.prompt_tokens)
         return prepared
 
@@ -79,11 +83,11 @@ class UniversalOperator(Operator):
         if self._chooser is not None:
             self._tell_chooser(self._chooser, node)
         else:
-            self._told.append(node)
+            self._waiting.append(node)
 
     async def propose(self, expansion: Expansion, context: Context) -> Draft:
         if context.models is None:
-            raise RuntimeError("a universal operator without models")
+            raise RuntimeError("the universal operator needs `Context.models`")
         rng = random.Random(expansion.seed)
         model = self._chosen(context.models, rng)
         move = _move(context)
@@ -100,15 +104,15 @@ class UniversalOperator(Operator):
             raise UserError(str(error)) from error
 
     def _mend(self, refusal: str) -> str:
-        """Which of our settings an endpoint may have refused."""
+        """Return a hint on the setting that an endpoint may have refused."""
         if _LIMIT.search(refusal):
-            return f"; operator.answer_tokens={self.answer_tokens} is what an answer may have"
+            return f"; operator.answer_tokens={self.answer_tokens} is the limit on an answer"
         if self.agent.steps and self.agent.protocol is AgentProtocol.NATIVE and "tool" in refusal.lower():
             return "; operator.agent.protocol=text works without tools of the endpoint"
         return ""
 
     def prompts(self, context: Context) -> PromptBuilder:
-        """Of the task that it was prepared for."""
+        """Return the prompt builder of the task, which is made once."""
         if self._builder is None:
             self._builder = self._prompts(context)
         return self._builder
@@ -129,9 +133,9 @@ class UniversalOperator(Operator):
     def _chosen(self, models: Models, rng: random.Random) -> str:
         if self._chooser is None:
             self._chooser = Chooser(models.choice, models.weights)
-            for node in self._told:
+            for node in self._waiting:
                 self._tell_chooser(self._chooser, node)
-            self._told.clear()
+            self._waiting.clear()
         return self._chooser.choose(rng)
 
     def _tell_chooser(self, chooser: Chooser, node: Node) -> None:

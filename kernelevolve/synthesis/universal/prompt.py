@@ -1,4 +1,4 @@
-"""One prompt, within its budget of tokens: what it must say, and of the rest what is worth most."""
+"""Prompts within a budget of tokens: what they must say, and as much of the rest as fits, by its worth."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from kernelevolve.synthesis.universal.templates import REQUEST, SYSTEM, Template
 from kernelevolve.synthesis.universal.views import DocumentView, parent_view
 
 _DETAILS = (4000, 1000, 0)
-"""Characters of a diagnosis, where the prompt is too long with more."""
+"""The characters of a diagnosis that enter a prompt. The smaller limits apply if the prompt is too long."""
 _FRAME = 12
-"""Tokens around an item: its heading, its fence."""
+"""The tokens around an item, for its heading and fence."""
 
 
 class Move(StrEnum):
@@ -32,29 +32,31 @@ class Move(StrEnum):
     IMPROVE = "improve"
     CROSSOVER = "crossover"
     DIAGNOSE = "diagnose"
-    """No kernel, but what to do about one."""
+    """Asks what bounds the parents and what to change, not for a kernel."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """What a prompt may say."""
+    """The content that a prompt may hold besides the task and the target."""
 
     move: Move
     parents: tuple[Parent, ...] = ()
     history: Sequence[Parent] = ()
     documents: tuple[DocumentView, ...] = ()
     best: float = 0.0
-    """Speedup of the best kernel that is known."""
+    """The speedup of the best known kernel; 0 if none is correct."""
     angle: str = ""
+    """A hint for drafts, one sentence."""
     diagnosis: str = ""
-    """What a model made of the parents."""
+    """What a model said about the parents; empty if it was not asked."""
 
 
 @dataclass(frozen=True)
 class _Item:
-    """That a prompt can do without."""
+    """An optional part of a prompt."""
 
     worth: float
+    """Items with a greater worth are included first."""
     kind: str
     value: Any
     tokens: int
@@ -62,7 +64,7 @@ class _Item:
 
 @dataclass(frozen=True)
 class PromptBuilder:
-    """For one task on one device. The first message is the same in all prompts, so that a cache of prefixes serves it."""
+    """Builds prompts for one task and target. The first message is the same in all of them, so that prefix caches hit."""
 
     templates: Templates
     task: Task
@@ -72,6 +74,7 @@ class PromptBuilder:
     language: str
     form: str
     head: Message = field(init=False)
+    """The first message of every prompt."""
 
     def __post_init__(self) -> None:
         variables = {
@@ -86,7 +89,15 @@ class PromptBuilder:
         object.__setattr__(self, "head", Message(role=Role.SYSTEM, text=text))
 
     def build(self, material: Material, budget: int) -> tuple[Message, ...]:
-        """At most `budget` tokens, by the lengths of `llm/lengths.py`. Raises TooLongError where what it must say is longer."""
+        """Build the messages of a prompt.
+
+        Args:
+            material: The content.
+            budget: The greatest length in tokens, as estimated by `llm/lengths.py`.
+
+        Raises:
+            TooLongError: The prompt is longer even without optional items and diagnosis details.
+        """
         left = budget - tokens_of_message(self.head)
         for details in _DETAILS:
             request = self._request(material, details, ())
@@ -98,7 +109,7 @@ class PromptBuilder:
         )
 
     def _filled(self, material: Material, details: int, left: int) -> Message:
-        """With items, the worthiest first, as long as they fit."""
+        """Return the request with as many items as fit, by their worth."""
         room = left - tokens_of_message(self._request(material, details, ()))
         chosen: list[_Item] = []
         for item in sorted(_items(material), key=lambda item: -item.worth):
@@ -132,7 +143,7 @@ class PromptBuilder:
 
 
 def _items(material: Material) -> list[_Item]:
-    """Failures are worth most, the newest first; then what worked, documents, and code."""
+    """Return the optional items: failures are worth most, then correct kernels, documents and code."""
     search = remembered(material.history)
     found = [
         *(("failed", 400 - i, line, line) for i, line in enumerate(search.failed)),

@@ -1,4 +1,4 @@
-"""What a prompt says of a task besides its source: what goes in and out, and how much work there is at least."""
+"""The facts about a task that prompts state besides its source: inputs, outputs, and the least traffic and work."""
 
 from __future__ import annotations
 
@@ -15,20 +15,28 @@ from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 
 
 class TaskFacts(Record):
-    """Of the main inputs."""
+    """The facts about a task, for its main inputs."""
 
     inputs: tuple[str, ...]
+    """One line for each argument of `forward`: name, dtype, shape."""
     outputs: tuple[str, ...]
+    """One line for each output: name, dtype, shape."""
     weights: tuple[str, ...]
+    """One line for each parameter and buffer: name, dtype, shape."""
     variants: tuple[str, ...]
+    """One line for each further set of inputs."""
     least_bytes: int
-    """That must be read and written at least once."""
+    """The bytes of all inputs, weights and outputs, each of which must be read or written at least once."""
     flops: int
-    """Of products and convolutions; other arithmetic is not counted."""
+    """The floating-point operations of matrix products and convolutions; other arithmetic is not counted."""
 
 
 def examine(task: Task) -> TaskFacts:
-    """Runs the task's code. Raises UserError where that fails."""
+    """Run the reference of a task once and return its facts.
+
+    Raises:
+        UserError: The code of the task fails.
+    """
     loaded = load_module(task)
     model = build_model(loaded, task.seed)
     inputs = draw_inputs(loaded, task.seed)

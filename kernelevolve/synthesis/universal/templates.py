@@ -1,4 +1,4 @@
-"""Prompts as files that a person can read and replace."""
+"""The prompt templates, which users can replace."""
 
 from __future__ import annotations
 
@@ -21,14 +21,21 @@ KNOWN = {
     CORRECTION: {"reason", "form"},
     AGENT: {"steps", "judgements", "protocol", "parents"},
 }
-"""Variables of each template, see `views.py`."""
+"""The variables of each template. Their types are in `views.py`."""
 
 
 class Templates:
-    """The shipped ones, and in their place those that a user's folder has. Their texts travel with it to wherever it is pickled."""
+    """The shipped templates, with those of a user's folder in their place. Pickling includes the texts."""
 
     def __init__(self, folder: str | None) -> None:
-        """Raises UserError where the folder is not there, or a template cannot be read or uses a variable that there is not."""
+        """Load the templates.
+
+        Args:
+            folder: A folder with templates that replace shipped ones of the same name; None for none.
+
+        Raises:
+            UserError: The folder is missing, or a template cannot be read or uses an unknown variable.
+        """
         if folder and not Path(folder).is_dir():
             raise UserError(f"operator.templates={folder}: there is no such folder")
         self._texts = {path.name: path.read_text() for path in SHIPPED.glob("*.j2")}
@@ -46,10 +53,10 @@ class Templates:
 
     def _check(self, folder: Path) -> None:
         names = [path.name for path in sorted(folder.glob("*.j2"))]
-        strangers = set(names) - set(self._texts)
-        if not names or strangers:
+        unexpected = set(names) - set(self._texts)
+        if not names or unexpected:
             known = ", ".join(sorted(KNOWN))
-            raise UserError(f"{folder}: {', '.join(sorted(strangers)) or 'no file'} is none of the templates {known}")
+            raise UserError(f"{folder}: {', '.join(sorted(unexpected)) or 'no file'} is none of the templates {known}")
         for name in names:
             try:
                 self._texts[name] = (folder / name).read_text()
@@ -65,11 +72,15 @@ class Templates:
                 )
 
     def render(self, name: str, variables: Mapping[str, Any]) -> str:
-        """Raises UserError where a template asks of a variable what it does not have."""
+        """Render a template.
+
+        Raises:
+            UserError: The template uses an attribute that a variable lacks, or includes an unknown template.
+        """
         try:
             return self._environment.get_template(name).render(**variables).strip() + "\n"
         except TemplateNotFound as error:
-            raise UserError(f"{name} wants the template {error.name}, which there is not") from error
+            raise UserError(f"{name} includes the template {error.name}, which does not exist") from error
         except TemplateError as error:
             raise UserError(f"{name}: {error}") from error
 

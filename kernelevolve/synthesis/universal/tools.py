@@ -1,4 +1,4 @@
-"""What an agent may do to its kernel. Nothing of it is kept but the kernels that were judged."""
+"""The tools of the agent loop. Only the evaluated kernels outlive it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Judge = Callable[[Kernel], Awaitable[Evaluation]]
 DONE = "done"
 _BEFORE_RUNNING = (Status.INVALID_SOURCE, Status.COMPILE_ERROR)
 _DETAILS = 3000
-"""Characters of a diagnosis."""
+"""The greatest number of characters of a diagnosis in a reply."""
 _CALL = re.compile(r"^TOOL:[ \t]*(\w+)[ \t]*$", re.MULTILINE)
 _NOTHING: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 
@@ -36,7 +36,7 @@ def _object(**properties: str) -> Mapping[str, Any]:
 
 
 TOOLS = (
-    Tool(name="read", description="The file as it stands, with numbers of lines.", parameters=_NOTHING),
+    Tool(name="read", description="The file as it stands, with line numbers.", parameters=_NOTHING),
     Tool(
         name="write",
         description="Replace the whole file.",
@@ -49,44 +49,57 @@ TOOLS = (
     ),
     Tool(name="lint", description="Whether the file can be a kernel. Costs nothing.", parameters=_NOTHING),
     Tool(name="compile", description="Compile the file.", parameters=_NOTHING),
-    Tool(name="test", description="Compile it and hold its results against the reference's.", parameters=_NOTHING),
+    Tool(
+        name="test", description="Compile it and compare its results with those of the reference.", parameters=_NOTHING
+    ),
     Tool(name="measure", description="Compile, test and time it.", parameters=_NOTHING),
     Tool(name=DONE, description="End. The fastest kernel that was measured counts.", parameters=_NOTHING),
 )
 
 
 class Judged(Record):
-    """A kernel that the agent had judged."""
+    """A kernel and its evaluation."""
 
     kernel: Kernel
     evaluation: Evaluation
 
 
 class Workbench:
-    """One file, and a judge that may be asked so many times. Compiling, testing and measuring one text costs one of them."""
+    """The file that an agent edits, and its evaluations.
+
+    Each distinct text of the file that is compiled, tested or measured costs one evaluation, however often the tools are
+    called on it.
+    """
 
     def __init__(self, source: str, judge: Judge, judgements: int) -> None:
-        """`source`: to begin with, may be empty."""
+        """Initialize the workbench.
+
+        Args:
+            source: The first text of the file, which may be empty.
+            judge: Evaluates a kernel.
+            judgements: The greatest number of evaluations.
+        """
         self.source = fold(source)
         self.judged: dict[str, Judged] = {}
+        """The evaluated kernels by id, in the order of their evaluation."""
         self._judge = judge
         self._left = judgements
 
     @property
     def best(self) -> Judged | None:
-        """The fittest that was judged; among failures the last."""
-        found = list(self.judged.values())
-        return max(reversed(found), key=lambda one: one.evaluation.fitness) if found else None
+        """The evaluated kernel with the best fitness, the last one if several are equal; None before any evaluation."""
+        latest_first = list(reversed(self.judged.values()))
+        return max(latest_first, key=lambda judged: judged.evaluation.fitness) if latest_first else None
 
     async def carry_out(self, call: ToolCall) -> str:
-        """What the model is told of it. Never raises for what the model did."""
+        """Carry out a tool call and return the reply to the model. Mistakes of the model become replies, not exceptions."""
         try:
             arguments = json.loads(call.arguments or "{}")
             if not isinstance(arguments, dict):
                 raise AnswerError("arguments must be an object")
             return await self._do(call.name, arguments)
         except json.JSONDecodeError as error:
-            return f"the arguments are no JSON: {error}"
+            return f"the arguments are no valid JSON: {error}"
         except AnswerError as error:
             return str(error)
 
@@ -108,11 +121,11 @@ class Workbench:
             case "lint":
                 return self._lint() or "no objections"
             case "compile" | "test" | "measure":
-                return await self._verdict(name)
+                return await self._evaluated(name)
         raise AnswerError(f"there is no tool {name}: there are {', '.join(tool.name for tool in TOOLS)}")
 
     def kernel(self) -> Kernel:
-        """The file as it stands."""
+        """Return the kernel that the current file defines."""
         source = unfold(self.source)
         return Kernel(source=source, language=language_of(source))
 
@@ -123,49 +136,51 @@ class Workbench:
             return failure.summary
         return get_language(kernel.language).lint(kernel.source) or None
 
-    async def _verdict(self, name: str) -> str:
-        wrong = self._lint()
-        if wrong:
-            return wrong
+    async def _evaluated(self, name: str) -> str:
+        problem = self._lint()
+        if problem:
+            return problem
         kernel = self.kernel()
         if kernel.id not in self.judged:
             if self._left == 0:
                 return "nothing more can be compiled, tested or measured for this kernel: end with done"
             self._left -= 1
             self.judged[kernel.id] = Judged(kernel=kernel, evaluation=await self._judge(kernel))
-        told = _told(name, self.judged[kernel.id].evaluation)
-        return f"{told}\n({self._left} more files can be judged)"
+        reply = _reply(name, self.judged[kernel.id].evaluation)
+        return f"{reply}\n({self._left} more files can be evaluated)"
 
 
-def _told(name: str, verdict: Evaluation) -> str:
-    """As much of a verdict as the tool is for."""
-    diagnosis = verdict.diagnosis
-    if diagnosis is not None and (name != "compile" or verdict.status in _BEFORE_RUNNING):
+def _reply(name: str, evaluation: Evaluation) -> str:
+    """Return the part of an evaluation that a tool reports."""
+    diagnosis = evaluation.diagnosis
+    if diagnosis is not None and (name != "compile" or evaluation.status in _BEFORE_RUNNING):
         details = diagnosis.details[:_DETAILS]
-        return f"{verdict.status.value}: {diagnosis.summary}" + (f"\n{details}" if details else "")
+        return f"{evaluation.status.value}: {diagnosis.summary}" + (f"\n{details}" if details else "")
     if name == "compile":
         return "it compiles"
     if name == "test":
         return "it is correct"
-    measured = verdict.measurement
+    measured = evaluation.measurement
     assert measured is not None
-    told = f"not measured: {measured.not_measured}"
+    speedup = f"not measured: {measured.not_measured}"
     if measured.speedup is not None:
         ratio = measured.speedup
-        told = f"{ratio.value:.3f}x over the reference ({ratio.low:.3f} to {ratio.high:.3f})"
-    lines = [f"{told}, {measured.kernel_seconds * 1e6:.1f} us a call"]
-    lines += [f"{name}: {one.speedup.value:.3f}x" for name, one in verdict.variants.items() if one.speedup is not None]
+        speedup = f"{ratio.value:.3f}x over the reference ({ratio.low:.3f} to {ratio.high:.3f})"
+    lines = [f"{speedup}, {measured.kernel_seconds * 1e6:.1f} us a call"]
+    lines += [
+        f"{name}: {one.speedup.value:.3f}x" for name, one in evaluation.variants.items() if one.speedup is not None
+    ]
     return "\n".join(lines)
 
 
 def calls_in(text: str) -> list[ToolCall]:
-    """Of the text protocol: `TOOL: name` on a line of its own, and what belongs to it behind that."""
+    """Parse the tool calls of the text protocol: `TOOL: name` on a line of its own, followed by the argument."""
     marks = list(_CALL.finditer(text))
     found = []
     for i, mark in enumerate(marks):
         body = text[mark.end() : marks[i + 1].start() if i + 1 < len(marks) else len(text)]
         name = mark[1]
-        # Files and edits are read as answers are, fenced or not.
+        # Files and edits are parsed like answers, fenced or not.
         arguments = {"text": body} if name in ("write", "replace") else {}
         found.append(
             ToolCall(
@@ -180,7 +195,7 @@ def calls_in(text: str) -> list[ToolCall]:
 def _text(arguments: Mapping[str, Any], name: str) -> str:
     value = arguments.get(name)
     if not isinstance(value, str):
-        raise AnswerError(f"{name} must be a text")
+        raise AnswerError(f"{name} must be a string")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What templates see of nodes."""
+"""The records that templates see."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from kernelevolve.synthesis.base import Parent
 from kernelevolve.synthesis.universal.analysis import Analysis
 
 _DETAILS = 4000
-"""Characters of a diagnosis."""
+"""The greatest number of characters of a diagnosis."""
 
 
 class ParentView(Record):
-    """A kernel that is to be changed."""
+    """A kernel that the model is asked to change."""
 
     source: str
-    """With its loader folded."""
+    """The source, with the code that loads the kernel folded away."""
     outcome: str
     """Its speedup, or how it failed."""
     correct: bool
     note: str
+    """What the change that made it was."""
     summary: str
-    """Of its diagnosis; nothing where it is correct."""
+    """The summary of its diagnosis; empty if it is correct."""
     details: str
+    """The details of its diagnosis, shortened; empty if it is correct."""
     analysis: Analysis
 
 
 class ExampleView(Record):
-    """Another kernel of the search."""
+    """Another kernel of the search, as an example."""
 
     outcome: str
     note: str
@@ -36,14 +38,14 @@ class ExampleView(Record):
 
 
 class DocumentView(Record):
-    """A piece of what is known about the hardware or the language."""
+    """A document about the hardware or the language."""
 
     title: str
     text: str
 
 
 def outcome(node: Node) -> str:
-    """In a few words."""
+    """Return the speedup of a node, or how it failed, in a few words."""
     speedup = node.evaluation.speedup
     if node.evaluation.rough:
         return f"about {node.fitness:.1f}x"
@@ -53,7 +55,13 @@ def outcome(node: Node) -> str:
 
 
 def parent_view(parent: Parent, analysis: Analysis, details: int = _DETAILS) -> ParentView:
-    """`details`: characters of its diagnosis, the first and the last of them."""
+    """Return the view of a parent.
+
+    Args:
+        parent: The node and its kernel.
+        analysis: The advice on it.
+        details: The greatest number of characters of its diagnosis; the middle is cut out.
+    """
     diagnosis = parent.node.evaluation.diagnosis
     return ParentView(
         source=fold(parent.kernel.source).rstrip(),

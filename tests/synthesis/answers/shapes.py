@@ -138,7 +138,7 @@ NO_FILES = [
     Shape("C++ alone", fenced("#include <cmath>\nvoid run() {}", "cpp"), None, "a file in cpp alone does not run"),
     Shape("cut off in a fence", f"```python\n{WHOLE[:90]}", None, "cut off", cut_off=True),
     Shape("cut off in a fence, nobody said so", f"```python\n{WHOLE[:120]}", None, "cut off"),
-    Shape("cut off without a fence", WHOLE[:80], None, "cut off at its greatest length", cut_off=True),
+    Shape("cut off without a fence", WHOLE[:80], None, "cut off at the limit on its length", cut_off=True),
     Shape("no Python", fenced(WHOLE.replace("(self, x)", "(self, x")), None, "no valid Python"),
     Shape("nothing changed", fenced(PARENT), None, "changes nothing"),
 ]

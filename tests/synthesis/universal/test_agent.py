@@ -99,7 +99,7 @@ def test_what_goes_wrong_is_told() -> None:
     assert "there is no tool fly: there are read, write" in told[0]
     assert "no JSON" in told[1]
     assert "must be an object" in told[2]
-    assert "source must be a text" in told[3]
+    assert "source must be a string" in told[3]
     assert "not in the file" in told[4]
     assert told[5].startswith("it compiles"), "that it is wrong is for other tools to tell"
     assert told[6].startswith("wrong_result: it is wrong")

@@ -141,7 +141,7 @@ def test_a_kernel_that_was_judged_goes_back_too(tmp_path: Path) -> None:
     known = {proposed_kernel(FILE_ANSWER, tmp_path)}
     with Endpoint([Answer(FILE_ANSWER), Answer(OTHER_ANSWER)]) as endpoint:
         draft = proposed(endpoint, tmp_path, made=lambda c: replace(c, known=known))
-        assert "judged already" in said(endpoint)
+        assert "evaluated already" in said(endpoint)
     assert draft.kernel.source == kernel(2.5)
 
 
