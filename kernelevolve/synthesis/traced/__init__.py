@@ -1,1 +1,1 @@
-"""The traced form: what an operator computes, as index-based statements that every code writer shares."""
+"""The traced form: what a reference computes, as index-based statements that all code writers share."""

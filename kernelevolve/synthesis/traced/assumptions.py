@@ -1,4 +1,4 @@
-"""What an export took for granted of sizes: the program is right for inputs that keep to it."""
+"""The conditions on sizes under which an exported program is valid."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch.utils._sympy.printers import PythonPrinter
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 
 _BOUNDLESS = 1 << 40
-"""Elements that no dimension has."""
+"""A number of elements that no dimension reaches."""
 _Names = Mapping[sympy.Symbol, sympy.Symbol]
-"""The export's name of a size -> the program's."""
+"""The symbol of a size in the program, by its symbol in the export."""
 
 
 def ranges(exported: ExportedProgram, names: _Names) -> dict[str, tuple[int, int | None]]:
-    """Least and greatest values of single sizes: that a slice lies inside, say. None: no greatest."""
+    """Return the least and greatest values of sizes, by name in the program; None for no greatest value."""
     found: dict[str, tuple[int, int | None]] = {}
     drops = _drops(exported)
     for symbol, limits in exported.range_constraints.items():
@@ -33,9 +33,12 @@ def ranges(exported: ExportedProgram, names: _Names) -> dict[str, tuple[int, int
 
 
 def conditions(exported: ExportedProgram, names: _Names) -> tuple[str, ...]:
-    """What was decided by looking at the main sizes, in Python: whether a last window counts, or a branch of the model's own.
+    """Return the conditions that the export decided with the main sizes, as Python expressions of names in the program.
 
-    Raises UnsupportedError for a condition on a size that the shapes of inputs do not give.
+    They stem from branches in the model and in PyTorch, such as whether a last pooling window counts.
+
+    Raises:
+        UnsupportedError: A condition is on a size that is not a dimension of an input.
     """
     values = [n.meta.get("val") for n in exported.graph_module.graph.nodes if n.op == "placeholder"]
     environment = next((v.fake_mode.shape_env for v in values if isinstance(v, torch.Tensor)), None)
@@ -49,18 +52,18 @@ def conditions(exported: ExportedProgram, names: _Names) -> tuple[str, ...]:
             raise UnsupportedError("a condition on a size that the inputs' shapes do not give")
         named = expression.xreplace(names)
         if named is not sympy.true and (drops or not _says_two_or_more(named)):
-            # The kernel's file need not import math.
+            # The file of a kernel does not always import math.
             found.append(PythonPrinter().doprint(named).replace("math.", '__import__("math").'))
     return tuple(dict.fromkeys(found))
 
 
 def _drops(exported: ExportedProgram) -> bool:
-    """Whether dimensions of one element are dropped. The export calls all sizes 2 or more, which says nothing but there."""
+    """Return whether the graph drops dimensions of extent 1. Only then do assumptions that sizes exceed 1 matter."""
     return any("squeeze" in str(n.target) and "un" not in str(n.target) for n in exported.graph.nodes)
 
 
 def _says_two_or_more(condition: Any) -> bool:
-    """Whether a condition only says of a size that it is neither 0 nor 1."""
+    """Return whether a condition only excludes 0 and 1 as the value of a size."""
     if isinstance(condition, sympy.Ne):
         return condition.rhs in (0, 1)
     if isinstance(condition, sympy.Ge | sympy.Le):

@@ -1,4 +1,4 @@
-"""Where a tensor lies in a module, as an expression of `self`, whatever the names on the way are."""
+"""Python expressions of `self` for the parameters, buffers and other tensors of a module."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from kernelevolve.synthesis.traced.builder import UnsupportedError
 from kernelevolve.synthesis.traced.signature import value_text
 
 _MAX_CONSTANT = 4096
+"""The greatest number of elements of a constant that is written as text."""
 
 
 def attribute_text(name: str) -> str:
-    """A dotted name of a parameter or a buffer, or of a module ("" is `self`), as an expression."""
+    """Return the expression of a parameter, buffer or module from its dotted name; an empty name gives `self`."""
     text = "self"
     for part in filter(None, name.split(".")):
         text = _member(text, part)
@@ -29,7 +30,7 @@ def _member(owner: str, name: str) -> str:
 
 
 def assignment(attribute: str, value: str) -> str:
-    """A statement that binds what `attribute_text` names to the value."""
+    """Return a statement that assigns a value to an attribute, an expression from `attribute_text`."""
     place = ast.parse(attribute, mode="eval").body
     if isinstance(place, ast.Call):
         owner, name = place.args
@@ -38,7 +39,7 @@ def assignment(attribute: str, value: str) -> str:
 
 
 def find_tensor(model: torch.nn.Module, tensor: torch.Tensor) -> str | None:
-    """Of a tensor that is a plain attribute of a module, in a list or a dict perhaps; None where it is none."""
+    """Return the expression of a tensor in a plain attribute of a module, a list or a dict there; None if not found."""
     for name, module in model.named_modules():
         owner = attribute_text(name)
         for key, value in vars(module).items():
@@ -51,7 +52,11 @@ def find_tensor(model: torch.nn.Module, tensor: torch.Tensor) -> str | None:
 
 
 def constant_text(tensor: torch.Tensor) -> str:
-    """An expression of its values. Raises UnsupportedError where they are too many, or of a dtype that Python has no numbers for."""
+    """Return an expression that creates a tensor with the same values.
+
+    Raises:
+        UnsupportedError: The tensor has too many elements or is complex.
+    """
     if tensor.numel() > _MAX_CONSTANT or tensor.is_complex():
         raise UnsupportedError(f"a constant tensor of {tensor.numel()} elements of {tensor.dtype}")
     values = ", ".join(value_text(v) for v in tensor.detach().reshape(-1).tolist())
@@ -59,7 +64,7 @@ def constant_text(tensor: torch.Tensor) -> str:
 
 
 def free_name(name: str, taken: Container[str]) -> str:
-    """The name, or one that is made of it, which is not taken."""
+    """Return the name, with underscores appended until it is not taken."""
     while name in taken:
         name += "_"
     return name

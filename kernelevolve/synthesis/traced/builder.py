@@ -1,4 +1,4 @@
-"""Collects buffers and statements while a graph is lowered."""
+"""The builder of programs, which collects buffers and statements."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from kernelevolve.synthesis.traced.virtual import Virtual, broadcast_at, common_
 
 
 class UnsupportedError(Exception):
-    """The traced form cannot express this reference; the message says what it met."""
+    """The traced form cannot express a reference. The message names the unsupported part."""
 
 
 def cast(expr: Expr, dtype: str) -> Expr:
-    """`expr` as dtype; literals are converted on the spot where every machine converts them alike."""
+    """Convert an expression to a dtype. Literals are converted here if the conversion is the same on every machine."""
     if expr.dtype == dtype:
         return expr
     if isinstance(expr, Const):
@@ -44,12 +44,12 @@ def cast(expr: Expr, dtype: str) -> Expr:
 
 
 def compute_dtype(dtype: str) -> str:
-    """What arithmetic on a dtype is done in."""
+    """Return the dtype in which arithmetic on a dtype is done."""
     return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
 class Builder:
-    """Names are short and stable: the same graph gives the same program."""
+    """Collects the buffers and statements of a program. The same graph gives the same names."""
 
     def __init__(self) -> None:
         self.buffers: dict[str, Buffer] = {}
@@ -59,6 +59,7 @@ class Builder:
         self._temporaries = 0
 
     def axes(self, extents: Sequence[Size]) -> tuple[Axis, ...]:
+        """Return new axes of the given extents."""
         out = []
         for extent in extents:
             out.append(Axis(sympy.Symbol(f"i{self._axes}", integer=True, nonnegative=True), extent))
@@ -66,6 +67,7 @@ class Builder:
         return tuple(out)
 
     def buffer(self, extents: Sequence[Size], dtype: str, role: Role, name: str = "", attribute: str = "") -> Buffer:
+        """Add a buffer. Without a name it gets the name of a temporary."""
         if not name:
             name = f"t{self._temporaries}"
             self._temporaries += 1
@@ -76,12 +78,13 @@ class Builder:
         return made
 
     def source(self, shape: Sequence[Size], dtype: str, role: Role, name: str, attribute: str = "") -> Virtual:
-        """A tensor that comes from outside, contiguous."""
+        """Add a contiguous buffer for an input, a parameter or a constant."""
         dims = dims_of(shape)
         self.buffer([a for d in dims for a in d], dtype, role, name, attribute)
         return self.view_of(name, dims)
 
     def view_of(self, name: str, dims: tuple[tuple[Size, ...], ...]) -> Virtual:
+        """Return a buffer as a tensor with the given atoms."""
         dtype = self.buffers[name].dtype
         return Virtual(dims, dtype, lambda index: Load(name, index, dtype))
 
@@ -92,6 +95,7 @@ class Builder:
         value: Callable[[tuple[IndexTerm, ...]], Expr],
         hint: str,
     ) -> Virtual:
+        """Store a function of the index in a new buffer."""
         extents = [a for d in dims for a in d]
         axes = self.axes(extents)
         made = self.buffer(extents, dtype, Role.INTERMEDIATE)
@@ -102,7 +106,7 @@ class Builder:
     def pointwise(
         self, operands: Sequence[Virtual], shape: Sequence[Size], dtype: str, fn: Callable[..., Expr], hint: str
     ) -> Virtual:
-        """`fn` of one element of each operand, broadcast to `shape`."""
+        """Store `fn` of one element of each operand, broadcast to `shape`, in a new buffer."""
         dims = common_dims(operands, shape)
         return self.compute(dims, dtype, lambda index: fn(*(broadcast_at(v, dims, index) for v in operands)), hint)
 
@@ -116,7 +120,17 @@ class Builder:
         hint: str,
         fn: Callable[[Expr], Expr] | None = None,
     ) -> Virtual:
-        """Combine over logical dimensions; `fn` is applied to each element first. argmin/argmax want dtype int64."""
+        """Reduce logical dimensions.
+
+        Args:
+            v: The operand.
+            over: The logical dimensions to reduce.
+            keepdim: Whether the reduced dimensions stay with extent 1.
+            kind: A kind of `Reduce`.
+            dtype: The dtype of the result, int64 for argmin and argmax.
+            hint: The ATen operation.
+            fn: A function applied to each element first; None for none.
+        """
         axes = self.axes(v.atoms)
         by_dim: list[tuple[Axis, ...]] = []
         start = 0
@@ -151,7 +165,19 @@ class Builder:
         right: Callable[[tuple[IndexTerm, ...], tuple[IndexTerm, ...]], Expr],
         hint: str,
     ) -> Virtual:
-        """sum over `reduced` of left * right; both are functions of (output index, reduced index) and must be loads."""
+        """Sum left * right over `reduced`.
+
+        Args:
+            dims: The atoms of the result.
+            reduced: The extents of the sum.
+            dtype: The dtype of the result.
+            left: The first factor as a function of the output index and the reduced index; it must be a `Load`.
+            right: The second factor, likewise.
+            hint: The ATen operation.
+
+        Raises:
+            UnsupportedError: A factor is not a `Load`.
+        """
         extents = [a for d in dims for a in d]
         axes, over = self.axes(extents), self.axes(reduced)
         index = tuple(a.symbol for a in axes), tuple(a.symbol for a in over)
@@ -171,6 +197,7 @@ class Builder:
         return self.compute(dims, dtype, out.at, "to half")
 
     def scan(self, v: Virtual, dim: int, kind: str, dtype: str, hint: str) -> Virtual:
+        """Store the running combination along a logical dimension, of a kind of `Scan`."""
         if len(v.dims[dim]) != 1:
             if not v.dims[dim]:
                 return self.compute(v.dims, dtype, v.at, hint)
@@ -185,7 +212,7 @@ class Builder:
         return out if made.dtype == dtype else self.compute(v.dims, dtype, out.at, "to half")
 
     def sort(self, v: Virtual, dim: int, count: Size, descending: bool, hint: str) -> Virtual:
-        """Places along a dimension, in the order of their elements: the first `count` of them, as int64."""
+        """Store the first `count` indices along a dimension, as int64, in the sorted order of their elements."""
         dims = dims_of(v.shape)
         if not dims[dim]:
             return Virtual(dims, "int64", lambda _: Const(0, "int64"))
@@ -200,7 +227,7 @@ class Builder:
         return self._view_along(made, (*dims[:dim], (count,), *dims[dim + 1 :]), dim)
 
     def _view_along(self, made: Buffer, dims: tuple[tuple[Size, ...], ...], dim: int) -> Virtual:
-        """What a statement made that runs along a dimension also where it has one element."""
+        """Return a buffer that has an extent for dimension `dim` even if that is 1, as a tensor."""
         if made.extents[place := sum(len(d) for d in dims[:dim])] != 1:
             return self.view_of(made.name, dims)
 
@@ -220,6 +247,18 @@ class Builder:
         kind: str,
         hint: str,
     ) -> Virtual:
+        """Combine the elements of each segment.
+
+        Args:
+            segments: The number of segments, the first dimension of the result.
+            rest: The atoms of the further dimensions.
+            bound: An upper bound of the positions.
+            dtype: The dtype of the result.
+            bounds: The first position of a segment and the one after its last, as functions of the segment.
+            value: The element at a position and an index over `rest`.
+            kind: A kind of `SegmentReduce`.
+            hint: The ATen operation.
+        """
         (segment,), (position,) = self.axes([segments]), self.axes([bound])
         others = self.axes([a for d in rest for a in d])
         first, last = bounds(segment.symbol)
@@ -238,7 +277,16 @@ class Builder:
         kind: str,
         hint: str,
     ) -> Virtual:
-        """A copy of `initial` with elements replaced or combined as `kind` says; `index` gives one term per logical dimension of it."""
+        """Store a copy of `initial` with elements replaced by or combined with others.
+
+        Args:
+            initial: The initial elements.
+            extents: The extents of the scattered elements.
+            index: The target of an element, with one term per logical dimension of `initial`.
+            value: The element.
+            kind: A kind of `Scatter`.
+            hint: The ATen operation.
+        """
         dims = dims_of(initial.shape)
         made = self.buffer([a for d in dims for a in d], initial.dtype, Role.INTERMEDIATE)
         axes, first = self.axes(extents), self.axes([a for d in dims for a in d])
@@ -250,11 +298,12 @@ class Builder:
         return self.view_of(made.name, dims)
 
     def constant(self, shape: Sequence[Size], dtype: str, values: list[float | int | bool], name: str) -> Virtual:
+        """Add a constant buffer with the given values, flat and row-major."""
         self.constants[name] = values
         return self.source(shape, dtype, Role.CONSTANT, name)
 
 
 def _spread(index: tuple[IndexTerm, ...], dims: tuple[tuple[Size, ...], ...]) -> list[IndexTerm]:
-    """One term per logical dimension, 0 for those of extent 1."""
+    """Return an index with one term per logical dimension, 0 for those without atoms."""
     terms = iter(index)
     return [next(terms) if d else sympy.Integer(0) for d in dims]

@@ -1,4 +1,4 @@
-"""What ATen operations consist of: PyTorch's own decompositions, and ours of what it has none for."""
+"""Decompositions of ATen operations: those of PyTorch, and further ones for operations that it does not decompose."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch._decomp import core_aten_decompositions, get_decompositions
 
 
 def _repeat_interleave(x: Tensor, repeats: int, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
-    """PyTorch's own gathers by an index that it computes, whose length its export does not know."""
+    """Repeat by expanding. The decomposition of PyTorch computes an index whose length is unknown to the export."""
     del output_size
     flat = x.flatten() if dim is None else x
     at = (dim or 0) % max(flat.dim(), 1)
@@ -21,7 +21,7 @@ def _repeat_interleave(x: Tensor, repeats: int, dim: int | None = None, *, outpu
 
 
 def _cdist(a: Tensor, b: Tensor, p: float, compute_mode: int | None) -> Tensor:
-    """Of all pairs of rows; PyTorch's own takes the root of a difference of products where there are many."""
+    """Compute the distances of all pairs of rows directly; PyTorch uses a matrix product for many rows."""
     del compute_mode
     return torch.linalg.vector_norm(a.unsqueeze(-2) - b.unsqueeze(-3), p, dim=-1)
 
@@ -44,7 +44,7 @@ def _trilinear(
 
 
 def _fake_quantized(x: Tensor, scale: Tensor | float, zero: Tensor | int, low: int, high: int) -> tuple[Tensor, Tensor]:
-    """(what remains of x after rounding to integers of a scale, where that was not cut)"""
+    """Return x rounded to the quantized values, and the mask of the elements that were not clamped."""
     inverse = 1.0 / torch.as_tensor(scale, dtype=torch.float32)
     rounded = torch.round(x * inverse + zero)
     inside = (rounded >= low) & (rounded <= high)
@@ -59,7 +59,7 @@ def _fake_quantize_channels(
 
 
 def _histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """Counts of equal parts of a range, the last one with its end; what lies outside counts nowhere."""
+    """Count the elements in bins of equal width. The last bin includes its upper end; elements outside are ignored."""
     flat = x.flatten()
     low, high = (flat.amin(), flat.amax()) if min == max else (x.new_full((), min), x.new_full((), max))
     low, high = torch.where(low == high, low - 1, low), torch.where(low == high, high + 1, high)
@@ -69,14 +69,14 @@ def _histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor
 
 
 def _masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    """Elements of the source in their order where the mask holds."""
+    """Replace the masked elements by those of the source, in order."""
     x, mask = torch.broadcast_tensors(x, mask)
     place = mask.flatten().cumsum(0).reshape(mask.shape) - 1
     return torch.where(mask, source.flatten()[place.clamp(min=0)], x)
 
 
 def _prelu(x: Tensor, weight: Tensor) -> Tensor:
-    """One slope for all, or one for each channel, which is the second dimension."""
+    """Apply one slope to all elements, or one for each channel, which is the second dimension."""
     shape = [1] * x.dim()
     if x.dim() > 0:
         shape[min(1, x.dim() - 1)] = weight.shape[0]
@@ -84,7 +84,7 @@ def _prelu(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _resized_smoothly(cubic: bool) -> Callable[..., Tensor]:
-    """Resizing whose filter widens with what is left out: two products with matrices of weights, which sum to 1 along a row."""
+    """Return an antialiased resize: products with two matrices of filter weights, whose rows sum to 1."""
 
     def filtered(distance: Tensor) -> Tensor:
         d = distance.abs()
@@ -114,7 +114,7 @@ def _addbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 
 
 
 def _pad_circular(x: Tensor, pad: list[int]) -> Tensor:
-    """Each padded dimension begins `before` places in front of its first element and goes round."""
+    """Pad the last dimensions with elements from their other ends."""
     for k in range(len(pad) // 2):
         before, after, dim = pad[2 * k], pad[2 * k + 1], x.dim() - 1 - k
         length = x.shape[dim]
@@ -142,7 +142,7 @@ _OWN: dict[Any, Callable[..., Any]] = {
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """ATen operation -> a function that does the same with simpler ones."""
+    """Return the decomposition of each ATen operation that is not lowered itself."""
     aten = torch.ops.aten
     composite = [
         *(aten._softmax, aten._log_softmax, aten.native_layer_norm, aten.native_group_norm, aten.silu, aten.mish),
@@ -177,6 +177,6 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
         *(aten.grid_sampler_2d, aten.upsample_bilinear2d, aten.tril_indices, aten.triu_indices, aten.heaviside),
     ]
     table = {**core_aten_decompositions(), **get_decompositions([c for c in composite if c is not None])}
-    # The root of a variance in single precision overflows where PyTorch's own does not.
+    # These are lowered without decomposing them: a std from a float32 variance, for example, overflows too early.
     kept = {aten.std.correction, aten.std_mean.correction, aten.slice_scatter.default, aten.select_scatter.default}
     return {**{name: made for name, made in table.items() if name not in kept}, **_OWN}

@@ -1,8 +1,8 @@
-"""Scalar expressions: what is computed for one index tuple.
+"""Scalar expressions of the traced form: the value at one index tuple.
 
-Expressions form a DAG by identity (sharing counts, equality is `is`), so that building them costs nothing; `key` gives
-the structural identity where it is needed. An index term is a sympy expression over axis symbols and sizes, or, where an
-element is addressed by a loaded value, an expression of dtype int64.
+Expressions form a DAG and are compared by identity, so that building them is cheap; `key` gives the structural
+identity. An index term is a sympy expression of axis symbols and sizes, or an expression of dtype int64 if it depends
+on loaded values.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TypeAlias
 import sympy
 
 Size: TypeAlias = sympy.Expr
-"""A dimension: an integer or a polynomial of the symbols that stand for sizes of the inputs."""
+"""A dimension: an integer or a sympy expression of the symbols that stand for sizes of the inputs."""
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("uint8", "int8", "int16", "int32", "int64")
@@ -30,7 +30,7 @@ class Const:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class IndexValue:
-    """An index, or a size, used as a number (int64)."""
+    """An index term or a size as a number of dtype int64."""
 
     index: sympy.Expr
     dtype: str = "int64"
@@ -38,7 +38,7 @@ class IndexValue:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Load:
-    """An element of a buffer; one index term per buffer dimension."""
+    """An element of a buffer, with one index term per dimension of the buffer."""
 
     buffer: str
     index: tuple[IndexTerm, ...]
@@ -47,7 +47,7 @@ class Load:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Op:
-    """An arithmetic operation; `name` is one of `OPS`. `guard` evaluates only the chosen arm."""
+    """An arithmetic operation, one of `OPS`. `guard` is `where` that evaluates the chosen branch only."""
 
     name: str
     args: tuple[Expr, ...]
@@ -56,12 +56,14 @@ class Op:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Search:
-    """The position of `value` in the sorted last dimension of a buffer: the number of elements < value, or <= value if `right`;
-    all of them where value is NaN."""
+    """The position of `value` in the sorted last dimension of a buffer.
+
+    It is the number of elements < value, or <= value if `right`. It is the length of the dimension if value is NaN.
+    """
 
     buffer: str
     row: tuple[IndexTerm, ...]
-    """Index terms of all dimensions but the last."""
+    """The index terms of all dimensions but the last."""
     length: Size
     value: Expr
     right: bool
@@ -81,26 +83,30 @@ OPS = {
     **dict.fromkeys(("sign", "not", "bitnot", "isnan", "isinf", "signbit", "cast"), 1),
     **dict.fromkeys(("where", "guard", "fma"), 3),
 }
-"""Every operation that a code writer knows, with its arity, as PyTorch computes it on a CPU: floating operations round to their
-dtype, NaN goes through min and max; integers wrap, floordiv and mod round down, shifts beyond the width shift everything out."""
+"""The operations and their numbers of arguments. They compute what PyTorch computes on a CPU.
+
+Floating-point operations round to their dtype, and min and max propagate NaN. Integers wrap around, floordiv and mod
+round down, and a shift by the width or more shifts all bits out.
+"""
 
 
 def is_expr(term: IndexTerm) -> bool:
+    """Return whether an index term depends on loaded values."""
     return not isinstance(term, sympy.Basic)
 
 
 def divides_axes(term: sympy.Expr) -> bool:
-    """Whether an index term rounds what depends on axes; sizes, which are positive, may stand in a quotient."""
+    """Return whether an index term rounds a value that depends on axes. Rounded sizes do not count."""
     return any(not s.is_positive for part in term.atoms(sympy.floor, sympy.Mod) for s in part.free_symbols)
 
 
 def as_expr(term: IndexTerm) -> Expr:
-    """An index term as a number."""
+    """Return an index term as an expression of dtype int64."""
     return IndexValue(term) if isinstance(term, sympy.Basic) else term
 
 
 def as_index(expr: Expr) -> IndexTerm:
-    """A number as an index term without loads, where it is whole numbers, sums and products of index terms, and quotients by such."""
+    """Return an expression as a sympy index term if it loads nothing and has a simple form; else the expression."""
     match expr:
         case IndexValue(index):
             return index
@@ -149,7 +155,7 @@ def index_mul(a: IndexTerm, b: IndexTerm) -> IndexTerm:
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
-    """Direct subexpressions, those inside index terms included."""
+    """Return the direct subexpressions, including those in index terms."""
     match expr:
         case Op(args=args):
             return args
@@ -162,7 +168,7 @@ def children(expr: Expr) -> tuple[Expr, ...]:
 
 
 def walk(expr: Expr) -> list[Expr]:
-    """Every distinct subexpression once, arguments first."""
+    """Return every distinct subexpression once, arguments first."""
     seen: set[int] = set()
     order: list[Expr] = []
 
@@ -183,13 +189,18 @@ def loads(expr: Expr) -> list[Load]:
 
 
 def buffers_read(expr: Expr) -> list[str]:
-    """Names of the buffers that an expression reads, each once, in order."""
+    """Return the names of the buffers that an expression reads, each once, in order."""
     names = [node.buffer for node in walk(expr) if isinstance(node, Load | Search)]
     return list(dict.fromkeys(names))
 
 
 def rewrite(expr: Expr, leaf: Callable[[Expr], Expr | None]) -> Expr:
-    """Replace bottom-up: `leaf` sees every node with its arguments already rewritten; None keeps it."""
+    """Rewrite an expression from its leaves up.
+
+    Args:
+        expr: The expression.
+        leaf: Called with each node whose arguments were rewritten. Returns the replacement, or None to keep it.
+    """
     memo: dict[int, Expr] = {}
 
     def visit(node: Expr) -> Expr:
@@ -218,7 +229,7 @@ def rewrite(expr: Expr, leaf: Callable[[Expr], Expr | None]) -> Expr:
 
 
 def substitute(expr: Expr, mapping: Mapping[sympy.Symbol, IndexTerm]) -> Expr:
-    """Replace axis symbols by index terms, also by loaded ones."""
+    """Replace symbols by index terms, which may depend on loaded values."""
     if all(isinstance(term, sympy.Basic) for term in mapping.values()):
         plain = dict(mapping)
 
@@ -254,7 +265,11 @@ def _subs(term: IndexTerm, plain: Mapping[sympy.Symbol, IndexTerm]) -> IndexTerm
 
 
 def substitute_index(term: IndexTerm, mapping: Mapping[sympy.Symbol, IndexTerm]) -> IndexTerm:
-    """Replace symbols in one index term. An indirect value may stand in sums and products only."""
+    """Replace symbols in an index term.
+
+    Raises:
+        ValueError: A loaded value would stand elsewhere than in a sum, a product, a floor or a modulus.
+    """
     if not isinstance(term, sympy.Basic):
         return term
     hit = {s: mapping[s] for s in term.free_symbols if s in mapping}
@@ -284,7 +299,12 @@ def _expand(term: sympy.Expr, mapping: Mapping[sympy.Symbol, IndexTerm]) -> Inde
 
 
 def key(expr: Expr, memo: dict[int, Hashable]) -> Hashable:
-    """A structural identity: equal keys mean equal values. `memo` keeps it linear over a DAG."""
+    """Return the structural identity of an expression. Expressions with equal keys have equal values.
+
+    Args:
+        expr: The expression.
+        memo: The keys by the id of their node. It keeps the time linear in the size of the DAG.
+    """
     if id(expr) not in memo:
         match expr:
             case Const(value, dtype):

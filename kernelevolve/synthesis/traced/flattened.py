@@ -1,4 +1,4 @@
-"""A model as torch.export sees it: from leaves of its arguments to a tuple of tensors."""
+"""Flattening of the nested arguments and results of a model for torch.export."""
 
 from __future__ import annotations
 
@@ -14,10 +14,18 @@ from kernelevolve.tasks.structure import Structure, StructureError, flatten, reb
 
 
 class Flattened:
-    """A model as export sees it: it takes leaves and returns a tuple of tensors, each once."""
+    """A model whose `forward` takes the leaves of its arguments and returns a tuple of distinct tensors."""
 
     def __init__(self, model: torch.nn.Module, inputs: Sequence[Any]) -> None:
-        """`inputs`: the arguments of forward. From now on the model takes leaves. Raises UnsupportedError where there is anything else."""
+        """Flatten a model.
+
+        Args:
+            model: The model, whose `forward` is replaced.
+            inputs: The arguments of `forward`.
+
+        Raises:
+            UnsupportedError: An input is neither a tensor nor a plain value.
+        """
         try:
             leaves, structure = flatten(list(inputs))
         except StructureError as error:
@@ -36,9 +44,13 @@ class Flattened:
 
     @property
     def returned(self) -> Returned:
-        """What the model returned when it was called last."""
+        """The structure of the result of the last call.
+
+        Raises:
+            RuntimeError: The model was not called.
+        """
         if self._found is None:
-            raise RuntimeError("nothing was called")
+            raise RuntimeError("the flattened model was not called yet")
         return self._found
 
     def _record(self, result: Any, given: Sequence[Any], names: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -48,21 +60,21 @@ class Flattened:
             raise UnsupportedError(f"a result that {error.fault}") from error
         taken = {id(x): i for i, x in enumerate(given) if isinstance(x, torch.Tensor)}
         if all(id(leaf) in taken for leaf in leaves if isinstance(leaf, torch.Tensor)):
-            taken = {}  # The graph has a result in any case.
+            taken = {}  # The graph needs at least one result.
         numbers: dict[int, int] = {}
         results: list[Any] = []
-        told: list[Leaf] = []
+        records: list[Leaf] = []
         for leaf in leaves:
             if not isinstance(leaf, torch.Tensor | torch.SymInt | torch.SymFloat | torch.SymBool):
-                told.append(Leaf(Origin.VALUE, value=leaf))
+                records.append(Leaf(Origin.VALUE, value=leaf))
             elif id(leaf) in taken:
-                told.append(Leaf(Origin.INPUT, taken[id(leaf)]))
+                records.append(Leaf(Origin.INPUT, taken[id(leaf)]))
             else:
                 if id(leaf) not in numbers:
                     numbers[id(leaf)] = len(results)
                     results.append(leaf)
-                told.append(Leaf(Origin.GRAPH, numbers[id(leaf)]))
-        self._found = Returned(structure, tuple(told), frozenset(_named(structure, names)))
+                records.append(Leaf(Origin.GRAPH, numbers[id(leaf)]))
+        self._found = Returned(structure, tuple(records), frozenset(_named(structure, names)))
         return tuple(results)
 
 
@@ -74,7 +86,7 @@ def _named(structure: Structure, names: Mapping[str, Any]) -> set[str]:
 
 
 def _plain_copies(leaves: Sequence[Any]) -> list[Any]:
-    """Tensors that share no memory and are no views, which would fix their sizes."""
+    """Copy tensors that share memory or are views, since torch.export would fix their sizes."""
     seen: set[int] = set()
     found: list[Any] = []
     for x in leaves:

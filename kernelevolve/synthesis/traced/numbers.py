@@ -1,4 +1,4 @@
-"""Literals as a dtype holds them."""
+"""Conversion of literals to a dtype."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 
 
 def rounded(value: float, dtype: str) -> float:
-    """The number of a floating dtype that is nearest to `value`, the even one of two."""
+    """Round a number to the nearest value of a floating-point dtype, ties to even."""
     if dtype == "float64" or not math.isfinite(value):
         return value
     try:
@@ -22,7 +22,7 @@ def rounded(value: float, dtype: str) -> float:
 
 
 def bfloat16_bits(value: float) -> int:
-    """How bfloat16 stores a number of single precision."""
+    """Return the bits of a float32 number rounded to bfloat16."""
     if math.isnan(value):
         return 0x7FC0
     bits: int = struct.unpack("I", struct.pack("f", value))[0]
@@ -30,7 +30,7 @@ def bfloat16_bits(value: float) -> int:
 
 
 def limits(dtype: str) -> tuple[int, int]:
-    """The least and the greatest integer of dtype; of truth values 0 and 1."""
+    """Return the least and the greatest integer of a dtype; 0 and 1 for bool."""
     if dtype == "bool":
         return 0, 1
     bits = int(dtype.removeprefix("u").removeprefix("int"))
@@ -38,7 +38,7 @@ def limits(dtype: str) -> tuple[int, int]:
 
 
 def wrapped(value: int, dtype: str) -> int:
-    """The integer of dtype that is congruent to `value`."""
+    """Wrap an integer around to an integer dtype."""
     bits = int(dtype.removeprefix("u").removeprefix("int"))
     low = value & ((1 << bits) - 1)
     return low - (1 << bits) if not dtype.startswith("u") and low >> (bits - 1) else low

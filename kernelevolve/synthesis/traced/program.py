@@ -1,4 +1,4 @@
-"""A traced operator: buffers, and the statements that define them, in an order that can be executed."""
+"""A traced program: buffers, and the statements that define them, in an executable order."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from kernelevolve.tasks.structure import Plain
 
 
 class Role(StrEnum):
-    """Where a buffer comes from."""
+    """The kind of a buffer."""
 
     INPUT = "input"
     PARAMETER = "parameter"
-    """A tensor that the module holds: `Buffer.attribute` is where."""
+    """A tensor that the module holds under `Buffer.attribute`."""
     CONSTANT = "constant"
-    """A tensor that the reference builds: `Program.constants` has its values."""
+    """A constant tensor, whose values are in `Program.constants`."""
     INTERMEDIATE = "intermediate"
     OUTPUT = "output"
 
@@ -34,14 +34,14 @@ class Axis:
 
 @dataclass(frozen=True)
 class Buffer:
-    """Contiguous storage, row-major over `extents`."""
+    """Contiguous row-major storage."""
 
     name: str
     extents: tuple[Size, ...]
     dtype: str
     role: Role
     attribute: str = ""
-    """An expression of `self`."""
+    """The tensor of a parameter, as an expression of `self`; empty for other roles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,16 +52,17 @@ class Compute:
     axes: tuple[Axis, ...]
     value: Expr
     hint: str = ""
-    """The ATen operation that it came from: for readers of the emitted code."""
+    """The ATen operation that it came from, for comments in the emitted code."""
     offset: tuple[Size, ...] = ()
-    """One term per axis; empty where the statement defines the whole buffer."""
+    """The start of the part that it defines, one term per axis; empty if it defines the whole buffer."""
 
 
 @dataclass(frozen=True, eq=False)
 class Reduce:
-    """buffer[axes] = combine(value over reduced), `kind` one of sum prod min max any all argmin argmax.
+    """buffer[axes] = combination of value over `reduced`.
 
-    argmin and argmax give the index of the first extremum, counted row-major over `reduced`.
+    `kind` is one of sum, prod, min, max, any, all, argmin and argmax. argmin and argmax give the row-major index of the
+    first extremum over `reduced`.
     """
 
     buffer: str
@@ -74,7 +75,7 @@ class Reduce:
 
 @dataclass(frozen=True, eq=False)
 class Contract:
-    """buffer[axes] = sum over reduced of left * right: matrix products, batched or not, and convolutions."""
+    """buffer[axes] = sum over `reduced` of left * right, for matrix products, batched or not, and convolutions."""
 
     buffer: str
     axes: tuple[Axis, ...]
@@ -86,7 +87,7 @@ class Contract:
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """buffer[axes] = running combination of value along `along` (one of axes), `kind` one of sum prod min max."""
+    """buffer[axes] = running combination of value along one of the axes. `kind` is one of sum, prod, min and max."""
 
     buffer: str
     axes: tuple[Axis, ...]
@@ -98,16 +99,16 @@ class Scan:
 
 @dataclass(frozen=True, eq=False)
 class SegmentReduce:
-    """buffer[segment, axes...] = combine(value at position p, for p in first[segment] .. last[segment] - 1).
+    """buffer[segment, axes...] = combination of value at the positions first[segment] to last[segment] - 1.
 
-    `first` and `last` are int64 expressions over the segment axis, `position` the symbol that `value` uses for p.
-    An empty segment gives 0. `kind` is sum, mean or max.
+    `first` and `last` are int64 expressions of the segment axis. `value` is an expression of `position` and the other
+    axes. An empty segment gives 0. `kind` is sum, mean or max.
     """
 
     buffer: str
     axes: tuple[Axis, ...]
     position: Axis
-    """Its extent is a bound only."""
+    """The position within the operand. Its extent is an upper bound."""
     first: Expr
     last: Expr
     kind: str
@@ -117,9 +118,9 @@ class SegmentReduce:
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
-    """buffer = initial, then buffer[index] = value, or combined with value, for every index tuple of `axes`, in order.
+    """buffer = initial; then buffer[index] is set to or combined with value, for every index tuple of `axes`, in order.
 
-    `kind` is one of set sum prod max min.
+    `kind` is one of set, sum, prod, max and min.
     """
 
     buffer: str
@@ -134,10 +135,10 @@ class Scatter:
 
 @dataclass(frozen=True, eq=False)
 class Sort:
-    """buffer[axes] = the index, along `position`, of the element of rank `along` (one of axes, an int64 result).
+    """buffer[axes] = the index along `position` of the element of rank `along`, as int64.
 
-    `value` is a function of the other axes and of `position`, which has at least as many elements as `along` has ranks. Equal
-    elements keep their order, and NaN lies behind all numbers, in front of them where `descending`.
+    `along` is one of the axes. `value` is an expression of the other axes and of `position`, whose extent is at least
+    that of `along`. The sort is stable. NaN is greater than all numbers.
     """
 
     buffer: str
@@ -151,7 +152,7 @@ class Sort:
 
 @dataclass(frozen=True)
 class Operand:
-    """A whole buffer as a tensor: with `shape` in the order of memory, its dimensions then permuted by `order`."""
+    """A whole buffer as a tensor: it is viewed with `shape`, in the order of memory, and then permuted by `order`."""
 
     buffer: str
     shape: tuple[Size, ...]
@@ -160,13 +161,13 @@ class Operand:
 
 @dataclass(frozen=True, eq=False)
 class LibraryCall:
-    """buffer = operation(operands), which vendors' libraries have tuned: a writer may leave it to them, or write `expansion` instead.
+    """buffer = operation(operands), emitted as a call of a library or as the statements of `expansion`.
 
     `operation` is one of
-    - `convolution`: input, weight and, where there is one, bias; stride, padding, dilation, whether transposed, what is added to the
-      result then, groups;
-    - `matmul`: two matrices, or two batches of them;
-    - `addmm`: what is added, and two matrices; beta and alpha.
+    - `convolution`: the operands are input, weight and optionally bias; the arguments are stride, padding, dilation,
+      transposed, output padding and groups.
+    - `matmul`: the operands are two matrices or two batches of matrices.
+    - `addmm`: the operands are the summand and two matrices; the arguments are beta and alpha.
     """
 
     buffer: str
@@ -174,12 +175,12 @@ class LibraryCall:
     operands: tuple[Operand, ...]
     arguments: tuple[object, ...]
     expansion: tuple[Statement, ...]
-    """Statements that compute the same; the last defines the buffer."""
+    """Statements that compute the same. The last one defines the buffer."""
     work: Size
-    """Multiplications, roughly."""
+    """The approximate number of multiplications."""
     hint: str = ""
     axes: tuple[Axis, ...] = ()
-    """None: it has no loops that could be fused."""
+    """Always empty, since it has no loops to fuse."""
 
 
 Statement = Compute | Reduce | Contract | Scan | SegmentReduce | Scatter | Sort | LibraryCall
@@ -187,15 +188,15 @@ Statement = Compute | Reduce | Contract | Scan | SegmentReduce | Scatter | Sort 
 
 @dataclass(frozen=True)
 class Output:
-    """One tensor that forward returns, or writes back: a buffer, seen in its logical shape."""
+    """A tensor that `forward` returns or writes back: a buffer in its logical shape."""
 
     buffer: str
     shape: tuple[Size, ...]
     dtype: str
     attribute: str = ""
-    """Of the module, an expression of `self`: the buffer that takes its values; empty where it is returned."""
+    """The attribute of the module that takes its values, as an expression of `self`; empty if it is returned."""
     argument: str = ""
-    """The input buffer whose tensor takes its values; empty where it is returned."""
+    """The input buffer whose tensor takes its values; empty if it is returned."""
 
     @property
     def returned(self) -> bool:
@@ -204,41 +205,42 @@ class Output:
 
 @dataclass(frozen=True)
 class Program:
-    """What forward computes.
+    """The computation of `forward`.
 
-    `sizes` says where each symbolic size is read: symbol name -> (input buffer, dimension). `hints` are their values for the
-    main inputs and `variants` for the further shapes: worth specialising for. Buffers that nothing defines are inputs,
-    parameters or constants.
+    Buffers that no statement defines are inputs, parameters or constants.
     """
 
     buffers: dict[str, Buffer]
     statements: tuple[Statement, ...]
     inputs: tuple[str | None, ...]
-    """Buffers in the order of forward's arguments; None for an argument that is not a tensor."""
+    """The buffers of the leaves of the arguments, in order; None for a leaf that is not a tensor."""
     outputs: tuple[Output, ...]
     arguments: Arguments
-    """How the inputs are nested; x0, x1, ... are its leaves."""
+    """The nesting of the arguments, whose leaves are x0, x1, and so on."""
     fixed: dict[str, Plain]
-    """Leaves that are no tensors, by name: the program is right for these values alone."""
+    """The leaves that are not tensors, by name. The program is valid for these values only."""
     returned: Returned
-    """What forward returns, out of results of the graph, which are"""
+    """The result of `forward`, built from `results`."""
     results: tuple[int | Size, ...]
-    """an output, by its number, or a size."""
+    """The results of the graph, each an output by its number, or a size."""
     sizes: dict[str, tuple[str, int]]
+    """The input buffer and the dimension of each symbolic size, by the name of its symbol."""
     hints: dict[str, int]
+    """The value of each symbolic size for the main inputs, by the name of its symbol."""
     input_shapes: dict[str, tuple[Size, ...]]
+    """The shape of each input buffer."""
     constants: dict[str, list[float | int | bool]] = field(default_factory=dict)
-    """Flat, row-major."""
+    """The values of each constant buffer, flat and row-major."""
     ranges: dict[str, tuple[int, int | None]] = field(default_factory=dict)
-    """Least and greatest values of the sizes that the trace holds for some of only; None: no greatest."""
+    """The least and greatest value of each size that the trace restricts; None for no greatest value."""
     conditions: tuple[str, ...] = ()
-    """What else the trace takes for granted of sizes, by their names, as expressions of Python."""
+    """Further conditions on sizes under which the trace is valid, as Python expressions of their names."""
     modes: dict[str, bool] = field(default_factory=dict)
-    """The modules that look at their mode, training or evaluation, by dotted name, and the mode that the program was traced in."""
+    """The `training` flags that the program was traced with, by the dotted name of each module that reads its flag."""
 
 
 def reads(statement: Statement) -> list[str]:
-    """Buffers that a statement reads, each once."""
+    """Return the buffers that a statement reads, each once."""
     match statement:
         case Compute(value=value) | Reduce(value=value) | Scan(value=value) | Sort(value=value):
             return buffers_read(value)
@@ -254,7 +256,7 @@ def reads(statement: Statement) -> list[str]:
 
 
 def expressions(statement: Statement) -> list[Expr]:
-    """What a statement computes from elements; nothing for a call of a library, which takes whole buffers."""
+    """Return the scalar expressions of a statement. A library call has none, since it takes whole buffers."""
     match statement:
         case Compute(value=value) | Reduce(value=value) | Scan(value=value) | Sort(value=value):
             return [value]

@@ -1,4 +1,4 @@
-"""The arguments and the results of forward, nested as the reference has them, as text of a kernel that knows tensors alone."""
+"""Code that converts between the nested arguments and results of `forward` and the tensors of a kernel."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from kernelevolve.tasks.structure import Plain, Structure
 
 
 class Origin(Enum):
-    """Where a leaf of a result comes from."""
+    """The source of a leaf of a result."""
 
     GRAPH = "graph"
-    """It is a result of the exported graph, of this number."""
+    """A result of the exported graph, by its number."""
     INPUT = "input"
-    """It is the input of this number itself."""
+    """An input itself, by its number."""
     VALUE = "value"
-    """It is always the same plain value."""
+    """A constant plain value."""
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """One leaf of what forward returns."""
+    """One leaf of the result of `forward`."""
 
     origin: Origin
     number: int = 0
@@ -33,15 +33,20 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Returned:
-    """What forward returns, out of the results of a graph."""
+    """The result of `forward`, built from the results of a graph."""
 
     structure: Structure
     leaves: tuple[Leaf, ...]
     classes: frozenset[str] = frozenset()
-    """Names of named tuples that the task's file defines."""
+    """The names of the named tuples that the file of the task defines."""
 
     def text(self, results: Sequence[str], inputs: Sequence[str]) -> str:
-        """An expression for it. `results`: expressions of the graph's results; `inputs`: of the leaves of the arguments."""
+        """Return a Python expression of the result.
+
+        Args:
+            results: Expressions of the results of the graph.
+            inputs: Expressions of the leaves of the arguments.
+        """
         texts = []
         for leaf in self.leaves:
             match leaf.origin:
@@ -72,23 +77,23 @@ class Returned:
 
 @dataclass(frozen=True)
 class Arguments:
-    """What forward takes. Its leaves are called x0, x1, ... in a kernel."""
+    """The arguments of `forward`. A kernel calls their leaves x0, x1, and so on."""
 
     structure: Structure
-    """Of the list of arguments."""
+    """The structure of the list of arguments."""
 
     @property
     def leaves(self) -> list[str]:
-        """Their names."""
+        """The names of the leaves."""
         return [f"x{i}" for i in range(self.structure.leaves)]
 
     @property
     def parameters(self) -> list[str]:
-        """Of forward, without self: a leaf by its name, anything else by one of its own."""
+        """The parameter names of `forward`, without self. A nested argument is called `nested_<position>`."""
         return [name for name, _, _ in self._places()]
 
     def unpacking(self) -> list[str]:
-        """Statements that give each leaf within a parameter its name."""
+        """Return statements that bind the leaves of nested parameters to their names."""
         return [
             f"x{first + i} = {name}{path}"
             for name, part, first in self._places()
@@ -97,11 +102,11 @@ class Arguments:
         ]
 
     def conditions(self) -> list[str]:
-        """Expressions of the parameters that are all true where they are nested as they were when the model was exported."""
+        """Return expressions that are all true if the parameters are nested as they were at the export."""
         return [c for name, part, _ in self._places() if part.kind != "leaf" for c in _alike(name, part)]
 
     def _places(self) -> list[tuple[str, Structure, int]]:
-        """Of each parameter: its name, its structure, the number of its first leaf."""
+        """Return the name, the structure and the number of the first leaf of each parameter."""
         places, first = [], 0
         for i, part in enumerate(self.structure.parts):
             places.append((f"x{first}" if part.kind == "leaf" else f"nested_{i}", part, first))
@@ -121,12 +126,12 @@ def _alike(name: str, structure: Structure) -> list[str]:
 
 
 def value_text(value: Plain) -> str:
-    """A plain value as an expression; what repr writes of an infinity or of NaN is a name."""
+    """Return a plain value as a Python expression. Infinities and NaN need a call, since their repr is a name."""
     return repr(value) if not isinstance(value, float) or math.isfinite(value) else f'float("{value}")'
 
 
 def is_value(name: str, value: Plain) -> str:
-    """An expression that says whether something is this plain value, of its type."""
+    """Return an expression that is true if the named value equals a plain value and has its type."""
     if value is None or isinstance(value, bool):
         return f"{name} is {value}"
     text = value_text(value)

@@ -1,4 +1,4 @@
-"""From a PyTorch module to the traced form, through torch.export and core ATen."""
+"""Conversion of a PyTorch module to the traced form, through torch.export and core ATen."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ from kernelevolve.synthesis.traced.signature import Arguments, Returned
 from kernelevolve.synthesis.traced.virtual import Virtual, dims_of
 
 _MAX_CONSTANT = 65536
+"""The greatest number of elements of a constant tensor in a program."""
 _EXACT = 1 << 12
-"""Fractions of numbers up to this, with powers of two below, multiply every size exactly."""
+"""The greatest numerator and denominator of a fraction that multiplies sizes without rounding."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A model's graph, from leaves of its arguments to tensors."""
+    """The graph of a model, from the leaves of its arguments to tensors."""
 
     program: ExportedProgram
     model: torch.nn.Module
     inputs: list[Any]
-    """The leaves that it was exported with."""
+    """The leaves of the arguments that it was exported with."""
     arguments: Arguments
     returned: Returned
-    """What forward returns, out of the results of the graph."""
+    """The result of `forward`, built from the results of the graph."""
 
 
 def export_program(
@@ -52,13 +53,19 @@ def export_program(
     table: Mapping[Any, Callable[..., Any]] | None = None,
     fixed: bool = False,
 ) -> Exported:
-    """Export with every dimension dynamic that the model leaves free; where that is not possible with the first one of each
-    input, else with none.
+    """Export a model with as many dynamic dimensions as possible.
 
-    `table` decomposes ATen operations; None stands for that of the traced form. `fixed`: no dimension is dynamic. Afterwards the model
-    takes leaves of its arguments.
+    First all dimensions are dynamic that the model leaves free, then the first one of each input only, then none.
+    Afterwards `model.forward` takes the leaves of its arguments.
 
-    Raises UnsupportedError where torch.export cannot capture the model.
+    Args:
+        model: The model, which is changed.
+        inputs: The arguments of `forward`.
+        table: The decompositions of ATen operations; None uses those of the traced form.
+        fixed: Whether no dimension is dynamic.
+
+    Raises:
+        UnsupportedError: torch.export cannot capture the model.
     """
     logging.getLogger("torch").setLevel(logging.CRITICAL)
     flat = Flattened(model, inputs)
@@ -77,7 +84,7 @@ def export_program(
             except UnsupportedError:
                 raise
             except Exception as error:  # noqa: BLE001 - torch.export raises whatever the model and its passes raise
-                failures.append(_words(error))
+                failures.append(_summary(error))
             finally:
                 for x in inputs:
                     _unmark(x)
@@ -85,14 +92,14 @@ def export_program(
 
 
 def _unmark(value: Any) -> None:
-    """Forget what torch.export noted on a tensor about its dimensions, so that the next export of it starts afresh."""
+    """Remove the attributes that torch.export sets on a tensor, which would restrict the next export."""
     if isinstance(value, torch.Tensor):
         for name in [n for n in vars(value) if n.startswith("_dynamo_")]:
             delattr(value, name)
 
 
-def _words(error: Exception) -> str:
-    """What torch.export raised, in a line for a person."""
+def _summary(error: Exception) -> str:
+    """Return an error of torch.export in one line."""
     line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     changed = re.search(r"[Cc]onstant (\S+) is mutated", line)
     if changed:
@@ -102,9 +109,16 @@ def _words(error: Exception) -> str:
 
 
 def trace(model: torch.nn.Module, inputs: Sequence[Any], *, fixed: bool = False) -> Program:
-    """The program that `model.forward(*inputs)` computes. `fixed`: for inputs of these shapes alone.
+    """Trace the program that `model.forward(*inputs)` computes.
 
-    Raises UnsupportedError naming what the traced form lacks: an operation, a mutation of state, a shape that depends on data.
+    Args:
+        model: The model, whose `forward` is changed as by `export_program`.
+        inputs: The arguments of `forward`.
+        fixed: Whether the program is for inputs of these shapes alone.
+
+    Raises:
+        UnsupportedError: The traced form lacks an operation, a mutation of state or a shape that depends on data. The
+            message names it.
     """
     return _Lowering(export_program(model, inputs, fixed=fixed)).program()
 
@@ -125,6 +139,8 @@ def _dtype(dtype: torch.dtype, complexes: bool = False) -> str:
 
 
 class _Lowering:
+    """The state of lowering an exported graph to a program."""
+
     def __init__(self, exported: Exported) -> None:
         self.exported = exported.program
         self.given = exported.inputs
@@ -133,14 +149,14 @@ class _Lowering:
         self.builder = Builder()
         self.symbols: dict[sympy.Symbol, sympy.Symbol] = {}
         self.numbers: dict[sympy.Symbol, Expr] = {}
-        """Floats that are read from tensors."""
+        """The symbols of floats that are read from tensors, with their expressions."""
         self.sizes: dict[str, tuple[str, int]] = {}
         self.hints: dict[str, int] = {}
         self.values: dict[torch.fx.Node, Any] = {}
         self.input_shapes: dict[str, tuple[Size, ...]] = {}
         self.argument_names: list[str | None] = []
         self.arguments: dict[str, str] = {}
-        """Placeholder of the graph -> input buffer."""
+        """The input buffer of each placeholder of the graph."""
 
     def program(self) -> Program:
         graph = self.exported.graph_module.graph
@@ -161,7 +177,7 @@ class _Lowering:
         raise AssertionError("a graph without an output")
 
     def _name_sizes(self, inputs: Sequence[torch.fx.Node]) -> None:
-        """Each size that is a dimension of an input by itself; a dimension may follow from those of a later input."""
+        """Name the sizes that are dimensions of inputs. A dimension may depend on one of a later input."""
         for position, node in enumerate(inputs):
             value = node.meta.get("val")
             for d, extent in enumerate(value.shape if isinstance(value, torch.Tensor) else ()):
@@ -204,7 +220,7 @@ class _Lowering:
             raise UnsupportedError(f"what the module holds under {spec.target} ({spec.kind.name.lower()})")
 
     def _held(self, shape: Sequence[Size], dtype: torch.dtype, target: str, attribute: str) -> Virtual | Complex:
-        """A tensor that the module holds."""
+        """Add a source buffer for a tensor that the module holds."""
         name = free_name(
             "w_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in target), self.builder.buffers
         )
@@ -251,7 +267,7 @@ class _Lowering:
         raise UnsupportedError(f"a size with {name}")
 
     def _multiple(self, expr: Any) -> Size:
-        """A size as a float, or a quotient of two; times floats by which multiplying is exact."""
+        """Convert a float that is a size, a quotient of sizes, or such a value times floats that do not round it."""
         name = type(expr).__name__
         if name == "ToFloat":
             return self._symbolic(expr.args[0])
@@ -266,7 +282,7 @@ class _Lowering:
         raise UnsupportedError(f"a size that is a rounded {name}")
 
     def _number(self, expr: Any) -> Expr:
-        """A float that follows from sizes, as an expression of dtype float64."""
+        """Convert a float that is computed from sizes to an expression of dtype float64."""
         name = type(expr).__name__
         if expr in self.numbers:
             return self.numbers[expr]
@@ -373,7 +389,7 @@ class _Lowering:
         )
 
     def _target(self, spec: Any) -> tuple[str, str]:
-        """(attribute, argument) that a result is written back to; empty where it is returned."""
+        """Return the attribute and the argument that a result is written back to, each empty if it is not."""
         match spec.kind:
             case OutputKind.USER_OUTPUT:
                 return "", ""
@@ -401,12 +417,12 @@ def _is_input(spec: Any) -> bool:
 
 
 def _expanded(statements: Sequence[Statement]) -> list[Statement]:
-    """With what calls of a library may be replaced by."""
+    """Return the statements and the expansions of library calls."""
     return [t for s in statements for t in ((s, *s.expansion) if isinstance(s, LibraryCall) else (s,))]
 
 
 def _needed(statements: tuple[Any, ...], wanted: set[str]) -> tuple[Any, ...]:
-    """Without those whose results nothing uses."""
+    """Return the statements whose results are used."""
     live = set(wanted)
     kept = []
     for statement in reversed(statements):

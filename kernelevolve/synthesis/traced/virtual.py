@@ -1,8 +1,8 @@
-"""Virtual tensors: a tensor as a function from index to value. Views cost nothing here.
+"""Virtual tensors: a tensor as a function from an index to a value, so that views need no copies.
 
-Each logical dimension is a product of *atoms*, the extents of the loops that will run over it. Reshaping regroups atoms, or
-splits one (index = outer * inner_extent + inner); so index expressions stay affine, and div/mod appears only where a reshape
-cuts across atoms. A dimension of extent 1 has no atom.
+Each logical dimension is a product of *atoms*, the extents of the loops that will run over it. A reshape regroups
+atoms, or splits one (index = outer * inner_extent + inner). Index expressions therefore stay affine; division and
+modulus appear only if a reshape cuts across atoms. A dimension of extent 1 has no atom.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ ZERO = sympy.Integer(0)
 
 @dataclass(frozen=True)
 class Virtual:
-    """`at` maps one index term per atom, all dimensions in order, to the element."""
+    """A tensor as a function from an index to the element."""
 
     dims: tuple[tuple[Size, ...], ...]
+    """The atoms of each logical dimension."""
     dtype: str
     at: Callable[[tuple[IndexTerm, ...]], Expr]
+    """The element at an index, with one term per atom, all dimensions in order."""
 
     @property
     def shape(self) -> tuple[Size, ...]:
@@ -45,7 +47,7 @@ class Virtual:
         return tuple(a for d in self.dims for a in d)
 
     def at_dims(self, index: Sequence[IndexTerm]) -> Expr:
-        """The element at one index term per logical dimension."""
+        """Return the element at an index with one term per logical dimension."""
         flat: list[IndexTerm] = []
         for term, atoms in zip(index, self.dims, strict=True):
             flat.extend(unravel(term, atoms))
@@ -53,11 +55,12 @@ class Virtual:
 
 
 def dims_of(shape: Sequence[Size]) -> tuple[tuple[Size, ...], ...]:
+    """Return the atoms of a shape whose dimensions are not split."""
     return tuple(() if s == 1 else (s,) for s in shape)
 
 
 def ravel(index: Sequence[IndexTerm], atoms: Sequence[Size]) -> IndexTerm:
-    """Row-major position of an index over atoms."""
+    """Return the row-major position of an index over atoms."""
     position: IndexTerm = ZERO
     for term, extent in zip(index, atoms, strict=True):
         position = index_add(index_mul(position, extent), term)
@@ -65,7 +68,7 @@ def ravel(index: Sequence[IndexTerm], atoms: Sequence[Size]) -> IndexTerm:
 
 
 def unravel(term: IndexTerm, atoms: Sequence[Size]) -> list[IndexTerm]:
-    """The inverse of `ravel`."""
+    """Return the index over atoms of a row-major position, the inverse of `ravel`."""
     if not atoms:
         return []
     parts: list[IndexTerm] = []
@@ -88,14 +91,14 @@ def _mod(term: IndexTerm, by: Size) -> IndexTerm:
 
 
 def _quotient(a: Size, b: Size) -> Size | None:
-    """a / b where b divides a, else None."""
+    """Return a / b if b divides a, otherwise None."""
     ratio = sympy.cancel(a / b)
     numerator, denominator = sympy.fraction(ratio)
     return sympy.expand(numerator) if denominator == 1 else None
 
 
 def refine(a: Sequence[Size], b: Sequence[Size]) -> list[Size] | None:
-    """The coarsest factorisation that both can be grouped from, or None. Their products must be equal."""
+    """Return the coarsest atoms that can be grouped to `a` and to `b`, which have equal products; None without any."""
     left, right, out = list(a), list(b), list[Size]()
     while left and right:
         x, y = left.pop(), right.pop()
@@ -113,7 +116,7 @@ def refine(a: Sequence[Size], b: Sequence[Size]) -> list[Size] | None:
 
 
 def regroup(index: Sequence[IndexTerm], fine: Sequence[Size], coarse: Sequence[Size]) -> list[IndexTerm]:
-    """An index over `coarse` from one over `fine`, which refines it."""
+    """Convert an index over the atoms `fine` to one over `coarse`, which `fine` refines."""
     terms, extents, out = list(index), list(fine), list[IndexTerm]()
     for want in coarse:
         have: Size = ONE
@@ -126,7 +129,7 @@ def regroup(index: Sequence[IndexTerm], fine: Sequence[Size], coarse: Sequence[S
 
 
 def reshape(v: Virtual, shape: Sequence[Size]) -> Virtual:
-    """The same elements in row-major order under another shape."""
+    """Return a tensor with the same elements in row-major order and another shape."""
     wanted = [s for s in shape if s != 1]
     fine = refine(v.atoms, wanted)
     if fine is None:
@@ -148,7 +151,7 @@ def reshape(v: Virtual, shape: Sequence[Size]) -> Virtual:
 
 
 def common_dims(operands: Sequence[Virtual], shape: Sequence[Size]) -> tuple[tuple[Size, ...], ...]:
-    """Atoms for a result of the given shape, fine enough for every operand where that is possible."""
+    """Return atoms of a result of the given shape that refine those of all operands, as far as possible."""
     dims: list[tuple[Size, ...]] = []
     for position, size in enumerate(shape):
         atoms: list[Size] = [] if size == 1 else [size]
@@ -162,7 +165,7 @@ def common_dims(operands: Sequence[Virtual], shape: Sequence[Size]) -> tuple[tup
 
 
 def broadcast_at(v: Virtual, dims: Sequence[tuple[Size, ...]], index: tuple[IndexTerm, ...]) -> Expr:
-    """The element of an operand for an index over the atoms of a result that it broadcasts to."""
+    """Return the element of an operand at an index over the atoms `dims` of a result that it broadcasts to."""
     flat: list[IndexTerm] = []
     start = 0
     for position, atoms in enumerate(dims):

@@ -82,7 +82,7 @@ async def work(
 
 
 def _from_plain(completion: Completion, workbench: Workbench) -> tuple[ToolCall, ...]:
-    """Read a kernel from an answer without tool calls. Returns the call that measures it, or nothing if there is none."""
+    """Read a kernel from an answer without tool calls, and return the call that measures it, or none."""
     cut_off = completion.finish is Finish.LENGTH
     try:
         workbench.source = read_answer(completion.message.text, workbench.source or None, cut_off=cut_off)

@@ -1,4 +1,4 @@
-"""ATen operations in the traced form: one table per family, from operation name to a function that adds statements."""
+"""Lowerings of ATen operations to the traced form, in one table per family of operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Complex numbers as two tensors of their parts: what is linear is done to each part, products are written out."""
+"""Lowerings of operations on complex tensors, each represented by the tensors of its real and imaginary parts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from kernelevolve.synthesis.traced.lowering.views import VIEWS, shifted
 from kernelevolve.synthesis.traced.virtual import ZERO, Virtual, dims_of
 
 PARTS = {"complex64": "float32", "complex128": "float64"}
-"""Complex dtype -> that of its parts."""
+"""The dtype of the parts of each complex dtype."""
 
 
 @dataclass(frozen=True)
 class Complex:
-    """A complex tensor."""
+    """A complex tensor as two real ones."""
 
     real: Virtual
     imag: Virtual
@@ -37,7 +37,7 @@ _Pair = tuple[Expr, Expr]
 
 
 def of_pairs(v: Virtual) -> Complex:
-    """From a real tensor whose last dimension holds both parts."""
+    """Return the complex tensor of a real one whose last dimension holds both parts."""
     last = len(v.dims) - 1
     parts = (shifted(v, last, sympy.Integer(1), sympy.Integer(i), 1) for i in range(2))
     real, imag = (Virtual(part.dims[:-1], part.dtype, part.at) for part in parts)
@@ -45,7 +45,7 @@ def of_pairs(v: Virtual) -> Complex:
 
 
 def to_pairs(call: Call, z: Complex) -> Virtual:
-    """The inverse of `of_pairs`."""
+    """Return a real tensor whose last dimension holds both parts, the inverse of `of_pairs`."""
     dims = dims_of((*z.real.shape, sympy.Integer(2)))
 
     def value(index: tuple[IndexTerm, ...]) -> Expr:
@@ -58,7 +58,7 @@ def to_pairs(call: Call, z: Complex) -> Virtual:
 
 
 def is_complex(call: Call) -> bool:
-    """Whether the operation takes or makes complex numbers."""
+    """Return whether an operation has complex arguments or results."""
     if any(result.dtype in PARTS for result in call.results):
         return True
     given = [*call.args, *call.kwargs.values()]
@@ -66,7 +66,11 @@ def is_complex(call: Call) -> bool:
 
 
 def lower_complex(call: Call) -> Complex | Virtual | tuple[Any, ...]:
-    """The operation on parts. Raises UnsupportedError for one that is not known of complex numbers."""
+    """Lower an operation on complex tensors.
+
+    Raises:
+        UnsupportedError: The operation is not supported on complex tensors.
+    """
     name = call.name
     parts = replace(call, results=tuple(replace(r, dtype=PARTS.get(r.dtype, r.dtype)) for r in call.results))
     if name in _OWN:
@@ -85,7 +89,7 @@ def _zero(v: Virtual) -> Virtual:
 
 
 def _complex(value: Any, dtype: str) -> Complex:
-    """A tensor or a number as a complex tensor whose parts are of dtype."""
+    """Convert a tensor or a number to a complex tensor with parts of a dtype."""
     if isinstance(value, Complex):
         return value
     if isinstance(value, Virtual):
@@ -97,7 +101,7 @@ def _complex(value: Any, dtype: str) -> Complex:
 
 
 def _partwise(call: Call, lowering: Lowering) -> Complex | tuple[Any, ...]:
-    """Numbers and tensors that stand beside complex ones in a sum or a list have no imaginary part; indices and masks stay."""
+    """Apply a lowering to both parts. Real operands of sums and lists have no imaginary part; indices and masks stay."""
     dtype = call.dtype
 
     def chosen(value: Any, imaginary: bool, mixed: bool) -> Any:
@@ -123,7 +127,7 @@ def _partwise(call: Call, lowering: Lowering) -> Complex | tuple[Any, ...]:
 def _elementwise(
     call: Call, fn: Callable[..., _Pair], operands: list[Any], shape: tuple[Size, ...] | None = None
 ) -> Complex:
-    """`fn` of both parts of an element of each operand."""
+    """Apply `fn` to the pairs of parts of the elements of the operands."""
     dtype = call.dtype
     given = [_complex(x, dtype) for x in operands]
     flat = [part for z in given for part in (z.real, z.imag)]
@@ -154,7 +158,7 @@ def _quotient(a: _Pair, b: _Pair) -> _Pair:
 
 
 def _scaled(name: str) -> ComplexLowering:
-    """Products and quotients; by a real tensor or number each part by itself."""
+    """Return a lowering of a product or quotient. A real factor or divisor applies to each part separately."""
     whole = _product if name == "mul" else _quotient
 
     def lower(call: Call) -> Complex:
@@ -169,7 +173,7 @@ def _scaled(name: str) -> ComplexLowering:
 
 
 def _of_parts(fn: Callable[[Expr, Expr], Expr]) -> ComplexLowering:
-    """A real number of each complex one."""
+    """Return a lowering that computes a real number from each complex one."""
 
     def lower(call: Call) -> Virtual:
         z = call.args[0]
@@ -187,12 +191,12 @@ def _polar(size: Expr, angle: Expr) -> _Pair:
 
 
 def _made(fn: Callable[[Expr, Expr], _Pair]) -> ComplexLowering:
-    """From two real tensors."""
+    """Return a lowering that makes a complex tensor from two real ones."""
     return lambda call: _elementwise(call, lambda a, b: fn(a[0], b[0]), list(call.args[:2]))
 
 
 def _copy(call: Call) -> Complex | Virtual:
-    """Also a change of type; that to a real one drops the imaginary part."""
+    """Lower a copy or a conversion of the dtype."""
     z, lowering = call.args[0], POINTWISE["aten.clone.default"]
     if isinstance(z, Complex):
         found = _partwise(call, lowering)
@@ -202,7 +206,7 @@ def _copy(call: Call) -> Complex | Virtual:
 
 
 def _matmul(call: Call) -> Complex:
-    """Four real products."""
+    """Lower a matrix product as four real ones."""
     a, b = (_complex(x, call.dtype) for x in call.args[:2])
 
     def times(x: Virtual, y: Virtual) -> Virtual:

@@ -1,4 +1,4 @@
-"""Matrix products."""
+"""Lowerings of matrix products."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kernelevolve.synthesis.traced.virtual import Virtual, broadcast_at, refine
 
 
 def stored(call: Call, v: Virtual) -> Virtual:
-    """The same tensor as loads at sums of multiples of its index, computed into a buffer where it is anything else."""
+    """Return a tensor whose elements are loads with affine indices, stored in a new buffer if they are not."""
     probe = v.at(tuple(sympy.Symbol(f"p{i}", integer=True, nonnegative=True) for i in range(len(v.atoms))))
     if isinstance(probe, Load) and all(isinstance(t, sympy.Basic) and not divides_axes(t) for t in probe.index):
         return v
@@ -22,18 +22,18 @@ def stored(call: Call, v: Virtual) -> Virtual:
 
 
 def _common(a: tuple[Size, ...], b: tuple[Size, ...]) -> tuple[Size, ...]:
-    """Atoms for a contracted dimension."""
+    """Return the atoms of a contracted dimension."""
     fine = refine(a, b)
     return tuple(fine) if fine is not None else tuple(b)
 
 
 def _at(v: Virtual, dims: tuple[tuple[Size, ...], ...], index: tuple[IndexTerm, ...]) -> Expr:
-    """An element by an index over `dims`, which are as fine as v's own or finer."""
+    """Return an element at an index over `dims`, which refine the dimensions of v."""
     return broadcast_at(v, dims, index)
 
 
 def matmul(call: Call, a: Virtual, b: Virtual, dtype: str) -> Virtual:
-    """Batched or not: the last two dimensions are the matrix, those before are equal."""
+    """Return a matrix product. The last two dimensions are the matrices; any batch dimensions before them are equal."""
     a, b = stored(call, a), stored(call, b)
     rank = len(a.dims)
     batch = tuple(
@@ -65,7 +65,7 @@ def _mm(call: Call) -> Virtual:
 
 
 def _add_matmul(call: Call) -> Virtual:
-    """beta * input + alpha * (a @ b)."""
+    """Lower beta * input + alpha * (a @ b)."""
     beta, alpha = call.kwargs.get("beta", 1), call.kwargs.get("alpha", 1)
     work = compute_dtype(call.dtype)
     added, a, b = call.tensor(0), call.tensor(1), call.tensor(2)

@@ -1,4 +1,4 @@
-"""Convolutions, transposed or not, of one to three dimensions."""
+"""Lowerings of convolutions, transposed or not, of one to three dimensions."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ def _ones(shape: Sequence[Size], index: Sequence[IndexTerm]) -> list[IndexTerm]:
 
 @dataclass(frozen=True)
 class _Shape:
-    """What a convolution is, one number per spatial dimension."""
+    """The parameters of a convolution, with one number per spatial dimension. `taps` is the kernel size."""
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
     added: tuple[int, ...]
-    """To the result of a transposed one, behind."""
+    """The output padding of a transposed convolution."""
     groups: int
     taps: tuple[int, ...]
 
     @classmethod
     def of(cls, call: Call) -> _Shape:
+        """Return the parameters of a call."""
         taps = tuple(int(k) for k in call.args[1].shape[2:])
         lists = (tuple(int(v) for v in call.args[i]) for i in (3, 4, 5, 7))
         stride, padding, dilation, added = (v * len(taps) if len(v) == 1 else v for v in lists)
@@ -101,21 +102,22 @@ def _plain(call: Call, x: Virtual, weight: Virtual, c: _Shape, shape: tuple[Size
 
 
 def _filled(index: Sequence[IndexTerm], sizes: Sequence[Size]) -> list[Any]:
-    """One term per size, 0 for those of 1."""
+    """Return an index with one term per size, 0 for sizes of 1."""
     terms = iter(index)
     return [next(terms) if s != 1 else ZERO for s in sizes]
 
 
 @dataclass(frozen=True)
 class _Residues:
-    """Places of a transposed convolution's result, before its padding goes, that have equally many taps and lie at stride * q + first + r.
+    """Outputs of a transposed convolution with the same number of taps, at stride * q + first + r for 0 <= r < count.
 
-    The taps are first_tap + r + j * tap_step for j < taps; they read the input at q + shift - j * input_step.
+    Positions are those before the padding is cut off. The taps are first_tap + r + j * tap_step for j < taps. They read
+    the input at q + shift - j * input_step.
     """
 
     first: int
     count: int
-    """Values of r."""
+    """The number of values of r."""
     first_tap: int
     taps: int
     tap_step: int
@@ -124,7 +126,7 @@ class _Residues:
 
 
 def _residues(stride: int, dilation: int, taps: int) -> list[_Residues]:
-    """All places: those alike together where neighbours differ by one tap, else each residue by itself."""
+    """Divide the outputs of a dimension by their residue modulo the stride; without dilation residues are grouped."""
     if dilation == 1:
         longer, rest = taps % stride, taps // stride
         parts = [(0, longer, rest + 1), (longer, stride - longer, rest)]
@@ -140,11 +142,11 @@ def _residues(stride: int, dilation: int, taps: int) -> list[_Residues]:
 
 
 def _transposed(call: Call, x: Virtual, weight: Virtual, c: _Shape, shape: tuple[Size, ...], work: str) -> Virtual:
-    """One product per combination of residues of the place modulo the stride: each is dense, nothing is multiplied by inserted zeros."""
+    """Lower a transposed convolution: one dense product per combination of residues modulo the stride."""
     spatial = len(c.taps)
     classes = [_residues(s, d, k) for s, d, k in zip(c.stride, c.dilation, c.taps, strict=True)]
     start = [p // s for p, s in zip(c.padding, c.stride, strict=True)]
-    """The first q of each dimension that the result has."""
+    """The first q of each dimension that is in the result."""
     excess = [
         (d * (k - 1) + a - p) // s
         for s, d, k, a, p in zip(c.stride, c.dilation, c.taps, c.added, c.padding, strict=True)
@@ -204,7 +206,7 @@ def _interleaved(
     per_group_out: Size,
     work: str,
 ) -> Virtual:
-    """The result, each place from the product of its residues."""
+    """Assemble the result, each element from the product of its residues."""
     channel = [sympy.Integer(c.groups), per_group_out]
     sizes = [shape[0], *channel, *shape[2:]]
     dims = (*dims_of([shape[0]]), tuple(e for e in channel if e != 1), *dims_of(shape[2:]))

@@ -1,4 +1,4 @@
-"""Tensors that an operation makes from numbers."""
+"""Lowerings of operations that create tensors from numbers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _iota(call: Call) -> Virtual:
 
 
 CREATION: dict[str, Lowering] = {
-    # What is not written later may hold anything.
+    # The content of an empty tensor is arbitrary, so zeros will do.
     **{f"aten.{n}.default": lambda c: _filled(c, 0) for n in ("empty_like", "new_empty", "empty_permuted")},
     **{f"aten.{n}.default": lambda c: _filled(c, 0) for n in ("empty_strided", "new_empty_strided")},
     "aten.empty.memory_format": lambda c: _filled(c, 0),

@@ -1,4 +1,4 @@
-"""Reading where loaded values say: gather, embedding, search, ragged segments."""
+"""Lowerings of reads at loaded indices: gather, embedding, search, embedding bags."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _OfBag = Callable[[IndexTerm, tuple[IndexTerm, ...]], Expr]
 
 
 def place_of(index: Expr) -> IndexTerm:
-    """A loaded index, or what it is computed from where nothing is loaded."""
+    """Return an index as an index term, in sympy if nothing is loaded."""
     return as_index(cast(index, "int64"))
 
 
 def wrapped(index: Expr, extent: Size) -> IndexTerm:
-    """A loaded index as int64, counted from the end where negative."""
+    """Return an index as an index term; a negative one counts from the end."""
     index = cast(index, "int64")
     plain = as_index(index)
     if isinstance(plain, sympy.Basic) and plain.is_nonnegative:
@@ -47,6 +47,7 @@ def _gather(call: Call) -> Virtual:
 
 
 def logical_index(index: tuple[IndexTerm, ...], dims: tuple[tuple[Size, ...], ...]) -> list[IndexTerm]:
+    """Convert an index over atoms to one with a term per logical dimension."""
     out: list[IndexTerm] = []
     start = 0
     for atoms in dims:
@@ -163,7 +164,7 @@ def _embedding_bag(call: Call) -> tuple[Virtual | None, ...]:
     include_last = bool(call.get(7, "include_last_offset", False))
     padding = int(call.get(8, "padding_idx", -1))
     if include_last and mode == 1:
-        # The last bag ends at the last offset, but PyTorch divides its sum by the ids up to the end of the index.
+        # PyTorch ends the last bag at the last offset, but divides its sum by the ids up to the end of the index.
         raise UnsupportedError("embedding_bag: means of bags up to a last offset")
     total, bags = index.shape[0], offsets.shape[0]
     segments = bags - 1 if include_last else bags

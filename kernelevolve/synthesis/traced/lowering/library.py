@@ -1,4 +1,4 @@
-"""Operations that libraries have tuned, with the statements that a writer may put in their place."""
+"""Library calls: operations that vendor libraries implement, with the statements that may replace them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kernelevolve.synthesis.traced.program import LibraryCall, Operand, Role
 from kernelevolve.synthesis.traced.virtual import Virtual
 
 DTYPES = ("float32", "float64")
-"""Of what libraries take: they round results of other types where the traced form does not."""
+"""The dtypes of library calls. In other dtypes libraries round intermediate results, which the traced form does not."""
 
 
 def with_library(
@@ -23,7 +23,16 @@ def with_library(
     work: Size,
     expand: Callable[..., Virtual],
 ) -> Virtual:
-    """`expand(*operands)` as a call of a library, which may be left to one or expanded. All is of one type of `DTYPES`."""
+    """Add a library call, or its expansion if the operands or their dtypes are not supported.
+
+    Args:
+        call: The ATen call.
+        operation: An operation of `LibraryCall`.
+        operands: The tensors.
+        arguments: The arguments of the operation.
+        work: The approximate number of multiplications.
+        expand: Adds the statements that compute the same from the operands.
+    """
     b = call.builder
     if any(v.dtype != call.dtype for v in operands) or call.dtype not in DTYPES:
         return expand(*operands)
@@ -48,7 +57,7 @@ def with_library(
 
 
 def _whole(call: Call, v: Virtual) -> Operand | None:
-    """The tensor as a permutation of a whole buffer's dimensions, None where it is anything else."""
+    """Return a tensor as an operand if it is a permutation of a whole buffer, otherwise None."""
     symbols = tuple(sympy.Symbol(f"p{i}", integer=True, nonnegative=True) for i in range(len(v.atoms)))
     probe = v.at(symbols)
     if not isinstance(probe, Load) or sorted(map(str, probe.index)) != sorted(map(str, symbols)):

@@ -1,4 +1,4 @@
-"""Elementwise operations."""
+"""Lowerings of elementwise operations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WIDTH |= {"float16": 1, "bfloat16": 1, "float32": 2, "float64": 3}
 
 
 def promote(*dtypes: str) -> str:
-    """The dtype that PyTorch promotes these to."""
+    """Return the dtype to which PyTorch promotes the given ones."""
     best, *rest = dtypes
     for dtype in rest:
         pair = {best, dtype}
@@ -33,9 +33,10 @@ def promote(*dtypes: str) -> str:
 
 
 def result_type(*operands: Any) -> str:
-    """The dtype of an operation on tensors and numbers: those of lower rank count only where they are of a higher kind.
+    """Return the dtype to which PyTorch promotes tensors and numbers.
 
-    Tensors with dimensions come first, then those without, then numbers.
+    Tensors with dimensions take precedence over those without, and those over numbers. An operand of lower precedence
+    counts only if its kind (bool, integer, floating-point) is higher.
     """
     ranks: tuple[list[str], list[str], list[str]] = ([], [], [])
     for x in operands:
@@ -56,18 +57,22 @@ def result_type(*operands: Any) -> str:
 
 
 def op(name: str, *args: Expr) -> Expr:
+    """Return an operation with the dtype of its first argument."""
     return Op(name, args, args[0].dtype)
 
 
 def compare(name: str, a: Expr, b: Expr) -> Expr:
+    """Return a comparison, of dtype bool."""
     return Op(name, (a, b), "bool")
 
 
 def where(condition: Expr, a: Expr, b: Expr) -> Expr:
+    """Return `a` if the condition holds, otherwise `b`."""
     return Op("where", (condition, a, b), a.dtype)
 
 
 def literal(value: float | int, like: Expr) -> Expr:
+    """Return a number with the dtype of an expression."""
     return scalar(value, like.dtype)
 
 
@@ -76,9 +81,10 @@ def _operands(call: Call, count: int, dtype: str) -> list[Virtual]:
 
 
 def _taken(call: Call, count: int, rounds: bool) -> tuple[list[Virtual], Callable[[Expr, int], Expr]]:
-    """The operands, and what makes one's element a value to compute with.
+    """Return the operands, and a function that converts an element of the operand at a position to the compute dtype.
 
-    With a result of half precision tensors round to it first; what has no dimensions does where `rounds` says so.
+    If the result is half precision, elements are rounded to it first; those of operands without dimensions only if
+    `rounds` is set.
     """
     work = compute_dtype(call.dtype)
     operands = _operands(call, count, call.dtype if rounds else work)
@@ -90,7 +96,7 @@ def _taken(call: Call, count: int, rounds: bool) -> tuple[list[Virtual], Callabl
 
 
 def _elementwise(fn: Callable[..., Expr], count: int, rounds: bool = False) -> Lowering:
-    """Operands cast to the dtype of the result first."""
+    """Return a lowering that applies `fn` to elements cast to the dtype of the result."""
 
     def lower(call: Call) -> Virtual:
         operands, take = _taken(call, count, rounds)
@@ -192,7 +198,7 @@ def _pow(base: Expr, exponent: Expr) -> Expr:
 
 
 def _pow_lowering(call: Call) -> Virtual | tuple[Virtual | None, ...]:
-    """Half precision has no roots of its own: where they differ for -0.0 and -inf, it takes the power's answer."""
+    """Lower pow. In half precision PyTorch does not use roots, whose results differ for -0.0 and -inf."""
     half = call.dtype in ("float16", "bfloat16")
     fn = (lambda a, b: op("pow", a, b)) if half else _pow
     return _elementwise(fn, 2, rounds=True)(call)
@@ -309,7 +315,7 @@ def _signbit(call: Call) -> Virtual:
 
 
 def _lerp(call: Call) -> Virtual:
-    """From the nearer end, so that both ends are met."""
+    """Lower lerp, from the nearer end as in PyTorch, so that both ends are exact."""
     work = compute_dtype(call.dtype)
 
     def fn(a: Expr, b: Expr, w: Expr) -> Expr:
@@ -340,7 +346,7 @@ def _addcmul(name: str) -> Lowering:
 
 
 def _number_where_nan(name: str) -> Lowering:
-    """The larger or smaller of two; of a NaN and a number the number."""
+    """Return a lowering to the larger or smaller of two elements, in which a number wins over NaN."""
 
     def fn(a: Expr, b: Expr) -> Expr:
         if a.dtype not in FLOATS:
@@ -437,4 +443,4 @@ POINTWISE: dict[str, Lowering] = {
     "aten.lift_fresh_copy.default": _copy,
     "prims.convert_element_type.default": _copy,
 }
-"""clone and contiguous copy nothing: every value is a function here, and outputs are written afresh."""
+"""The lowerings. clone and contiguous need no copy, because tensors are functions and outputs are always stored."""

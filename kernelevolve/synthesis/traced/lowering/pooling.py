@@ -1,4 +1,4 @@
-"""Pools: reductions over windows of the last dimensions, which have a fixed size or follow from the size of the result."""
+"""Lowerings of pooling: reductions over windows of fixed size, and adaptive ones that the output size defines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kernelevolve.synthesis.traced.virtual import ONE, ZERO, Virtual, dims_of
 
 @dataclass(frozen=True)
 class _Windows:
-    """Windows of a fixed size: of each pooled dimension its taps, steps, what is added before, and the result's extent."""
+    """Windows of a fixed size, described per pooled dimension. `taps` is the kernel size, `out` the output extent."""
 
     taps: tuple[int, ...]
     stride: tuple[int, ...]
@@ -28,13 +28,13 @@ class _Windows:
     out: tuple[Size, ...]
 
     def reach(self) -> tuple[Size, ...]:
-        """Elements from the start of the first window to the end of the last."""
+        """Return the elements from the start of the first window to the end of the last, per dimension."""
         parts = zip(self.out, self.stride, self.taps, self.dilation, strict=True)
         return tuple((o - 1) * s + (k - 1) * d + 1 for o, s, k, d in parts)
 
 
 def _each(value: Any, count: int, default: Sequence[int] = ()) -> tuple[int, ...]:
-    """One number per pooled dimension; ATen takes one for all of them as well, and nothing for the default."""
+    """Return one number per pooled dimension. ATen also accepts one for all, and none for the default."""
     given = [int(v) for v in value] if isinstance(value, Sequence) else [int(value)]
     given = given or list(default)
     return tuple(given * count if len(given) == 1 else given)
@@ -56,7 +56,7 @@ def _lowest(dtype: str) -> float | int:
 
 
 def _windowed(call: Call, v: Virtual, w: _Windows, fill: float) -> Virtual:
-    """v[..., position * stride + tap * dilation] with dimensions (..., positions, taps); `fill` outside of v."""
+    """Return v[..., position * stride + tap * dilation] with dimensions (..., positions, taps); `fill` outside v."""
     count = len(w.taps)
     lead = len(v.dims) - count
     reach = w.reach()
@@ -105,7 +105,7 @@ def _places(
     first: Callable[[int, Any], Expr],
     dilation: Sequence[int],
 ) -> Virtual:
-    """Row-major positions in the pooled dimensions of `x`, from the number of the chosen tap of each window."""
+    """Return row-major indices into the pooled dimensions of `x`, from the index of the chosen tap of each window."""
     count = len(taps)
     sizes = x.shape[-count:]
     dims = dims_of(chosen.shape)
@@ -120,7 +120,7 @@ def _places(
             own = Op("mod", (Op("floordiv", (tap, later), "int64"), IndexValue(sympy.sympify(taps[d]))), "int64")
             moved = Op("mul", (own, Const(dilation[d], "int64")), "int64")
             place = Op("add", (first(d, logical[len(logical) - count + d]), moved), "int64")
-            # Where all of a window is the lowest value, the first tap wins, which may lie in the padding.
+            # If a whole window has the lowest value, the first tap is chosen, which may lie in the padding.
             inside = Op("max", (place, Const(0, "int64")), "int64")
             flat = Op("add", (Op("mul", (flat, IndexValue(sizes[d])), "int64"), inside), "int64")
         return flat
@@ -157,7 +157,7 @@ def _avg_pool(count: int) -> Lowering:
 
 
 def _averaged(call: Call, windows: Virtual, number: Callable[[Sequence[Any]], Expr], count: int) -> Virtual:
-    """The sum of each window over the number of its elements, which is a function of the window's position."""
+    """Return the sum of each window divided by `number`, a function of the position of the window."""
     work = compute_dtype(call.dtype)
     total = call.builder.reduce(windows, _over(windows, count), False, "sum", work, call.name)
     dims = dims_of(total.shape)
@@ -173,33 +173,35 @@ def _averaged(call: Call, windows: Virtual, number: Callable[[Sequence[Any]], Ex
 
 @dataclass(frozen=True)
 class _Adaptive:
-    """Windows that together cover a dimension: from floor(place * size / out) to ceil((place + 1) * size / out)."""
+    """Windows that cover a dimension, from floor(place * size / out) to ceil((place + 1) * size / out)."""
 
     size: Size
     out: Size
 
     @property
     def even(self) -> bool:
-        """Whether all are equally long and none overlap."""
+        """Whether all windows have the same length and none overlap."""
         ratio = sympy.cancel(self.size / self.out)
         return bool(sympy.fraction(ratio)[1] == 1)
 
     @property
     def taps(self) -> Size:
-        """The length of the longest, or more."""
+        """An upper bound of the length of a window; the exact length if they are even."""
         return sympy.cancel(self.size / self.out) if self.even else sympy.floor(self.size / self.out) + 2
 
     def first(self, place: Any) -> Any:
+        """Return the first element of a window."""
         return place * self.taps if self.even else sympy.floor(place * self.size / self.out)
 
     def length(self, place: Any) -> Any:
+        """Return the length of a window."""
         if self.even:
             return self.taps
         return sympy.floor(((place + 1) * self.size + self.out - 1) / self.out) - self.first(place)
 
 
 def _covering(v: Virtual, parts: Sequence[_Adaptive], fill: float) -> Virtual:
-    """v[..., first + tap] with dimensions (..., positions, taps); `fill` beyond the end of a window."""
+    """Return v[..., first + tap] with dimensions (..., positions, taps), and `fill` beyond the end of a window."""
     count = len(parts)
     lead = len(v.dims) - count
     dims = (*dims_of(v.shape[:lead]), *dims_of([p.out for p in parts]), *dims_of([p.taps for p in parts]))

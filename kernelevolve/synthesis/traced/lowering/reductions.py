@@ -1,4 +1,4 @@
-"""Reductions and scans."""
+"""Lowerings of reductions and scans."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def _whole(kind: str) -> Lowering:
 
 
 def count_of(v: Virtual, over: tuple[int, ...]) -> Size:
+    """Return the number of elements of the given dimensions."""
     total: Size = ONE
     for d in over:
         total = total * v.shape[d]
@@ -37,13 +38,14 @@ def count_of(v: Virtual, over: tuple[int, ...]) -> Size:
 
 
 def mean(call: Call, v: Virtual, over: tuple[int, ...], keepdim: bool, dtype: str) -> Virtual:
+    """Return the mean over dimensions."""
     b = call.builder
     total = b.reduce(v, over, keepdim, "sum", compute_dtype(dtype), call.name)
     return scaled(call, total, count_of(v, over), dtype)
 
 
 def scaled(call: Call, total: Virtual, count: Size, dtype: str) -> Virtual:
-    """total / count."""
+    """Return total / count."""
     work = compute_dtype(dtype)
     divisor = scalar(count, work)
     return call.builder.pointwise([total], total.shape, dtype, lambda x: Op("div", (x, divisor), work), "mean")
@@ -58,10 +60,10 @@ def _mean(call: Call) -> Virtual:
 def _moments(
     call: Call, v: Virtual, over: tuple[int, ...], keepdim: bool, dtype: str, *, root: bool
 ) -> tuple[Virtual, Virtual]:
-    """Variance, or its root, and mean, in two passes. What divides the squares is never negative.
+    """Return the variance, or its root, and the mean, in two passes. The divisor is clamped to 0.
 
-    The mean is held in double precision, since distances from one that is off do not cancel where all values are large.
-    A root squares in double precision as well, so that deviations of large and small numbers neither overflow nor vanish.
+    The mean is a float64, because its rounding error does not cancel in the squares if all values are large. For a root
+    the squares are float64 as well, so that they neither overflow nor underflow.
     """
     b = call.builder
     work = "float64" if root else compute_dtype(dtype)
@@ -153,7 +155,7 @@ def _scan(kind: str) -> Lowering:
 
 
 def _running_extremum(kind: str) -> Lowering:
-    """(values, the place of the last element that is as extreme); NaN is more extreme than every number."""
+    """Return a lowering to the running extremum and the index of its last occurrence. NaN counts as more extreme."""
 
     def lower(call: Call) -> tuple[Virtual, Virtual]:
         v, b = call.tensor(0), call.builder

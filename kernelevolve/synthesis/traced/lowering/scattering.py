@@ -1,4 +1,4 @@
-"""Writing where loaded values say."""
+"""Lowerings of writes at loaded indices."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from kernelevolve.synthesis.traced.numbers import limits
 from kernelevolve.synthesis.traced.virtual import ONE, ZERO, Virtual, broadcast_at, dims_of, reshape
 
 _KINDS = {"add": "sum", "sum": "sum", "multiply": "prod", "prod": "prod", "amax": "max", "amin": "min", "mean": "sum"}
-"""What ATen calls a way of combining -> the kind of a `Scatter`."""
+"""The kind of `Scatter` of each reduction of ATen."""
 
 _Index = tuple[IndexTerm, ...]
 
@@ -39,9 +39,12 @@ def _numbers(terms: list[IndexTerm]) -> list[Expr]:
 
 
 def _along(index: Virtual, dim: int, whole: bool) -> Callable[[_Index], tuple[Expr, ...]]:
-    """The place that an element goes to: as its own but for one dimension, where the index says it.
+    """Return the target of an element: its own index, with that of one dimension replaced.
 
-    `whole`: the index has an element for each of the source's, else one for each place along the dimension.
+    Args:
+        index: The replacing indices.
+        dim: The dimension.
+        whole: Whether `index` has an element for each of the source, rather than one for each index along `dim`.
     """
 
     def target(at: _Index) -> tuple[Expr, ...]:
@@ -61,7 +64,7 @@ def _scattered(
     source: Virtual,
     kind: str,
 ) -> Virtual:
-    """`target` is a function of an index over `shape`, one term per dimension."""
+    """Scatter a source of the given shape into `v`. `target` takes a logical index over `shape`."""
     dims = dims_of(shape)
 
     def value(at: _Index) -> Expr:
@@ -74,7 +77,7 @@ def _scattered(
 
 
 def _scatter(call: Call) -> Virtual:
-    """Also where ATen's `reduce` says how to combine."""
+    """Lower scatter and scatter_add, with or without the `reduce` argument."""
     v, index = call.tensor(0), call.tensor(2)
     dim = dim_of(call.args[1], max(len(v.dims), 1))
     kind = "sum" if "scatter_add" in call.name else _KINDS.get(str(call.get(4, "reduce", "")), "set")
@@ -95,7 +98,7 @@ def _index_add(call: Call) -> Virtual:
 
 
 def _reduced(*, whole: bool) -> Lowering:
-    """scatter_reduce, whose index has an element for each of the source's, and index_reduce."""
+    """Return a lowering of scatter_reduce, with `whole` as in `_along`, or of index_reduce."""
 
     def lower(call: Call) -> Virtual:
         v, index, source = call.tensor(0), call.tensor(2), call.tensor(3)
@@ -137,7 +140,7 @@ def _reduced(*, whole: bool) -> Lowering:
 
 
 def _neutral(kind: str, dtype: str) -> float | int:
-    """What changes nothing when it is combined."""
+    """Return the neutral element of a kind of `Scatter`."""
     if kind in ("sum", "prod"):
         return 0 if kind == "sum" else 1
     lowest, highest = (-inf, inf) if dtype in FLOATS else limits(dtype)
@@ -179,7 +182,7 @@ def _index_put(call: Call) -> Virtual:
 
 
 def _put_where(call: Call, v: Virtual, mask: Virtual, first: int, values: Virtual, accumulate: bool) -> Virtual:
-    """One value for all places of the mask, which covers the dimensions from `first` on; it may differ along the other dimensions."""
+    """Write by a mask over the dimensions from `first` on. The values may differ along the other dimensions only."""
     behind = first + len(mask.dims)
     tail = len(v.dims) - behind
     if len(values.dims) > tail and values.shape[len(values.dims) - tail - 1] != 1:
@@ -203,7 +206,7 @@ def _put_where(call: Call, v: Virtual, mask: Virtual, first: int, values: Virtua
 
 
 def _strided_scatter(call: Call) -> Virtual:
-    """A contiguous tensor with elements at sums of multiples of the source's index replaced."""
+    """Lower as_strided_scatter into a contiguous tensor."""
     v, source = call.tensor(0), call.tensor(1)
     strides, offset = [size(s) for s in call.args[3]], size(call.get(4, "storage_offset") or 0)
     flat = reshape(v, (sympy.expand(prod(v.shape, start=ONE)),))

@@ -1,4 +1,4 @@
-"""Sorts, and what is an element of some rank."""
+"""Lowerings of sorts and order statistics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kernelevolve.synthesis.traced.virtual import ZERO, Virtual, dims_of, reshap
 
 
 def elements_at(call: Call, v: Virtual, dim: int, places: Virtual) -> Virtual:
-    """The elements of `v` at places along one dimension; the other dimensions are those of `places`."""
+    """Gather elements of `v` along one dimension, by the indices `places`, which also give the shape of the result."""
     dims = dims_of(places.shape)
 
     def value(index: tuple[IndexTerm, ...]) -> Expr:
@@ -26,7 +26,7 @@ def elements_at(call: Call, v: Virtual, dim: int, places: Virtual) -> Virtual:
 
 
 def _ordered(call: Call, count: Size | None, dim: int, descending: bool) -> tuple[Virtual, Virtual]:
-    """(elements, their places); all of them where there is no count."""
+    """Return the first `count` elements in sorted order and their indices; None for all."""
     v = call.tensor(0)
     if not v.dims:
         return v, Virtual((), "int64", lambda _: Const(0, "int64"))
@@ -49,7 +49,7 @@ def _topk(call: Call) -> tuple[Virtual, Virtual]:
 
 
 def _picked(call: Call, v: Virtual, dim: int, keepdim: bool, order: Virtual, rank: Virtual) -> tuple[Virtual, Virtual]:
-    """(element, place) of one rank, which is a tensor that has one element along the dimension."""
+    """Return the element of one rank and its index. `rank` is a tensor of extent 1 along the dimension."""
     place = elements_at(call, order, dim, rank)
     value = elements_at(call, v, dim, place)
     return (value, place) if keepdim else (_without(value, dim), _without(place, dim))
@@ -73,7 +73,7 @@ def _kthvalue(call: Call) -> tuple[Virtual, Virtual]:
 
 
 def _middle(call: Call, v: Virtual, dim: int, keepdim: bool, *, skips_nan: bool) -> tuple[Virtual, Virtual]:
-    """The lower of two medians. A NaN is the median, unless NaN is skipped: then it is that of the numbers."""
+    """Return the median and its index, the lower one of two. A NaN is the median unless NaNs are skipped."""
     order = call.builder.sort(v, dim, v.shape[dim], False, call.name)
     length = v.shape[dim]
     lower: Size = sympy.floor((length - 1) / 2)

@@ -1,4 +1,4 @@
-"""Views and the data movement that costs nothing as an index function; concatenation and padding, which select."""
+"""Lowerings of views, which change indices only, and of concatenation, padding and overwritten slices."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from kernelevolve.synthesis.traced.program import Compute, Role
 from kernelevolve.synthesis.traced.virtual import ZERO, Virtual, dims_of, reshape, unravel
 
 _END = 1 << 62
+"""The least slice bound that means the end of a dimension."""
 
 
 def _view(call: Call) -> Virtual:
@@ -79,7 +80,7 @@ def _expand(call: Call) -> Virtual:
 
 
 def by_dims(v: Virtual) -> tuple[tuple[tuple[Size, ...], ...], Callable[[tuple[IndexTerm, ...]], list[IndexTerm]]]:
-    """Atoms of a tensor with every dimension whole, and the logical index from such an index."""
+    """Return atoms with one per dimension, and a function from an index over them to the logical index."""
     dims = dims_of(v.shape)
 
     def logical(index: tuple[IndexTerm, ...]) -> list[IndexTerm]:
@@ -90,7 +91,7 @@ def by_dims(v: Virtual) -> tuple[tuple[tuple[Size, ...], ...], Callable[[tuple[I
 
 
 def _normal(value: Any, length: Size, default: Size) -> Size:
-    """A slice bound, clamped as Python clamps it. With a symbolic length it is in range: `Program.ranges` says for which sizes."""
+    """Clamp a slice bound as Python does. With a symbolic length it is in range by `Program.ranges`."""
     if value is None:
         return default
     bound = sympy.sympify(value)
@@ -115,7 +116,7 @@ def _slice(call: Call) -> Virtual:
 
 
 def shifted(v: Virtual, dim: int, extent: Size, start: Size, step: int) -> Virtual:
-    """extent elements of one dimension from start on; the other dimensions keep their atoms."""
+    """Return `extent` elements of a dimension from `start` on. The other dimensions keep their atoms."""
     before = sum(len(d) for d in v.dims[:dim])
     width = 0 if extent == 1 else 1
     own = v.dims[dim]
@@ -161,7 +162,7 @@ def _split(call: Call) -> tuple[Virtual, ...]:
 
 
 def _slice_scatter(call: Call) -> Virtual:
-    """A copy of the first tensor with the second one in place of a slice of it."""
+    """Lower a copy of the first tensor in which the second one replaces a slice."""
     v, source = call.tensor(0), call.tensor(1)
     dim = dim_of(call.get(2, "dim", 0), len(v.dims))
     length = v.shape[dim]
@@ -219,7 +220,7 @@ def _cat(call: Call) -> Virtual:
 
 
 def concatenate(call: Call, tensors: list[Virtual], dim: int) -> Virtual:
-    """One statement per part, each writing its own range of the result."""
+    """Concatenate tensors, with one statement per tensor that writes its range of the result."""
     if not tensors:
         raise UnsupportedError("concatenating nothing")
     b, dims = call.builder, dims_of(call.shape)
@@ -248,7 +249,10 @@ def _pad(call: Call) -> Virtual:
 
 
 def padded(call: Call, v: Virtual, widths: list[Any], fill: float, shape: tuple[Size, ...]) -> Virtual:
-    """`widths`: (before, after) pairs, last dimension first, as in ATen; negative ones crop."""
+    """Pad a tensor to `shape` with `fill`.
+
+    `widths` are the widths before and after each dimension, last dimension first, as in ATen. Negative ones crop.
+    """
     dims, rank = dims_of(shape), len(shape)
     before = [ZERO] * rank
     touched = [False] * rank
@@ -347,12 +351,12 @@ def _unfold(call: Call) -> Virtual:
 
 
 def _overwritten(call: Call) -> Virtual:
-    """The source in the shape and dtype of what it is copied over."""
+    """Lower a copy into a tensor: the source in the shape and dtype of the target."""
     return call.builder.pointwise([call.tensor(1)], call.shape, call.dtype, lambda x: cast(x, call.dtype), call.name)
 
 
 def _as_strided(call: Call) -> Virtual:
-    """Of a contiguous tensor: elements at sums of multiples of the index."""
+    """Lower as_strided of a contiguous tensor."""
     v, offset = call.tensor(0), size(call.get(3, "storage_offset") or 0)
     wanted: Size = sympy.Integer(1)
     strides = [size(s) for s in call.args[2]]
