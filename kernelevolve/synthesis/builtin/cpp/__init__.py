@@ -1,1 +1,1 @@
-"""The C++ writer: from scheduled groups to one source file with a plain C interface."""
+"""The C++ writer, which turns scheduled groups into one source file with a C interface."""

@@ -1,4 +1,4 @@
-"""Accumulators: what a reduction starts with and how it combines, and blocks of results that reduce side by side."""
+"""Accumulators of reductions: their type, initial value and update, and blocks of results that are reduced together."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from kernelevolve.synthesis.traced.numbers import ITEM_BYTES
 from kernelevolve.synthesis.traced.program import Axis, Reduce, Scan, SegmentReduce
 
 _LINE = 64
-"""Bytes of a cache line."""
+"""The bytes of a cache line."""
 
 
 class BlockWriter(NestWriter):
+    """Writes accumulators and blocked reductions as C++."""
+
     def accumulator(self, s: Reduce | SegmentReduce | Scan) -> str:
-        """C++ type that partial results are held in: sums and products of float may be held more precisely than their terms."""
+        """Return the C++ type of partial results. Sums and products of floats may be held in double."""
         dtype = s.value.dtype
         if s.kind in ("any", "all"):
             return "uint8_t"
         if s.kind in ("sum", "mean", "prod") and dtype in ("float16", "bfloat16", "float32"):
-            # A running sum has one chain of additions, whose rounding would add up.
+            # A scan has a single chain of additions, in which rounding errors accumulate.
             widths = ("double", "float") if isinstance(s, Scan) else ("float", "double")
             return self.choices.word(f"{self.group}.accumulate", *widths)
         return "float" if dtype in ("float16", "bfloat16") else CTYPE[dtype]
 
     def initial(self, kind: str, ctype: str) -> str:
-        """What a reduction of nothing gives."""
+        """Return the result of a reduction without elements."""
         if kind in ("sum", "mean"):
             return f"({ctype})0"
         if kind == "prod":
@@ -44,7 +46,7 @@ class BlockWriter(NestWriter):
         return f"{limit}::lowest()" if kind == "max" else f"{limit}::max()"
 
     def step(self, kind: str, ctype: str, acc: str, value: Expr, scalars: Scalars, level: int) -> str:
-        """`acc` and one more value, which is computed inside of loop `level`; the sum of a product rounds once."""
+        """Return the update of `acc` by a value that is computed inside loop `level`. Adding a product rounds once."""
         if kind in ("sum", "mean") and isinstance(value, Op) and value.name == "mul" and value.dtype in FLOATS:
             self.used.add("ke_fma")
             a, b = (f"({ctype}){scalars.text(x, level)}" for x in value.args)
@@ -65,9 +67,20 @@ class BlockWriter(NestWriter):
         setup: Callable[[Scalars, int], list[str]] | None = None,
         scattered: Axis | None = None,
     ) -> list[str]:
-        """The vector runs along a result axis: a block of accumulators stays in registers while the reduced loops run.
+        """Reduce with vectors along an axis of the result: a block of accumulators stays in registers.
 
-        What lies at places that were loaded, far from one step of `scattered` to the next, is asked for some steps ahead.
+        Args:
+            s: The reduction.
+            value: The reduced value.
+            rest: The other axes of the result.
+            inner: The axis of the vectors.
+            reduced: The reduced loops.
+            tile: The axis along the rows of the block; None for none.
+            ctype: The type of the accumulators.
+            index: The index of the result.
+            final: Converts an accumulator to the result.
+            setup: Writes lines before the loops of the block; None for none.
+            scattered: The reduced axis along which gathered rows are prefetched; None for none.
         """
         along_tile = tile is not None and inner.symbol == tile.symbol
         extent = int(inner.extent) if isinstance(inner.extent, sympy.Integer) and not along_tile else None
@@ -127,7 +140,7 @@ class BlockWriter(NestWriter):
             ]
         block += self._each(inner, count, store)
         if scattered is not None:
-            # Known to run at least once, the loop keeps its accumulators in registers to the end.
+            # With at least one iteration the compiler keeps the accumulators in registers to the end.
             empty = self._each(inner, count, self._store(s.buffer, index, f"({ctype})0"))
             block = ["if (first < last) {", *("  " + x for x in block), "} else {", *("  " + x for x in empty), "}"]
         lines += [
@@ -150,7 +163,7 @@ class BlockWriter(NestWriter):
     def _ahead(
         self, value: Expr, along: Axis, inner: Axis, outer: list[sympy.Symbol], count: str, nest: Nest
     ) -> list[str]:
-        """Prefetches of the rows that later steps of the loop over `along` gather."""
+        """Return prefetches of the rows that later steps of the loop over `along` gather."""
         buffers = self.program.buffers
         rows: dict[Hashable, Load] = {}
         keys: dict[int, Hashable] = {}
@@ -182,7 +195,7 @@ class BlockWriter(NestWriter):
         return lines
 
     def _gathers(self, load: Load, along: Axis) -> bool:
-        """Whether the load's place comes from elements that lie along an axis, in buffers that reach as far as it does."""
+        """Return whether the index of a load is read at the positions of an axis, from buffers as long as the axis."""
         found = False
         for term in load.index:
             if isinstance(term, sympy.Basic):

@@ -1,4 +1,4 @@
-"""Sizes that a second copy of the code knows: loops over short dimensions of known length unroll and need no remainder."""
+"""Specialization of the code for the sizes of the main inputs, in which short loops unroll and need no remainder."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from kernelevolve.synthesis.traced.program import Program, reads
 
 @dataclass(frozen=True)
 class Fixed:
-    """Names of sizes and their values for the main inputs; empty where there is one copy of the code only."""
+    """The sizes that are template parameters. Without any there is one copy of the code."""
 
     values: tuple[tuple[str, int], ...] = ()
+    """The names of the sizes and their values for the main inputs."""
 
     @property
     def head(self) -> str:
-        """What stands before a function that is compiled once for the main inputs and once for all others."""
+        """The template head of a function that is compiled for the main inputs and for all others."""
         return f"template <{', '.join(f'int64_t {n.upper()}' for n, _ in self.values)}>\n" if self.values else ""
 
     @property
     def arguments(self) -> str:
-        """What stands behind the name of such a function where another one calls it."""
+        """The template arguments of a call from another such function."""
         return f"<{', '.join(n.upper() for n, _ in self.values)}>" if self.values else ""
 
     def size(self, name: str) -> str:
-        """The size inside of such a function."""
+        """Return the expression of a size inside such a function."""
         known = name in dict(self.values)
         return f"{name.upper()} > 0 ? {name.upper()} : a.{name}" if known else f"a.{name}"
 
     def dispatch(self, function: str) -> str:
-        """The call of the copy that fits."""
+        """Return the call of the copy that fits the sizes."""
         if not self.values:
             return f"  {function}(a);\n"
         test = " && ".join(f"a.{n} == {v}" for n, v in self.values)
@@ -40,7 +41,7 @@ class Fixed:
 
 
 def inner_sizes(program: Program, groups: Iterable[Group]) -> Fixed:
-    """The sizes that strides and inner loops depend on: those of every dimension but the first."""
+    """Return the sizes that strides and inner loops depend on: those of all dimensions but the first."""
     found: set[str] = set()
     for g in groups:
         for s in g.statements:

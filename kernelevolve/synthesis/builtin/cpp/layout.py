@@ -1,4 +1,4 @@
-"""Where elements lie: global buffers row-major over all dimensions, scratch buffers over one block of rows only."""
+"""Memory layouts: buffers are row-major over all dimensions, scratch buffers cover one block of rows only."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from kernelevolve.synthesis.traced.expr import Expr, IndexTerm, Load, Search, Si
 from kernelevolve.synthesis.traced.program import Axis, Program, Role, Scatter, Statement, reads
 
 LOW = sympy.Symbol("lo", integer=True, nonnegative=True)
-"""First row of the block; rows run from lo to hi - 1."""
+"""The first row of the block, whose rows are lo to hi - 1."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Extents of a scratch buffer: `skip` for shared dimensions that a block holds one element of, `tile` for its rows."""
+    """The layout of a scratch buffer."""
 
     kinds: tuple[str, ...]
+    """The kind of each dimension: `skip` if a block has one element of it, `tile` for the block's rows, or `full`."""
     extents: tuple[Size, ...]
 
     def size(self) -> Size:
+        """Return the number of elements."""
         total: Size = sympy.Integer(1)
         for kind, extent in zip(self.kinds, self.extents, strict=True):
             total = total if kind == "skip" else total * extent
@@ -32,7 +34,7 @@ class Layout:
 
 
 def scratch_layouts(group: Group, rows: int, program: Program, outside: set[str]) -> dict[str, Layout]:
-    """Layouts of what only this group uses; `outside` names buffers that others read or that are results."""
+    """Return the layouts of the buffers that only this group uses, which are those not in `outside`."""
     layouts: dict[str, Layout] = {}
     for position, s in enumerate(group.statements):
         if s.buffer in outside or program.buffers[s.buffer].role is not Role.INTERMEDIATE or s.buffer in layouts:
@@ -58,7 +60,7 @@ def _axes(s: Statement) -> tuple[Axis, ...]:
 
 
 def read_elsewhere(groups: list[Group]) -> list[set[str]]:
-    """For each group, the buffers that others read, or write a part of."""
+    """Return for each group the buffers that other groups read or write."""
     touched = [{r for s in g.statements for r in (*reads(s), s.buffer)} for g in groups]
     counts = Counter(n for names in touched for n in names)
     shared = {n for n, count in counts.items() if count > 1}
@@ -66,7 +68,7 @@ def read_elsewhere(groups: list[Group]) -> list[set[str]]:
 
 
 class Addresses:
-    """Turns accesses into text."""
+    """Writes accesses to buffers as C++ text."""
 
     def __init__(self, program: Program, layouts: dict[str, Layout]) -> None:
         self.program = program
@@ -88,7 +90,7 @@ class Addresses:
         return parts[::-1]
 
     def offset(self, buffer: str, index: tuple[IndexTerm, ...]) -> Size | None:
-        """The element's position as one expression, None where a loaded value takes part."""
+        """Return the position of an element as an expression, or None if it depends on loaded values."""
         total: Size = sympy.Integer(0)
         for term, stride in self._parts(buffer, index):
             if not isinstance(term, sympy.Basic):
@@ -97,10 +99,11 @@ class Addresses:
         return sympy.expand(total)
 
     def element(self, load: Load, show: Callable[[Expr], str]) -> str:
+        """Return the text of an element. `show` prints loaded index terms."""
         return f"{load.buffer}[{self._text(load.buffer, load.index, show)}]"
 
     def row(self, search: Search, show: Callable[[Expr], str]) -> str:
-        """Start of the sorted row."""
+        """Return the text of a pointer to the start of the sorted row."""
         index = (*search.row, sympy.Integer(0))
         return f"{search.buffer} + {self._text(search.buffer, index, show)}"
 

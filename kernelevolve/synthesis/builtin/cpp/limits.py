@@ -1,4 +1,4 @@
-"""What the schedule's defaults need to know of the processor."""
+"""The properties of a processor that the defaults of the schedule depend on."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CpuLimits:
-    """Vector unit and near memory of one core."""
+    """The vector unit and cache of one core."""
 
     vector_bytes: int
+    """The width of a vector register in bytes."""
     registers: int
-    """Vector registers that a program may name."""
+    """The number of vector registers."""
     near_bytes: int
-    """Of the second cache, what the scratch of a thread may fill next to what streams through it."""
+    """The bytes of the second-level cache that the scratch memory of a thread may fill."""
 
     @classmethod
     def of(cls, facts: Mapping[str, str]) -> CpuLimits:
-        """From a CPU's facts, as `Target.facts` words them; what they do not tell is taken as common."""
+        """Return the limits of a CPU from `Target.facts`, with common values for missing facts."""
         bits = int(facts.get("vector_bits", "256"))
         arm = facts.get("arch", "").startswith("arm")
         cache = facts.get("l2", "")

@@ -1,4 +1,4 @@
-"""Loop nests, and what every writer of statements needs."""
+"""Loop nests, and the base class of the writers of statements."""
 
 from __future__ import annotations
 
@@ -18,29 +18,33 @@ from kernelevolve.synthesis.traced.program import Axis, Program
 
 @dataclass(frozen=True)
 class Loop:
-    """for (symbol = start; symbol < end; ++symbol)"""
+    """The loop `for (symbol = start; symbol < end; ++symbol)`."""
 
     symbol: sympy.Symbol
     start: str
     end: str
 
     def head(self) -> str:
+        """Return the text before the body."""
         name = self.symbol.name
         return f"for (int64_t {name} = {self.start}; {name} < {self.end}; ++{name})"
 
 
 class Nest:
-    """Loops with places before each of them."""
+    """Nested loops, with lines at the start and the end of each body."""
 
     def __init__(self, loops: Sequence[Loop]) -> None:
         self.loops = list(loops)
         self.inside: list[list[str]] = [[] for _ in range(len(loops) + 1)]
-        """inside[k]: at the top of the body of k loops."""
+        """inside[k] has the lines at the start of the body of loop k - 1; inside[0] those before all loops."""
         self.after: list[list[str]] = [[] for _ in range(len(loops) + 1)]
-        """after[k]: at the end of the body of k loops."""
+        """after[k] has the lines at the end of the body of loop k - 1; after[0] those after all loops."""
         self.pragma: str = ""
+        """The line before the innermost loop; empty for none."""
 
     def render(self, body: list[str]) -> list[str]:
+        """Return the lines of the loops around a body."""
+
         def level(k: int) -> list[str]:
             lines = list(self.inside[k])
             if k == len(self.loops):
@@ -57,9 +61,10 @@ class Nest:
 
 
 class NestWriter:
-    """Loops and stores of one group's statements.
+    """Writes loops and stores of the statements of a group.
 
-    Throughout, `tile` is a statement's axis along the rows of the block, `fixed` its shared axes that a block holds one value of.
+    In all methods `tile` is the axis of a statement along the rows of the block, and `fixed` are the symbols of its
+    axes that have one value in the block.
     """
 
     def __init__(
@@ -72,6 +77,17 @@ class NestWriter:
         group: str,
         rows: int = 1,
     ) -> None:
+        """Initialize the writer.
+
+        Args:
+            program: The program.
+            choices: Answers the choices.
+            limits: The limits of the CPU.
+            addresses: Writes accesses to buffers.
+            used: Receives the names of the prelude functions that the text needs.
+            group: The name of the group, a prefix of its choices.
+            rows: The rows of a block.
+        """
         self.program = program
         self.choices = choices
         self.limits = limits
@@ -95,8 +111,10 @@ class NestWriter:
         return Scalars(self.choices, self.used, levels, a.element, a.row, declare, self._name)
 
     def _score(self, axis: Axis, axes: Sequence[Axis], roots: Sequence[Expr], target: Load | None) -> float:
-        """How well a loop over this one of `axes` would run as vectors: each access counts by the share of the iterations
-        that reach a new element of it, a write double."""
+        """Return how well a loop over `axis` would vectorise.
+
+        Each access counts by the share of the iterations over `axes` that reach a new element. A write counts twice.
+        """
         score = 0.0
         hints = self.program.hints
         if extent_hint(axis.extent, hints) < 8:
@@ -121,7 +139,7 @@ class NestWriter:
         return f"{self.addresses.element(load, lambda _: '')} = {stored(value, load.dtype, self.used)};"
 
     def combine(self, kind: str, ctype: str, a: str, b: str) -> str:
-        """`a` and one more value."""
+        """Return the combination of `a` and one more value `b`."""
         if kind in ("max", "min"):
             name = "ke_larger" if kind == "max" else "ke_smaller"
             self.used.add(name)
@@ -129,7 +147,7 @@ class NestWriter:
         return f"{a} {({'sum': '+', 'mean': '+', 'prod': '*', 'any': '|', 'all': '&'})[kind]} {b}"
 
     def _innermost(self, name: str, axes: list[Axis], roots: Sequence[Expr], target: Load) -> Axis:
-        """The axis to run as vectors: the best by strides, or the knob's other choice."""
+        """Return the axis of the vectors: the best by its score, or the second best if the choice says so."""
         ranked = sorted(axes, key=lambda a: -self._score(a, axes, roots, target))
         if len(ranked) == 1:
             return ranked[0]
@@ -143,4 +161,5 @@ class NestWriter:
         return not any(isinstance(n, Search) for n in walk(value))
 
     def vector_bytes(self) -> int:
+        """Return the chosen width of vectors in bytes."""
         return self.choices.number("vector_bytes", self.limits.vector_bytes, 16, 32, 64)

@@ -1,4 +1,4 @@
-"""Statements that compute element by element: maps, transposed copies, searches, scatters."""
+"""Elementwise statements as C++: maps, transposed copies, searches, scatters."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from kernelevolve.synthesis.traced.program import Axis, Compute, Scatter
 
 
 class PointwiseWriter(NestWriter):
+    """Writes elementwise statements and scatters as C++."""
+
     def _compute(self, s: Compute, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
         axes = [a for a in s.axes if a.symbol not in fixed]
         offset = s.offset or (sympy.Integer(0),) * len(s.axes)
@@ -38,7 +40,7 @@ class PointwiseWriter(NestWriter):
         return nest.render([self._store(s.buffer, index, value)])
 
     def _transposed(self, s: Compute, target: Load, axes: list[Axis], tile: Axis | None) -> list[str] | None:
-        """A copy that is contiguous along one axis where it reads, along another where it writes, in square tiles."""
+        """Write a copy that transposes two axes, in square tiles. Returns None for other statements."""
         pair = transposed_axes(s, self.program)
         if pair is None or not all(a in axes for a in pair) or not isinstance(s.value, Load):
             return None
@@ -70,9 +72,9 @@ class PointwiseWriter(NestWriter):
     def _batched(
         self, s: Compute, same: list[Search], axes: list[Axis], tile: Axis | None, index: tuple[sympy.Expr, ...]
     ) -> list[str]:
-        """Many searches of one row advance together, step by step, so that their cache misses overlap.
+        """Write searches of one row that advance together step by step, so that their cache misses overlap.
 
-        `same` are the equal searches of the statement.
+        `same` are the searches of the statement, which are all equal.
         """
         search = same[0]
         width = self.choices.number(f"{self.group}.batch", 64, 16, 32, 128, 256)

@@ -1,8 +1,8 @@
-"""C++ that kernels build on: scalar functions written so that compilers vectorise loops over them.
+"""C++ functions that kernels use, written so that compilers vectorise loops over them.
 
-Functions with limits reach them, so that products with the distance from a limit come out right for infinities. exp and log follow the
-Cephes scheme (Cody-Waite reduction, minimax polynomial); erf is the rational approximation over [-4, 4] that Eigen and XLA use in single
-precision; all are within a few units in the last place.
+Functions with limits return them exactly, so that products with the distance from a limit are right for infinities. exp
+and log follow the Cephes scheme (Cody-Waite reduction, minimax polynomial); erf is the rational approximation over
+[-4, 4] that Eigen and XLA use in single precision. All are accurate to a few units in the last place.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _ON_DEMAND = {
     "limits": re.compile(r"\bstd::numeric_limits\b"),
     "utility": re.compile(r"\bstd::(make_)?integer_sequence\b"),
 }
-"""What makes a header needed: reading <cmath> takes a compiler longer than most kernels do."""
+"""The patterns that need a header. Parsing <cmath> takes longer than compiling most kernels."""
 
 FUNCTIONS: dict[str, tuple[tuple[str, ...], str]] = {
-    # Contraction is off, since a * b - c * d rounded once instead of twice is not 0 where it should be: what may fuse says so.
+    # Contraction is off, because a fused a * b - c * d is not 0 if it should be. Code that may fuse calls this.
     "ke_fma": (
         (),
         """\
@@ -44,7 +44,7 @@ static inline double ke_fma(double a, double b, double c) {
 }
 """,
     ),
-    # Both operands' NaN count. Chains of the first form stay scalar with some compilers; single ones of the second are slower.
+    # NaN in either operand wins. Some compilers do not vectorise chains of ke_max; a single ke_larger is slower.
     "ke_max": (
         (),
         "template <class T> static inline T ke_max(T a, T b) { return (a > b || a != a) ? a : b; }\n",
@@ -61,7 +61,7 @@ static inline double ke_fma(double a, double b, double c) {
         (),
         "template <class T> static inline T ke_smaller(T a, T b) { const T m = a < b ? a : b; return a != a ? a : m; }\n",
     ),
-    # The limit is a number.
+    # The limit is not NaN.
     "ke_at_least": (
         (),
         "template <class T> static inline T ke_at_least(T a, T limit) { return a < limit ? limit : a; }\n",
@@ -84,7 +84,7 @@ static inline float ke_exp(float x) {
   p = ke_fma(p, f, 1.6666665459e-1f);
   p = ke_fma(p, f, 5.0000001201e-1f);
   p = ke_fma(p * f, f, f) + 1.0f;
-  // Scaling adds to the exponent, which neither 2^-126 nor 2^128 (of p below 1) leaves its range by.
+  // Scaling adds to the exponent, which stays in range for 2^-126 and for 2^128, where p is below 1.
   int32_t bits;
   std::memcpy(&bits, &p, 4);
   bits += (int32_t)n << 23;
@@ -190,7 +190,7 @@ static inline float ke_erf(float x) {
 }
 """,
     ),
-    # PyTorch raises where an integer is divided by 0: here it must not end the process. Neither may the least number divided by -1.
+    # PyTorch raises on an integer division by 0. Here neither that nor the least number divided by -1 may trap.
     "ke_truncdiv": (
         (),
         """\
@@ -227,7 +227,7 @@ template <class T> static inline T ke_mod(T a, T b) {
 }
 """,
     ),
-    # The quotient of what is left without the remainder is whole but for rounding.
+    # (a - remainder) / b is an integer up to rounding.
     "ke_floordiv_float": (
         ("ke_fmod",),
         """\
@@ -242,7 +242,7 @@ template <class T> static inline T ke_floordiv_float(T a, T b) {
 }
 """,
     ),
-    # Counts beyond the width shift everything out; negative ones count as such.
+    # Counts beyond the width, and negative ones, shift all bits out.
     "ke_shl": (
         (),
         """\
@@ -290,7 +290,7 @@ template <> inline bool ke_signbit<float>(float a) { int32_t b; std::memcpy(&b, 
 template <> inline bool ke_signbit<double>(double a) { int64_t b; std::memcpy(&b, &a, 8); return b < 0; }
 """,
     ),
-    # NaN lies behind all numbers.
+    # NaN is greater than all numbers.
     "ke_count": (
         (),
         """\
@@ -392,7 +392,7 @@ template <int SLOT = 0> static inline char* ke_scratch(size_t bytes) {
 #define MADV_COLLAPSE 25
 #endif
 
-// Ask for large pages under a table, so that rows at random places do not miss the table of pages as well. A hint: it may be refused.
+// Ask for huge pages for a table, to reduce TLB misses of gathered rows. The operating system may refuse.
 extern "C" void advise(const void* table, int64_t bytes) {
 #ifdef MADV_HUGEPAGE
   const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -405,17 +405,17 @@ extern "C" void advise(const void* table, int64_t bytes) {
 """,
     ),
 }
-"""Name -> (names it needs, text)."""
+"""The functions: by name, the names that each needs, and its text."""
 
 
 def header(text: str) -> str:
-    """The lines that include what `text` needs."""
+    """Return the include lines that a text needs."""
     names = [*_ALWAYS, *(name for name, sign in _ON_DEMAND.items() if sign.search(text))]
     return "".join(f"#include <{name}>\n" for name in sorted(names))
 
 
 def prelude(used: set[str]) -> str:
-    """The functions that a kernel uses, those they need first."""
+    """Return the text of the used functions and of those that they need, in order."""
     done: list[str] = []
 
     def visit(name: str) -> None:

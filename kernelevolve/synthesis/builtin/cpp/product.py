@@ -1,4 +1,4 @@
-"""Contractions as register-tiled matrix products: which axes are rows and columns, how large a tile is."""
+"""Contractions as register-tiled matrix products: the choice of rows, columns and tile size."""
 
 from __future__ import annotations
 
@@ -13,14 +13,24 @@ from kernelevolve.synthesis.traced.numbers import ITEM_BYTES
 from kernelevolve.synthesis.traced.program import Axis, Contract, Program, Reduce
 
 BLOCK = 48
-"""Rows that a block of the tile's axis has, more or less: whole tiles of 6, 8 or 12. Beyond 64 more rows make a tile no faster."""
+"""The rows of a block along the axis of the tile: a multiple of the tile heights 6, 8 and 12."""
 _LONG = 64
+"""The number of rows from which further ones do not make a product faster."""
 
 
 def product_roles(s: Contract, out: list[Axis], tile: Axis | None, program: Program) -> tuple[Axis, Axis] | None:
-    """(rows, columns) among the axes `out` that the statement loops over, or None where a plain reduction is better.
+    """Choose the axes of the rows and the columns of a matrix product.
 
     The columns are contiguous in the right operand and in the result. Rows along `tile` are those of one block.
+
+    Args:
+        s: The contraction.
+        out: The axes of the result that the statement loops over.
+        tile: The axis along the rows of the block; None for none.
+        program: The program.
+
+    Returns:
+        The rows and the columns, or None if a plain reduction is better.
     """
     buffers = program.buffers
     dtypes = {buffers[b].dtype for b in (s.left.buffer, s.right.buffer, s.buffer)}
@@ -41,20 +51,28 @@ def product_roles(s: Contract, out: list[Axis], tile: Axis | None, program: Prog
         along_tile = tile is not None and axis.symbol == tile.symbol
         return min(BLOCK if along_tile else _LONG, extent_hint(axis.extent, program.hints))
 
-    # Later axes lie closer together in the result.
+    # Among equals the last axis wins, whose elements lie closest together in the result.
     return max(reversed(candidates), key=length), n
 
 
 HEIGHTS = (1, 2, 4, 6, 8, 12, 14, 16)
+"""The heights of tiles in rows."""
 WIDTHS = (1, 2, 3, 4)
+"""The widths of tiles in vectors."""
 
 
 def tile_size(rows: int, columns: int, lanes: int, registers: int) -> tuple[int, int]:
-    """(rows, vectors of columns) of the tile that covers a product of this size in the fewest cycles per step.
+    """Return the rows and the vectors of columns of the tile that takes the fewest cycles per step for a product.
 
-    The model is of a core that starts two multiply-adds each cycle, with four cycles from one to the next that needs its
-    result; that broadcasts two elements of the left operand each cycle from the first cache, and loads two vectors of
-    the right operand in three cycles from the second. One register more than the tile names is left: without it compilers spill sums.
+    The model core starts two multiply-adds per cycle with a latency of four cycles, broadcasts two elements of the left
+    operand per cycle from the first-level cache, and loads two vectors of the right operand in three cycles from the
+    second-level cache. One register stays free, since compilers otherwise spill accumulators.
+
+    Args:
+        rows: The rows of the product.
+        columns: The columns of the product.
+        lanes: The elements of a vector.
+        registers: The number of vector registers.
     """
 
     def cycles(height: int, width: int) -> float:
@@ -77,11 +95,13 @@ def tile_size(rows: int, columns: int, lanes: int, registers: int) -> tuple[int,
 
 
 def less(height: int) -> int:
-    """Height of the next smaller tile for the rows that remain."""
+    """Return the height of the next smaller tile, for the remaining rows."""
     return next((h for h in (8, 4, 2) if h < height), 1)
 
 
 class ProductWriter(ReductionWriter):
+    """Writes contractions as C++."""
+
     def _contract(self, s: Contract, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
         dtype = self.program.buffers[s.buffer].dtype
         product = Op("mul", (_as(s.left, dtype), _as(s.right, dtype)), dtype)

@@ -1,4 +1,4 @@
-"""Reductions along rows and columns, segments, scans."""
+"""Reductions, segment reductions and scans as C++."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from kernelevolve.synthesis.traced.program import Axis, Reduce, Scan, SegmentRed
 
 
 class ReductionWriter(BlockWriter):
+    """Writes reductions and scans as C++."""
+
     def _reduce(self, s: Reduce, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
         out = [a for a in s.axes if a.symbol not in fixed]
         index = tuple(a.symbol for a in s.axes)
@@ -39,9 +41,17 @@ class ReductionWriter(BlockWriter):
         finish: Callable[[str], list[str]],
         span: tuple[str, str] | None = None,
     ) -> list[str]:
-        """Independent partial results per lane: the vector runs along the reduced axis.
+        """Reduce with vectors along a reduced axis, with a partial result per lane.
 
-        `span` replaces the bounds of the outermost reduced loop.
+        Args:
+            s: The reduction.
+            out: The axes of the result.
+            outer: The other reduced axes.
+            inner: The reduced axis of the vectors.
+            tile: The axis along the rows of the block; None for none.
+            ctype: The type of the partial results.
+            finish: Returns the lines that store a result.
+            span: The bounds of the outermost reduced loop, in place of the whole extent; None for that.
         """
         lanes = self.choices.number(f"{self.group}.lanes", 64, 8, 16, 32, 128)
         init = self.initial(s.kind, ctype)
@@ -93,9 +103,9 @@ class ReductionWriter(BlockWriter):
         return nest.render([*with_next, *main, *self._halved(s.kind, ctype, lanes, end, simd), *finish("acc1[0]")])
 
     def _halved(self, kind: str, ctype: str, lanes: int, end: str, simd: list[str]) -> list[str]:
-        """Combine all lanes into one by halves; on the way, what remains of the row joins as many lanes as it fills.
+        """Combine all lanes into one by halves, adding the rest of the row to as many lanes as it fills on the way.
 
-        Each half is an array of its own, so that it stays in a register.
+        Each half is a separate array, so that it stays in a register.
         """
         lines: list[str] = []
         wide = "acc"
@@ -118,7 +128,7 @@ class ReductionWriter(BlockWriter):
         return lines
 
     def _folded(self, kind: str, ctype: str, lanes: int) -> list[str]:
-        """Combine all lanes into the first, by halves."""
+        """Combine all lanes into the first one by halves."""
         lines = []
         while lanes > 1:
             lanes //= 2
@@ -127,7 +137,7 @@ class ReductionWriter(BlockWriter):
         return lines
 
     def partial(self, s: Reduce) -> list[str]:
-        """Body of a function that reduces rows lo .. hi - 1 of a reduction to one value, and returns it."""
+        """Return the body of a function that reduces the range lo to hi - 1 of `partial_axis` to one value."""
         ctype = self.accumulator(s)
         ranked = sorted(s.reduced, key=lambda a: self._score(a, s.reduced, [s.value], None))
         inner = ranked[-1]
@@ -135,12 +145,12 @@ class ReductionWriter(BlockWriter):
         return self._lanes(s, [], outer, inner, None, ctype, lambda r: [f"return {r};"], ("lo", "hi"))
 
     def partial_axis(self, s: Reduce) -> Axis:
-        """The axis whose range `partial` takes."""
+        """Return the axis whose range `partial` reduces."""
         inner = max(s.reduced, key=lambda a: self._score(a, s.reduced, [s.value], None))
         return next((a for a in s.reduced if a is not inner), inner)
 
     def _extremum(self, s: Reduce, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
-        """argmin and argmax: the first of equals; a NaN wins over every number."""
+        """Write argmin or argmax: the first of equal elements, and NaN before all numbers."""
         out = [a for a in s.axes if a.symbol not in fixed]
         index = tuple(a.symbol for a in s.axes)
         ctype = CTYPE[compute_dtype(s.value.dtype)]
@@ -189,7 +199,7 @@ class ReductionWriter(BlockWriter):
         if not rest:
             return self._single(s, [self._loop(a, tile) for a in outer], loop, ctype, index, final, setup)
         if rest[-1].symbol in fixed:
-            raise ValueError("a segment reduction whose inner axis a block holds one value of")
+            raise ValueError("a segment reduction whose inner axis is fixed")
         return self._blocked(
             s, s.value, [*outer, *rest[:-1]], rest[-1], [loop], tile, ctype, index, final, setup, s.position
         )
@@ -204,7 +214,7 @@ class ReductionWriter(BlockWriter):
         final: Callable[[str], str],
         setup: Callable[[Scalars, int], list[str]],
     ) -> list[str]:
-        """One result per segment."""
+        """Write a segment reduction to one value per segment."""
         nest = Nest([*outer, loop])
         scalars = self._scalars([x.symbol for x in nest.loops], lambda k, line: nest.inside[k + 1].append(line))
         bounds = setup(scalars, len(outer) - 1)

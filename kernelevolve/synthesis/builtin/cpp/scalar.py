@@ -1,4 +1,4 @@
-"""Scalar expressions as C++ text: shared values become temporaries, placed at the outermost loop where they are known."""
+"""Scalar expressions as C++ text. Shared values become temporaries in the outermost loop where they can be computed."""
 
 from __future__ import annotations
 
@@ -35,17 +35,18 @@ CTYPE = {
     "uint8": "uint8_t",
     "bool": "bool",
 }
+"""The C++ type that values of a dtype are computed with."""
 
 STORED = {**CTYPE, "bool": "uint8_t"}
-"""How elements lie in memory: compilers vectorise loads of bytes, not of bool."""
+"""The C++ type of elements in memory. Compilers vectorise loads of bytes, but not of bool."""
 
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _INFIX |= {"eq": "==", "ne": "!=", "and": "&", "or": "|", "xor": "^"}
 _ON_BOOL = {"add": "or", "mul": "and", "max": "or", "min": "and", "bitnot": "not"}
-"""What arithmetic on truth values is."""
+"""The logical operation that arithmetic on bool is."""
 NARROW = ("uint8", "int8", "int16")
-"""C++ computes with these as int: what comes out is to be cut to their width."""
+"""The dtypes that C++ computes with as int, so that results have to be cast back."""
 _LIBM = frozenset(
     [
         "exp",
@@ -75,12 +76,16 @@ _LIBM = frozenset(
     ]
 )
 _INSTRUCTIONS = frozenset(["sqrt", "floor", "ceil", "trunc", "round", "fmod", "abs"])
-"""What processors, or compilers, do by themselves: without the headers that libm's vector functions need."""
+"""The operations that have compiler builtins, which need neither libm nor its headers."""
 
 
 @lru_cache(maxsize=1 << 16)
 def index_text(expr: sympy.Expr) -> str:
-    """An integer expression in C++, whose division rounds towards zero where sympy's floor and Mod round down."""
+    """Return an integer expression in C++. Its division rounds towards zero, whereas floor and Mod of sympy round down.
+
+    Raises:
+        ValueError: The expression has an unsupported form.
+    """
     if isinstance(expr, sympy.Integer):
         return str(int(expr))
     if isinstance(expr, sympy.Symbol):
@@ -107,26 +112,28 @@ def index_text(expr: sympy.Expr) -> str:
 
 @dataclass
 class Scalars:
-    """Prints expressions of one statement inside of a loop nest.
-
-    `levels` are the symbols of the loops, outermost first; `declare(level, line)` receives temporaries that belong before loop
-    `level` + 1. `address(load)` gives the text of an element.
-    """
+    """Prints the expressions of a statement inside a loop nest."""
 
     choices: Choices
     used: set[str]
+    """Receives the names of the prelude functions that the text needs."""
     levels: Sequence[sympy.Symbol]
+    """The symbols of the loops, outermost first."""
     address: Callable[[Load, Callable[[Expr], str]], str]
+    """Returns the text of an element."""
     search_base: Callable[[Search, Callable[[Expr], str]], str]
+    """Returns the text of the start of a sorted row."""
     declare: Callable[[int, str], None]
+    """Receives a level and a line that belongs before loop `level` + 1."""
     names: Callable[[], str]
+    """Returns a new name."""
     _keys: dict[int, Hashable] = field(default_factory=dict)
     _done: dict[Hashable, str] = field(default_factory=dict)
     _level: dict[int, int] = field(default_factory=dict)
     _keep: list[Expr] = field(default_factory=list)
 
     def text(self, root: Expr, keep_level: int) -> str:
-        """The value of `root` as text to use inside of loop `keep_level` (an index of `levels`)."""
+        """Return an expression as text for use inside loop `keep_level`, an index into `levels`."""
         self._keep.append(root)
         counts: dict[Hashable, int] = {}
         free: dict[Hashable, Expr] = {}
@@ -145,7 +152,7 @@ class Scalars:
 
         count(root)
         unconditional = set(free)
-        # Both arms of a where may be evaluated: loads out of them spare the compiler masked accesses.
+        # Both branches of a where may be evaluated. Hoisting loads out of them avoids masked accesses.
         chosen = {
             self._key(arm)
             for node in free.values()
@@ -173,7 +180,7 @@ class Scalars:
         return show(root)
 
     def forget(self, level: int) -> None:
-        """Temporaries deeper than a loop level are out of scope again."""
+        """Drop all temporaries, which are out of scope after a loop level."""
         del level
         self._done.clear()
 
@@ -274,7 +281,7 @@ class Scalars:
         return f"{function}<{ctype}>({', '.join(a)})"
 
     def _cast(self, value: str, source: str, dtype: str) -> str:
-        """Half precision is held as float, so that a cast to it only rounds."""
+        """Return a cast. Half precision is held as float, so that a cast to it rounds only."""
         if dtype == "bool":
             return f"({value} != 0)"
         if dtype == "float16":
@@ -301,7 +308,7 @@ class Scalars:
 
 
 def search_method(choices: Choices, search: Search) -> str:
-    """How to find a place in a sorted row: count what is smaller, bisect one by one, bisect many together."""
+    """Return the method of a search: `count` smaller elements, `binary` search, or `batched` binary searches."""
     if _short(search.length):
         return choices.word("search.short", "count", "binary", "batched")
     return choices.word("search.long", "batched", "binary")
@@ -324,12 +331,13 @@ def _symbols(node: Expr) -> set[sympy.Symbol]:
 
 
 def _builtin(name: str, dtype: str) -> str:
-    """The compiler's own function for values that are held in dtype."""
+    """Return the name of a compiler builtin for values that are held in a dtype."""
     name = {"abs": "fabs", "round": "rint"}.get(name, name)
     return f"__builtin_{name}{'f' if dtype == 'float32' else ''}"
 
 
 def literal(value: float | int | bool, dtype: str) -> str:
+    """Return a number as a C++ literal of the type that a dtype is computed with."""
     if dtype == "bool":
         return "true" if value else "false"
     if dtype not in FLOATS:
@@ -347,14 +355,14 @@ def literal(value: float | int | bool, dtype: str) -> str:
 
 
 def element_literal(value: float | int | bool, dtype: str) -> str:
-    """A number as an element of an array in memory."""
+    """Return a number as a C++ literal of an element in memory."""
     if dtype == "bfloat16":
         return str(bfloat16_bits(rounded(float(value), "float32")))
     return f"(_Float16){literal(value, dtype)}" if dtype == "float16" else literal(value, dtype)
 
 
 def loaded(element: str, dtype: str, used: set[str]) -> str:
-    """The text that reads an element of a buffer of dtype to compute with."""
+    """Return the text that converts an element in memory to a value to compute with."""
     if dtype == "bfloat16":
         used.add("ke_bf16")
         return f"ke_from_bf16({element})"
@@ -364,7 +372,7 @@ def loaded(element: str, dtype: str, used: set[str]) -> str:
 
 
 def stored(value: str, dtype: str, used: set[str]) -> str:
-    """The text that stores a computed value into a buffer of dtype."""
+    """Return the text that converts a computed value to an element in memory."""
     if dtype == "bfloat16":
         used.add("ke_bf16")
         return f"ke_to_bf16({value})"

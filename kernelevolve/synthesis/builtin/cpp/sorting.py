@@ -1,4 +1,4 @@
-"""Sorting rows: each element becomes one integer that orders as it does, with its place in the lower half."""
+"""Sorting of rows by integer keys: the upper half orders like the element, the lower half is its index."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from kernelevolve.synthesis.traced.builder import compute_dtype
 from kernelevolve.synthesis.traced.program import Axis, Sort
 
 _LONG = 512
-"""Elements from which on passing over a row once per byte takes less time than comparing."""
+"""The number of elements from which radix sort is faster than comparison sort."""
 
 SORTING: dict[str, tuple[tuple[str, ...], str]] = {
-    # The place makes all keys different, so that any way of sorting keeps the order of equal elements.
+    # The index makes all keys distinct, so that any sorting algorithm is stable.
     "ke_key": (
         (),
         """\
@@ -68,11 +68,11 @@ template <class K> static inline void ke_radix(K* keys, K* room, int64_t n) {
 """,
     ),
 }
-"""Name -> (names it needs, text)."""
+"""The C++ functions for sorting: by name, the names that each needs, and its text."""
 
 
 class SortWriter(NestWriter):
-    """Writes sorts."""
+    """Writes sorts as C++."""
 
     def _sort(self, s: Sort, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
         others = [a for a in s.axes if a.symbol not in fixed and a is not s.along]
@@ -106,7 +106,7 @@ class SortWriter(NestWriter):
         return nest.render(lines)
 
     def _by_digits(self, s: Sort) -> bool:
-        """Whether rows are sorted digit by digit; where few ranks are wanted, comparing is less work."""
+        """Return whether rows use radix sort. Comparison sort is less work if few ranks are needed."""
         hints = self.program.hints
         length = extent_hint(s.position.extent, hints)
         many = length >= _LONG and 4 * extent_hint(s.along.extent, hints) >= length

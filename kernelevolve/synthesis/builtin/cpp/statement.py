@@ -1,4 +1,4 @@
-"""One statement as C++."""
+"""The writer of statements as C++."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ class StatementWriter(PointwiseWriter, ProductWriter, SortWriter):
     """Writes the statements of one group."""
 
     def write(self, s: Statement, tile: Axis | None, fixed: set[sympy.Symbol]) -> list[str]:
-        """`tile` is the statement's axis along the rows of the block, `fixed` its shared axes that a block holds one value of."""
+        """Return the lines of a statement.
+
+        Args:
+            s: The statement.
+            tile: The axis of the statement along the rows of the block; None for none.
+            fixed: The symbols of the axes that have one value in the block.
+        """
         match s:
             case Compute():
                 return self._compute(s, tile, fixed)
@@ -44,4 +50,4 @@ class StatementWriter(PointwiseWriter, ProductWriter, SortWriter):
             case Scatter():
                 return self._scatter(s)
             case LibraryCall():
-                raise ValueError("a call of a library is no C++ of ours")
+                raise ValueError("a library call is not written as C++")

@@ -1,4 +1,4 @@
-"""C++ on tiles that fill the vector registers: the product of matrices and the transposed copy."""
+"""C++ functions on tiles in vector registers: matrix product and transposed copy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ static void ke_transpose(const T* from, int64_t across, T* to, int64_t down, int
     "ke_gemm": (
         ("ke_scratch", "ke_vec"),
         """\
-// Sums of products may fuse: rounding once is nearer to the sum.
+// Sums of products may be fused, which is more accurate.
 #if defined(__clang__)
 #define KE_CONTRACT _Pragma("clang fp contract(fast)")
 #else
@@ -94,7 +94,7 @@ static inline void ke_rows(const T* A, int64_t am, const T* B, T* C, int64_t cm,
   }
 }
 
-// NV vectors of columns for all rows; with PACK the columns of B are first copied side by side into `panel`.
+// NV vectors of columns for all rows. With PACK the columns of B are first copied contiguously to `panel`.
 template <int MR, int NV, bool PACK, class T>
 static inline void ke_columns(const T* A, int64_t am, const T* B, T* C, int64_t cm, int64_t M,
                               int64_t K0, int64_t K1, int64_t K2, const int64_t* ak, const int64_t* bk, T* panel) {
@@ -124,7 +124,7 @@ static void ke_gemm(const T* A, int64_t am, const T* B, T* C, int64_t cm, int64_
   for (; n + NV * L <= N; n += NV * L) ke_columns<MR, NV, PACK>(A, am, B + n, C + n, cm, M, K0, K1, K2, ak, bk, panel);
   for (; n + L <= N; n += L) ke_columns<MR, 1, PACK>(A, am, B + n, C + n, cm, M, K0, K1, K2, ak, bk, panel);
   if (n < N && N >= L) {
-    n = N - L;  // overlaps columns that are done: the same values again
+    n = N - L;  // overlaps finished columns, which get the same values again
     ke_columns<MR, 1, PACK>(A, am, B + n, C + n, cm, M, K0, K1, K2, ak, bk, panel);
     n = N;
   }
@@ -144,4 +144,4 @@ static void ke_gemm(const T* A, int64_t am, const T* B, T* C, int64_t cm, int64_
 """,
     ),
 }
-"""Name -> (names it needs, text)."""
+"""The functions: by name, the names that each needs, and its text."""

@@ -1,4 +1,4 @@
-"""A scheduled program as C++: one function per group, an entry point that runs them in parallel blocks."""
+"""A scheduled program as C++: one function per group, and an entry point that runs the groups in parallel blocks."""
 
 from __future__ import annotations
 
@@ -42,25 +42,35 @@ class Source:
 
     text: str
     flags: tuple[str, ...]
+    """The compiler flags."""
     arguments: tuple[str, ...]
-    """Buffers that `run` takes pointers to, in order; the sizes follow."""
+    """The buffers that `run` takes pointers to, in order, before the sizes."""
     sizes: tuple[str, ...]
+    """The sizes that `run` takes, in order."""
     workspace: tuple[str, ...]
-    """Those of them that the caller allocates for each call."""
+    """The buffers that the caller allocates for each call."""
     kept: tuple[str, ...]
-    """Those that `prepare` fills from parameters."""
+    """The buffers that `prepare` fills from parameters."""
     prepare_arguments: tuple[str, ...]
+    """The buffers that `prepare` takes pointers to, in order."""
     program: Program
+    """The transformed program that was written."""
     steps: tuple[int | LibraryCall, ...] = ()
-    """Parts of `run` by number, and between them what is left to PyTorch's libraries; empty where there is one part and no such call."""
+    """The parts of `run` by number and the library calls between them; empty if there is one part and no call."""
     advised: tuple[str, ...] = ()
-    """Parameters that `advise` is to be told of, once for each place they lie at."""
+    """The parameters to call `advise` with, once for each address."""
     traits: Mapping[str, float] = field(default_factory=dict)
-    """See `traits.py`."""
+    """The traits of the kernel, see `traits.py`."""
 
 
 def write(plan: Plan, choices: Choices, limits: CpuLimits) -> Source:
-    """Print a plan, and ask `choices` for further knobs, so that afterwards `choices.space` is the space of this program."""
+    """Write a plan as C++.
+
+    Args:
+        plan: The plan.
+        choices: Answers the choices of the writer. Afterwards `choices.space` is the space of this program.
+        limits: The limits of the CPU.
+    """
     program, ready, groups = plan.program, set(plan.ready), list(plan.groups)
     early = list(plan.early)
     used: set[str] = set()
@@ -71,7 +81,7 @@ def write(plan: Plan, choices: Choices, limits: CpuLimits) -> Source:
         fixed = Fixed()
     texts: list[str] = []
     parts: list[list[str]] = []
-    """Calls of groups, those of each part of `run` together."""
+    """The calls of groups of each part of `run`."""
     steps: list[int | LibraryCall] = []
     block_rows: dict[int, int] = {}
     results = {o.buffer for o in program.outputs}
@@ -138,7 +148,7 @@ def _part(number: int, calls: list[str], fixed: Fixed) -> str:
 
 
 def _entry(parts: int, pointers: list[tuple[str, str]], sizes: tuple[str, ...], fixed: Fixed) -> str:
-    """`run` of a pointer or a size per argument, where all is one part."""
+    """Return a `run` with one argument per pointer and size, for a program with a single part."""
     parameters = ", ".join([*(f"{kind}{name}" for kind, name in pointers), *(f"int64_t {s}" for s in sizes)])
     values = ", ".join([*(name for _, name in pointers), *sizes])
     call = "".join(fixed.dispatch(f"part{k}") for k in range(parts))
@@ -146,7 +156,7 @@ def _entry(parts: int, pointers: list[tuple[str, str]], sizes: tuple[str, ...], 
 
 
 def _entry_by_parts(parts: int, pointers: list[tuple[str, str]], sizes: tuple[str, ...], fixed: Fixed) -> str:
-    """`run` of a part's number and a table of all pointers and sizes: of many parts each would take many arguments."""
+    """Return a `run` with the number of a part and a table of all pointers and sizes, which keeps calls short."""
     values = [f"({kind.strip()})at[{k}]" for k, (kind, _) in enumerate(pointers)]
     values += [f"at[{len(pointers) + k}]" for k in range(len(sizes))]
     calls = "".join(f"  if (part == {k}) {{\n{fixed.dispatch(f'part{k}')}  }}\n" for k in range(parts))
@@ -157,14 +167,14 @@ def _entry_by_parts(parts: int, pointers: list[tuple[str, str]], sizes: tuple[st
 
 
 _MANY = 40
-"""Groups from which on a program is not compiled twice and less thoroughly, since compiling it takes long."""
+"""The number of groups beyond which defaults save compile time: no specialized sizes, and -O2."""
 
 _LARGE = 4 << 20
-"""Bytes from which on rows at random places miss the processor's tables of small pages."""
+"""The bytes of a table from which gathered rows cause TLB misses with small pages."""
 
 
 def _gathered(groups: list[Group], program: Program) -> tuple[str, ...]:
-    """Large parameters that are read at places which were loaded."""
+    """Return the large parameters that are read at loaded indices."""
     found: dict[str, None] = {}
     for e in (e for g in groups for s in g.statements for e in expressions(s)):
         for node in walk(e):
@@ -180,7 +190,7 @@ def _gathered(groups: list[Group], program: Program) -> tuple[str, ...]:
 def _flags(choices: Choices, vector: int, large: bool) -> tuple[str, ...]:
     level = choices.word("optimise", *(("-O2", "-O3") if large else ("-O3", "-O2")))
     flags = [level, "-march=native", f"-mprefer-vector-width={vector * 8}", "-fno-loop-unroll-and-jam"]
-    # Arithmetic is eager's: every operation rounds, integers wrap. What remains is free, since nobody sees flags of the processor.
+    # As in eager PyTorch, every operation rounds and integers wrap. errno and floating-point traps are not observed.
     flags += ["-fwrapv", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
     if choices.flag("unroll", False):
         flags.append("-funroll-loops")
@@ -199,7 +209,7 @@ def _constant(name: str, program: Program) -> str:
 
 
 def _external(program: Program, groups: list[Group], ready: set[str]) -> dict[str, bool]:
-    """Buffers that come by pointer -> whether groups write them."""
+    """Return the buffers that are passed by pointer, and whether groups write them."""
     found: dict[str, bool] = {}
     results = {o.buffer for o in program.outputs}
     for g in groups:
@@ -216,7 +226,7 @@ def _external(program: Program, groups: list[Group], ready: set[str]) -> dict[st
 
 
 def _whole_result(s: Statement, g: Group) -> bool:
-    """A scalar result of a parallel reduction lives in memory that all threads see."""
+    """Return whether a statement is a parallel reduction to a scalar, whose result all threads must see."""
     return _is_total(g) and s is g.statements[0]
 
 
@@ -241,7 +251,7 @@ def _group(
     outside: set[str],
     used: set[str],
 ) -> tuple[str, str, int]:
-    """(its function, the call of it, rows of a block)"""
+    """Return the function of a group, the call of it, and the rows of a block."""
     name = f"g{number}"
     if _is_total(g):
         return *_total(g, number, program, choices, limits, fixed, used), 1
@@ -270,9 +280,9 @@ def _group(
 
 
 def _rows(g: Group, name: str, program: Program, choices: Choices, limits: CpuLimits, outside: set[str]) -> int:
-    """Rows of a block: many where they are the rows of a product or the innermost loop, few where their scratch is large.
+    """Return the rows of a block: many for a product or an innermost loop, few if their scratch memory is large.
 
-    Products may fill half of the second cache with it: what they reread for each block is as large.
+    The scratch memory of products may fill half of the second-level cache, since they reread as much per block.
     """
     hints = program.hints
     last = extent_hint(g.shared[-1][0].extent, hints)
@@ -293,7 +303,7 @@ def _rows(g: Group, name: str, program: Program, choices: Choices, limits: CpuLi
 
 
 def _rows_of_tiles(g: Group, position: int, program: Program) -> bool:
-    """Whether the block's rows are those of a tile: of a product, of a transposed copy."""
+    """Return whether the rows of the block are rows of the tiles of a product or of a transposed copy."""
     s = g.statements[position]
     shared = [row[position] for row in g.shared]
     if isinstance(s, Contract):
@@ -336,7 +346,7 @@ def _call(g: Group, number: int, rows: int, choices: Choices, fixed: Fixed) -> s
 
 
 def _threads(choices: Choices) -> str:
-    """How many threads share a loop: waking them costs more than they save where there is little to do."""
+    """Return the OpenMP clause for the number of threads. For little work waking threads costs more than it saves."""
     match choices.word("threads", "all", "half", "one"):
         case "half":
             return "num_threads((omp_get_max_threads() + 1) / 2) if (blocks > 1)"
@@ -376,7 +386,7 @@ def _scratch(layouts: dict[str, Layout], program: Program) -> list[str]:
 def _total(
     g: Group, number: int, program: Program, choices: Choices, limits: CpuLimits, fixed: Fixed, used: set[str]
 ) -> tuple[str, str]:
-    """A reduction to one value: blocks in parallel, their results combined in order, sums in double."""
+    """Write a reduction to one value: blocks in parallel, whose results are combined in order, sums in double."""
     (s,) = g.statements
     assert isinstance(s, Reduce)
     writer = StatementWriter(program, choices, limits, Addresses(program, {}), used, f"g{number}")
@@ -414,7 +424,7 @@ def _total(
 def _prepare(
     early: list[Statement], program: Program, choices: Choices, limits: CpuLimits, used: set[str]
 ) -> tuple[str, tuple[str, ...]]:
-    """`prepare`: what follows from parameters alone, computed once."""
+    """Return `prepare`, which computes what depends on parameters only, and the buffers that it takes."""
     if not early:
         return "", ()
     names = dict.fromkeys(

@@ -1,1 +1,1 @@
-"""Seeds from TorchInductor: its C++ for a reference that the traced form cannot express, as a kernel file of our kind."""
+"""Seeds from TorchInductor: its C++ for references that the traced form cannot express, as kernel files."""

@@ -1,4 +1,4 @@
-"""The process that `isolated` starts: writes a task's seed, builds it and looks whether it runs."""
+"""The process that `isolated` starts: it writes the seed of a task, compiles it and tries it out."""
 
 from __future__ import annotations
 
@@ -33,28 +33,35 @@ from kernelevolve.tasks.structure import flatten
 
 _COMPILE_SECONDS = 120.0
 _COARSE = 0.02
+"""The relative tolerance of the trial."""
 _PROCESSOR_SECONDS = 300
-"""Of this process alone; the compiler that it starts has as much."""
+"""The processor seconds of this process. The compiler that it starts has the same limit of its own."""
 _PR_SET_PDEATHSIG = 1
 
 
 def main(task_file: Path, result_file: Path, stage: str) -> None:
-    """Writes the kernel with its remark, or why there is none, as JSON."""
+    """Write the kernel of a task and a remark, or the reason why there is none.
+
+    Args:
+        task_file: The task as JSON.
+        result_file: Receives the result as JSON.
+        stage: `inductor` or `aten`.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_SECONDS, _PROCESSOR_SECONDS + 5))
     run_eagerly()
     task = Task.model_validate_json(task_file.read_text(encoding="utf-8"))
-    told: dict[str, str]
+    result: dict[str, str]
     try:
         kernel, remark = inductor_kernel(task) if stage == "inductor" else (_aten_kernel(task), "")
         try_out(task, kernel)
-        told = {"kernel": kernel.model_dump_json(), "remark": remark}
+        result = {"kernel": kernel.model_dump_json(), "remark": remark}
     except (UnsupportedError, UserError) as reason:
-        told = {"refused": str(reason)}
-    except Exception as fault:  # noqa: BLE001 - whatever PyTorch's compilers raise: the next stage is there for that
+        result = {"refused": str(reason)}
+    except Exception as fault:  # noqa: BLE001 - PyTorch's compilers raise many types; the next stage takes over
         lines = str(fault).strip().splitlines()
-        told = {"refused": f"{type(fault).__name__}: {lines[0][:200] if lines else 'no message'}"}
-    result_file.write_text(json.dumps(told), encoding="utf-8")
+        result = {"refused": f"{type(fault).__name__}: {lines[0][:200] if lines else 'no message'}"}
+    result_file.write_text(json.dumps(result), encoding="utf-8")
 
 
 def _aten_kernel(task: Task) -> Kernel:
@@ -63,13 +70,14 @@ def _aten_kernel(task: Task) -> Kernel:
 
 
 def try_out(task: Task, kernel: Kernel) -> None:
-    """Raises UnsupportedError where the kernel does not compile, does not run, or is plainly wrong on one of the task's inputs.
+    """Check roughly that a kernel works, so that a search does not start from one that cannot. Evaluation is stricter.
 
-    A coarse look, so that a search does not start from what cannot work; whether a kernel is right is for the judge to say.
+    Raises:
+        UnsupportedError: The kernel does not compile, fails, or is clearly wrong on some inputs of the task.
     """
     with tempfile.TemporaryDirectory() as folder:
         if kernel.language == "cpp":
-            # For this machine, whatever kernels are for: it is called here, and thrown away.
+            # Compile for this machine, whatever the target: the kernel runs here once and is discarded.
             here = CpuDevice().target()
             made = CppToolchain().compile(kernel, here, Signature(), Path(folder), _COMPILE_SECONDS)
             if isinstance(made, CompileFailure):
@@ -96,8 +104,8 @@ def _compare(task: Task, module: ModuleType) -> None:
                 with torch.no_grad():
                     results.append(model(*inputs))
             except Exception as error:
-                who = "the reference" if model is reference else "its code"
-                raise UnsupportedError(f"{who} fails on {where}: {type(error).__name__}: {error}") from error
+                origin = "the reference" if model is reference else "its code"
+                raise UnsupportedError(f"{origin} fails on {where}: {type(error).__name__}: {error}") from error
         if variant is None and fallback_calls(candidate):
             raise UnsupportedError("its code does not take the main inputs")
         if not _alike(*results):

@@ -1,4 +1,4 @@
-"""Runs PyTorch's compilers in a process of its own: they keep caches and global state, and may take long or die."""
+"""PyTorch's compilers in a separate process, since they keep global state and may hang or crash."""
 
 from __future__ import annotations
 
@@ -16,16 +16,27 @@ from kernelevolve.synthesis.traced.builder import UnsupportedError
 
 _CHILD = "kernelevolve.synthesis.builtin.inductor.child"
 _SECONDS = 900.0
-"""Of wall time, after which something hangs: what bounds the work is the processor's time, which load does not lengthen."""
+"""The wall-clock seconds after which the process counts as hanging. Its work is limited by processor time instead."""
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ")
+"""The environment variables that the process inherits."""
 
 
 def answer(task: Task, stage: str, seconds: float = _SECONDS) -> dict[str, str]:
-    """What the process says of one stage, `inductor` or `aten`: `kernel` (a record as JSON), which compiles and runs, with a `remark`
-    on what it does not cover; else `refused`, the reason.
+    """Write the seed of a task in a separate process.
 
-    The process gets a scrubbed environment (none of TorchInductor's settings, no keys) and folders that go with it; after `seconds` it is
-    killed with all that it started. Raises UnsupportedError where it ends without an answer.
+    The process gets a minimal environment, without settings of TorchInductor and API keys, and temporary folders. At the
+    end it is killed with all processes that it started.
+
+    Args:
+        task: The task.
+        stage: `inductor` or `aten`.
+        seconds: The wall-clock limit.
+
+    Returns:
+        `kernel`, a working kernel as JSON, and `remark`, which says what it does not cover; or `refused`, the reason.
+
+    Raises:
+        UnsupportedError: The process failed or exceeded a limit.
     """
     with tempfile.TemporaryDirectory(prefix="kernelevolve-inductor-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -57,8 +68,8 @@ def answer(task: Task, stage: str, seconds: float = _SECONDS) -> dict[str, str]:
             raise UnsupportedError(
                 f"its process ended with status {code}: {lines[-1][:200] if lines else 'no message'}"
             )
-        told: dict[str, str] = json.loads(result.read_text(encoding="utf-8"))
-    return told
+        reply: dict[str, str] = json.loads(result.read_text(encoding="utf-8"))
+    return reply
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A kernel file out of TorchInductor's code: graphs for the inputs of a task, each entered where its assumptions hold."""
+"""Kernel files from the code of TorchInductor: graphs for the inputs of a task, each used if its conditions hold."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 from kernelevolve.tasks.structure import flatten
 
 _MOST_GRAPHS = 4
+"""The greatest number of graphs in a kernel."""
 _FLAGS = [
     "-O3",
     "-march=native",
@@ -35,7 +36,7 @@ _FLAGS = [
     "-ffp-contract=off",
     "-fno-unroll-loops",
 ]
-"""As TorchInductor's own: sums and products are computed as they are written."""
+"""The compiler flags of TorchInductor, under which sums and products are computed as written."""
 
 _HEAD = '''\
 import ctypes
@@ -54,16 +55,16 @@ _LIBRARY = load_library(CPP_SOURCE, CPP_FLAGS)
 {signatures}
 {constants}
 
-class _LiesOtherwiseError(Exception):
-    """A tensor does not lie as the C++ reads it."""
+class _LayoutError(Exception):
+    """A tensor does not have the layout that the C++ expects."""
 
 
 def _expect(tensor, size, stride, *_):
-    """Raises where a tensor does not lie as the C++ reads it; the strides of single elements do not matter."""
+    """Check the layout of a tensor. The strides of dimensions of extent 1 do not matter."""
     if tensor.shape == size and tensor.stride() == stride:
         return
     if tensor.shape != size or any(a != b for n, a, b in zip(size, tensor.stride(), stride) if n > 1 and tensor.numel()):
-        raise _LiesOtherwiseError(f"a tensor of shape {{tuple(tensor.shape)}}, strides {{tensor.stride()}}: wants {{size}}, {{stride}}")
+        raise _LayoutError(f"a tensor of shape {{tuple(tensor.shape)}}, strides {{tensor.stride()}}: wants {{size}}, {{stride}}")
 
 
 def _view(tensor, size, stride, offset=0):
@@ -73,25 +74,27 @@ def _view(tensor, size, stride, offset=0):
 
 @dataclass(frozen=True)
 class _Written:
-    """One graph with the methods that decide for it and run it."""
+    """A graph with the text of its methods."""
 
     lowered: Lowered
     graph: Graph
     number: int
+    """The number of the graph in the kernel, for its names."""
 
     @property
     def inputs(self) -> list[str]:
+        """The names of the leaves of the arguments of `forward`."""
         return self.lowered.given.leaves
 
     def fits(self) -> str:
-        """The method that says whether the graph is right for its inputs."""
+        """Return the method that tells whether the graph is valid for inputs."""
         lowered = self.lowered
         return fits_method(f"__fits_{self.number}", self.inputs, lowered.bindings, lowered.conditions)
 
     def run(self) -> str:
-        """The method that runs the graph."""
+        """Return the method that runs the graph."""
         lines = [f"def __graph_{self.number}({', '.join(['self', *self.inputs])}):"]
-        # The graph forgets its inputs as soon as it can.
+        # The graph deletes its inputs as soon as possible.
         given = {leaf.number for leaf in self.lowered.returned.leaves if leaf.origin is Origin.INPUT}
         lines += [f"    given_{i} = {self.inputs[i]}" for i in sorted(given)]
         for a in self.lowered.arguments:
@@ -109,7 +112,7 @@ class _Written:
         return "\n".join(lines) + "\n"
 
     def takes(self, inputs: Sequence[Any]) -> bool:
-        """Whether the written method says yes."""
+        """Return whether the graph is valid for inputs, by its method."""
         namespace: dict[str, Any] = {"torch": torch}
         exec(self.fits(), namespace)
         decide: Callable[..., bool] = namespace[f"__fits_{self.number}"]
@@ -117,11 +120,13 @@ class _Written:
         return structure == self.lowered.given.structure and bool(decide(None, *leaves))
 
     def constants(self) -> list[str]:
+        """Return the definitions of constants."""
         return [
             f"_CONSTANT_{self.number}_{a.name} = {a.source}" for a in self.lowered.arguments if a.kind is Kind.CONSTANT
         ]
 
     def signatures(self) -> list[str]:
+        """Return the statements that declare the C++ functions to ctypes."""
         lines = []
         for f in self.graph.functions:
             types = ", ".join(f"ctypes.{t}" for t in f.argtypes)
@@ -130,11 +135,20 @@ class _Written:
 
 
 def inductor_kernel(task: Task) -> tuple[Kernel, str]:
-    """TorchInductor's code for the reference of `task`, and a remark on the inputs that it does not cover ("" where there are none).
+    """Write a kernel from the code of TorchInductor for the reference of a task. Nothing is compiled.
 
-    One graph serves all the inputs that its assumptions about sizes allow; variants beyond them get graphs of their own, and where
-    that cannot be, the reference's own operations, which is what all inputs that no graph takes get. Nothing is compiled here.
-    Raises UnsupportedError where TorchInductor has no code of its own for the main inputs; `UserError` where the task is at fault.
+    One graph serves all inputs that its conditions allow, and other input variants get further graphs. For inputs that
+    no graph allows the kernel runs the reference.
+
+    Args:
+        task: The task.
+
+    Returns:
+        The kernel, and a remark on the input variants that it does not cover, empty if there are none.
+
+    Raises:
+        UnsupportedError: TorchInductor has no code of its own for the main inputs.
+        UserError: The code of the task fails.
     """
     loaded = load_module(task)
     graphs: list[_Written] = []
@@ -200,7 +214,7 @@ def _forward(graphs: Sequence[_Written], modes: str, uncovered: Sequence[str]) -
             f"    if self.__fits_{g.number}({leaves}):",
             "        try:",
             f"            return self.__graph_{g.number}({leaves})",
-            "        except _LiesOtherwiseError:",
+            "        except _LayoutError:",
             f"            {reference}",
         ]
     if uncovered:

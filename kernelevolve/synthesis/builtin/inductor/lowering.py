@@ -1,8 +1,8 @@
-"""TorchInductor's own code for a reference: its wrapper in Python with the C++ in it, and when that code holds.
+"""TorchInductor's code for a reference: a Python wrapper with C++ in it, and the conditions under which it is valid.
 
-The reference is exported with free dimensions symbolic and lowered in-process; the compiler is stopped as it hands its output over, so
-none of its C++ is built. Vectorisation is left to the C++ compiler: without vectors of its own TorchInductor prints plain loops, which need
-no header of torch.
+The reference is exported with symbolic dimensions and lowered in-process. The compiler is stopped when it passes on its
+output, so that none of its C++ is built. Vectorisation is left to the C++ compiler: without its own vectors
+TorchInductor writes plain loops, which need no header of torch.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from kernelevolve.synthesis.traced.signature import Arguments, Returned, is_valu
 from kernelevolve.synthesis.traced.trace import Exported, export_program
 
 _SETTINGS = {
-    # The number of threads is that of the machine where the kernel runs; the code is planned for this many on any machine.
+    # The number of threads is set where the kernel runs. A fixed plan makes the code the same on every machine.
     "cpp.dynamic_threads": True,
     "cpp.threads": 8,
     "cpp.simdlen": None,
     "cpp.vec_isa_ok": False,
     "cpp.enable_kernel_profile": False,
-    # The reference's own random numbers.
+    # Use the random numbers of eager PyTorch.
     "fallback_random": True,
     "size_asserts": True,
     "alignment_asserts": False,
@@ -48,50 +48,50 @@ _SETTINGS = {
 
 
 class Kind(Enum):
-    """Where an argument of a graph comes from."""
+    """The source of an argument of a graph."""
 
     INPUT = "input"
-    """A tensor that `forward` is given."""
+    """A tensor among the arguments of `forward`."""
     FIXED = "fixed"
-    """Something else that `forward` is given, of one value."""
+    """An argument of `forward` that is not a tensor and has a fixed value."""
     STATE = "state"
     """A parameter or a buffer of the module."""
     CONSTANT = "constant"
-    """A tensor that the reference's code holds."""
+    """A constant tensor in the code of the reference."""
 
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a lowered graph."""
+    """An argument of a lowered graph."""
 
     name: str
     kind: Kind
     source: str = ""
-    """An expression: of `self` where the module holds it, of a constant; the condition that a fixed value is as it was."""
+    """A Python expression: of the tensor for STATE and CONSTANT, of the condition on the value for FIXED."""
 
 
 @dataclass(frozen=True)
 class Lowered:
-    """A graph as TorchInductor wrote it."""
+    """The code of TorchInductor for a graph."""
 
     code: str
-    """The wrapper: Python with the C++ as string literals."""
+    """The wrapper in Python, with the C++ in string literals."""
     arguments: tuple[Argument, ...]
-    """In the order of the graph's inputs."""
+    """The arguments of the graph, in order."""
     bindings: tuple[tuple[str, str], ...]
-    """Sizes by name, as expressions of the inputs' shapes."""
+    """The names of sizes and their expressions of the shapes of inputs."""
     conditions: tuple[str, ...]
-    """The code is right for inputs on which all of these hold: expressions of inputs and sizes, each safe once those before it hold."""
+    """The conditions on inputs and sizes under which the code is valid. Each can be evaluated if all before it hold."""
     mutated: tuple[str, ...]
-    """Buffers that the first results are to be copied into."""
+    """The buffers of the module that the first results are copied into."""
     given: Arguments
-    """What forward takes; arguments of the graph that are its inputs are called as its leaves are."""
+    """The arguments of `forward`. Their leaves have the names of the INPUT and FIXED arguments of the graph."""
     returned: Returned
-    """What forward returns, out of the other results."""
+    """The result of `forward`, built from the other results."""
 
 
 class _Captured(BaseException):
-    """Stops the compiler; no Exception, so that nothing on the way takes it for a failure."""
+    """Stops the compiler. It is not an Exception, so that no handler on the way catches it."""
 
     def __init__(self, code: str) -> None:
         super().__init__()
@@ -99,10 +99,12 @@ class _Captured(BaseException):
 
 
 def lower(model: torch.nn.Module, inputs: Sequence[Any]) -> Lowered:
-    """The code for `model.forward(*inputs)`, for all sizes that the model and TorchInductor leave free: those of 1 among them where torch
-    can reason without asking whether a size is 1.
+    """Lower `model.forward(*inputs)` with as many dynamic sizes as the model and TorchInductor allow.
 
-    Raises UnsupportedError where torch.export or TorchInductor refuses, and where this torch has another TorchInductor than the known one.
+    If possible sizes of 1 are covered too, without a separate graph.
+
+    Raises:
+        UnsupportedError: torch.export or TorchInductor fails, or this version of TorchInductor is not supported.
     """
     compiler = _Compiler()
     try:
@@ -122,7 +124,7 @@ def _lowered(model: torch.nn.Module, inputs: Sequence[Any], compiler: _Compiler)
 
 
 class _Compiler:
-    """The parts of TorchInductor that are used here, all of them private to torch."""
+    """Access to the private parts of TorchInductor that are used here."""
 
     def __init__(self) -> None:
         try:
@@ -147,11 +149,12 @@ class _Compiler:
         self._tracing, self._context, self._virtual = tracing, TracingContext, V
 
     def decompositions(self) -> dict[Any, Callable[..., Any]]:
+        """Return the decompositions of TorchInductor."""
         with self._settings:
             return dict(self._table())
 
     def run(self, graph: torch.fx.GraphModule) -> str:
-        """The wrapper's text for a functional graph."""
+        """Return the wrapper for a functional graph."""
         values = [n.meta.get("val") for n in graph.graph.nodes if n.op == "placeholder"]
         mode = next((v.fake_mode for v in values if isinstance(v, torch.Tensor)), None)
         if mode is None:
@@ -191,7 +194,7 @@ def _line(error: Exception) -> str:
 
 
 def _mutated(exported: ExportedProgram) -> tuple[str, ...]:
-    """The buffers that the first results belong to."""
+    """Return the buffers that the first results are copied into."""
     mutated: list[str] = []
     for spec in exported.graph_signature.output_specs:
         if spec.kind is OutputKind.BUFFER_MUTATION and spec.target is not None:
@@ -204,9 +207,10 @@ def _mutated(exported: ExportedProgram) -> tuple[str, ...]:
 
 
 def named_arguments(taken: Exported) -> tuple[Argument, ...]:
-    """The graph's inputs; they are renamed in the graph, so that its code shows where they come from.
+    """Rename the arguments of an exported graph by their source, and return them.
 
-    Raises UnsupportedError for one that is no tensor of the module, its code or its inputs, and no plain value.
+    Raises:
+        UnsupportedError: An argument is neither a tensor nor a plain value.
     """
     exported, inputs = taken.program, taken.inputs
     specs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
@@ -243,9 +247,10 @@ def named_arguments(taken: Exported) -> tuple[Argument, ...]:
 def conditions(
     exported: ExportedProgram, arguments: Sequence[Argument]
 ) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """The sizes that the inputs' shapes give, and everything that was assumed about shapes on the way.
+    """Return the bindings of sizes and the conditions of a lowered graph, see `Lowered`.
 
-    Raises UnsupportedError for an assumption on a size that the shapes do not give.
+    Raises:
+        UnsupportedError: A condition is on a size that is not a dimension of an input.
     """
     from torch.utils._sympy.printers import PythonPrinter
 
@@ -276,7 +281,7 @@ def conditions(
     if environment is not None:
         for symbol in bindings:
             bounds = next(r for s, r in environment.var_to_range.items() if str(s) == symbol)
-            # What holds nothing is no work for a kernel.
+            # Kernels do not serve empty tensors.
             lower = max(1, int(bounds.lower)) if isinstance(bounds.lower, sympy.Integer) else 1
             guards.append(f"{symbol} >= {lower}")
             guards += [f"{symbol} <= {bounds.upper}"] if isinstance(bounds.upper, sympy.Integer) else []
@@ -288,5 +293,5 @@ def conditions(
             if unbound:
                 raise UnsupportedError("a condition on a size that the inputs' shapes do not give")
             guards.append(printer.doprint(expression))
-    # Kinds first: a shape is only looked at once the number of dimensions is right.
+    # Ranks come first, since conditions on shapes can be evaluated only if they are right.
     return tuple(bindings.items()), tuple(dict.fromkeys([*kinds, *shapes, *guards]))

@@ -1,9 +1,9 @@
-"""What TorchInductor's C++ calls, in our own words: the functions and types that its scalar code takes from torch's headers.
+"""Replacements for the functions and types that scalar code of TorchInductor uses from torch's headers.
 
-The names are TorchInductor's, the text is not. Sums and moments are kept in double where TorchInductor asks for help with precision:
-as exact as its cascades, and loops over them still vectorise. What would raise in PyTorch (an index out of bounds, a division of
-integers by zero) ends the process with a message: an exception cannot leave a parallel region. Selections are written as values, not as
-conditions joined by && or ||: compilers vectorise loops over the former only.
+The names are those of TorchInductor, the implementations are not. Sums and moments for which TorchInductor uses cascades
+are kept in double, which is as exact and still vectorises. What raises in PyTorch (an index out of bounds, an integer
+division by zero) ends the process with a message, since an exception cannot leave a parallel region. Selections use
+conditional values instead of && and ||, because compilers vectorise only loops over the former.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ template <class T> static inline T min_propagate_nan(T a, T b) {
     (
         r"IndexValue|arg(max|min)_combine|(greater|less)_or_nan",
         """\
-// Whether the first of two is taken: NaN before all, of equals the one that comes first.
+// Whether the first of two elements is chosen: NaN before numbers, and the lower index among equals.
 template <class T> static inline bool greater_or_nan(T a, T b, int64_t ia, int64_t ib) {
   if (a != a) return b == b || ia < ib;
   return a > b || (a == b && ia < ib);
@@ -190,7 +190,7 @@ template <class T, uint64_t N> static inline T cascade_sum_final(const CascadeSu
     (
         r"[Ww]elford",
         """\
-// Mean and sum of squared deviations, merged part by part (Chan, Golub and LeVeque 1979).
+// Mean and sum of squared deviations, merged pairwise (Chan, Golub and LeVeque 1979).
 template <class T> struct Welford {
   double mean = 0, m2 = 0, weight = 0;
   Welford() = default;
@@ -205,7 +205,7 @@ template <class T> static inline Welford<T> welford_combine(const Welford<T>& a,
 template <class T> static inline Welford<T> welford_combine(const Welford<T>& a, T value) {
   return welford_combine(a, Welford<T>(value, 0, 1));
 }
-// Values of 32 bits and less are summed in double, with their squares: exact enough without a mean to subtract, and loops vectorise.
+// Values of up to 32 bits are summed in double, with their squares, which is exact enough and vectorises.
 template <class T, uint64_t> struct WelfordHelper {
   double sum = 0, squares = 0, weight = 0;
   WelfordHelper() = default;
@@ -257,7 +257,7 @@ template <class T> static inline void atomic_add(T* to, T value) {
 )
 
 _POLYNOMIALS = {name: f"ke_{name}" for name in ("exp", "log", "log1p", "tanh", "erf")}
-"""Functions of the C++ library that loops do not vectorise over -> the traced writer's own, for float."""
+"""The vectorisable replacement, for float, of each function of the C++ library that is not vectorised."""
 _POLYNOMIAL = """\
 template <class T> static inline auto ke_any_{name}(T x) {{
   if constexpr (USE_POLYNOMIALS && std::is_same_v<T, float>) return {function}(x);
@@ -266,14 +266,19 @@ template <class T> static inline auto ke_any_{name}(T x) {{
 """
 
 _DIVISION_REPORT = re.compile(r"^[ \t]*(std::atomic<int> )?inductor_cpu_\w*integer_div_error\w*.*;\n", re.MULTILINE)
-"""TorchInductor notes a division by zero and raises behind the parallel region; here it ends the process where it happens."""
+"""The code that records a division by zero to raise after the parallel region. Here the process ends at once."""
 _PARALLEL = re.compile(r"#pragma omp parallel(?: num_threads\(\d+\))?[ \t]*$", re.MULTILINE)
 _FOR = re.compile(r"(#pragma omp for\b[^\n]*?)[ \t]*$", re.MULTILINE)
 _IVDEP = re.compile(r"#pragma GCC ivdep[ \t]*$", re.MULTILINE)
 
 
 def tunable(text: str, number: int) -> str:
-    """A function's text with its decisions as named values: parallel or not, how iterations are shared out, how loops are vectorised."""
+    """Replace the tuning decisions of a function by macros: parallelism, scheduling, vectorisation.
+
+    Args:
+        text: The text of the function.
+        number: A number for the names of the macros.
+    """
     text = _DIVISION_REPORT.sub("", text)
     head = ""
     if _PARALLEL.search(text):
@@ -290,7 +295,7 @@ def tunable(text: str, number: int) -> str:
 
 
 def with_prelude(text: str) -> str:
-    """The text of C++ functions behind all that they use."""
+    """Return the text of C++ functions after the definitions that they use."""
     needed = "".join(part for pattern, part in _PARTS if re.search(pattern, text))
     fast = [name for name in _POLYNOMIALS if f"std::{name}(" in text]
     if fast:

@@ -1,4 +1,4 @@
-"""TorchInductor's wrapper taken apart: its C++ functions, and its `call` as Python that needs torch alone."""
+"""Conversion of TorchInductor's wrapper to C++ functions and Python statements that need only torch."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*(.*)$", re.MULTILINE)
 _PREFIX = "<torch/csrc/inductor/cpp_prefix.h>"
 _ENTRY = re.compile(r'extern\s+"C"\s+(?:__attribute__\S*\s+)?void\s+kernel\s*\(')
 _OPERATORS = frozenset({"aten", "mkldnn"})
-"""Families of operators that torch registers itself, so that they are there wherever torch is."""
+"""The operator namespaces that torch registers itself."""
 _NAMES = frozenset(
     {"torch", "math", "max", "min", "int", "float", "bool", "RuntimeError", "_expect", "_view", "_LIBRARY"}
 )
+"""The names that statements may use besides arguments and their own results."""
 _WRAPPER_ONLY = frozenset({"assert_alignment"})
+"""The functions whose calls have no effect outside the wrapper."""
 
 
 @dataclass(frozen=True)
 class CppFunction:
-    """One function of TorchInductor's C++."""
+    """A C++ function of TorchInductor."""
 
     name: str
     text: str
     argtypes: tuple[str, ...]
-    """Names of types in `ctypes`."""
+    """The names of the types of its arguments in `ctypes`."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,21 @@ class Graph:
 
     functions: tuple[CppFunction, ...]
     statements: tuple[str, ...]
-    """Python text, from the graph's arguments to its results; some have several lines."""
+    """The Python statements that compute the results from the arguments of the graph, some of several lines."""
     results: tuple[str, ...]
+    """The results as Python expressions."""
 
 
 def take_apart(lowered: Lowered, prefix: str) -> Graph:
-    """The graph with the names of its functions led by `prefix`. Raises UnsupportedError for what the wrapper needs beyond torch."""
+    """Split the code of a lowered graph into its parts.
+
+    Args:
+        lowered: The code of TorchInductor.
+        prefix: The prefix of the names of the C++ functions.
+
+    Raises:
+        UnsupportedError: The wrapper has an unknown form or needs more than torch.
+    """
     tree = ast.parse(lowered.code)
     functions = _functions(tree, prefix)
     call = next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "call"), None)
@@ -66,7 +77,7 @@ def take_apart(lowered: Lowered, prefix: str) -> Graph:
         known |= _check_names(rewritten, known)
         if isinstance(rewritten, ast.Return):
             if not isinstance(rewritten.value, ast.Tuple):
-                raise UnsupportedError("a wrapper that returns no tuple")
+                raise UnsupportedError("a wrapper that does not return a tuple")
             results = tuple(ast.unparse(e) for e in rewritten.value.elts)
             break
         if not isinstance(rewritten, ast.Assign | ast.Expr | ast.Delete) and not _raises(rewritten):
@@ -78,12 +89,12 @@ def take_apart(lowered: Lowered, prefix: str) -> Graph:
 
 
 def _raises(statement: ast.AST) -> bool:
-    """Whether a statement is a check of sizes that follow from data."""
+    """Return whether a statement is a check of data-dependent sizes."""
     return isinstance(statement, ast.If) and all(isinstance(s, ast.Raise) for s in [*statement.body, *statement.orelse])
 
 
 def _functions(tree: ast.Module, prefix: str) -> dict[str, CppFunction]:
-    """The C++ functions by the name that the wrapper calls them by."""
+    """Return the C++ functions by the names that the wrapper calls them by."""
     found: dict[str, CppFunction] = {}
     for node in tree.body:
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
@@ -124,7 +135,7 @@ def _check_order(target: ast.expr, arguments: Sequence[str]) -> None:
 
 
 def _check_names(statement: ast.AST, known: set[str]) -> set[str]:
-    """The names that a statement binds; what it reads must be known."""
+    """Check that the names that a statement reads are known, and return those that it binds."""
     names = [n for n in ast.walk(statement) if isinstance(n, ast.Name)]
     unknown = [n.id for n in names if isinstance(n.ctx, ast.Load) and n.id not in known and n.id not in _NAMES]
     if unknown:
@@ -139,14 +150,14 @@ def _check_names(statement: ast.AST, known: set[str]) -> set[str]:
 
 
 class _Rewrite(ast.NodeTransformer):
-    """TorchInductor's helpers -> torch's public functions."""
+    """Replaces calls of TorchInductor's helpers by public functions of torch."""
 
     def __init__(self, functions: Mapping[str, CppFunction], inputs: frozenset[str]) -> None:
         self.functions = functions
         self.inputs = inputs
 
     def is_dropped(self, statement: ast.stmt) -> bool:
-        """Checks of inputs, which are made before the graph is entered, and statements without a meaning outside the wrapper."""
+        """Return whether a statement is not needed: a check of inputs, which is done earlier, or a call without effect."""
         if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
             return False
         callee = ast.unparse(statement.value.func)

@@ -101,7 +101,7 @@ def _complex(value: Any, dtype: str) -> Complex:
 
 
 def _partwise(call: Call, lowering: Lowering) -> Complex | tuple[Any, ...]:
-    """Apply a lowering to both parts. Real operands of sums and lists have no imaginary part; indices and masks stay."""
+    """Apply a lowering to both parts. Real operands of sums and lists have no imaginary part; indices are kept."""
     dtype = call.dtype
 
     def chosen(value: Any, imaginary: bool, mixed: bool) -> Any:
