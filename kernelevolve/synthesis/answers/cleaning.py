@@ -29,11 +29,11 @@ def cleaned(text: str) -> str:
     if channels:
         final = [said for name, said in channels if name.lower() == "final"]
         if not final:
-            raise AnswerError("the answer ended before its final part: think for less long")
+            raise AnswerError("the answer ended before its final part: think less")
         text = final[-1]
     text = _CLOSED.sub("", text)
     if _LEFT_OPEN.match(text):
-        raise AnswerError("the answer ended while it was thinking: think for less long")
+        raise AnswerError("the answer ended during reasoning: think less")
     end = _ONLY_END.match(text)
     if end and not _FENCE.search(text[: end.end()]):
         text = text[end.end() :]  # Many chat templates put the opening tag into the prompt.

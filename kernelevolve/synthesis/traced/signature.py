@@ -24,7 +24,7 @@ class Origin(Enum):
 
 @dataclass(frozen=True)
 class Leaf:
-    """One leaf of the result of `forward`."""
+    """A leaf of the result of `forward`."""
 
     origin: Origin
     number: int = 0

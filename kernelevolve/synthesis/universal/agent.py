@@ -27,9 +27,9 @@ class AgentProtocol(StrEnum):
     """How the model calls tools."""
 
     NATIVE = "native"
-    """By the tool calls of the endpoint."""
+    """The tool calls of the endpoint."""
     TEXT = "text"
-    """By lines of the answer, for endpoints without tool calls."""
+    """Lines of the answer, for endpoints without tool calls."""
 
 
 class AgentSettings(Record):
@@ -63,17 +63,17 @@ async def work(
     said = ""
     for step in range(settings.steps):
         _make_room(conversation, fixed, most_tokens)
-        completion = await _asked(ask, conversation, fixed, tools)
+        completion = await _ask_shortening(ask, conversation, fixed, tools)
         said = completion.message.text or said
         calls = completion.message.calls or tuple(calls_in(completion.message.text))
         ended = completion.finish is Finish.REFUSED or any(call.name == DONE for call in calls)
         if not calls:
-            calls, ended = _from_plain(completion, workbench), True
+            calls, ended = _call_for_kernel(completion, workbench), True
         replies = [(call, await workbench.carry_out(call)) for call in calls if call.name != DONE]
         if ended:
             break
         left = settings.steps - step - 1
-        conversation += _turn(
+        conversation += _step_messages(
             completion.message, replies, f"{left} more answers of yours" if left else "", native=bool(tools)
         )
     if not workbench.judged and workbench.source.strip():
@@ -81,7 +81,7 @@ async def work(
     return said
 
 
-def _from_plain(completion: Completion, workbench: Workbench) -> tuple[ToolCall, ...]:
+def _call_for_kernel(completion: Completion, workbench: Workbench) -> tuple[ToolCall, ...]:
     """Read a kernel from an answer without tool calls, and return the call that measures it, or none."""
     cut_off = completion.finish is Finish.LENGTH
     try:
@@ -91,7 +91,7 @@ def _from_plain(completion: Completion, workbench: Workbench) -> tuple[ToolCall,
     return (ToolCall(id="end", name="measure", arguments="{}"),)
 
 
-def _turn(said: Message, replies: Sequence[tuple[ToolCall, str]], left: str, *, native: bool) -> list[Message]:
+def _step_messages(said: Message, replies: Sequence[tuple[ToolCall, str]], left: str, *, native: bool) -> list[Message]:
     """Return the messages of one step, in the form of the protocol: the answer and the replies of the tools."""
     if native and said.calls:
         answers = [Message(role=Role.TOOL, text=text, answers=call.id) for call, text in replies]
@@ -120,7 +120,7 @@ def _make_room(conversation: list[Message], fixed: int, most: int) -> None:
         total += tokens_of_message(conversation[i]) - tokens_of_message(before)
 
 
-async def _asked(ask: Ask, conversation: list[Message], fixed: int, tools: Sequence[Tool]) -> Completion:
+async def _ask_shortening(ask: Ask, conversation: list[Message], fixed: int, tools: Sequence[Tool]) -> Completion:
     """Ask the model. If it finds the conversation too long, shorten it as far as possible and ask once more.
 
     Raises:

@@ -92,14 +92,16 @@ class Asking:
             angle=self._angle,
         )
         if self._settings.refine and material.parents:
-            material = replace(material, diagnosis=await self._diagnosed(material))
-        return await (self._by_agent(material) if self._settings.agent.steps else self._at_once(material))
+            material = replace(material, diagnosis=await self._diagnose(material))
+        return await (
+            self._draft_by_agent(material) if self._settings.agent.steps else self._draft_by_completion(material)
+        )
 
-    async def _diagnosed(self, material: Material) -> str:
+    async def _diagnose(self, material: Material) -> str:
         """Ask the model what bounds the parents. Returns an empty text if there is no answer; the note then says so."""
         messages = self._prompts.build(replace(material, move=Move.DIAGNOSE), self._settings.prompt_tokens)
         try:
-            await self._asked(messages, len(self._exchanges), most=_DIAGNOSIS_TOKENS)
+            await self._ask(messages, len(self._exchanges), most=_DIAGNOSIS_TOKENS)
         except (TransientError, TooLongError):
             self._undiagnosed = True
             return ""
@@ -109,7 +111,7 @@ class Asking:
             self._undiagnosed = True
             return ""
 
-    async def _by_agent(self, material: Material) -> Draft:
+    async def _draft_by_agent(self, material: Material) -> Draft:
         """Run the agent loop. The draft is the best kernel that was evaluated, or the last one if all failed."""
         context, settings = self._context, self._settings.agent
         if context.judge is None:
@@ -128,7 +130,7 @@ class Asking:
         )
 
         async def ask(conversation: Sequence[Message], tools: Sequence[Tool]) -> Completion:
-            await self._asked(conversation, len(self._exchanges), tools)
+            await self._ask(conversation, len(self._exchanges), tools)
             return self._exchanges[-1].completion
 
         most = 2 * self._settings.prompt_tokens
@@ -136,17 +138,17 @@ class Asking:
         best, self._trials = workbench.best, len(workbench.judged)
         if best is None:
             return self.rejected(material.move, "the agent ended without a kernel that could be evaluated")
-        return self._made(best.kernel, material.move, _note(said))
+        return self._make_draft(best.kernel, material.move, _note(said))
 
-    async def _at_once(self, material: Material) -> Draft:
+    async def _draft_by_completion(self, material: Material) -> Draft:
         """Ask for one completion, and for corrections while the answer cannot be used."""
         settings, context, move = self._settings, self._context, material.move
-        messages = await self._asked_first(material)
+        messages = await self._ask_first(material)
         before = len(self._exchanges)
         parent = fold(context.parents[0].kernel.source) if context.parents else None
         for again in range(settings.corrections + 1):
             if again:
-                await self._asked(messages, before - 1 + again)
+                await self._ask(messages, before - 1 + again)
             completion = self._exchanges[-1].completion
             text = completion.message.text
             try:
@@ -156,7 +158,7 @@ class Asking:
                 kernel = Kernel(source=source, language=language_of(source))
                 if kernel.id in context.known and again < settings.corrections:
                     raise AnswerError("this kernel was evaluated already: make another")
-                return self._made(kernel, move, _note(text))
+                return self._make_draft(kernel, move, _note(text))
             except AnswerError as error:
                 reason = str(error)
                 said = Message(role=Role.ASSISTANT, text=text or "(nothing)")
@@ -164,24 +166,24 @@ class Asking:
                 messages = (*messages, said, Message(role=Role.USER, text=words))
         return self.rejected(move, reason)
 
-    async def _asked_first(self, material: Material) -> tuple[Message, ...]:
+    async def _ask_first(self, material: Material) -> tuple[Message, ...]:
         """Ask with a prompt as long as the model accepts, and return the prompt."""
         settings = self._settings
         budget = settings.prompt_tokens
         for _ in range(_SHRINKINGS):
             messages = self._prompts.build(material, budget)
             try:
-                await self._asked(messages, len(self._exchanges))
+                await self._ask(messages, len(self._exchanges))
                 return messages
             except TooLongError as error:
                 fits = error.context - settings.answer_tokens - _MARGIN if error.context else 0
                 used = sum(map(tokens_of_message, messages))
                 budget = min(int(_SHRUNK * used), fits) if fits > 0 else int(_SHRUNK * used)
         messages = self._prompts.build(material, budget)
-        await self._asked(messages, len(self._exchanges))
+        await self._ask(messages, len(self._exchanges))
         return messages
 
-    async def _asked(
+    async def _ask(
         self, messages: Sequence[Message], again: int, tools: Sequence[Tool] = (), most: int | None = None
     ) -> None:
         """Send a request and append the exchange.
@@ -200,7 +202,7 @@ class Asking:
         request = Request(messages=tuple(messages), tools=tuple(tools), sampling=sampling)
         self._exchanges.append(await self._models.ask(self._model, request, self._context.purpose))
 
-    def _made(self, kernel: Kernel, move: Move, note: str, rejected: Diagnosis | None = None) -> Draft:
+    def _make_draft(self, kernel: Kernel, move: Move, note: str, rejected: Diagnosis | None = None) -> Draft:
         return Draft(
             kernel=kernel,
             operator=f"llm/{move.value}",
@@ -217,7 +219,7 @@ class Asking:
         text = self._exchanges[-1].completion.message.text if self._exchanges else ""
         diagnosis = Diagnosis(stage="answer", summary=" ".join(reason.split())[:500] or "no answer", details=reason)
         kernel = Kernel(source=f"# {self._context.purpose}: no kernel\n{text}", language="python")
-        return self._made(kernel, move, _note(text), diagnosis)
+        return self._make_draft(kernel, move, _note(text), diagnosis)
 
 
 def _note(text: str) -> str:

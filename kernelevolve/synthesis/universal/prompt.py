@@ -25,7 +25,7 @@ _FRAME = 12
 
 
 class Move(StrEnum):
-    """What a prompt asks for."""
+    """The kinds of prompts."""
 
     DRAFT = "draft"
     REPAIR = "repair"

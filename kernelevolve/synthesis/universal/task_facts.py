@@ -18,7 +18,7 @@ class TaskFacts(Record):
     """The facts about a task, for its main inputs."""
 
     inputs: tuple[str, ...]
-    """One line for each argument of `forward`: name, dtype, shape."""
+    """One line for each argument of `forward`: its name, and its dtype and shape or its value."""
     outputs: tuple[str, ...]
     """One line for each output: name, dtype, shape."""
     weights: tuple[str, ...]

@@ -121,7 +121,7 @@ class Workbench:
             case "lint":
                 return self._lint() or "no objections"
             case "compile" | "test" | "measure":
-                return await self._evaluated(name)
+                return await self._evaluate(name)
         raise AnswerError(f"there is no tool {name}: there are {', '.join(tool.name for tool in TOOLS)}")
 
     def kernel(self) -> Kernel:
@@ -136,7 +136,7 @@ class Workbench:
             return failure.summary
         return get_language(kernel.language).lint(kernel.source) or None
 
-    async def _evaluated(self, name: str) -> str:
+    async def _evaluate(self, name: str) -> str:
         problem = self._lint()
         if problem:
             return problem

@@ -21,7 +21,7 @@ class ParentView(Record):
     """Its speedup, or how it failed."""
     correct: bool
     note: str
-    """What the change that made it was."""
+    """The note on the change that made it."""
     summary: str
     """The summary of its diagnosis; empty if it is correct."""
     details: str

@@ -131,7 +131,7 @@ WHOLE_FILES = [
 NO_FILES = [
     Shape("nothing", "  \n", None, "the answer is empty"),
     Shape("nothing but thinking", "<think>I wonder</think>", None, "the answer is empty"),
-    Shape("thinking without end", f"<think>\n{fenced(WHOLE)}", None, "while it was thinking"),
+    Shape("thinking without end", f"<think>\n{fenced(WHOLE)}", None, "during reasoning"),
     Shape("a channel without its end", "<|channel|>analysis<|message|>hm", None, "before its final part"),
     Shape("prose alone", "I cannot make this any faster.", None, "no file that defines class ModelNew"),
     Shape("another class", fenced(WHOLE.replace("ModelNew", "Model")), None, "no file that defines class ModelNew"),

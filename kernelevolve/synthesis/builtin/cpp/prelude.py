@@ -24,7 +24,7 @@ _ON_DEMAND = {
 """The patterns that need a header. Parsing <cmath> takes longer than compiling most kernels."""
 
 FUNCTIONS: dict[str, tuple[tuple[str, ...], str]] = {
-    # Contraction is off, because a fused a * b - c * d is not 0 if it should be. Code that may fuse calls this.
+    # Contraction is off: a fused a * b - c * d is not exactly 0 for equal products. Code that may fuse calls this.
     "ke_fma": (
         (),
         """\

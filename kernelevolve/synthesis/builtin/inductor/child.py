@@ -81,7 +81,7 @@ def try_out(task: Task, kernel: Kernel) -> None:
             here = CpuDevice().target()
             made = CppToolchain().compile(kernel, here, Signature(), Path(folder), _COMPILE_SECONDS)
             if isinstance(made, CompileFailure):
-                raise UnsupportedError(f"its C++ needs what there is not: {made.summary}")
+                raise UnsupportedError(f"its C++ does not compile: {made.summary}")
             os.environ.update(made.environment)
         module = ModuleType("inductor_seed")
         sys.modules[module.__name__] = module

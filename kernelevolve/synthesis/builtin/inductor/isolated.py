@@ -62,7 +62,7 @@ def answer(task: Task, stage: str, seconds: float = _SECONDS) -> dict[str, str]:
             process.wait()
         result = folder / "result.json"
         if code == -signal.SIGXCPU:
-            raise UnsupportedError("it took more than its share of the processor's time")
+            raise UnsupportedError("it exceeded the limit on its processor time")
         if code != 0 or not result.exists():
             lines = messages.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise UnsupportedError(

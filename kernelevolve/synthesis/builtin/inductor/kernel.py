@@ -168,7 +168,7 @@ def inductor_kernel(task: Task) -> tuple[Kernel, str]:
             if not written.takes(inputs):
                 raise UnsupportedError("conditions that its own inputs do not meet")
             if graphs and graphs[0].lowered.given != lowered.given:
-                raise UnsupportedError("inputs that are nested otherwise")
+                raise UnsupportedError("inputs that are nested differently")
         except UnsupportedError as reason:
             if variant is None:
                 raise

@@ -140,7 +140,9 @@ class _Compiler:
                 pass
             hook = GraphLowering.save_output_code
         except (ImportError, AttributeError, KeyError) as error:
-            raise UnsupportedError(f"torch {torch.__version__} has another TorchInductor: {_line(error)}") from error
+            raise UnsupportedError(
+                f"torch {torch.__version__} has an unsupported TorchInductor: {_line(error)}"
+            ) from error
         self._hook: Callable[[str], None] | None = hook
         self._settings = settings
         self._compile = compile_fx_inner
@@ -174,7 +176,7 @@ class _Compiler:
             return captured.code
         except Exception as error:
             raise UnsupportedError(f"TorchInductor: {_line(error)}") from error
-        raise UnsupportedError(f"torch {torch.__version__} has another TorchInductor: it hands no code over")
+        raise UnsupportedError(f"torch {torch.__version__} has an unsupported TorchInductor: it hands no code over")
 
     @contextmanager
     def _capturing(self) -> Iterator[None]:
@@ -240,7 +242,7 @@ def named_arguments(taken: Exported) -> tuple[Argument, ...]:
         node.target = node.name
         found.append(Argument(node.name, kind, source))
     if position != len(inputs):
-        raise UnsupportedError("inputs that torch.export takes apart")
+        raise UnsupportedError("inputs that torch.export splits")
     return tuple(found)
 
 

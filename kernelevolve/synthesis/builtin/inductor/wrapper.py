@@ -157,7 +157,7 @@ class _Rewrite(ast.NodeTransformer):
         self.inputs = inputs
 
     def is_dropped(self, statement: ast.stmt) -> bool:
-        """Return whether a statement is not needed: a check of inputs, which is done earlier, or a call without effect."""
+        """Return whether a statement is not needed: a check of inputs, done earlier, or a call without effect."""
         if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
             return False
         callee = ast.unparse(statement.value.func)
