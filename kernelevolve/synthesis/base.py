@@ -67,6 +67,9 @@ class Operator(ABC):
     def prepare(self, task: Task) -> Operator:
         """Do the slow work for a task once, such as tracing.
 
+        Args:
+            task: The task.
+
         Returns:
             The operator for this task. It is pickled and sent to the islands.
 

@@ -79,6 +79,7 @@ class HybridOperator(Operator):
         return aimed
 
     def tell(self, node: Node) -> None:
+        """Update the choice by the gain of the node, and pass it to both operators."""
         promise = max((self._fitness.get(parent, 0.0) for parent in node.parents), default=0.0)
         self._fitness[node.id] = node.fitness
         self._chooser.tell(node.operator.partition("/")[0], node.fitness, promise, _ONE)
@@ -86,6 +87,7 @@ class HybridOperator(Operator):
             operator.tell(node)
 
     async def propose(self, expansion: Expansion, context: Context) -> Draft:
+        """Let the chosen operator propose, and the model if that operator has no new kernel."""
         rng = Random(derive_seed(expansion.seed, "who"))
         name = self._chooser.choose(rng)
         if rng.random() < 2 * self.least_share:

@@ -147,6 +147,7 @@ def _send_early(reply: _Reply, done: threading.Event, operator: Operator, task: 
 
 
 def main() -> None:
+    """Read an operator and a task from stdin, prepare the operator, and write the reply to stdout."""
     gc.disable()  # The process is short-lived, and each collection would scan all of PyTorch's modules.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     operator, task = pickle.load(sys.stdin.buffer)

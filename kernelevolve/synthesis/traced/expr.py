@@ -135,6 +135,7 @@ def _joined(name: str, left: sympy.Expr, right: sympy.Expr, expr: Expr) -> Index
 
 
 def index_add(a: IndexTerm, b: IndexTerm) -> IndexTerm:
+    """Return the sum of two index terms."""
     if isinstance(a, sympy.Basic) and isinstance(b, sympy.Basic):
         return a + b
     if b == 0:
@@ -145,6 +146,7 @@ def index_add(a: IndexTerm, b: IndexTerm) -> IndexTerm:
 
 
 def index_mul(a: IndexTerm, b: IndexTerm) -> IndexTerm:
+    """Return the product of two index terms."""
     if isinstance(a, sympy.Basic) and isinstance(b, sympy.Basic):
         return a * b
     if b == 1:
@@ -185,6 +187,7 @@ def walk(expr: Expr) -> list[Expr]:
 
 
 def loads(expr: Expr) -> list[Load]:
+    """Return every distinct load of an expression."""
     return [node for node in walk(expr) if isinstance(node, Load)]
 
 

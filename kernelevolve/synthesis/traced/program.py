@@ -200,6 +200,7 @@ class Output:
 
     @property
     def returned(self) -> bool:
+        """Whether `forward` returns the tensor, rather than writing it back."""
         return not self.attribute and not self.argument
 
 

@@ -40,10 +40,12 @@ class Virtual:
 
     @property
     def shape(self) -> tuple[Size, ...]:
+        """The extents of the logical dimensions."""
         return tuple(sympy.expand(prod(d, start=ONE)) for d in self.dims)
 
     @property
     def atoms(self) -> tuple[Size, ...]:
+        """The atoms of all dimensions, in order."""
         return tuple(a for d in self.dims for a in d)
 
     def at_dims(self, index: Sequence[IndexTerm]) -> Expr:

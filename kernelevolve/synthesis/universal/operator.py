@@ -72,6 +72,11 @@ class UniversalOperator(Operator):
         self._templates = Templates(self.templates)
 
     def prepare(self, task: Task) -> UniversalOperator:
+        """Examine the task, and check templates and limits by building a prompt.
+
+        Raises:
+            UserError: The task fails, or a template is wrong.
+        """
         prepared = replace(self, facts=examine(task))
         anywhere = Target(device="any", vendor="", arch="", languages=(LANGUAGES[0].name,))
         # Building a prompt here reports a wrong template or a low limit before the run starts.
@@ -79,6 +84,7 @@ class UniversalOperator(Operator):
         return prepared
 
     def tell(self, node: Node) -> None:
+        """Update the choice of models by the gain of the node."""
         self._fitness[node.id] = node.fitness
         if self._chooser is not None:
             self._tell_chooser(self._chooser, node)
@@ -86,6 +92,11 @@ class UniversalOperator(Operator):
             self._waiting.append(node)
 
     async def propose(self, expansion: Expansion, context: Context) -> Draft:
+        """Ask a model for a kernel. The draft is a rejected one if no answer can be used.
+
+        Raises:
+            UserError: The endpoint refuses the request, or a recording lacks the exchange.
+        """
         if context.models is None:
             raise RuntimeError("the universal operator needs `Context.models`")
         rng = random.Random(expansion.seed)
