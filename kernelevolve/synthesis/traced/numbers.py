@@ -1,4 +1,4 @@
-"""Conversion of literals to a dtype."""
+"""Conversion of literals to a dtype, and the sizes of dtypes."""
 
 from __future__ import annotations
 
@@ -56,4 +56,4 @@ ITEM_BYTES = {
     "uint8": 1,
     "bool": 1,
 }
-"""Bytes of an element, by dtype."""
+"""The bytes of an element of each dtype."""

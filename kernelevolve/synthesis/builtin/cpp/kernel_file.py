@@ -1,4 +1,4 @@
-"""The kernel file: C++ in a Python file that defines `ModelNew` and runs by itself."""
+"""Kernel files: self-contained Python files with C++ in them that define `ModelNew`."""
 
 from __future__ import annotations
 
@@ -40,9 +40,12 @@ _LIBRARY.run.restype = None
 '''
 
 _WHOLE = "[ctypes.c_void_p] * {} + [ctypes.c_int64] * {}"
+"""The argument types of `run` in a program with one part."""
 _BY_PARTS = "[ctypes.c_int64, ctypes.c_void_p]"
+"""The argument types of `run` in a program with several parts."""
 
 _MARK = "_LIBRARY = None"
+"""The line that the head replaces."""
 _RESERVED = frozenset({"KNOBS", *LOADED_NAMES})
 
 _PREPARE = """\
@@ -57,7 +60,13 @@ _LIBRARY.advise.restype = None
 
 
 def kernel_file(task: Task, source: Source, choices: Choices) -> Kernel:
-    """The kernel of a written program; its knobs are the choices that were made."""
+    """Return the kernel of a written program.
+
+    Args:
+        task: The task.
+        source: The written program.
+        choices: The choices that were made, which become the knobs of the kernel.
+    """
     head = _HEAD.format(
         knobs=pprint.pformat(choices.values, sort_dicts=True, width=110),
         flags=list(source.flags),
@@ -76,7 +85,7 @@ def kernel_file(task: Task, source: Source, choices: Choices) -> Kernel:
 
 @lru_cache(maxsize=64)
 def _shell(task_source: str, forward: str) -> str:
-    """The file around the literals: they are put in as text, since parsing them each time would cost most of a proposal."""
+    """Return the file without its head, which is inserted as text because parsing it would be slow."""
     return model_new_source(task_source, forward, prelude=_MARK, reserved=_RESERVED)
 
 
@@ -90,7 +99,7 @@ def _shape(extents: tuple[Size, ...]) -> str:
 
 
 def _forward(source: Source, rebinds: bool) -> str:
-    """`rebinds`: what is written back to the module takes the place of its buffer, where copying is forbidden."""
+    """Return the methods. `rebinds` replaces changed buffers instead of copying into them, which a task may forbid."""
     program = source.program
     names = program.arguments.parameters
     lines = [f"def forward({', '.join(['self', *names])}):", *unpacked(program.arguments)]
@@ -144,13 +153,13 @@ def _forward(source: Source, rebinds: bool) -> str:
 
 
 def _arguments(source: Source, later: set[str]) -> str:
-    """Pointers and sizes; 0 for what is not there yet."""
+    """Return the pointers and sizes. Pointers of buffers in `later` are 0, because they do not exist yet."""
     pointers = ("0" if n in later else f"{n}.data_ptr()" for n in source.arguments)
     return ", ".join([*pointers, *source.sizes])
 
 
 def _steps(source: Source) -> list[str]:
-    """Parts of the library and calls of PyTorch's in turns, through one table of pointers and sizes."""
+    """Return the calls of parts and of PyTorch's operations, in order, with one table of pointers and sizes."""
     made = {s.buffer for s in source.steps if isinstance(s, LibraryCall)}
     count = len(source.arguments) + len(source.sizes)
     lines = [f"    at = (ctypes.c_int64 * {count})({_arguments(source, made)})"]
@@ -177,7 +186,7 @@ def __advise(self, *tables):
 
 
 def _prepared(source: Source) -> str:
-    """A method that computes what follows from parameters, again whenever one of them changed."""
+    """Return the method that computes what depends on parameters only, again whenever one of them has changed."""
     program = source.program
     sources = [n for n in source.prepare_arguments if program.buffers[n].role is Role.PARAMETER]
     lines = ["__prepared_for = None", "", "def __prepared(self):"]

@@ -15,20 +15,28 @@ from kernelevolve.synthesis.traced.program import Program
 
 @dataclass(frozen=True)
 class CppWriter:
-    """A `Writer` for processors."""
+    """The `Writer` of C++ kernels for CPUs."""
 
     limits: CpuLimits
+    """The limits of the CPU."""
 
     @property
     def language(self) -> str:
+        """The language of the kernels."""
         return "cpp"
 
     def check(self, program: Program) -> None:
+        """Write a program with the default choices and discard the result.
+
+        Raises:
+            UnsupportedError: The program cannot be written.
+        """
         choices = Choices()
         write(plan_of(program, choices, libraries=True), choices, self.limits)
 
     def write(self, program: Program, task: Task, point: Point) -> Written:
-        # In the island: with it comes libcst, most of a second that the driver's start need not wait for.
+        """Write the kernel of a program at a point of its space."""
+        # Imported late, since libcst takes most of a second to import, for which the driver need not wait.
         from kernelevolve.synthesis.builtin.cpp.kernel_file import kernel_file
 
         choices = Choices(dict(point))
