@@ -5,12 +5,12 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 DEMO_TASK ?= dlrm/rmsnorm_residual_silu
 DEMO_SECONDS ?= 115
-# Set to anything: all tests that run side by side tell what they cover, and take a fifth longer; else those of the strict core do.
-# What measures is never traced.
+# Empty: show the coverage of core and search alone. Anything else: of all packages, which makes the tests a fifth slower.
+# Tests that measure times are never traced.
 COVERAGE ?=
 CORE := core search
 
-# Tests start hundreds of interpreters: each would compile this package again.
+# Tests start hundreds of interpreters. Without bytecode files each of them would compile this package again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-thorough lint format clean
@@ -18,13 +18,13 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(STAMP)
 	@$(BIN)/kernelevolve run task=$(DEMO_TASK) budget.seconds=$(DEMO_SECONDS) evaluation.cache=off
 
-# What measures comes last, with nothing beside it but its like: all of this user's measuring waits at one gate.
+# Tests that measure times come last, beside each other only: they wait for one device lock, so that one at a time measures.
 test: $(DEV_STAMP)
 	@$(BIN)/python -m pytest -n 2 -q $(CORE:%=tests/%) $(CORE:%=--cov=kernelevolve/%) --cov-report=term:skip-covered
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu and not alone and not thorough" $(CORE:%=--ignore=tests/%) $(if $(COVERAGE),--cov --cov-append --cov-report=term:skip-covered)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and alone and not thorough"
 
-# Many cases of one kind, such as small operators, families of operations, kernels that are honest or cheat; and whole runs of a minute.
+# Many cases of one kind (small operators, families of operations, honest and cheating kernels), and whole runs of a minute.
 test-thorough: $(DEV_STAMP)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "thorough and not gpu and not alone"
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "thorough and not gpu and alone"
@@ -42,7 +42,7 @@ format: $(DEV_STAMP)
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 
-# install(EXTRAS): the virtual environment, with this package in it
+# install(EXTRAS): makes the virtual environment and installs this package into it, with these extras.
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
