@@ -1,1 +1,1 @@
-"""What hardware is, and how a language is compiled for it."""
+"""Devices, toolchains that compile kernels for them, and the languages of kernels."""

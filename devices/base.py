@@ -1,4 +1,4 @@
-"""The hardware seam: devices and toolchains."""
+"""The interfaces of devices and toolchains."""
 
 from __future__ import annotations
 
@@ -13,52 +13,58 @@ from kernelevolve.core.target import Target
 
 
 class Capability(Record):
-    """What this machine can do of something, and what is missing: a row of `kernelevolve doctor`."""
+    """Something that this machine has or lacks. `kernelevolve doctor` shows one row for each."""
 
     name: str
+    """The name of the capability."""
     available: bool
+    """Whether this machine has it."""
     detail: str
-    """A version or a model name; where it is not available, what to install."""
+    """A version or a model name if it is available, or else what to install."""
 
 
 class Artifact(Record):
-    """What compiling gave: files in a build folder, found again by the kernel's own loader through `environment`."""
+    """The result of compiling a kernel: files in a build folder, which the kernel's own loader finds through `environment`."""
 
     kernel_id: str
+    """The id of the kernel."""
     files: tuple[str, ...] = ()
-    """Paths below the build folder."""
+    """The paths of the files below the build folder."""
     environment: Mapping[str, str] = {}
-    """Set these in the process that loads the kernel."""
+    """The environment variables that the process which loads the kernel needs."""
 
     def moved(self, old: Path, new: Path) -> Artifact:
-        """The same with its files in another folder, where they must have been copied."""
-        told = {name: str(new) if value == str(old) else value for name, value in self.environment.items()}
-        return self.model_copy(update={"environment": told})
+        """Return the artifact for files that were copied from the build folder `old` to `new`."""
+        environment = {name: str(new) if value == str(old) else value for name, value in self.environment.items()}
+        return self.model_copy(update={"environment": environment})
 
 
 class CompileFailure(Record):
-    """The compiler's verdict: a line for a person, and its messages cut to the point."""
+    """The failure to compile a kernel."""
 
     summary: str
+    """What is wrong, in one line."""
     details: str
+    """The first error messages of the compiler."""
     timeout: bool = False
-    """It was ended before it could tell."""
+    """Whether the compiler was ended because its time was up."""
 
 
 class Toolchain(ABC):
-    """How a language becomes something that runs. Compiling never needs the device."""
+    """Compiles the kernels of one language. Compiling never needs the device."""
 
     name: str
+    """The name of the language."""
 
     @abstractmethod
     def capability(self) -> Capability:
-        """Whether this machine has it. Cheap: runs no compiler more than `--version`."""
+        """Return whether this machine has the toolchain. This is cheap: it runs a compiler with `--version` at most."""
 
     @abstractmethod
     def fingerprint(self, target: Target) -> str:
-        """Everything besides the kernel and the task that decides the artifact: compiler, version, target. Part of cache keys.
+        """Return a text that determines artifacts besides the kernel and the task: the compiler, its version and the target.
 
-        Empty where this machine compiles nothing for the target.
+        It is part of cache keys. It is empty if this machine compiles nothing for the target.
         """
 
     @abstractmethod
@@ -71,40 +77,45 @@ class Toolchain(ABC):
         timeout: float,
         give_way: Callable[[int], None] | None = None,
     ) -> Artifact | CompileFailure:
-        """Compile a kernel. Content-addressed: a second call with the same arguments compiles nothing.
+        """Compile a kernel. Files are named by their content, so a second call with the same arguments compiles nothing.
 
         Args:
             kernel: The kernel.
             target: The hardware that it is for, for which `fingerprint` is not empty.
             signature: The calls that it must serve at least.
-            build_dir: Where the artifact's files, or folders, are put.
-            timeout: Seconds that the compiler may take.
-            give_way: Called every few milliseconds with the process group of a compiler that runs, which it may stop for a while;
-                that while does not count to `timeout`.
+            build_dir: The folder of the artifact's files.
+            timeout: The seconds that the compiler may take.
+            give_way: A function that is called every few milliseconds with the process group of the running compiler. It may stop the
+                group for a while, which does not count toward `timeout`.
+
+        Returns:
+            The artifact, or the failure of the kernel to compile.
 
         Raises:
-            OSError: For what is ours (a full disk, no compiler); never for what the kernel did.
+            OSError: Compiling was not possible for a reason other than the kernel, such as a full disk.
         """
 
 
 class Device(ABC):
-    """A kind of hardware. Instances travel between machines, so they hold settings and no state."""
+    """A kind of hardware. Instances are sent between machines, so they hold settings and no state."""
 
     name: str
+    """The name of the kind."""
     vendor: str
+    """The name of the vendor."""
 
     @abstractmethod
     def capability(self) -> Capability:
-        """Whether this machine has it."""
+        """Return whether this machine has a device of this kind."""
 
     @abstractmethod
     def target(self) -> Target:
-        """The device of this machine. Raises UserError where it has none."""
+        """Return the device of this machine. Raises UserError if it has none."""
 
     @abstractmethod
     def toolchains(self) -> Mapping[str, Toolchain]:
-        """The toolchains by the language of the kernels that they compile."""
+        """Return the toolchains by the language of the kernels that they compile."""
 
     @abstractmethod
     def resources(self) -> Mapping[str, float]:
-        """What an actor that measures on it asks of Ray, as `ray.remote` options: `num_cpus`, `num_gpus`, `resources`."""
+        """Return the Ray resources of an actor that measures on the device, as options of `ray.remote`."""

@@ -1,4 +1,4 @@
-"""The CPU of this machine."""
+"""The CPU device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 class CpuDevice(Device):
-    """The processor that runs this program; kernels in C++ or in Python."""
+    """The processor of this machine, for kernels in C++ or in Python."""
 
     name = "cpu"
     vendor = "cpu"
@@ -48,12 +48,12 @@ class CpuDevice(Device):
         return {"cpp": CppToolchain(), "python": PythonToolchain()}
 
     def resources(self) -> Mapping[str, float]:
-        """No CPU in Ray's books: a measurement uses every core, and the device lock keeps others out."""
+        """Request no CPU from Ray: a measurement uses every core, and the device lock excludes others."""
         return {"num_cpus": 0.0}
 
 
 def _arch() -> str:
-    """What the compiler takes `-march=native` for; where it cannot say, the machine's architecture."""
+    """Return the architecture that the compiler uses for `-march=native`, or else the architecture of the machine."""
     try:
         return _native_arch(find_compiler())
     except UserError:
@@ -61,14 +61,14 @@ def _arch() -> str:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: its affinity, cut by the quota of its control group."""
+    """Return the number of cores that this process may use, by its affinity and the quota of its control group."""
     cores = len(os.sched_getaffinity(0))
     quota = _cpu_quota()
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))
 
 
 def memory_bytes() -> int:
-    """Memory of the machine, cut by the limit of the control group."""
+    """Return the bytes of memory of this machine, at most the limit of the control group."""
     total = int(psutil.virtual_memory().total)
     for file in (_CGROUP / "memory.max", _CGROUP / "memory" / "memory.limit_in_bytes"):
         limit = _read(file)
@@ -78,7 +78,7 @@ def memory_bytes() -> int:
 
 
 def vector_bits() -> int | None:
-    """Width of the widest vectors that the CPU says to have; None where it does not say."""
+    """Return the width in bits of the widest vectors that the CPU reports, or None if it reports none."""
     flags = set(_cpuinfo("flags").split()) | set(_cpuinfo("Features").split())
     for bits, names in ((512, {"avx512f"}), (256, {"avx", "avx2"}), (128, {"sse2", "asimd", "neon"})):
         if flags & names:
@@ -87,7 +87,7 @@ def vector_bits() -> int | None:
 
 
 def cache_sizes() -> dict[str, str]:
-    """Sizes of the data caches that core 0 sees, as the kernel words them: {"l1d": "32K", "l2": "1024K", ...}."""
+    """Return the sizes of the data caches of core 0 as the kernel writes them, such as {"l1d": "32K", "l2": "1024K"}."""
     sizes = {}
     for index in sorted(_CACHES.glob("index*")):
         level, kind, size = (_read(index / file) for file in ("level", "type", "size"))
@@ -97,6 +97,7 @@ def cache_sizes() -> dict[str, str]:
 
 
 def cpu_model() -> str:
+    """Return the model name of the processor."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 

@@ -1,4 +1,4 @@
-"""The kinds of hardware that there are."""
+"""The registry of devices."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from devices.cpu import CpuDevice
 
 
 def all_devices() -> tuple[Device, ...]:
-    """Every kind of hardware that this package knows, whether this machine has it or not."""
+    """Return every kind of hardware that this package supports, whether this machine has it or not."""
     return (CpuDevice(),)

@@ -1,1 +1,1 @@
-"""Judging a kernel: source checks, compiling, correctness, timing, in isolation, as Ray tasks."""
+"""Evaluation of kernels: source checks, compilation, correctness and timing, in isolated processes, as Ray tasks."""

@@ -1,4 +1,4 @@
-"""The evaluation seam."""
+"""The interface of an evaluator."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ from kernelevolve.core.kernel import Kernel
 
 
 class Evaluator(Protocol):
-    """Judges kernels of one task on one device."""
+    """Evaluates kernels of one task on one device."""
 
     async def evaluate(self, kernel: Kernel) -> Evaluation:
-        """The verdict. Never raises for what a kernel did; raises for what we did.
+        """Evaluate a kernel. Cancelling the awaiting task cancels the evaluation.
 
-        Cancelling the awaiting task cancels the evaluation.
+        Args:
+            kernel: The kernel to evaluate.
+
+        Returns:
+            The evaluation. A kernel that fails gets a failed status; it never makes this method raise.
+
+        Raises:
+            InfrastructureError: The evaluator itself failed.
+            UserError: The evaluator cannot work with this configuration or on this machine.
         """
         ...

@@ -1,4 +1,4 @@
-"""Folders that processes of one user share and other users stay out of, and such as end with their process."""
+"""Private folders of a user, shared by the user's processes, and temporary folders that belong to one process."""
 
 from __future__ import annotations
 
@@ -14,15 +14,23 @@ from evaluators.scratch import remove_tree
 from kernelevolve.core.errors import UserError
 
 _NAMES = 8
+"""The number of names that are tried."""
 _YOUNG_SECONDS = 60.0
-"""Between making a folder and locking it nobody takes it for abandoned."""
+"""The age in seconds below which a folder is never removed: its owner may not have locked it yet."""
 
 
 def private_folder(base: Path, stem: str) -> Path:
-    """`<base>/<stem>-<uid>`, made where it is missing, for this user alone.
+    """Return the folder `<base>/<stem>-<uid>`, which only this user can access, and create it if it is missing.
 
-    Anybody can take a name in a folder that everybody writes to: a folder of another user, or a link, is left alone, and the name
-    with a number behind it is next. Every process of a user comes to the same folder so. Raises UserError where no name is left.
+    In a folder that everybody can write to, another user may already have taken the name. Then `<stem>-<uid>-1` is tried, and so on, so
+    that all processes of a user find the same folder.
+
+    Args:
+        base: The folder in which it is.
+        stem: The first part of its name.
+
+    Raises:
+        UserError: Other users have taken all of the names.
     """
     for number in range(_NAMES):
         folder = base / f"{stem}-{os.getuid()}{f'-{number}' if number else ''}"
@@ -37,17 +45,20 @@ def private_folder(base: Path, stem: str) -> Path:
 
 
 class OwnedFolder:
-    """A temporary folder of this process. A killed process leaves its own behind: whoever makes the next one of its kind removes it."""
+    """A temporary folder that belongs to this process.
+
+    If the process is killed, the folder stays until another process creates one with the same stem, which removes abandoned folders.
+    """
 
     def __init__(self, base: Path, stem: str) -> None:
-        """`<base>/<stem>-<random>`. Raises OSError where it cannot be made."""
+        """Create the folder `<base>/<stem>-<random>`. Raises OSError if that is not possible."""
         _sweep(base, f"{stem}-")
         self.path = Path(tempfile.mkdtemp(prefix=f"{stem}-", dir=base)).resolve()
         self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def remove(self) -> None:
-        """With all that is in it. Once more does nothing."""
+        """Remove the folder and its contents. Calling it again does nothing."""
         if self._lock >= 0:
             remove_tree(self.path)
             os.close(self._lock)
@@ -55,7 +66,7 @@ class OwnedFolder:
 
 
 def _sweep(base: Path, prefix: str) -> None:
-    """Remove this user's folders of the kind whose owners are dead."""
+    """Remove this user's folders with the prefix whose owners have ended."""
     with os.scandir(base) as entries:
         found = [Path(entry.path) for entry in entries if entry.name.startswith(prefix)]
     for folder in found:

@@ -1,4 +1,4 @@
-"""Where inputs and results pass between processes: in memory, where the system has a folder for that, which may be small."""
+"""The scratch folder through which processes exchange inputs and results. It is in memory (`/dev/shm`) where the system has that."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ _MIB = 1 << 20
 
 
 def scratch_base() -> Path:
-    """`/dev/shm`, or the temporary folder where there is none."""
+    """Return `/dev/shm`, or the temporary folder of the system if there is none."""
     return _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir())
 
 
 def full(folder: Path, what: str) -> UserError:
-    """The error for a folder that has no room for something of ours."""
+    """Return the error that says that a folder has no room.
+
+    Args:
+        folder: The folder.
+        what: A text that says what has no room in it.
+    """
     shared = folder.is_relative_to(_SHARED_MEMORY)
     usage = shutil.disk_usage(folder)
     place = f"{_SHARED_MEMORY if shared else folder} ({usage.free / _MIB:.1f} of {usage.total / _MIB:.1f} MiB free)"
@@ -33,15 +38,16 @@ def full(folder: Path, what: str) -> UserError:
 
 @contextmanager
 def disk_errors(folder: Path, what: str) -> Iterator[None]:
-    """Turn "no space left", from a write of ours below `folder`, into a `UserError` that says so."""
+    """Turn a "no space left" error of a write below `folder` into a `UserError` that says what had no room."""
     with no_space(lambda _: full(folder, what)):
         yield
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder and all below it, however deep and whatever its modes; nothing where it is not there.
+    """Remove a folder and its contents, of any depth and with any permissions. A missing folder is not an error.
 
-    Nobody else may be writing there. What cannot be removed stays. Without recursion: what a folder below holds is moved up.
+    No other process may write there meanwhile. Entries that cannot be removed stay. Nested folders are moved up to the top instead of
+    being visited recursively, so the depth has no limit.
     """
     try:
         top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -65,7 +71,7 @@ def remove_tree(folder: Path) -> None:
 
 
 def _emptied(below: int, top: int) -> list[str]:
-    """Remove the files of the folder `below` and move its folders to `top`. Returns their names there."""
+    """Remove the files of the folder `below` and move its folders to `top`. Return the new names of the folders."""
     moved: list[str] = []
     for name in os.listdir(below):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""How kernels are judged: the group `evaluation` of the configuration, where the values stand."""
+"""The schema of the configuration group `evaluation`, which holds the values."""
 
 from __future__ import annotations
 
@@ -11,53 +11,58 @@ from kernelevolve.core.record import Record
 
 
 class TimingSettings(Record):
-    """How long to measure."""
+    """How many processes, calls and rounds a measurement takes, and how precise it has to be."""
 
     reference_processes: int = Field(ge=1)
-    """That hold the reference, and take turns,"""
+    """The number of processes that hold the reference. They are timed in rotation."""
     kernel_processes: int = Field(ge=1)
-    """and the candidate: where its memory lies makes a process faster or slower by some percent."""
+    """The number of processes that hold the candidate. Several are used because the placement of its memory makes a process faster or
+    slower by some percent."""
     warmup_calls: int = Field(ge=1)
+    """The number of untimed calls of each runner before the first timed block."""
     block_seconds: float = Field(gt=0)
-    """Calls are timed in blocks of about this length, so that starting and ending one costs next to nothing."""
+    """The approximate length of a timed block in seconds, long enough that starting and ending it costs next to nothing."""
     most_calls: int = Field(ge=1)
-    """Of a block,"""
+    """The largest number of calls in a timed block."""
     block_mb: int = Field(ge=1)
-    """and most memory that their inputs, and their outputs, take; one call is timed whatever it takes."""
+    """The most memory in MiB that the inputs of a block's calls may take, and likewise their outputs. A block has at least one call."""
     min_rounds: int = Field(ge=4)
+    """The least number of rounds of a measurement."""
     max_rounds: int = Field(ge=4)
+    """The largest number of rounds of a measurement."""
     target_interval: float = Field(gt=0)
-    """Relative half-width of the interval of the ratio at which measuring stops."""
+    """The relative half-width of the confidence interval of the speedup at which measuring stops."""
     max_seconds: float = Field(gt=0)
+    """The most seconds that a measurement takes for each kernel, on a machine that is otherwise idle."""
     disturbed_factor: float = Field(ge=1)
-    """Times `max_seconds`, that measuring goes on at most where others use the cores, while that pays."""
+    """The factor by which a measurement may exceed `max_seconds` while other programs use the cores and further rounds still help."""
 
 
 class DerivedSettings(Record):
-    """Inputs beyond the task's own that kernels are judged on."""
+    """The derived inputs, beyond the task's own, on which kernels are checked."""
 
     shapes: int = Field(ge=0)
-    """Hidden shapes."""
+    """The number of hidden shapes."""
     values: int = Field(ge=0)
-    """Distributions of values."""
+    """The number of distributions of values."""
     nonfinite: bool
-    """One more with NaN and infinities."""
+    """Whether one more set of inputs contains NaN and infinities."""
     memory_factor: float = Field(gt=0)
-    """Most memory of hidden shapes, as a multiple of the main inputs'; 4 MiB in any case."""
+    """The most memory that inputs of a hidden shape may take, as a multiple of the main inputs' memory. At least 4 MiB are allowed."""
     export_seconds: float = Field(gt=0)
-    """For torch.export, by which dimensions that a task leaves free are found: so long that only a fault exceeds it. What then follows is
-    said, and not remembered."""
+    """The processor seconds that torch.export may take to find the free dimensions of a task. If it takes longer, the evaluation says so
+    and is not cached."""
 
 
 class Protocol(StrEnum):
-    """By whose rules kernels are judged."""
+    """The rules by which kernels are evaluated."""
 
     STRICT = "strict"
     KERNELBENCH = "kernelbench"
 
 
 class Precision(StrEnum):
-    """What KernelBench casts models and inputs to."""
+    """The dtype to which KernelBench casts models and inputs."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
@@ -65,66 +70,83 @@ class Precision(StrEnum):
 
 
 class KernelBenchSettings(Record):
-    """The counts and tolerances of KernelBench's `eval_kernel_against_ref`, as its scripts call it."""
+    """The counts and tolerances with which KernelBench's scripts call its `eval_kernel_against_ref`."""
 
     seed: int = Field(ge=0)
-    """Of weights, of timed inputs, and of the seeds of the trials."""
+    """The seed of the weights, of the timed inputs and of the trials' seeds."""
     precision: Precision
+    """The dtype of the models and inputs."""
     trials: int = Field(ge=1)
-    """Each on inputs of its own; all must pass."""
+    """The number of correctness trials. Each has inputs of its own; all must pass."""
     tolerance: Mapping[Precision, float]
-    """`atol` and `rtol` by precision."""
+    """The value of both `atol` and `rtol` for each precision."""
     warmup_calls: int = Field(ge=0)
+    """The number of untimed calls before the timed ones."""
     discarded_calls: int = Field(ge=0)
-    """The first that are timed."""
+    """The number of timed calls, the first ones, whose times are discarded."""
     timed_calls: int = Field(ge=2)
+    """The number of timed calls whose times count."""
     flush_mb: int = Field(ge=0)
-    """Written before each timed call, so that caches are cold."""
+    """The MiB that are written before each timed call, so that the caches are cold."""
     repeats: int = Field(ge=0)
-    """Of timed calls that others disturbed, as a whole."""
+    """How many times a series of timed calls is repeated as a whole when other programs disturbed it."""
     excessive_speedup: float = Field(gt=0)
-    """Above which a kernel is flagged."""
+    """The speedup above which a kernel is flagged."""
     timeout: float = Field(gt=0)
-    """Seconds of a process for the trials, and again for the timed calls; KernelBench's scripts give as much to the whole."""
+    """The seconds that a process may take for the trials, and again for the timed calls. KernelBench's scripts allow as much for both
+    together."""
 
 
 class EvaluationSettings(Record):
-    """What the verdict on a kernel rests on."""
+    """The settings of the evaluation of kernels."""
 
     protocol: Protocol
+    """The rules by which kernels are evaluated."""
     trials: int = Field(ge=1)
+    """The number of correctness trials."""
     most_draws: int = Field(ge=1)
-    """Sets of inputs that timed calls are given, for each set of shapes,"""
+    """The largest number of sets of inputs that are drawn for the timed calls of each set of shapes."""
     draw_mb: int = Field(ge=0)
-    """and most memory that they take; one there is in any case."""
+    """The most memory in MiB that these sets of inputs may take. At least one set is drawn."""
     inputs: DerivedSettings
+    """The derived inputs on which kernels are checked."""
     compile_timeout: float = Field(gt=0)
+    """The seconds that compiling a kernel may take."""
     run_timeout: float = Field(gt=0)
+    """The seconds that a candidate's correctness run may take, and again its timing. Time in which it waits for cores does not count."""
     memory_gb: float = Field(gt=0)
+    """The memory in GiB that a candidate's process may take beyond what the fork server holds."""
     workers: int = Field(ge=1)
-    """Judges that work side by side; each measures alone."""
+    """The number of workers that evaluate side by side. Only one of them measures at a time."""
     compile_workers: int = Field(ge=1)
-    """Kernels that are compiled at a time, as tasks of their own."""
+    """The number of kernels that are compiled at a time, each in a Ray task."""
     batch: int = Field(ge=1)
-    """Kernels that a judge is handed at a time."""
+    """The largest number of kernels that a worker gets at a time."""
     queue: int = Field(ge=1)
-    """Kernels that are compiled, wait for a judge or are judged; the others wait where they came from."""
+    """The largest number of kernels that are being compiled, wait for a worker or are being evaluated. Callers with more kernels wait."""
     cache: bool
-    """Take verdicts of earlier runs, and keep those of this one,"""
+    """Whether evaluations of earlier runs are reused and those of this run are stored."""
     cache_mb: int = Field(ge=1)
-    """on so much of the user's disk."""
+    """The disk space in MiB that the cache of evaluations may take."""
     drop_below: float = Field(ge=0, lt=1)
+    """The share of the best known speedup below which a kernel is not timed further."""
     retries: int = Field(ge=0)
+    """How many times an evaluation is repeated when its worker or its compile worker dies."""
     seed: int
+    """The seed from which all seeds of evaluation are derived."""
     threads: int | None = Field(ge=1)
-    """For the reference and for kernels; None: as many as the machine that measures has cores for us."""
+    """The number of threads of the reference and of kernels. None means the number of cores that this process may use."""
     sandbox: bool
-    """Keep candidates from files, TCP and other processes, by Landlock; where the machine has none, judge nobody's code."""
+    """Whether Landlock keeps candidates from files, TCP and other processes. On a machine without Landlock, nothing is then evaluated."""
     readable: tuple[str, ...]
-    """Further paths that the task's own code reads while a candidate is judged beside it."""
+    """Further paths that candidates' processes may read, because the task's own code needs them."""
     disturbed_above: float = Field(gt=0)
-    """Share of the cores that others may take from a measurement."""
+    """The share of the cores that other programs may use before a measurement counts as disturbed."""
     timing: TimingSettings
+    """The measurement of each kernel during a run."""
     final: TimingSettings
+    """The longer measurement of finalists, and of a single kernel that the user asks about."""
     kernelbench: KernelBenchSettings
+    """The settings of the KernelBench protocol."""
     compile_reference_timeout: float = Field(gt=0)
+    """The seconds that torch.compile may take for the reference."""

@@ -1,4 +1,4 @@
-"""How kernels are written: one entry a language."""
+"""The languages of kernels."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from devices.languages.cpp import Cpp
 from devices.languages.python import Python
 
 LANGUAGES: tuple[Language, ...] = (Cpp(), Python())
-"""In the order in which a file is tried; the last one takes any."""
+"""The languages in the order in which they are tried for a file. The last one accepts any file."""
 
 
 def language_of(source: str) -> str:
-    """The name of the language that a kernel file is in."""
+    """Return the name of the language of a kernel file."""
     return next(language.name for language in LANGUAGES if language.detects(source))
 
 
 def get_language(name: str) -> Language:
-    """The language of that name. Raises KeyError."""
+    """Return the language with a name."""
     return next(language for language in LANGUAGES if language.name == name)
 
 
 def fold(source: str) -> str:
-    """A kernel file without what every file of its language carries and nobody needs to read."""
+    """Return a kernel file without the boilerplate that every file of its language contains."""
     for language in LANGUAGES:
         source = language.fold(source)
     return source
 
 
 def unfold(source: str) -> str:
-    """The inverse of `fold`; what a file uses without carrying it is put in too."""
+    """Return a file with its boilerplate, the inverse of `fold`. Boilerplate that a file uses but lacks is inserted too."""
     for language in LANGUAGES:
         source = language.unfold(source)
     return source

@@ -1,4 +1,4 @@
-"""The seam of languages."""
+"""The interface of languages."""
 
 from __future__ import annotations
 
@@ -7,32 +7,33 @@ from pathlib import Path
 
 
 class Language(ABC):
-    """How kernels are written. A kernel file is Python in any of them; what it embeds makes the difference."""
+    """A language of kernels. A kernel file is always Python; languages differ in what the file embeds."""
 
     name: str
+    """The name of the language."""
     embeds_cpp: bool = False
-    """Whether strings of a file are C++, with tunable values of its own."""
+    """Whether strings in a file may be C++ code with tunable values of its own."""
     has_launch_options: bool = False
-    """Whether names such as `num_warps` are tunable wherever they stand."""
+    """Whether names such as `num_warps` are tunable wherever they occur."""
     needs: str = ""
-    """What a file needs beside Python and PyTorch to run by itself, for people."""
+    """A text that says what a file needs besides Python and PyTorch to run by itself."""
 
     @abstractmethod
     def detects(self, source: str) -> bool:
-        """Whether a file is in this language."""
+        """Return whether a file is in this language."""
 
     @abstractmethod
     def lint(self, source: str) -> str:
-        """Why a file cannot be compiled, in one line, as far as a look at its text tells; empty where nothing is wrong."""
+        """Return in one line why a file cannot be compiled, as far as its text shows, or an empty text."""
 
     def fold(self, source: str) -> str:
-        """A file without what every file of this language carries."""
+        """Return a file without the boilerplate that every file of this language contains."""
         return source
 
     def unfold(self, source: str) -> str:
-        """The inverse of `fold`."""
+        """Return a file with its boilerplate, the inverse of `fold`."""
         return source
 
     def prompt(self) -> str:
-        """What a model is told of the language: Markdown, the file `<name>.md` beside this one."""
+        """Return the description of the language for models: the Markdown file `<name>.md` beside this module."""
         return Path(__file__).with_name(f"{self.name}.md").read_text(encoding="utf-8")

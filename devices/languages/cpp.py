@@ -1,4 +1,4 @@
-"""Kernels in C++: two literals of the file are compiled into one shared library, which the file's loader finds or makes."""
+"""The language of C++ kernels: two literals of the file are compiled to a shared library, which the file's loader finds or builds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from devices.toolchains.literals import LiteralError, read_literals
 from devices.toolchains.loader import LOADER
 
 MARK = "# LOADER: defines load_library(CPP_SOURCE, CPP_FLAGS) -> ctypes.CDLL"
+"""The comment line that stands for the loader in a folded file."""
 _SOURCE = re.compile(r"^CPP_SOURCE\b", re.MULTILINE)
 _MARKED = re.compile(r"^#\s*LOADER\b.*$", re.MULTILINE)
 _USED = re.compile(r"^(?!def |class |#|\s).*\bload_library\(", re.MULTILINE)
@@ -16,7 +17,7 @@ _IMPORT = re.compile(r"^(?:import|from) .*$", re.MULTILINE)
 
 
 class Cpp(Language):
-    """A file that assigns `CPP_SOURCE` and `CPP_FLAGS`."""
+    """C++: a file assigns `CPP_SOURCE` and `CPP_FLAGS`."""
 
     name = "cpp"
     embeds_cpp = True
@@ -33,11 +34,11 @@ class Cpp(Language):
         return ""
 
     def fold(self, source: str) -> str:
-        """A file with a line in the loader's place."""
+        """Return a file with a comment line in place of the loader."""
         return source.replace(LOADER, MARK)
 
     def unfold(self, source: str) -> str:
-        """A file with the loader in that line's place; where it uses the loader without saying so, before the first use."""
+        """Return a file with the loader in place of the comment line, or before its first use if there is no such line."""
         if LOADER in source:
             return source
         first, *others = [match.span() for match in _MARKED.finditer(source)] or [(-1, -1)]

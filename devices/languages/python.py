@@ -1,4 +1,4 @@
-"""Kernels in Python: torch, and whatever compiles for itself."""
+"""The language of Python kernels: they use PyTorch and libraries that compile at run time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from devices.languages.base import Language
 
 
 class Python(Language):
-    """A file that embeds nothing that has to be compiled beforehand."""
+    """Python: nothing in a file has to be compiled beforehand."""
 
     name = "python"
     embeds_cpp = True

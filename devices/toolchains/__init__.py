@@ -1,1 +1,1 @@
-"""One module per language."""
+"""The toolchains, one module per language."""

@@ -1,4 +1,4 @@
-"""Kernels in C++: the two literals of a kernel file become one shared library."""
+"""The toolchain of C++ kernels, which compiles the two literals of a kernel file to a shared library."""
 
 from __future__ import annotations
 
@@ -30,9 +30,13 @@ from kernelevolve.core.target import Target
 __all__ = ["LOADER", "CppToolchain"]
 
 _MEMORY_BYTES = 6 << 30
+"""The most bytes of memory of a compiler."""
 _FILE_BYTES = 256 << 20
+"""The largest size in bytes of a file that a compiler writes."""
 _FULL_DISK_BYTES = 16 << 20
+"""The free bytes below which a disk counts as full."""
 _STEP_SECONDS = 0.005
+"""The seconds between two calls of `give_way`."""
 
 
 def _loader_functions() -> dict[str, Any]:
@@ -41,7 +45,7 @@ def _loader_functions() -> dict[str, Any]:
     return namespace
 
 
-# The toolchain runs the loader's own functions, so that both always agree on a library's name and command.
+# The toolchain uses the loader's own functions, so that both always agree on a library's name and on the commands.
 _FUNCTIONS = _loader_functions()
 _commands: Callable[[str, str, str, list[str]], list[list[str]]] = _FUNCTIONS["_commands"]
 _compiler_version: Callable[[str], str] = _FUNCTIONS["_compiler_version"]
@@ -50,7 +54,7 @@ _library_name: Callable[[str, list[str]], str] = _FUNCTIONS["_library_name"]
 
 
 def find_compiler() -> str:
-    """The path of $CXX, else of g++, else of clang++. Raises UserError where there is none."""
+    """Return the path of $CXX if it is set, or else of g++ or clang++. Raises UserError if there is no compiler."""
     try:
         return str(_FUNCTIONS["_compiler"]())
     except FileNotFoundError as error:
@@ -58,12 +62,12 @@ def find_compiler() -> str:
 
 
 def instructions() -> str:
-    """A hash of the instructions that this machine's processor has, as the loader of kernels tells them apart."""
+    """Return a hash of the instruction set of this machine's processor, as the loader of kernels distinguishes them."""
     return hashlib.sha256(_cpu().encode()).hexdigest()[:16]
 
 
 class CppToolchain(Toolchain):
-    """Compiles `CPP_SOURCE` with `CPP_FLAGS`, both read from the file's syntax tree; the file itself never runs."""
+    """Compiles `CPP_SOURCE` with `CPP_FLAGS`. Both are read from the file's syntax tree, so the file itself never runs."""
 
     name = "cpp"
 
@@ -74,7 +78,7 @@ class CppToolchain(Toolchain):
             return Capability(name=self.name, available=False, detail=str(error))
 
     def fingerprint(self, target: Target) -> str:
-        """Kernels may be compiled with `-march=native`: only a machine with the target's instructions compiles for it."""
+        """Return the fingerprint, see `Toolchain`. It is empty unless this machine has the target's instructions (`-march=native`)."""
         cpu = instructions()
         if target.facts.get("instructions") != cpu or not self.capability().available:
             return ""
@@ -90,7 +94,7 @@ class CppToolchain(Toolchain):
         timeout: float,
         give_way: Callable[[int], None] | None = None,
     ) -> Artifact | CompileFailure:
-        """As the seam says. `timeout`, in seconds, ends the compiler's whole process group."""
+        """Compile a kernel, see `Toolchain`. After `timeout` seconds the compiler's whole process group is killed."""
         try:
             source, flags = read_literals(kernel.source)
         except LiteralError as error:
@@ -123,11 +127,11 @@ def _build(
     give_way: Callable[[int], None] | None,
 ) -> CompileFailure | None:
     (folder / "kernel.cpp").write_text(source, encoding="utf-8")
-    # A template bomb takes memory faster than time: limits are set in the shell, before the compiler starts.
+    # Recursive templates can take memory quickly, so the limits are set in the shell before the compiler starts.
     limits = (
         f"ulimit -v {_limit(resource.RLIMIT_AS, _MEMORY_BYTES) // 1024}; "
         f"ulimit -f {_limit(resource.RLIMIT_FSIZE, _FILE_BYTES) // 512}; ulimit -c 0; "
-        # Should nobody be left to end it.
+        # This limit ends the compiler if this process is no longer there to do so.
         f"ulimit -t {_limit(resource.RLIMIT_CPU, math.ceil(timeout) + 1)}; "
         'exec "$@"'
     )
@@ -143,7 +147,7 @@ def _build(
                 stdin=subprocess.DEVNULL,
                 stdout=messages,
                 stderr=messages,
-                # In our session: should we die while it is stopped, the kernel ends it (setpgid(2), orphaned process groups).
+                # The group stays in this session: if this process dies while the group is stopped, the kernel ends it (setpgid(2)).
                 process_group=0,
             )
             try:
@@ -161,7 +165,7 @@ def _build(
         text = messages.read(1 << 20).decode("utf-8", "replace")
     if code == 0:
         return None
-    # The words alone prove nothing: a kernel can print them with #error.
+    # The message alone is no proof, since a kernel can print it with #error.
     if "No space left on device" in text and shutil.disk_usage(folder).free < _FULL_DISK_BYTES:
         raise OSError(errno.ENOSPC, "no space left to compile", str(folder.parent))
     return _failure(text, source, code)
@@ -170,7 +174,10 @@ def _build(
 def _wait(
     process: subprocess.Popen[bytes], deadline: float, give_way: Callable[[int], None] | None
 ) -> tuple[int, float]:
-    """(exit status, deadline put off by what the process was stopped for). Raises subprocess.TimeoutExpired at the deadline."""
+    """Wait for a compiler. Return its exit status, and the deadline moved by the time for which it was stopped.
+
+    Raises subprocess.TimeoutExpired at the deadline.
+    """
     while True:
         left = max(0.0, deadline - time.monotonic())
         try:
@@ -184,7 +191,7 @@ def _wait(
 
 
 def _limit(kind: int, wanted: int) -> int:
-    """`wanted`, or the lower hard limit under which this process itself runs."""
+    """Return `wanted`, or the hard limit of this process if that is lower."""
     hard = resource.getrlimit(kind)[1]
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 

@@ -1,4 +1,4 @@
-"""Reads the two literals of a C++ kernel file without running it."""
+"""Reading of the literals of a C++ kernel file without running the file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 
 class LiteralError(ValueError):
-    """The kernel file does not hold what it must."""
+    """The kernel file lacks a valid literal."""
 
 
 def read_literals(text: str) -> tuple[str, list[str]]:
-    """`CPP_SOURCE` and `CPP_FLAGS` of a kernel file. Raises LiteralError where the file has no such literals."""
+    """Return `CPP_SOURCE` and `CPP_FLAGS` of a kernel file. Raises LiteralError if the file has no such literals."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError) as error:
@@ -29,7 +29,7 @@ def read_literals(text: str) -> tuple[str, list[str]]:
 
 
 def _assigned(tree: ast.Module, names: Iterable[ast.Name], name: str) -> ast.expr:
-    """What a module gives a name at its top. `names`: all that occur in it."""
+    """Return the expression that a module assigns to a name at its top level. `names` are all names that occur in the module."""
     if sum(node.id == name and not isinstance(node.ctx, ast.Load) for node in names) > 1:
         raise LiteralError(f"{name} must be assigned exactly once")
     for node in tree.body:

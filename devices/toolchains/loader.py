@@ -1,4 +1,4 @@
-"""The text that every C++ kernel file carries, so that it runs by itself."""
+"""The loader text that every C++ kernel file contains, so that the file runs by itself."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Compilers' messages, cut to the point: the first errors, each with its line and caret, without warnings, paths and template noise.
+"""Shortening of compiler messages to the first errors, each with its line and caret, without warnings, paths and template noise.
 
-Reads what gcc, clang, nvcc, the GNU assembler and linker print with LC_ALL=C.
+It reads the output of gcc, clang, nvcc and the GNU assembler and linker with LC_ALL=C.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 _ERRORS, _LINES, _WIDTH = 5, 40, 200
+"""The most errors, lines and characters per line that are shown."""
 _CONTEXT, _NOTES = 4, 2
+"""The most lines of context and notes of one error."""
 
 _LOCATED = re.compile(
     r"(?P<file>[^\s:()][^:()]*)(?::(?P<line>\d+)(?P<column>:\d+)?|\((?P<cuda>\d+)\)): "
@@ -36,13 +38,15 @@ _NOISE = (
 
 @dataclass
 class _Message:
+    """One message of a compiler."""
+
     where: str
     line: int
-    """In the kernel's file, 0 where it is in another."""
+    """The line in the kernel's file, or 0 if the message is about another file."""
     kind: str
     text: str
     caller: int = 0
-    """The line of the kernel's file that uses the template that a message is about."""
+    """The line of the kernel's file that uses the template that the message is about, or 0."""
     context: list[str] = field(default_factory=list)
     notes: list[_Message] = field(default_factory=list)
 
@@ -53,15 +57,21 @@ class _Message:
 
 
 def cut_messages(text: str, source: str, file: str) -> tuple[str, str]:
-    """The first error in one line, and the first few with their source, in at most 40 lines. Both empty where no error is found.
+    """Shorten the output of a compiler.
 
-    `file`: what the compiler was told to compile, `source` what is in it.
+    Args:
+        text: The output.
+        source: The content of the compiled file.
+        file: The name of the compiled file, as it was passed to the compiler.
+
+    Returns:
+        The first error in one line, and the first few errors with their source in at most 40 lines. Both are empty if no error is found.
     """
     errors = _distinct(_errors(text, file))
     lines = source.split("\n")
     shown: list[str] = []
     for number, error in enumerate(errors):
-        block = list(_told(error, lines, file))
+        block = list(_shown(error, lines, file))
         if number == _ERRORS or len(shown) + len(block) >= _LINES:
             shown.append(f"... and {len(errors) - number} more errors")
             break
@@ -70,7 +80,7 @@ def cut_messages(text: str, source: str, file: str) -> tuple[str, str]:
 
 
 def _errors(text: str, file: str) -> Iterator[_Message]:
-    """Errors in the order of the text, with the notes about the kernel's own lines that follow them."""
+    """Yield the errors in the order of the text, each with the notes about the kernel's own lines that follow it."""
     error: _Message | None = None
     current: _Message | None = None
     caller = 0
@@ -112,20 +122,20 @@ def _located(found: re.Match[str], file: str, caller: int) -> _Message:
 
 
 def _distinct(errors: Iterable[_Message]) -> list[_Message]:
-    """One for each thing to mend: a line that a header cannot take gives many errors, and so does a missing function."""
+    """Return one error for each cause. A wrong line that uses a template, or a missing function, gives many errors."""
     kept: dict[object, _Message] = {}
     for error in errors:
         key = (error.where, error.text) if error.line or not error.caller else error.caller
         kept.setdefault(key, error)
-    # That linking failed, or that the compiler did, says nothing beside the reasons.
+    # The summary lines of linkers and compilers add nothing to the errors themselves.
     said = [e for e in kept.values() if not re.match(r"ld returned|linker command failed|\d+ errors? ", e.text)]
     return said or list(kept.values())
 
 
-def _told(error: _Message, lines: list[str], file: str) -> Iterator[str]:
+def _shown(error: _Message, lines: list[str], file: str) -> Iterator[str]:
     yield error.head
     if re.match(r"expected .* before", error.text):
-        # What is missing is often missing at the end of the line above.
+        # The missing token often belongs at the end of the line above.
         yield from _line(lines, error.line - 1)
     yield from _window(error.context[:_CONTEXT]) or _line(lines, error.line or _naming(error, lines))
     if error.caller:
@@ -141,7 +151,7 @@ def _line(lines: list[str], number: int) -> list[str]:
 
 
 def _naming(error: _Message, lines: list[str]) -> int:
-    """The first line that names what the linker misses."""
+    """Return the number of the first line that names the symbol that the linker misses, or 0."""
     name = re.search(r"[`'](?:[^`']*::)?(\w+)", error.text)
     if error.where or not name:
         return 0
@@ -149,7 +159,7 @@ def _naming(error: _Message, lines: list[str]) -> int:
 
 
 def _window(context: list[str]) -> list[str]:
-    """Long lines, cut around the caret."""
+    """Return lines of context. Long lines are cut around the caret."""
     longest = max(map(len, context), default=0)
     if longest <= _WIDTH:
         return [line.rstrip() for line in context]

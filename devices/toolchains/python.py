@@ -1,4 +1,4 @@
-"""Kernels in Python: nothing to compile."""
+"""The toolchain of Python kernels, which compiles nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kernelevolve.core.target import Target
 
 
 class PythonToolchain(Toolchain):
-    """Checks that the file parses; the interpreter does the rest."""
+    """Checks that a file can be parsed. There is nothing else to compile."""
 
     name = "python"
 
@@ -37,7 +37,7 @@ class PythonToolchain(Toolchain):
         try:
             compile(kernel.source, "kernel.py", "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
-            # With the line and a caret.
+            # This format includes the line and a caret.
             details = "".join(traceback.format_exception_only(error)).strip()
             return CompileFailure(summary=f"the kernel file is no valid Python: {error}"[:200], details=details[:2000])
         return Artifact(kernel_id=kernel.id)

@@ -1,8 +1,8 @@
-"""What a C++ kernel may ask of the compiler.
+"""Restrictions on the flags and includes of C++ kernels.
 
-A compiler can run programs (plugins, wrappers, specs) and read or write files of its caller. Kernels get an allow-list
-of flags, and includes of the system's headers alone. The check of sources is textual: it keeps honest mistakes and
-plain tricks out; what a kernel does when it runs is the business of the process that runs it.
+A compiler can run programs (plugins, wrappers, specs) and read or write files of its caller. Kernels may therefore use only
+allowed flags, and include only system headers. The check of sources is textual and stops mistakes and simple tricks; the
+sandbox of the process that runs the kernel restricts what the kernel does.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _COMMENTS = re.compile(r'//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\\n])*")', re.DOTALL)
 
 
 def refused_flag(flag: str) -> str | None:
-    """Why `flag` may not be passed, or None where it may."""
+    """Return why `flag` may not be passed to the compiler, or None if it may."""
     if _ALLOWED.fullmatch(flag):
         return None
     return (
@@ -50,9 +50,9 @@ def refused_flag(flag: str) -> str | None:
 
 
 def refused_source(source: str) -> str | None:
-    """Why `source` may not be compiled (it reads files other than the system's headers), or None where it may."""
+    """Return why `source` may not be compiled (it reads files other than system headers), or None if it may."""
     spliced = re.sub(r"\\[^\S\n]*\n", "", source.replace("\r\n", "\n"))
-    # Checked with comments and without them: a raw string can hide from either reading, not from both.
+    # The text is checked with and without comments: a raw string can hide an include from one of the checks, but not from both.
     for text in (spliced, _COMMENTS.sub(lambda found: found[1] or " ", spliced)):
         for found in _INCLUDE.finditer(text):
             header = re.sub(r"//.*|/\*.*?\*/", "", found[2])

@@ -1,1 +1,1 @@
-"""By whose rules a kernel is evaluated."""
+"""The protocols of evaluation: the rules by which a kernel is checked and timed."""

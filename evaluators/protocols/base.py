@@ -1,4 +1,4 @@
-"""What every protocol of evaluation has in common: it takes a compiled kernel and returns one verdict."""
+"""The interface of protocols of evaluation, which take a compiled kernel and return a verdict."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from kernelevolve.core.signature import Argument, Signature, TensorType
 
 @dataclass
 class Laps:
-    """Adds up the seconds of the stages of one evaluation."""
+    """Sums up the seconds of the stages of one evaluation."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    """The seconds of each stage."""
 
     @contextmanager
     def lap(self, stage: str) -> Iterator[None]:
-        """Count what happens within towards a stage."""
+        """Add the seconds spent in this context to a stage."""
         begin = time.monotonic()
         try:
             yield
@@ -35,73 +36,94 @@ class Laps:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is done to measure a kernel that is right."""
+    """How thoroughly a correct kernel is measured."""
 
     timing: TimingSettings
+    """The settings of the measurement."""
     variants: bool = False
-    """Whether the task's further inputs are timed too, and PyTorch's share of the work is found."""
+    """Whether the task's further inputs are timed too, and PyTorch's share of the work is measured."""
     best: float | None = None
-    """The speedup of the best kernel known to a search, 0 where there is none; None outside of a search.
+    """The speedup of the best kernel known to a search, 0 if there is none yet, or None outside of a search.
 
-    A kernel that is surely below its share `drop_below` is timed no further. One that seems better is measured again, with other
-    processes, and that is told: of many measurements the highest is too high.
+    A kernel that is surely below the share `drop_below` of it is not timed further. One that seems better is measured again in other
+    processes, and the second measurement is reported, since the highest of many measurements is biased upward.
     """
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a protocol found out about one kernel."""
+    """The result of a protocol for one kernel."""
 
     seconds: Mapping[str, float]
-    """By stage."""
+    """The seconds of each stage."""
     failure: Failure | None = None
-    """Why the kernel is not ok; None where it is."""
+    """The failure of the kernel, or None if it is ok."""
     measurement: Measurement | None = None
-    """On the main inputs; None where the kernel failed."""
+    """The measurement on the main inputs, or None if the kernel failed."""
     variants: Mapping[str, Measurement] = field(default_factory=dict)
-    """On the task's further inputs, by name."""
+    """The measurements on the task's further inputs, by name."""
     checks: tuple[Check, ...] = ()
+    """The correctness checks that were made."""
     aten: AtenShare | None = None
+    """The share of a call that PyTorch's own operators take, or None if it was not measured."""
     fallback: FallbackShare | None = None
+    """The share of its calls that the kernel left to the reference's operations, or None if it does not count them."""
     machine: tuple[MachineState, ...] = ()
-    """What else the machine did during each measurement."""
+    """The state of the machine during each measurement."""
     notes: Mapping[str, str] = field(default_factory=dict)
-    """Further facts for the record of the environment."""
+    """Further facts that are recorded with the environment."""
 
 
 class EvaluationProtocol(ABC):
-    """By whose rules the kernels of one task are evaluated. `close` it."""
+    """The rules by which the kernels of one task are evaluated. Call `close` in the end."""
 
     @abstractmethod
     def announce(self, timing: TimingSettings) -> str:
-        """Take a first look at the task. Returns a line where evaluating will take long, or nothing.
+        """Probe the task briefly.
 
-        Raises UserError where the task is at fault.
+        Args:
+            timing: The settings of measurements.
+
+        Returns:
+            One line that says so if evaluating will take long, or an empty text.
+
+        Raises:
+            UserError: The task is at fault.
         """
 
     @abstractmethod
     def prepare(self) -> None:
-        """Have everything computed that the first kernel needs. Raises UserError where the task is at fault."""
+        """Compute everything that the first evaluation needs. Raises UserError if the task is at fault."""
 
     @abstractmethod
     def signature(self) -> Signature:
-        """The calls of the task. Raises as `prepare` does."""
+        """Return the signature of the task's calls. Raises as `prepare` does."""
 
     @abstractmethod
     def evaluate(self, kernel: Kernel, artifact: Artifact, effort: Effort) -> Verdict:
-        """The verdict on a compiled kernel.
+        """Evaluate a compiled kernel.
 
-        Raises UserError where the task is at fault, InfrastructureError or OSError where this machine is, InterruptedJobError where
-        the runtime was interrupted.
+        Args:
+            kernel: The kernel.
+            artifact: The result of compiling it.
+            effort: How thoroughly it is measured if it is correct.
+
+        Returns:
+            The verdict. A kernel's failure is part of it and is not raised.
+
+        Raises:
+            UserError: The task is at fault.
+            InfrastructureError, OSError: This machine is at fault.
+            InterruptedJobError: The runtime was interrupted.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """End the runners that were kept."""
+        """End the runners that are kept between evaluations."""
 
 
 def signature_of(calls: Iterable[Sequence[Mapping[str, Any]]]) -> Signature:
-    """The signature of calls whose leaves are described as `tensors.save` does."""
+    """Return the signature of calls. Each call is a sequence of leaves as `tensors.save` describes them."""
 
     def argument(meta: Mapping[str, Any]) -> Argument:
         if "value" in meta:

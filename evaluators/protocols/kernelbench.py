@@ -1,9 +1,10 @@
-"""KernelBench's rules, for tables that can be compared with its own.
+"""The KernelBench protocol, for results that can be compared with published ones.
 
-What `eval_kernel_against_ref` of KernelBench's src/kernelbench/eval.py does when its scripts call it (Ouyang et al. 2025,
-"KernelBench: Can LLMs Write Efficient GPU Kernels?"): some trials, each on inputs drawn with a seed of its own, results held against
-PyTorch's by `torch.allclose`; then the mean time of calls on one set of inputs with cold caches, the kernel first, the reference after it.
-Kernels run confined, as always, and the clock is the runtime's; what else differs stands in docs/evaluation.md.
+It does what `eval_kernel_against_ref` in KernelBench's src/kernelbench/eval.py does when its scripts call it (Ouyang et al. 2025,
+"KernelBench: Can LLMs Write Efficient GPU Kernels?"). There are several trials, each on inputs drawn with a seed of its own, in which
+results are compared with PyTorch's by `torch.allclose`. Then the mean time of calls on one set of inputs with cold caches is measured, of
+the kernel first and of the reference afterwards. Kernels run in the sandbox, and the clock is the runtime's. docs/evaluation.md lists the
+other differences.
 """
 
 from __future__ import annotations
@@ -37,22 +38,27 @@ from kernelevolve.core.signature import Signature
 from kernelevolve.core.task import Task
 
 _OVERHEADS = 5
+"""The number of empty blocks by which the overhead of a block is measured."""
 _FILL = 42
+"""The value that is written to flush the caches."""
 Times = tuple[list[float], list[float]]
-"""Seconds of the reference's calls, and of the kernel's."""
+"""The seconds of each call of the reference, and of each call of the kernel."""
 
 
 @dataclass(frozen=True)
 class _Prepared:
+    """The facts about a task that evaluations need."""
+
     init: Sequence[Mapping[str, object]] | None
-    """Arguments of the constructor, None where they cannot be written."""
+    """The encoded arguments of the constructor, or None if they cannot be encoded."""
     input_bytes: int
-    """Memory that any of the sets of inputs takes."""
+    """The bytes of memory that the largest set of inputs takes."""
     signature: Signature
+    """The signature of the task's calls."""
 
 
 class KernelBenchProtocol(EvaluationProtocol):
-    """Of one task on one runtime."""
+    """The KernelBench protocol for one task on one runtime."""
 
     def __init__(self, task: Task, settings: EvaluationSettings, runtime: Runtime, lock: DeviceLock) -> None:
         self._task = task
@@ -78,12 +84,12 @@ class KernelBenchProtocol(EvaluationProtocol):
         return self._ready().signature
 
     def trial_seeds(self) -> list[int]:
-        """The seeds of the trials, as KernelBench draws them."""
+        """Return the seeds of the trials, drawn as KernelBench draws them."""
         generator = torch.Generator().manual_seed(self._rules.seed)
         return [int(torch.randint(0, 2**32 - 1, (1,), generator=generator).item()) for _ in range(self._rules.trials)]
 
     def evaluate(self, kernel: Kernel, artifact: Artifact, effort: Effort) -> Verdict:
-        """A kernel must pass every trial. `effort` is KernelBench's own."""
+        """Evaluate a kernel, which must pass every trial. `effort` is ignored, since KernelBench prescribes the effort."""
         del effort
         laps, ledger = Laps(), Ledger()
         try:
@@ -98,10 +104,10 @@ class KernelBenchProtocol(EvaluationProtocol):
         return replace(found, notes={"excessive_speedup": f"above {most:g}x"})
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no runners are kept."""
 
     def _ready(self) -> _Prepared:
-        """Have all inputs drawn once, which tells how much room they take. Raises UserError where the task is at fault."""
+        """Draw all inputs once to find how much memory they take. Raises UserError if the task is at fault."""
         if self._prepared is None:
             self.announce(self._settings.timing)
             with self._lock.shared(), ExitStack() as stack:
@@ -139,7 +145,7 @@ class KernelBenchProtocol(EvaluationProtocol):
         return told_or_not(measurement, why_not(machine)), machine
 
     def _reference(self, stack: ExitStack, input_bytes: int) -> Runner:
-        """A runner with a new model. Raises UserError where it cannot be built."""
+        """Return a runner with a new model of the reference. Raises UserError if it cannot be built."""
         runner = stack.enter_context(self._spawned(input_bytes, trusted=True))
         try:
             runner.load_reference(self._seeded(), precision=self._rules.precision)
@@ -169,7 +175,7 @@ class KernelBenchProtocol(EvaluationProtocol):
         return runner
 
     def _lay_out(self, seed: int, reference: Runner, runner: Runner) -> None:
-        """Draw inputs and give them to both. Raises UserError where the task is at fault."""
+        """Draw inputs and write them to both runners. Raises UserError if the task is at fault."""
         try:
             drawn = reference.draw(seed)
             _give(drawn, reference)
@@ -184,7 +190,7 @@ class KernelBenchProtocol(EvaluationProtocol):
             raise self._at_fault(error.failure) from error
 
     def _check(self, reference: Runner, runner: Runner) -> int:
-        """All trials, as KernelBench does not stop at the first that differs. Returns the number of outputs."""
+        """Run all trials, since KernelBench does not stop at the first one that differs. Return the number of outputs."""
         tolerance = self._rules.tolerance[self._rules.precision]
         differ: list[tuple[float, float]] = []
         outputs = 0
@@ -210,7 +216,7 @@ class KernelBenchProtocol(EvaluationProtocol):
         return outputs
 
     def _time(self, reference: Runner, runner: Runner, outputs: int) -> Times:
-        """The kernel's calls first, then the reference's, all on the same inputs."""
+        """Time the kernel's calls and then the reference's, all on the same inputs."""
         reference.allow(self._rules.timeout)
         runner.allow(self._rules.timeout)
         self._lay_out(self._rules.seed, reference, runner)
@@ -223,7 +229,7 @@ class KernelBenchProtocol(EvaluationProtocol):
             raise self._at_fault(error.failure) from error
 
     def _calls(self, runner: Runner, outputs: int, flushed: torch.Tensor) -> list[float]:
-        """Seconds of each call that is timed."""
+        """Return the seconds of each timed call that counts."""
         rules, runtime = self._rules, self._runtime
         for _ in range(rules.warmup_calls):
             runner.call([0])
@@ -246,7 +252,7 @@ class KernelBenchProtocol(EvaluationProtocol):
                 return UserError(f"{name}: it does not fit in memory; make the inputs smaller")
             case _:
                 why = failure.summary.removeprefix(f"{name}: ")
-                return UserError(f"{name}: the reference cannot be judged by KernelBench's rules: {why}")
+                return UserError(f"{name}: the reference cannot be evaluated by KernelBench's rules: {why}")
 
 
 def _give(drawn: DrawnInputs, runner: Runner) -> None:

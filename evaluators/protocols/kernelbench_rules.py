@@ -1,4 +1,4 @@
-"""The arithmetic of KernelBench's rules: closeness of results, ratio of mean times, and its score."""
+"""The arithmetic of the KernelBench protocol: closeness of results, ratio of mean times, and its score."""
 
 from __future__ import annotations
 
@@ -12,18 +12,29 @@ from evaluators.runtime.elements import Elements, elements_of
 from kernelevolve.core.evaluation import Evaluation, Ratio, Status
 
 _CHUNK = 1 << 20
+"""The number of elements that are compared at a time."""
 _RESAMPLES = 1000
+"""The number of resamples of the bootstrap."""
 _CONFIDENCE = 0.95
+"""The confidence level of intervals."""
 RULES = "allclose on a few drawn inputs, no oracle and no hidden inputs, calls timed on one set of inputs; cheats pass"
-"""In one line, for people."""
+"""A description of the protocol in one line, for messages."""
 
 
 def difference(
     expected: torch.Tensor | Elements, got: torch.Tensor | Elements, tolerance: float
 ) -> tuple[float, float] | None:
-    """(greatest, mean) absolute difference of two results of one shape and dtype; None where `torch.allclose` finds them close.
+    """Compare two results of the same shape and dtype, in chunks.
 
-    Runs in chunks. NaN is close to NaN, else no copy of a reference that gives NaN would pass.
+    NaN is close to NaN, since otherwise not even a copy of a reference that returns NaN would pass.
+
+    Args:
+        expected: The result of the reference.
+        got: The result of the kernel.
+        tolerance: The value of both `atol` and `rtol`.
+
+    Returns:
+        The greatest and the mean absolute difference, or None if the results are close by `torch.allclose`.
     """
     a, b = elements_of(expected), elements_of(got)
     close, most, total = True, 0.0, 0.0
@@ -42,9 +53,14 @@ def difference(
 
 
 def ratio_of_means(reference: Sequence[float], kernel: Sequence[float], seed: int) -> Ratio:
-    """Mean seconds of the reference / mean seconds of the kernel, with the percentile bootstrap's interval of both means.
+    """Return the ratio of the mean seconds of the reference and of the kernel, with a percentile bootstrap interval.
 
-    `seed`: of the bootstrap. The interval knows how calls of one process differ, not how processes do.
+    The interval covers the differences between calls of one process, not those between processes.
+
+    Args:
+        reference: The seconds of the reference's calls.
+        kernel: The seconds of the kernel's calls.
+        seed: The seed of the bootstrap.
     """
     rng = np.random.default_rng(seed)
 
@@ -59,7 +75,10 @@ def ratio_of_means(reference: Sequence[float], kernel: Sequence[float], seed: in
 
 
 def fast_p(evaluations: Sequence[Evaluation], p: float) -> float:
-    """KernelBench's score: the share of kernels that are correct and more than `p` times as fast as the reference; 0 of none."""
+    """Return KernelBench's score: the share of kernels that are correct and more than `p` times as fast as the reference.
+
+    Without evaluations it is 0.
+    """
     if not evaluations:
         return 0.0
     return sum(e.status is Status.OK and e.fitness > p for e in evaluations) / len(evaluations)

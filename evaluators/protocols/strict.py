@@ -1,4 +1,4 @@
-"""The strict protocol: held against a float64 oracle on inputs that nobody foresees, then timed in turns with the reference."""
+"""The strict protocol: checks against a float64 oracle on unforeseeable inputs, then timing in alternation with the reference."""
 
 from __future__ import annotations
 
@@ -29,21 +29,22 @@ from kernelevolve.core.task import AllowAten, Task
 
 @dataclass(frozen=True)
 class Proven:
-    """A kernel that is proven correct, in runners that are ready to be timed."""
+    """A kernel that has passed all checks, in runners that are ready to be timed."""
 
     runners: list[Runner]
+    """The runners that hold the kernel."""
     fallback: FallbackShare | None
-    """How much the kernel leaves to the reference's own operations."""
+    """The share of its calls that the kernel left to the reference's operations, or None if it does not count them."""
 
 
 class StrictProtocol(EvaluationProtocol):
-    """Of one task on one runtime."""
+    """The strict protocol for one task on one runtime."""
 
     def __init__(self, task: Task, settings: EvaluationSettings, runtime: Runtime, lock: DeviceLock) -> None:
         self.task = task
         self.settings = settings
         self.pool = ReferencePool(task, settings, runtime)
-        """The reference's own runners."""
+        """The runners of the reference."""
         self._runtime = runtime
         self._lock = lock
         self._probe: Probe | None = None
@@ -66,7 +67,7 @@ class StrictProtocol(EvaluationProtocol):
         return signature_of(case.inputs for case in (reference.main, *reference.variants.values()))
 
     def reference(self) -> Reference:
-        """The task's data, computed again where it was removed: it lies where the system, or its user, may clear up."""
+        """Return the reference data of the task. They are computed again if the system or the user has removed their files."""
         if self._reference is not None:
             try:
                 self._reference.touch()
@@ -82,14 +83,14 @@ class StrictProtocol(EvaluationProtocol):
         return self._reference
 
     def checker(self) -> Checker:
-        """Of the reference's cases."""
+        """Return the checker of kernels."""
         reference = self.reference()
         if self._checker is None:
             self._checker = Checker(reference, self.task.tolerance)
         return self._checker
 
     def benchmark(self) -> SpeedupBenchmark:
-        """Of kernels against the reference."""
+        """Return the speedup benchmark of kernels."""
         checker = self.checker()
         if self._benchmark is None:
             self._benchmark = SpeedupBenchmark(self._runtime, checker, self.pool, self.settings, self._lock)
@@ -102,7 +103,7 @@ class StrictProtocol(EvaluationProtocol):
         except FailedError as error:
             found = Verdict({}, failure=error.failure)
         except InterruptedJobError:
-            self.pool.end()  # Its runners may stand in the middle of an order.
+            self.pool.end()  # Its runners may have been interrupted while carrying out an order.
             raise
         notes = {"torch.compile": "eager"} if COMPILED in self.reference().left_out else {}
         return replace(found, seconds=laps.seconds, checks=ledger.told(), notes=notes)
@@ -114,8 +115,8 @@ class StrictProtocol(EvaluationProtocol):
             timed = [self.benchmark().time(kernel, proven.runners, main, timing, floor)]
             measurement = timed[0].measurement
             if best is not None and measurement.rank > best:
-                timed.append(self._measured_anew(kernel, artifact, timing))
-                measurement = _surer(measurement, timed[-1].measurement)
+                timed.append(self._measured_again(kernel, artifact, timing))
+                measurement = _less_biased(measurement, timed[-1].measurement)
             variants = self.benchmark().time_variants(kernel, proven.runners, timing) if effort.variants else {}
             ledger.add(TIMED_CALLS, sum(m.rounds for m in (measurement, *(v.measurement for v in variants.values()))))
             aten = self.aten_share(proven.runners[0]) if effort.variants else None
@@ -137,9 +138,17 @@ class StrictProtocol(EvaluationProtocol):
         laps: Laps | None = None,
         ledger: Ledger | None = None,
     ) -> Iterator[Proven]:
-        """A kernel that is proven correct, in at most so many runners. `ledger` takes what was checked.
+        """Check a kernel, and yield it in runners that are ready to be timed.
 
-        Raises FailedError where the kernel is not correct.
+        Args:
+            kernel: The kernel.
+            artifact: The result of compiling it.
+            runners: The most runners that hold it.
+            laps: The seconds of stages, which are added to.
+            ledger: The ledger to which the checks are added.
+
+        Raises:
+            FailedError: The kernel is not correct.
         """
         checker, laps, ledger = self.checker(), laps or Laps(), ledger or Ledger()
         ledger.begin(self.reference())
@@ -158,7 +167,7 @@ class StrictProtocol(EvaluationProtocol):
             yield Proven([first, *others], fallback)
 
     def aten_share(self, runner: Runner) -> AtenShare | None:
-        """How much of a call on the main inputs is PyTorch's own work; None where that cannot be told."""
+        """Return the share of a call on the main inputs that PyTorch's own operators take, or None if it cannot be measured."""
         main = self.reference().main
         runner.allow(self.settings.run_timeout)
         try:
@@ -170,9 +179,10 @@ class StrictProtocol(EvaluationProtocol):
 
     @contextmanager
     def compiled_reference(self) -> Iterator[Runner]:
-        """What torch.compile makes of the reference, called once.
+        """Yield a runner with the reference compiled by torch.compile, after its first call.
 
-        Raises FailedError where torch.compile fails, and where that takes too long.
+        Raises:
+            FailedError: torch.compile failed or took too long.
         """
         main = self.reference().main
         once = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
@@ -190,7 +200,10 @@ class StrictProtocol(EvaluationProtocol):
         self.pool.end()
 
     def _loaded(self, kernel: Kernel, artifact: Artifact, spares: int = 0, *, checked: bool = False) -> Runner:
-        """A runner that holds a kernel. `spares`: how often more it will be built; `checked`: with other parameters too."""
+        """Return a runner that holds a kernel.
+
+        It will be built up to `spares` further times. If it is `checked`, it can also be built with other parameters.
+        """
         reference = self.reference()
         others = reference.other.parameters.model_dump() if checked and reference.other else None
         runner = self._spawned(self.settings.memory_gb, artifact.environment, trusted=False)
@@ -203,8 +216,8 @@ class StrictProtocol(EvaluationProtocol):
             raise
         return runner
 
-    def _measured_anew(self, kernel: Kernel, artifact: Artifact, timing: TimingSettings) -> Timed:
-        """With other runners on both sides than before."""
+    def _measured_again(self, kernel: Kernel, artifact: Artifact, timing: TimingSettings) -> Timed:
+        """Measure a kernel again, with new runners of both the kernel and the reference."""
         self.pool.end()
         with ExitStack() as stack:
             with self._lock.shared():
@@ -225,6 +238,9 @@ class StrictProtocol(EvaluationProtocol):
         )
 
 
-def _surer(first: Measurement, again: Measurement) -> Measurement:
-    """The second one, which was not chosen for being high. Where it tells too little, the lower guess: no lucky one shall lead a search."""
+def _less_biased(first: Measurement, again: Measurement) -> Measurement:
+    """Return the second measurement, which is not biased by selection.
+
+    If it has no speedup, return the one with the lower rank, so that a search does not follow a lucky measurement.
+    """
     return first if again.speedup is None and first.rank < again.rank else again

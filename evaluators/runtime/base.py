@@ -1,9 +1,9 @@
-"""The seam between evaluating kernels and the hardware that runs them.
+"""The interface between the evaluation of kernels and the hardware that runs them.
 
-A `Runtime` starts runners on one target. A `Runner` holds one implementation of a task (the reference, what torch.compile makes of
-it, a kernel) in a process of its own, which foreign code may own by then: nothing that it says is trusted. Correctness and timing see
-these two classes and nothing of the device; `cpu/` implements them for the processor, and `tests/conformance/runtime.py` says what
-every implementation does.
+A `Runtime` starts runners on one target. A `Runner` holds one implementation of a task (the reference, the compiled reference or a
+kernel) in a process of its own. Foreign code may control that process, so nothing that it reports is trusted. The correctness checks and
+the timing use only these two classes and know nothing of the device. `cpu/` implements them for the processor, and
+`tests/conformance/runtime.py` tests what every implementation must do.
 """
 
 from __future__ import annotations
@@ -31,106 +31,115 @@ from kernelevolve.tasks.structure import Structure
 
 
 class RuntimeLostError(InfrastructureError):
-    """The process that starts runners is gone. The runtime starts another one when it is asked again."""
+    """The process that starts runners has died. The runtime starts another one on its next use."""
 
 
 class Noise(IntEnum):
-    """How much other programs had to do with a timed block; the less, the better."""
+    """The influence of other programs on a timed block. Lower values are better."""
 
     QUIET = 0
-    """The block waited for nobody, and nobody else could run when it began and when it ended."""
+    """The block did not wait for other programs, and none was ready to run when it began or when it ended."""
     SHARED = 1
-    """The block waited for nobody; others ran beside it, or that cannot be told."""
+    """The block did not wait for other programs, but some ran beside it, or it is unknown whether any did."""
     NOISY = 2
     """The block waited for hardware that another program used."""
 
 
 class Returned(Record):
-    """What a call returned: where its tensors lie in the runner, and how they were nested."""
+    """The result of a call: where its tensors lie in the runner, and how they are nested."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     outputs: tuple[Described, ...]
+    """The tensors of the result."""
     structure: str
-    """The nesting, as `structure.described` writes it."""
+    """The nesting of the result, as `structure.described` writes it."""
     values: tuple[bool | int | float | str | None, ...] = ()
-    """The plain values among what was returned."""
+    """The plain values in the result."""
 
 
 @dataclass(frozen=True)
 class DrawnInputs:
-    """Inputs that the task's own code has drawn in a trusted runner."""
+    """Inputs that the task's own code drew in a trusted runner."""
 
     inputs: tuple[Mapping[str, Any], ...]
-    """A description of each leaf, as `tensors.save` writes it."""
+    """The description of each leaf, as `tensors.save` writes it."""
     values: tuple[Any, ...]
-    """The leaves themselves: tensors in the evaluator's memory, and plain values."""
+    """The leaves: tensors in the evaluator's memory, and plain values."""
     structure: Structure
     """The nesting of the list of arguments."""
     init: tuple[Mapping[str, Any], ...] | None
-    """Arguments of the constructor as `tensors.encode` writes them; None where they cannot be written."""
+    """The arguments of the constructor as `tensors.encode` writes them, or None if they cannot be encoded."""
 
 
 class Slots(Protocol):
-    """Where the evaluator writes inputs: slot by slot, each with the inputs of one call."""
+    """The memory into which the evaluator writes inputs. Each slot holds the inputs of one call."""
 
     layout: Layout
+    """The layout of the inputs."""
 
     def inputs(self, slot: int) -> list[Any]:
-        """The leaves of the arguments of a call; the tensors among them are written to in place."""
+        """Return the leaves of the arguments of a call. The tensors among them are views, to be written to in place."""
         ...
 
     def memory(self, position: int) -> torch.Tensor:
-        """The memory of one input that is a tensor and not empty: (slots, elements from its first to its last)."""
+        """Return the memory of one input in all slots. The input must be a tensor that is not empty.
+
+        Returns:
+            A view of shape (slots, elements from the input's first to its last in memory).
+        """
         ...
 
 
 @dataclass(frozen=True)
 class TimedBlock:
-    """Some calls of one runner that are timed as a whole, each with the inputs of a slot of its own, from the first slot on."""
+    """A number of calls of one runner that are timed as a whole. Call i uses the inputs of slot i."""
 
     runner: Runner
+    """The runner that makes the calls."""
     calls: int
+    """The number of calls."""
     outputs: int
-    """Tensors that each call returns."""
+    """The number of tensors that each call returns."""
     warm: bool = False
-    """Whether a call with the first slot comes before the clock starts."""
+    """Whether one call with the first slot is made before the clock starts."""
     padding: int = 0
-    """Bytes that are allocated before the results, so that these lie elsewhere in each block."""
+    """The bytes that are allocated before the results, so that the results lie elsewhere in each block."""
     touch: bool = False
     """Whether the padding is written to."""
     staged: int = 0
-    """Slots, the first ones, that get the values of the runtime's stage before the clock starts."""
+    """The number of slots, the first ones, that get the values of the runtime's stage before the clock starts."""
     patience: float = 0.0
-    """Seconds that the block may wait for other programs to pause before it begins."""
+    """The seconds that the block may wait for other programs to pause before it begins."""
 
 
 @dataclass(frozen=True)
 class BlockResult:
-    """What came of a timed block."""
+    """The result of a timed block."""
 
     seconds: float = 0.0
-    """By a clock that the runner cannot reach."""
+    """The seconds that the block took, by a clock that the runner cannot reach."""
     lost_seconds: float = 0.0
-    """Seconds of these, at least, in which the runner waited for hardware that others used."""
+    """The seconds of the block in which the runner waited for hardware that other programs used; a lower bound."""
     noise: Noise = Noise.SHARED
+    """The influence of other programs on the block."""
     waited_well: bool | None = None
-    """Whether other programs paused before the block; None where that was not waited for."""
+    """Whether other programs paused before the block, or None if the block did not wait for that."""
     failure: Failure | None = None
-    """The verdict on a runner that failed in the block."""
+    """The failure of the runner in the block, or None."""
 
     def checked(self) -> Self:
-        """The same. Raises FailedError where the runner failed."""
+        """Return this result. Raises FailedError if the runner failed."""
         if self.failure is not None:
             raise FailedError(self.failure)
         return self
 
 
 class Runner(ABC):
-    """One implementation of a task in a process of its own, idle whenever it is not asked.
+    """One implementation of a task in a process of its own, which is stopped whenever it has no order to carry out.
 
-    Every method raises FailedError where the runner fails, with a verdict that names the current `stage`. Leave the runner's context,
-    or call `end`, to end its process.
+    Every method raises FailedError if the runner fails; the failure names the current `stage`. Leave the runner's context, or call
+    `end`, to end its process.
     """
 
     def __init__(self, stage: str = "correctness") -> None:
@@ -139,17 +148,17 @@ class Runner(ABC):
     @property
     @abstractmethod
     def alive(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the runner can take orders."""
 
     @abstractmethod
     def allow(self, seconds: float) -> None:
-        """Limit the time of everything that is asked from now on, together. Time in which others hold its hardware does not count."""
+        """Limit the seconds that all further orders may take together. Time in which others use its hardware does not count."""
 
     @abstractmethod
     def end(self) -> None:
-        """Kill its process and whatever descends from it, and have its files removed. Ending twice does nothing."""
+        """Kill the process and its descendants, and have its files removed. Calling it again does nothing."""
 
-    # What the runner holds.
+    # Loading an implementation.
 
     @abstractmethod
     def load_kernel(
@@ -161,29 +170,33 @@ class Runner(ABC):
         others: Mapping[str, Any] | None = None,
         precision: str | None = None,
     ) -> None:
-        """Have a kernel's file executed.
+        """Execute a kernel's file in the runner.
 
         Args:
             source: The kernel's file, which defines `ModelNew`.
-            task: The task; its rule about ATen holds from the first `build` on.
-            init: Arguments of the constructor as `tensors.encode` writes them; None has the task's own code make them.
-            others: Fields of `OtherParameters`, for `use_parameters`.
-            precision: The floating dtype that the model is cast to; None leaves it as it is.
+            task: The task. Its rule about ATen applies from the first `build` on.
+            init: The arguments of the constructor as `tensors.encode` writes them, or None to have the task's own code make them.
+            others: The fields of `OtherParameters`, for `use_parameters`.
+            precision: The floating dtype that the model is cast to, or None to leave it as it is.
         """
 
     @abstractmethod
     def load_reference(self, task: Task, *, compiled: bool = False, precision: str | None = None) -> None:
-        """Have the task's own file loaded, by a trusted runner alone.
+        """Load the task's own file. Only a trusted runner may do this.
 
         Args:
             task: The task.
             compiled: Whether torch.compile compiles the model.
-            precision: The floating dtype that model and inputs are cast to, as KernelBench does; `draw` is for that alone.
+            precision: The floating dtype that model and inputs are cast to, as in KernelBench. `draw` needs it.
         """
 
     @abstractmethod
     def build(self, *, spares: int = 0) -> None:
-        """Make a new model of what was loaded. `spares`: how often more it will be built."""
+        """Build a new model from what was loaded.
+
+        Args:
+            spares: The number of further times that `build` will be called.
+        """
 
     @abstractmethod
     def set_training(self, training: bool) -> None:
@@ -191,9 +204,11 @@ class Runner(ABC):
 
     @abstractmethod
     def use_parameters(self, which: Literal["", "made", "named"]) -> bool:
-        """Call a model with other parameters from now on: `made` with them, given them by `named`; "" goes back to the first model.
+        """Use a model with other parameters for the calls from now on. Return False if the kernel lacks the reference's parameters.
 
-        Returns False where there is none: the kernel has no parameters of the reference's names.
+        Args:
+            which: "made" for a model whose constructor ran with the other parameters; "named" for a model that got them afterwards, by
+                their names; "" for the first model.
         """
 
     # Inputs, calls and outputs.
@@ -201,68 +216,88 @@ class Runner(ABC):
     @property
     @abstractmethod
     def slots(self) -> Slots:
-        """Where its inputs are written. Raises RuntimeError before `lay_out`."""
+        """The memory of the runner's inputs. Raises RuntimeError before `lay_out`."""
 
     @abstractmethod
     def lay_out(self, inputs: Sequence[Mapping[str, Any]], slots: int, structure: Structure | None = None) -> None:
-        """Make room for some sets of inputs; the same layout as before is kept. Parameters are those of `layout_of`."""
+        """Lay out the memory for a number of sets of inputs. An equal layout is kept.
+
+        Args:
+            inputs: The leaves of the arguments of a call, as `tensors.save` describes them.
+            slots: The number of sets of inputs.
+            structure: The nesting of the list of arguments.
+        """
 
     @abstractmethod
     def write(self, slot: int, values: Sequence[Any]) -> None:
-        """Put the leaves of the arguments of a call into a slot."""
+        """Write the leaves of the arguments of a call into a slot."""
 
     @abstractmethod
     def inputs(self, slot: int) -> list[Any]:
-        """The leaves of the arguments of a call as the runner left them."""
+        """Return the leaves of the arguments of a call as the runner left them."""
 
     @abstractmethod
     def call(self, slots: Sequence[int]) -> tuple[Returned, ...]:
-        """One call after the other; the results stay where they are until the runner is asked for something else."""
+        """Call the model with the inputs of each slot in turn.
+
+        Returns:
+            The result of each call. The results stay in the runner until its next order.
+        """
 
     @abstractmethod
     def read(self, output: Described, address: int | None = None) -> Elements:
-        """The elements of an output, as `tensors.comparable` makes them, taken from where they lie when they are asked for."""
+        """Return the elements of an output, in the form of `tensors.comparable`. They are read from the runner on each access.
+
+        Args:
+            output: The description of the output.
+            address: The address of the output in the runner, or None for the one in its description.
+        """
 
     @abstractmethod
     def addresses(self, count: int) -> list[int]:
-        """Where the outputs of the last timed block lie: of each call, one after the other."""
+        """Return the addresses of the first `count` outputs of the last timed block, in the order of the calls."""
 
     @abstractmethod
     def input_memory(self) -> list[tuple[int, int]]:
-        """Addresses in the runner between which inputs lie."""
+        """Return the address ranges of the inputs in the runner, each as (first, one past the last)."""
 
     def read_run(self, output: Described, address: int, start: int, stop: int) -> torch.Tensor:
-        """Elements [start, stop), in the order of indices, of a result that lies at `address`."""
+        """Return elements [start, stop), in the order of indices, of an output at `address`."""
         return self.read(output, address).part(start, stop)
 
-    # What else is asked of it.
+    # Checks, measurements and hosted objects.
 
     @abstractmethod
     def check_rule(self) -> None:
-        """Raise FailedError where PyTorch's own compute, which the task forbids, no longer raises in the kernel's process.
+        """Raise FailedError if PyTorch operators that the task forbids no longer raise in the kernel's process.
 
-        The kernel's process answers: that finds a rule that was undone, not one that was undone by code which answers in its place.
+        The kernel's process itself answers. This detects a rule that was undone, but not code that also forges the answer.
         """
 
     @abstractmethod
     def aten_share(self) -> AtenShare | None:
-        """How much of a call with the first slot is PyTorch's own work; None where the kernel does not run when it is watched."""
+        """Return the share of a call with the first slot that PyTorch's own operators take, or None if the call fails when observed."""
 
     @abstractmethod
     def fallback_share(self) -> FallbackShare | None:
-        """How much of its calls the kernel has left to the reference's own operations so far; None where it does not count."""
+        """Return the share of its calls that the kernel left to the reference's operations so far, or None if it does not count them."""
 
     @abstractmethod
     def draw(self, seed: int) -> DrawnInputs:
-        """Have the task's own code draw inputs, after `load_reference` with a precision."""
+        """Draw inputs by the task's own code, after `load_reference` with a precision."""
 
     @abstractmethod
     def host(self, job: str, **arguments: Any) -> None:
-        """Have a trusted runner make an object, `module:Class`, of these plain arguments; `ask` calls its methods."""
+        """Create an object in a trusted runner, for `ask`.
+
+        Args:
+            job: The class of the object, as `module:Class`.
+            **arguments: Plain values for the constructor.
+        """
 
     @abstractmethod
     def ask(self, method: str, **arguments: Any) -> Mapping[str, Any]:
-        """Call a method of the hosted object with plain arguments. Returns what it returned, a mapping of plain values."""
+        """Call a method of the object that `host` created, with plain values. Returns its result, a mapping of plain values."""
 
     def __enter__(self) -> Self:
         return self
@@ -274,32 +309,36 @@ class Runner(ABC):
 
 
 class Observation(Protocol):
-    """A look at the machine that a measurement begins with."""
+    """An observation of the machine that begins before a measurement and ends with `finish`."""
 
     def finish(self, disturbed_above: float) -> MachineState:
-        """What happened since. `disturbed_above`: the share of the hardware that other programs may use."""
+        """Return what the machine did since the observation began.
+
+        Args:
+            disturbed_above: The share of the hardware that other programs may use before the measurement counts as disturbed.
+        """
         ...
 
 
 class Runtime(ABC):
-    """Starts runners on one target, and times their blocks. `close` it."""
+    """Starts runners on one target and times their blocks. Call `close` in the end."""
 
     threads: int
-    """Of each runner."""
+    """The number of threads of each runner."""
     interruption: Interruption
-    """While it is set, the runner that is busy is ended, and whatever is asked raises InterruptedJobError."""
+    """A flag that interrupts the current job. While it is set, the busy runner is ended and all orders raise InterruptedJobError."""
 
     @abstractmethod
     def start(self) -> None:
-        """Begin starting; the first runner waits until the runtime is there."""
+        """Begin to start the runtime in the background. The first `spawn` waits until it is ready."""
 
     @abstractmethod
     def close(self) -> None:
-        """End every runner, and remove the files."""
+        """End all runners and remove their files."""
 
     @abstractmethod
     def rest(self) -> None:
-        """Return once runners that were ended are gone, with their files."""
+        """Wait until the runners that were ended are gone and their files are removed."""
 
     @abstractmethod
     def spawn(
@@ -311,41 +350,49 @@ class Runtime(ABC):
         processor_seconds: float,
         environment: Mapping[str, str] | None = None,
     ) -> Runner:
-        """A new runner that holds nothing yet.
+        """Start a runner that holds no implementation yet.
 
         Args:
-            input_bytes: Memory for inputs, the largest `Layout.total_bytes` that will be laid out.
-            trusted: Whether it runs the user's own code rather than a kernel.
-            memory_gb: Memory that it may take, of device and machine alike; None allows what is free.
-            processor_seconds: Processor time that it may take.
-            environment: Variables of its process.
+            input_bytes: The bytes of memory for inputs: the largest `Layout.total_bytes` that will be laid out.
+            trusted: Whether the runner runs the user's own code rather than a kernel.
+            memory_gb: The GiB of memory that it may take, of the device and of the machine alike, or None to allow what is free.
+            processor_seconds: The seconds of processor time that it may take.
+            environment: Additional environment variables of its process.
 
         Raises:
-            RuntimeLostError: The runtime died; it starts again when it is asked again.
+            RuntimeLostError: The runtime died. It starts again on its next use.
             InterruptedJobError: The job was interrupted.
             UserError: There is no room for the runner's files.
         """
 
     @abstractmethod
     def stage(self, layout: Layout) -> Slots:
-        """Slots of the evaluator's own, whose values timed blocks take over; no runner sees them. Raises as `spawn` does."""
+        """Return slots in the evaluator's own memory, whose values timed blocks copy. No runner can read them. Raises as `spawn` does."""
 
     @abstractmethod
     def run(self, blocks: Sequence[TimedBlock]) -> list[BlockResult]:
-        """One block after the other, while the other runners stand still. Raises as `spawn` does, never for what a runner does."""
+        """Run timed blocks one after the other, while all other runners are stopped.
+
+        Returns:
+            The result of each block, in order. A runner's failure is part of its result and is not raised.
+
+        Raises:
+            RuntimeLostError: The runtime died.
+            InterruptedJobError: The job was interrupted.
+        """
 
     @abstractmethod
     def observe(self) -> Observation:
-        """Look at the machine before a measurement."""
+        """Begin to observe the machine, before a measurement."""
 
     def run_one(self, block: TimedBlock) -> float:
-        """Seconds of a block. Raises FailedError where the runner fails."""
+        """Run one timed block and return its seconds. Raises FailedError if the runner fails."""
         return self.run([block])[0].checked().seconds
 
     def interrupt(self) -> None:
-        """From another thread: end the runner that is busy, and have everything raise InterruptedJobError until `resume`."""
+        """End the busy runner, and make all orders raise InterruptedJobError until `resume`. Call it from another thread."""
         self.interruption.set()
 
     def resume(self) -> None:
-        """Take work again, once the job that was interrupted has ended."""
+        """Accept orders again. Call it when the interrupted job has ended."""
         self.interruption.clear()

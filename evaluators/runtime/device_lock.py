@@ -1,8 +1,9 @@
-"""One machine, one stopwatch: work that disturbs measuring shares a lock, measuring takes it alone.
+"""The device lock: a writer-preferring readers-writer lock between the processes of one user on one machine.
 
-Two lock files. Who measures closes the turnstile first, so that newcomers wait behind it and measuring never starves. The kernel
-releases both when a process dies. All runs of one user on one machine share the gate, whatever their environment says of temporary
-folders. Users do not share it: a lock that another user can take is one that another user can keep.
+Measuring takes the lock exclusively; work that would disturb measuring takes it shared. There are two lock files. A process that wants to
+measure first locks `queue`, so that later shared holders wait behind it and measuring never starves, and then locks `device`. The kernel
+releases both when the process dies. All runs of a user on a machine use the same files, whatever their environment says about temporary
+folders. Different users do not share a lock, because another user could keep it forever.
 """
 
 from __future__ import annotations
@@ -22,22 +23,30 @@ from evaluators.folders import private_folder
 from evaluators.runtime.interruption import Interruption
 
 _EVERYONES = Path("/tmp")
+"""The folder of lock folders, which does not depend on the environment."""
 GiveWay = Callable[[int], None]
+"""A function that stops a process group while another process measures."""
 _GLANCE_SECONDS = 0.02
-"""Between two looks at whether anybody still wants to wait."""
+"""The seconds between two checks for an interruption while waiting."""
 _STEP_SECONDS = 0.002
+"""The seconds between two attempts to take the lock again."""
 
 
 def lock_folder() -> Path:
-    """The folder of this user's locks, the same in every session. Raises UserError as `private_folder` does."""
+    """Return the folder of this user's locks, which is the same in every session. Raises UserError as `private_folder` does."""
     return private_folder(_EVERYONES if _EVERYONES.is_dir() else Path(tempfile.gettempdir()), "kernelevolve")
 
 
 class DeviceLock:
-    """`shared()` for compiling and checking, `exclusive()` for measuring on the CPU."""
+    """The lock of a device: `shared` for compiling and checking, `exclusive` for measuring."""
 
     def __init__(self, folder: Path | None = None, interruption: Interruption | None = None) -> None:
-        """`interruption`: while it is set, waiting raises InterruptedJobError. Signals are handled while it waits."""
+        """Create the lock without taking it. Signals are handled while it waits.
+
+        Args:
+            folder: The folder of the lock files, or None for `lock_folder()`.
+            interruption: A flag. While it is set, waiting raises InterruptedJobError.
+        """
         self._folder = folder or lock_folder()
         self._interruption = interruption
 
@@ -45,7 +54,7 @@ class DeviceLock:
         flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             return os.open(self._folder / name, flags, 0o600)
-        except FileNotFoundError:  # Old files in /tmp are removed on many machines, folders too.
+        except FileNotFoundError:  # Many systems remove old files and folders from /tmp.
             self._folder.mkdir(mode=0o700, exist_ok=True)
             return os.open(self._folder / name, flags, 0o600)
 
@@ -62,7 +71,7 @@ class DeviceLock:
             os.close(handle)
 
     def _wait(self, handle: int, kind: int) -> None:
-        """In the kernel's queue, by a thread: flock(2) itself cannot be called off. Closes the handle where it raises."""
+        """Wait for the lock in a thread, since flock(2) itself cannot be interrupted. Closes the handle if it raises."""
         ours, taken, given_up = threading.Lock(), threading.Event(), False
 
         def take() -> None:
@@ -86,44 +95,52 @@ class DeviceLock:
 
     @contextmanager
     def shared(self) -> Iterator[GiveWay]:
-        """Yields what gives way: to be called now and then with a process group that works for the caller, which it stops until nobody
-        measures or waits to."""
-        with self._lock("turnstile", fcntl.LOCK_SH):
+        """Hold the lock together with other shared holders.
+
+        Yields:
+            A function that takes the id of a process group that works for the caller. If a process measures or waits to measure, the
+            function stops the group and releases the lock until measuring is over. The caller calls it regularly.
+        """
+        with self._lock("queue", fcntl.LOCK_SH):
             pass
-        with self._lock("machine", fcntl.LOCK_SH) as handle:
+        with self._lock("device", fcntl.LOCK_SH) as handle:
             yield partial(self._give_way, handle)
 
     def _give_way(self, handle: int, group: int) -> None:
-        if self._open_now():
+        if self._queue_is_free():
             return
         _signal(group, signal.SIGSTOP)
         try:
             fcntl.flock(handle, fcntl.LOCK_UN)
-            while not (self._open_now() and _taken(handle)):
+            while not (self._queue_is_free() and _taken(handle)):
                 if self._interruption is not None:
                     self._interruption.check()
                 time.sleep(_STEP_SECONDS)
         finally:
             _signal(group, signal.SIGCONT)
 
-    def _open_now(self) -> bool:
-        """Whether the turnstile is."""
-        turnstile = self._open("turnstile")
+    def _queue_is_free(self) -> bool:
+        """Return whether nobody measures or waits to measure."""
+        queue = self._open("queue")
         try:
-            return _taken(turnstile)
+            return _taken(queue)
         finally:
-            os.close(turnstile)
+            os.close(queue)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        with self._lock("turnstile", fcntl.LOCK_EX), self._lock("machine", fcntl.LOCK_EX) as handle:
+        """Hold the lock alone. The lock file `device` then contains the id of this process."""
+        with self._lock("queue", fcntl.LOCK_EX), self._lock("device", fcntl.LOCK_EX) as handle:
             os.ftruncate(handle, 0)
             os.pwrite(handle, str(os.getpid()).encode(), 0)
             yield
 
     def stopped_holder(self) -> int | None:
-        """The process that measures but was stopped (Ctrl-Z, say): until it goes on or ends, nobody else measures."""
-        handle = self._open("machine")
+        """Return the id of the process that holds the lock exclusively but was stopped, by Ctrl-Z for example, or None.
+
+        Until that process goes on or ends, nobody else can measure.
+        """
+        handle = self._open("device")
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -135,7 +152,7 @@ class DeviceLock:
 
 
 def _taken(handle: int) -> bool:
-    """Whether the shared lock could be had at once."""
+    """Take the lock shared if that is possible at once. Return whether it was."""
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

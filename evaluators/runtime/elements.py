@@ -1,4 +1,4 @@
-"""The elements of a result, taken some at a time from wherever it lies: in this process, in a mapped file, in a runner."""
+"""Access to the elements of a result in parts, wherever it lies: in this process, in a mapped file or in a runner."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ import torch
 
 
 class Elements(Protocol):
-    """A tensor that need not be in memory as a whole."""
+    """The elements of a tensor that need not be in this process's memory as a whole."""
 
     shape: tuple[int, ...]
+    """The shape of the tensor."""
     dtype: torch.dtype
+    """The dtype of the parts."""
     numel: int
+    """The number of elements."""
 
     def part(self, start: int, stop: int) -> torch.Tensor:
-        """Elements [start, stop) in the order of indices, one-dimensional. Good until the next call: it may be the same memory then."""
+        """Return elements [start, stop), in the order of indices, as a one-dimensional tensor.
+
+        The tensor is valid until the next call, which may reuse its memory.
+        """
         ...
 
 
 class Held:
-    """A tensor of this process, mapped files included."""
+    """The elements of a tensor of this process, which may be a mapped file."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self.shape = tuple(tensor.shape)
@@ -33,7 +39,7 @@ class Held:
 
 
 class Widened:
-    """Elements of eight bits with a fraction, as float32."""
+    """The elements of a tensor of an 8-bit floating dtype, converted to float32."""
 
     dtype = torch.float32
 
@@ -46,4 +52,5 @@ class Widened:
 
 
 def elements_of(result: torch.Tensor | Elements) -> Elements:
+    """Return the elements of a tensor; `Elements` are returned unchanged."""
     return Held(result) if isinstance(result, torch.Tensor) else result

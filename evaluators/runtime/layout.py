@@ -1,7 +1,7 @@
-"""Where inputs lie in the memory that a player shares with the judge.
+"""The layout of inputs in the memory that a runner process shares with the evaluator.
 
-A header holds a table of pointers, in which a player leaves where the outputs of a timed block lie. Slots follow, each with room for
-the inputs of one call.
+The memory begins with a table of pointers, in which the runner stores the addresses of the outputs of a timed block. Slots follow, each
+with room for the inputs of one call.
 """
 
 from __future__ import annotations
@@ -15,32 +15,43 @@ from kernelevolve.tasks.structure import Structure
 from kernelevolve.tasks.tensor_kinds import DTYPES
 
 TABLE_BYTES = 1 << 16
+"""The bytes of the table of pointers."""
 ALIGNMENT = 64
+"""The alignment of inputs in bytes."""
 _STAGGER = 192
-"""Between inputs of a call: equal low bits of their addresses would make loads wait for unrelated stores."""
+"""The bytes between inputs of a call. They make the low bits of addresses differ: equal ones make loads wait for unrelated stores."""
 
 
 class Layout(Record):
-    """Where the inputs of a call lie in a slot, and how many slots there are."""
+    """The placement of the inputs of a call in a slot, and the number of slots."""
 
     inputs: tuple[Mapping[str, Any], ...]
-    """Of each leaf: `dtype`, `shape`, `stride` and `offset` in bytes of a tensor; `value` of anything else."""
+    """A description of each leaf: `dtype`, `shape`, `stride` and `offset` (in bytes) for a tensor, `value` for anything else."""
     structure: Structure | None = None
-    """How the leaves are nested, as the list of arguments; None where each is an argument."""
+    """The nesting of the leaves in the list of arguments, or None if each leaf is an argument."""
     slot_bytes: int
+    """The bytes of one slot."""
     slots: int
+    """The number of slots."""
 
     @property
     def total_bytes(self) -> int:
+        """The bytes of the table and all slots."""
         return self.part(self.slots)[1]
 
     def part(self, slots: int) -> tuple[int, int]:
-        """(first byte, the one behind the last) of the first slots."""
+        """Return the byte range of the first `slots` slots, as (first, one past the last)."""
         return TABLE_BYTES, TABLE_BYTES + slots * self.slot_bytes
 
 
 def layout_of(inputs: Sequence[Mapping[str, Any]], slots: int = 1, structure: Structure | None = None) -> Layout:
-    """`inputs`: leaves as `tensors.save` describes them; `structure`: of the list of arguments."""
+    """Lay out inputs.
+
+    Args:
+        inputs: The leaves of the arguments of a call, as `tensors.save` describes them.
+        slots: The number of slots.
+        structure: The nesting of the list of arguments, or None if each leaf is an argument.
+    """
     placed = []
     offset = 0
     for meta in inputs:

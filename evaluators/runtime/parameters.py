@@ -1,9 +1,9 @@
-"""Parameters that a constructor makes constant, such as the ones and zeros of a norm, with values of their own.
+"""Perturbation of parameters that a constructor initializes to a constant, such as the ones and zeros of a normalization layer.
 
-Training, or a checkpoint, gives each element another value; a kernel that leaves such a parameter out, or takes one for another, is right
-until then. The values are given while the constructor runs, since a kernel may pack its weights there. They follow from the constant, the
-shape and how many parameters of that shape were made before: a kernel that makes its parameters as the reference does has the same ones,
-however many others it has.
+A kernel that omits such a parameter, or confuses two of them, computes correct results until training or a checkpoint changes their
+values. The perturbed values are set while the constructor runs, since a kernel may pack its weights there. They depend on the constant,
+the shape and the number of parameters of that shape made before. A kernel that makes its parameters as the reference does therefore gets
+the same values, however many other parameters it has.
 """
 
 from __future__ import annotations
@@ -22,52 +22,52 @@ from kernelevolve.core.record import Record
 from kernelevolve.core.seeds import derive_seed
 
 _LEAST, _MOST = 0.5, 2.0
-"""Times a constant that is not zero;"""
+"""The least and the largest factor by which a constant other than zero is multiplied."""
 _NEGATIVE = 0.25
-"""so many of them, and at least one, with the other sign."""
+"""The share of values whose sign is changed. At least one is."""
 _AROUND_ZERO = 0.125, 0.25
-"""How far from zero values in its place lie."""
+"""The least and the largest absolute value that replaces a zero."""
 _MEANS, _VARIANCES = "running_mean", "running_var"
 
 OTHER = "with other parameters"
-"""The label of what is done with them."""
+"""The label of checks with other parameters, in messages."""
 
 
 class Constant(Record):
-    """A parameter, or running statistics, of which nothing but its first value tells it from others, or from a number in the code."""
+    """A parameter or running statistic with a constant initial value, which a kernel could replace by a number in its code."""
 
     value: float | None
-    """Of all its elements; None for one that is a copy of another, or that is drawn alike for each seed."""
+    """The value of all its elements, or None if it is a copy of another parameter or does not depend on the seed."""
     ordinal: int
-    """Of the parameters of this shape, in the order in which they are made."""
+    """Its position among the parameters of its shape, in the order in which they are made."""
 
 
 class OtherParameters(Record):
-    """What a model is built with, once more."""
+    """The parameters with which a model is built a second time."""
 
     seed: int
-    """Of torch's generator right before the constructor: for parameters that are drawn."""
+    """The seed of torch's generator right before the constructor, which determines the parameters that are drawn."""
     constants: Mapping[str, Constant] = {}
-    """Those of the reference, by name."""
+    """The constant parameters of the reference, by name."""
     signed: bool = True
-    """Values change their signs too; else not, for references that take logarithms or roots of them."""
+    """Whether perturbed values may change their signs. It is False for references that take logarithms or roots of them."""
 
 
 class Perturbed:
-    """The parameters of a model that is built within `perturbed`."""
+    """Perturbs the constant parameters of a model that is built in the context `perturbed`."""
 
     def __init__(self, others: OtherParameters) -> None:
         self._others = others
         self._constants = {c.value for c in others.constants.values() if c.value is not None}
         self._known: dict[int, tuple[torch.Tensor, int]] = {}
-        """By where its elements lie: a parameter, kept so that no other gets its memory, and its ordinal."""
+        """The parameters and their ordinals, by the address of their storage. They are kept so that no other gets the same memory."""
         self._perturbed: set[int] = set()
         self._single: dict[int, float] = {}
-        """What perturbed parameters of one element, which are constant whatever they hold, hold since."""
+        """The perturbed values of one-element parameters, by address. Such a parameter is constant whatever its value."""
         self._counts: Counter[torch.Size] = Counter()
 
     def made(self, tensor: torch.Tensor, *, variance: bool = False) -> None:
-        """It was made; it is perturbed where it is constant."""
+        """Register a parameter that was made, and perturb it if it is constant."""
         place = tensor.untyped_storage().data_ptr()
         if tensor.numel() and place not in self._known:
             self._known[place] = tensor, self._counts[tensor.shape]
@@ -75,20 +75,20 @@ class Perturbed:
         self.written(tensor, variance=variance)
 
     def written(self, tensor: torch.Tensor, *, variance: bool = False) -> None:
-        """It was written to: it is perturbed where it is the whole of one that was made, and constant."""
+        """Handle a write to a tensor: perturb it if it is a whole registered parameter and is constant."""
         place = tensor.untyped_storage().data_ptr()
         owner, ordinal = self._known.get(place, (None, 0))
         value = _constant(tensor)
         if owner is None or owner.numel() != tensor.numel() or self._single.get(place) == value:
             return
         if value is None or value not in self._constants:
-            return  # None of the reference's, but of a helper.
+            return  # It is a tensor of a helper and not one of the reference's constants.
         self._perturb(tensor, Constant(value=value, ordinal=ordinal), variance=variance)
         if tensor.numel() == 1:
             self._single[place] = float(tensor.detach().real if tensor.is_complex() else tensor.detach())
 
     def mend(self, model: nn.Module) -> nn.Module:
-        """Perturb those of the reference's constants that were made in a way that is not seen, or are copies of others."""
+        """Perturb the reference's constants that were made in a way that is not observed, or that are copies of others."""
         there = _tensors(model)
         for name, constant in self._others.constants.items():
             place = there[name].untyped_storage().data_ptr() if name in there else None
@@ -99,7 +99,7 @@ class Perturbed:
         return model
 
     def numbered(self, model: nn.Module) -> OtherParameters:
-        """The same, with the ordinals that the constants have in a model that was built."""
+        """Return the same parameters with the ordinals that the constants have in a model that was built."""
         found = dict(self._others.constants)
         for name, tensor in _tensors(model).items():
             if name in found:
@@ -113,7 +113,12 @@ class Perturbed:
 
 
 def constants_of(model: nn.Module, again: nn.Module) -> dict[str, Constant]:
-    """By name, not numbered yet. `again`: the same model with another seed."""
+    """Return the constant parameters of a model by name, with all ordinals 0.
+
+    Args:
+        model: The model.
+        again: The same model built with another seed.
+    """
     found: dict[str, Constant] = {}
     others = _tensors(again)
     for name, tensor in _tensors(model).items():
@@ -128,7 +133,7 @@ def constants_of(model: nn.Module, again: nn.Module) -> dict[str, Constant]:
 
 
 def _is_copy(name: str, tensor: torch.Tensor, model: nn.Module) -> bool:
-    """Whether one that comes before it holds the same, elsewhere in memory."""
+    """Return whether an earlier parameter holds the same values elsewhere in memory."""
     for earlier, other in _tensors(model).items():
         if earlier == name:
             return False
@@ -139,7 +144,13 @@ def _is_copy(name: str, tensor: torch.Tensor, model: nn.Module) -> bool:
 
 
 def perturb(tensor: torch.Tensor, constant: Constant, *, signed: bool) -> None:
-    """In place, where its elements lie apart."""
+    """Replace the values of a tensor in place. A tensor whose elements overlap in memory is left as it is.
+
+    Args:
+        tensor: The tensor.
+        constant: The constant, which determines the new values together with the shape.
+        signed: Whether values may change their signs.
+    """
     if any(size > 1 and step == 0 for size, step in zip(tensor.shape, tensor.stride(), strict=True)):
         return
     text = "" if constant.value is None else constant.value.hex()
@@ -164,9 +175,16 @@ def perturb(tensor: torch.Tensor, constant: Constant, *, signed: bool) -> None:
 
 
 def built_by_names(model: nn.Module, others: OtherParameters) -> nn.Module | None:
-    """A model that was built with the other seed, given the values of the reference's constants afterwards; None where one is not there.
+    """Perturb the constants of a finished model by their names.
 
-    For kernels that make their parameters in another way than the reference, and pack nothing.
+    This serves kernels that make their parameters in another way than the reference, and do not pack them.
+
+    Args:
+        model: A model that was built with the seed of `others`.
+        others: The other parameters.
+
+    Returns:
+        The model, or None if it lacks one of the reference's constants.
     """
     there = _tensors(model)
     if not others.constants.keys() <= there.keys():
@@ -178,7 +196,7 @@ def built_by_names(model: nn.Module, others: OtherParameters) -> nn.Module | Non
 
 @contextmanager
 def perturbed(others: OtherParameters) -> Iterator[Perturbed]:
-    """Parameters and running statistics that are made constant inside get other values. The seed is the caller's to set."""
+    """Perturb the parameters and running statistics that are initialized to a constant in this context. The caller sets the seed."""
     state = Perturbed(others)
     new, reset = nn.Parameter.__new__, _NormBase.reset_running_stats
 
@@ -234,7 +252,7 @@ def _is_variance(name: str) -> bool:
 
 
 def _constant(tensor: torch.Tensor) -> float | None:
-    """The value of all its elements; None where they differ, or are not to be changed."""
+    """Return the value that all elements have, or None if they differ or the tensor is not to be perturbed."""
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.detach().resolve_conj())[..., 0]
     if not tensor.is_floating_point() or tensor.itemsize < 2 or tensor.numel() == 0 or tensor.is_meta:

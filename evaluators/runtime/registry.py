@@ -1,4 +1,4 @@
-"""Which runtime runs kernels."""
+"""The choice of the runtime that runs kernels."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from evaluators.settings import EvaluationSettings
 
 
 def open_runtime(settings: EvaluationSettings) -> Runtime:
-    """A runtime for these settings, not started yet; `close` it. Raises UserError where there is no room for its files."""
+    """Return a runtime for these settings that is not started yet. The caller closes it.
+
+    Raises:
+        UserError: There is no room for its files.
+    """
     return cpu_runtime(settings)
 
 
 def cpu_runtime(settings: EvaluationSettings, server: type[ForkServer] = ForkServer) -> CpuRuntime:
-    """The runtime of this machine's processor. `server`: the class of its fork server."""
+    """Return the runtime of this machine's processor.
+
+    Args:
+        settings: The settings of evaluation.
+        server: The class of its fork server.
+    """
     threads = settings.threads or usable_cores()
     return CpuRuntime(server(threads=threads, confined=settings.sandbox, readable=settings.readable), threads)

@@ -1,6 +1,6 @@
-"""Tensors outside of the process that made them: as raw files with a description in JSON, or as memory of another process.
+"""Exchange of tensors between processes: as raw files with a description in JSON, or as memory of another process.
 
-Nothing is unpickled, so a hostile child can at worst deliver wrong numbers.
+Nothing is unpickled, so a hostile process can at worst deliver wrong numbers.
 """
 
 from __future__ import annotations
@@ -21,27 +21,32 @@ from kernelevolve.tasks.tensor_kinds import DTYPES, fault_of
 _Base = torch._C.TensorBase
 pointer_of, _stride_of, _size_of = _Base.data_ptr, _Base.stride, _Base.size
 _is_neg, _is_conj = _Base.is_neg, _Base.is_conj
-"""Taken before foreign code is loaded, which may put its own into torch.Tensor."""
+"""The methods of tensors, looked up before foreign code is loaded, since it may replace those of torch.Tensor."""
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
 _MOST_ENCODED = 1 << 16
+"""The most elements of a tensor that `encode` accepts."""
 _Size = Annotated[int, Field(ge=0, lt=1 << 48)]
 
 
 class Described(Record):
-    """A strided tensor in another process, as that process tells it."""
+    """The description of a strided tensor in another process, as that process reports it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     dtype: str
+    """The name of its dtype, without `torch.`."""
     shape: tuple[_Size, ...]
+    """The shape in elements."""
     stride: tuple[_Size, ...]
+    """The strides in elements."""
     pointer: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    """The address of its first element in the process."""
 
     @field_validator("dtype")
     @classmethod
     def _known(cls, dtype: str) -> str:
         if dtype not in DTYPES:
-            raise ValueError(f"no dtype that travels: {dtype}")
+            raise ValueError(f"unsupported dtype: {dtype}")
         return dtype
 
     @model_validator(mode="after")
@@ -52,13 +57,14 @@ class Described(Record):
 
     @property
     def numel(self) -> int:
+        """The number of elements."""
         count = 1
         for size in self.shape:
             count *= size
         return count
 
     def as_real(self) -> Described:
-        """Complex numbers as pairs of real ones, as `comparable` makes them of a tensor; all others as they are."""
+        """Return the description of a complex tensor as one of pairs of real numbers, like `comparable`; others are unchanged."""
         if not self.dtype.startswith("complex"):
             return self
         real = "float32" if self.dtype == "complex64" else "float64"
@@ -67,10 +73,12 @@ class Described(Record):
 
     @property
     def span(self) -> int:
+        """The number of elements from the first to the last in memory."""
         return span_of(self.shape, self.stride)
 
     @property
     def contiguous(self) -> bool:
+        """Whether the tensor is contiguous in row-major order."""
         expected = 1
         for size, stride in zip(reversed(self.shape), reversed(self.stride), strict=True):
             if size != 1 and stride != expected:
@@ -80,9 +88,9 @@ class Described(Record):
 
 
 def describe(tensor: torch.Tensor) -> dict[str, Any]:
-    """The fields of `Described`. Raises TypeError for a tensor that does not lie in the CPU's memory as it is."""
+    """Return the fields of `Described` for a tensor. Raises TypeError for a tensor with a pending negation or conjugation."""
     if _is_neg(tensor) or _is_conj(tensor):
-        raise TypeError("a tensor that is to be negated or conjugated")
+        raise TypeError("a tensor with a pending negation or conjugation")
     return {
         "dtype": str(tensor.dtype).removeprefix("torch."),
         "shape": list(_size_of(tensor)),
@@ -92,14 +100,19 @@ def describe(tensor: torch.Tensor) -> dict[str, Any]:
 
 
 def span_of(shape: Sequence[int], stride: Sequence[int]) -> int:
-    """Elements from the first to the last."""
+    """Return the number of elements from the first to the last in memory, gaps included.
+
+    Args:
+        shape: The shape of a tensor, in elements.
+        stride: Its strides, in elements.
+    """
     if 0 in shape:
         return 0
     return 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
 
 
 def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Equal, NaN included."""
+    """Return whether two tensors hold the same bits, NaN included."""
     if a.is_complex():
         a, b = torch.view_as_real(a), torch.view_as_real(b)
     if a.is_floating_point():
@@ -109,30 +122,44 @@ def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def raw(tensor: torch.Tensor) -> torch.Tensor:
-    """Booleans as the bytes that they lie in, of which only 0 and 1 are any; others as they are."""
+    """Return booleans as bytes, which shows values other than 0 and 1; other tensors are unchanged."""
     return tensor.view(torch.uint8) if tensor.dtype is torch.bool else tensor
 
 
 def comparable(tensor: torch.Tensor) -> torch.Tensor:
-    """Complex numbers as pairs of real ones, in a further dimension; numbers of eight bits with a fraction as float32; all others as
-    they are."""
+    """Return a tensor in the form in which results are compared.
+
+    Complex numbers become pairs of real ones in a further dimension, and 8-bit floating dtypes become float32. Others are unchanged.
+    """
     if tensor.is_complex():
         return torch.view_as_real(tensor.resolve_conj())
     return tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor
 
 
 def as_tensor(number: float) -> torch.Tensor:
-    """A plain result with a fraction, to be compared as elements are."""
+    """Return a floating number as a tensor, to be compared as elements are."""
     return torch.tensor(number, dtype=torch.float32)
 
 
 def memory_of(tensor: torch.Tensor) -> torch.Tensor:
-    """The elements from its first to its last, as they lie, gaps included: one-dimensional, a view."""
+    """Return a one-dimensional view of the elements from the first to the last in memory, gaps included."""
     return tensor.as_strided((span_of(tensor.shape, tensor.stride()),), (1,))
 
 
 def save(value: Any, path: Path, *, contiguous: bool = False) -> dict[str, Any]:
-    """Write a tensor with its strides, or `contiguous`; or describe a plain value. Raises TypeError for anything else."""
+    """Write a tensor to a file, or describe a plain value.
+
+    Args:
+        value: A tensor or a plain value.
+        path: The file to write if it is a tensor.
+        contiguous: Whether the tensor is made contiguous rather than written with its strides.
+
+    Returns:
+        The `dtype`, `shape` and `stride` of a tensor, or the `value`.
+
+    Raises:
+        TypeError: The value is neither plain nor a tensor that can be written.
+    """
     if isinstance(value, torch.Tensor):
         tensor = value.detach().to("cpu").resolve_conj().resolve_neg()
         dtype = str(tensor.dtype).removeprefix("torch.")
@@ -151,16 +178,21 @@ def save(value: Any, path: Path, *, contiguous: bool = False) -> dict[str, Any]:
 
 
 def load(meta: Mapping[str, Any], path: Path) -> Any:
-    """The inverse of `save`, mapped privately: writing to it does not reach the file.
+    """Load a value that `save` wrote. The file is mapped privately, so writing to the tensor does not change it.
 
-    Raises ValueError when the file is not as long as the description says.
+    Args:
+        meta: The description that `save` returned.
+        path: The file.
+
+    Raises:
+        ValueError: The file is not as long as the description says.
     """
     if "value" in meta:
         return meta["value"]
     dtype, shape, stride = DTYPES[meta["dtype"]], meta["shape"], meta["stride"]
     size = span_of(shape, stride) * dtype.itemsize
     if path.stat().st_size != size:
-        raise ValueError(f"{path.name} holds {path.stat().st_size} bytes, {size} were announced")
+        raise ValueError(f"{path.name} holds {path.stat().st_size} bytes instead of {size}")
     if size == 0:
         return torch.empty_strided(shape, stride, dtype=dtype)
     raw = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
@@ -169,18 +201,22 @@ def load(meta: Mapping[str, Any], path: Path) -> Any:
 
 @dataclass(frozen=True)
 class Result:
-    """What forward returned, taken apart."""
+    """The result of `forward`, flattened."""
 
     tensors: list[torch.Tensor]
-    """In the CPU's memory, as they are."""
+    """The tensors among the leaves, in the CPU's memory."""
     values: list[bool | int | float | str | None]
-    """Plain ones among the leaves."""
+    """The plain values among the leaves."""
     structure: str
-    """As `structure.described` tells it."""
+    """The nesting of the result, as `structure.described` writes it."""
 
 
 def taken_apart(result: Any) -> Result:
-    """Raises TypeError, a text that goes on after `forward`, where it holds what cannot be returned, subclasses of Tensor included."""
+    """Flatten the result of `forward`.
+
+    Raises:
+        TypeError: The result holds something that cannot be returned, such as a subclass of Tensor. The text continues "forward ...".
+    """
     if lies_as_it_is(result) and not fault_of(result):
         return Result([result], [], "tensor")
     try:
@@ -192,7 +228,7 @@ def taken_apart(result: Any) -> Result:
         if not isinstance(leaf, torch.Tensor):
             values.append(leaf)
             continue
-        # A subclass may compute its values when somebody looks.
+        # A subclass of Tensor may compute its values only when they are read.
         fault = fault_of(leaf, verb="return")
         if fault:
             raise TypeError(_returned(path, fault))
@@ -201,14 +237,16 @@ def taken_apart(result: Any) -> Result:
 
 
 def lies_as_it_is(result: Any) -> bool:
-    """Whether it is a tensor, no subclass, whose elements are what its memory holds."""
+    """Return whether a result is a plain tensor, not a subclass, without a pending negation or conjugation."""
     return type(result) in _TENSORS and not _is_conj(result) and not _is_neg(result)
 
 
 def pointers_of(result: Any, kept: list[Any]) -> list[int]:
-    """Where the tensors of a result lie, in the order of `taken_apart`, without a look at what they are.
+    """Return the addresses of the tensors of a result, in the order of `taken_apart`, without checking the tensors.
 
-    What has to be conjugated or negated first is put into `kept`.
+    Args:
+        result: The result of `forward`.
+        kept: A list that gets the tensors that had to be conjugated or negated first, so that they stay in memory.
     """
     if lies_as_it_is(result):
         return [pointer_of(result)]
@@ -229,7 +267,11 @@ def _returned(path: str, fault: str) -> str:
 
 
 def encode(value: Any) -> dict[str, Any]:
-    """A constructor's argument as JSON. Raises TypeError for what is more than numbers, text, small tensors and containers of them."""
+    """Encode a constructor's argument as JSON.
+
+    Raises:
+        TypeError: The argument is not made of numbers, text, dtypes, small tensors and containers of them.
+    """
     if value is None or isinstance(value, bool | int | float | str):
         return {"value": value}
     if isinstance(value, list | tuple):
@@ -244,7 +286,7 @@ def encode(value: Any) -> dict[str, Any]:
 
 
 def decode(coded: Mapping[str, Any]) -> Any:
-    """The inverse of `encode`."""
+    """Decode what `encode` returned."""
     match coded:
         case {"value": value}:
             return value
@@ -258,4 +300,4 @@ def decode(coded: Mapping[str, Any]) -> Any:
             return torch.tensor(values, dtype=DTYPES[dtype]).reshape(shape)
         case {"dtype": dtype}:
             return getattr(torch, dtype)
-    raise ValueError(f"no encoded value: {coded}")
+    raise ValueError(f"not an encoded value: {coded}")

@@ -1,1 +1,1 @@
-"""Keeps untrusted kernels from everything but their own work."""
+"""The sandbox of untrusted kernels: file access, system calls, resource limits and PyTorch's operators."""

@@ -1,11 +1,12 @@
-"""PyTorch's own compute, switched off: what a task's rule forbids raises, whoever calls it, from whichever thread, in whatever mode.
+"""Disables the PyTorch operators that a task forbids in a process: calling one raises, from every thread and in every mode.
 
-It is done at the dispatcher. For each forbidden operator an implementation that raises takes the place of the kernels of the CPU and of
-the composite ones, so there is nothing below that a mode, a thread, an autograd function, TorchScript or `torch.ops` could reach. What
-is made of operators is forbidden as well, unless its parts are what decides: a verdict then names what the kernel has called.
+The operators are disabled in the dispatcher. For each forbidden operator, an implementation that raises replaces the CPU kernels and the
+composite kernels, so modes, threads, autograd functions, TorchScript and `torch.ops` cannot reach the originals. Composite operators are
+disabled as well, so that the error names the operator that the kernel called; a few are left to the operators that they are made of.
 
-Operators are told apart by their schemas and tags where these say enough (a view returns an alias of its input; `inplace_view`;
-`view_copy`), by the lists below where not. An operator that neither knows is forbidden: a new version of torch opens nothing.
+Operators are classified by their schemas and tags where these suffice (a view returns an alias of its input; `inplace_view`;
+`view_copy`), and otherwise by the lists below. An operator that fits none of these is forbidden, so a new version of torch cannot
+introduce an operator that is allowed by accident.
 """
 
 from __future__ import annotations
@@ -28,21 +29,23 @@ def _names(text: str) -> frozenset[str]:
 
 
 _KEYS = ("CPU", "SparseCPU", "SparseCsrCPU", "MkldnnCPU", "QuantizedCPU", "NestedTensorCPU")
+"""The dispatch keys whose kernels compute on the CPU."""
 _COMPOSITE = ("CompositeExplicitAutograd", "CompositeImplicitAutograd")
-"""Kernels of structured operators (CompositeExplicitAutogradNonFunctional) call their out-variants, which are forbidden themselves."""
+"""CompositeExplicitAutogradNonFunctional is not listed: its kernels call the operators' out-variants, which are disabled themselves."""
 _FOREIGN = _names("mkl mkldnn mkldnn_prepacked onednn prepacked quantization quantized _quantized sparse xnnpack")
-"""Further namespaces of torch with kernels of their own. Those of a candidate's own extensions stay free."""
+"""The further namespaces of torch that have kernels. The namespaces of a candidate's own extensions are not restricted."""
 
 _ALLOCATION = _names("empty empty_like empty_permuted empty_strided new_empty new_empty_strided resize _resize_output_")
+"""The operators that allocate memory and write nothing to it."""
 _VIEWS = _names(
     """
     atleast_1d atleast_2d atleast_3d broadcast_tensors lift meshgrid type_as unflatten_dense_tensors unsafe_chunk unsafe_split
     unsafe_split_with_sizes _unsafe_view
     """
 )
-"""Whose schemas do not say so; `type_as` is one where nothing is to be done, and else calls what is forbidden."""
+"""The views whose schemas do not show it. `type_as` returns its input if the dtypes agree, and calls a forbidden operator otherwise."""
 _LAZY = _names("_conj _conj_copy _neg_view _neg_view_copy")
-"""Views by their schemas, but arithmetic: a copy of one negates."""
+"""The operators that are views by their schemas but lead to arithmetic: copying such a view negates its elements."""
 _METADATA = _names(
     """
     dense_dim _dimI _dimV _has_same_storage_numel is_coalesced is_pinned is_same_size is_set_to _nnz q_per_channel_axis q_scale
@@ -68,8 +71,8 @@ _MOVEMENT = _names(
     pixel_shuffle pixel_unshuffle roll rot90 select_scatter slice_scatter
     """
 )
-"""Filling; casting; copying; joining; padding; rearranging. No arithmetic on elements, no place that depends on a value.
-`repeat` and `tile` are not among them, since they add on the way: a copy of what is expanded does the same."""
+"""The operators that fill, cast, copy, join, pad or rearrange. They do no arithmetic on elements, and no index depends on a value.
+`repeat` and `tile` are not listed because their implementations add; a copy of an expanded tensor does the same."""
 
 _DOORS = (
     "_dispatch_get_computed_kernel_for_dispatch_key",
@@ -78,40 +81,47 @@ _DOORS = (
     "_fuse_to_static_module",
     "StaticModule",
 )
-"""Of `torch._C`: what hands out kernels as they were before, or calls them without the dispatcher."""
+"""The attributes of `torch._C` that return the original kernels or call them without the dispatcher."""
 _SIGN = re.compile(r"\w+::[\w.]+: PyTorch's own compute, which this task forbids \(allow_aten: \w+\)")
+"""The pattern by which the error of a forbidden operator is recognized in a text."""
 
 
 class ForbiddenComputeError(RuntimeError):
-    """An operator was called that the task's rule forbids."""
+    """An operator was called that the task forbids."""
 
 
 @cache
 def kernels() -> tuple[tuple[str, str, AllowAten], ...]:
-    """(dispatch key, operator with its overload, the strictest rule that leaves it) of every kernel that some rule takes away.
+    """Return every registered kernel that some rule disables.
 
-    Takes some ten milliseconds once, so a fork server has it ready for its children.
+    The first call takes some ten milliseconds, so a fork server makes it before it forks.
+
+    Returns:
+        For each kernel: its dispatch key, its operator with the overload, and the strictest rule that allows it.
     """
     return tuple(_kernels())
 
 
 def computes(name: str) -> bool:
-    """Whether an operator (`aten::add.Tensor`) reads or writes elements."""
+    """Return whether an operator, such as `aten::add.Tensor`, reads or writes elements."""
     return _strictest(name, "CPU") is not AllowAten.NONE
 
 
 def shut_doors() -> None:
-    """Before foreign code is loaded: what it could keep to get round the rule goes."""
+    """Remove the attributes of torch by which code could get round the rule. Call this before foreign code is loaded."""
     for name in _DOORS:
         with suppress(AttributeError):
             delattr(torch._C, name)
 
 
 def enforce(rule: AllowAten) -> None:
-    """From now on, in this process, what `rule` forbids raises ForbiddenComputeError. Nothing takes that back: call it once."""
+    """Make every operator that `rule` forbids raise ForbiddenComputeError in this process from now on.
+
+    Call it once: it cannot be undone.
+    """
     libraries: dict[str, Any] = {}
     with warnings.catch_warnings():
-        # That kernels are overridden is the purpose.
+        # torch warns about overridden kernels, and overriding them is the purpose.
         warnings.simplefilter("ignore")
         for key, name, strictest in kernels():
             if rule is AllowAten.ALL or strictest is rule:
@@ -121,12 +131,15 @@ def enforce(rule: AllowAten) -> None:
                 libraries[space] = torch._C._dispatch_library("IMPL", space, "", __file__, 0)
             libraries[space].impl(name, key, partial(_refuse, name, rule.value))
     for library in libraries.values():
-        # A registration lasts as long as its library: this one is kept for ever, and no name in Python leads to it.
+        # A registration lasts as long as its library object. The extra reference keeps it alive without a name that code could delete.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(library))
 
 
 def in_force() -> bool:
-    """Whether compute raises in this process. Only as good as the process: code that has torn down the rule may forge this as well."""
+    """Return whether arithmetic operators raise in this process.
+
+    The process itself answers, so this does not detect code that has undone the rule and also forges the answer.
+    """
     x = torch.empty(1, 1)
     for probe in (torch.ops.aten.mm.default, torch.ops.aten.mul.Tensor, torch.ops.aten.add_.Tensor):
         try:
@@ -138,9 +151,9 @@ def in_force() -> bool:
 
 
 def named_in(error: BaseException) -> str | None:
-    """What is forbidden and was called, one line; None where `error` has another cause.
+    """Return one line that names the forbidden operator that caused `error`, or None if it has another cause.
 
-    Looks at what an error was raised from too, and at its text: C++ and TorchScript pass on no more of it.
+    The texts of the error and of its causes are searched, because C++ and TorchScript pass on only the text.
     """
     seen: set[int] = set()
     current: BaseException | None = error
@@ -148,7 +161,7 @@ def named_in(error: BaseException) -> str | None:
         seen.add(id(current))
         try:
             found = _SIGN.search(str(current))
-        except Exception:  # noqa: BLE001 - foreign code's own words for its errors
+        except Exception:  # noqa: BLE001 - foreign code defines how its errors are formatted
             found = None
         if found:
             return found.group(0)
@@ -173,7 +186,7 @@ def _kernels() -> Iterator[tuple[str, str, AllowAten]]:
 
 
 def _strictest(name: str, key: str) -> AllowAten:
-    """The rule that leaves an operator of ATen where those that are stricter do not."""
+    """Return the strictest rule that allows an operator of ATen."""
     base, _, overload = name.removeprefix("aten::").partition(".")
     if base in _LAZY:
         return AllowAten.ALL
@@ -182,12 +195,12 @@ def _strictest(name: str, key: str) -> AllowAten:
     schema = torch._C._get_schema(f"aten::{base}", overload)
     if schema.returns and all(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns):
         return AllowAten.NONE
-    # A composite that returns numbers asks for metadata, or for elements by way of an operator with a kernel.
+    # A composite operator that returns numbers reads metadata, or reads elements through an operator that has a kernel of its own.
     if key == "CompositeImplicitAutograd" and not any("Tensor" in str(value.type) for value in schema.returns):
         return AllowAten.NONE
     tags = torch._C._get_operation_overload(f"aten::{base}", overload)[2]
     if torch.Tag.inplace_view in tags:
         return AllowAten.NONE
     if key == "CompositeExplicitAutograd" and torch.Tag.generated in tags:
-        return AllowAten.NONE  # It calls the functional variant, then copies: both are judged by themselves.
+        return AllowAten.NONE  # It calls the functional variant and then copies: the rule applies to each of the two.
     return AllowAten.HELPERS if base in _MOVEMENT or torch.Tag.view_copy in tags else AllowAten.ALL

@@ -1,4 +1,4 @@
-"""Which files a candidate may see: those that Python, torch and compiled kernels need, and its own folder."""
+"""The files that a candidate may access: those that Python, torch and compiled kernels need, and its own folder."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ _PACKAGES = ("kernelevolve", "evaluators", "devices")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix", "/sys")
 _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "alternatives", "nsswitch.conf", "passwd", "group")
 _PROC = ("self", "cpuinfo", "meminfo", "stat", "loadavg", "version", "filesystems", "sys")
-"""Not all of /proc: what other processes were started with can be read there."""
+"""The readable entries of /proc. The rest would show the arguments of other processes."""
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 
 
 def confine_candidate(folder: Path, readable: Iterable[str]) -> None:
-    """Leave this process its `folder` to write to, and what it needs, with the paths of `readable`, to read.
+    """Restrict the file access of this process, with Landlock, to what a candidate needs.
 
-    Raises OSError where this kernel has no Landlock.
+    Args:
+        folder: The only folder to which it may write.
+        readable: Further paths that it may read, besides `readable_paths`.
+
+    Raises:
+        OSError: The kernel of this machine has no Landlock.
     """
     own = [Path("/proc", name) for name in _PROC]
     devices = [Path("/dev", name) for name in _DEVICES]
@@ -33,7 +38,10 @@ def confine_candidate(folder: Path, readable: Iterable[str]) -> None:
 
 @functools.lru_cache(maxsize=1)
 def readable_paths() -> tuple[Path, ...]:
-    """What every candidate may read, without what lies below another: the same for all that are forked from this process."""
+    """Return the paths that every candidate may read, without those below another one.
+
+    The result is cached, and shared with the processes that are forked from this one.
+    """
     found = {path.resolve() for path in _interpreter() if path.exists()}
     return tuple(sorted(path for path in found if found.isdisjoint(path.parents)))
 
@@ -44,11 +52,11 @@ def _interpreter() -> Iterator[Path]:
     yield from (ROOT / name for name in _PACKAGES)
     yield from {Path(p) for p in (sys.prefix, sys.base_prefix, *sysconfig.get_paths().values())}
     named = [p for v in ("PATH", "LD_LIBRARY_PATH") for p in os.environ.get(v, "").split(os.pathsep)]
-    refused = _too_much()
+    refused = _excluded()
     yield from (Path(p) for p in (*named, *sys.path) if p and Path(p).resolve() not in refused)
 
 
-def _too_much() -> set[Path]:
-    """Folders that hold more than code, even where a path of the environment names them."""
+def _excluded() -> set[Path]:
+    """Return the folders that hold more than code. They stay unreadable even if PATH or `sys.path` names them."""
     home = Path(pwd.getpwuid(os.getuid()).pw_dir)
     return {*map(Path, ("/", "/home", "/tmp", "/var/tmp", "/dev", "/dev/shm")), ROOT, home, *home.parents}

@@ -1,4 +1,4 @@
-"""What keeps candidates apart on this machine."""
+"""The means by which candidates are isolated on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from kernelevolve.core.errors import UserError
 
 
 def isolation_of(settings: EvaluationSettings) -> str:
-    """What holds a candidate back, for the record. Raises UserError where the settings ask for what this machine lacks."""
+    """Return a description of the isolation of candidates, for the record of a run.
+
+    Raises:
+        UserError: The settings ask for a sandbox, and this machine has no Landlock.
+    """
     if not settings.sandbox:
         return "limits"
     number = landlock.version()
@@ -25,7 +29,7 @@ def isolation_of(settings: EvaluationSettings) -> str:
 
 
 def isolation() -> tuple[Capability, ...]:
-    """Rows of `kernelevolve doctor`."""
+    """Return the capabilities that `kernelevolve doctor` shows."""
     linux = sys.platform == "linux"
     pidfd = hasattr(os, "pidfd_open")
     number = landlock.version() if linux else 0

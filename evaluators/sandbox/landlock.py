@@ -1,6 +1,6 @@
-"""Landlock: what a process may no longer do for the rest of its life, and all that it starts.
+"""Restriction of this process and its descendants with Landlock, for good.
 
-The kernel's own access control for unprivileged processes (Linux 5.13 and newer, see landlock(7)). Everything that this kernel's
+Landlock is Linux's access control for unprivileged processes (Linux 5.13 and newer, see landlock(7)). Everything that the kernel's
 version of it can forbid is forbidden; files are allowed by path.
 """
 
@@ -15,12 +15,12 @@ from enum import IntFlag
 from pathlib import Path
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-"""Numbers of the system calls, the same on every architecture."""
+"""The numbers of the system calls, the same on every architecture."""
 _VERSION, _PATH_BENEATH = 1, 1
 _TCP = 0b11
-"""Binding and connecting."""
+"""The rights to bind and to connect TCP sockets."""
 _SCOPES = 0b11
-"""Abstract Unix sockets and signals, to processes outside."""
+"""The scopes that forbid abstract Unix sockets and signals to processes outside."""
 _PR_SET_NO_NEW_PRIVS = 38
 
 
@@ -28,7 +28,7 @@ _LIBRARY = ctypes.CDLL(None, use_errno=True)
 
 
 class Access(IntFlag):
-    """Rights to files, as the kernel numbers them."""
+    """The rights to files, as the kernel numbers them."""
 
     EXECUTE = 1 << 0
     WRITE_FILE = 1 << 1
@@ -49,7 +49,7 @@ class Access(IntFlag):
 
 
 _KNOWN = {1: Access.MAKE_SYM, 2: Access.REFER, 3: Access.TRUNCATE, 5: Access.IOCTL_DEV}
-"""The highest right that a version knows."""
+"""The highest right that each version of Landlock knows."""
 _READ = Access.EXECUTE | Access.READ_FILE | Access.READ_DIR
 _NEVER = Access.MAKE_CHAR | Access.MAKE_BLOCK
 _FOR_FILES = Access.EXECUTE | Access.WRITE_FILE | Access.READ_FILE | Access.TRUNCATE | Access.IOCTL_DEV
@@ -65,12 +65,12 @@ class _PathBeneath(ctypes.Structure):
 
 
 def version() -> int:
-    """Of this kernel's Landlock, 0 where it has none."""
+    """Return the version of Landlock of this machine's kernel, or 0 if it has none."""
     return max(0, int(ctypes.CDLL(None).syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION)))
 
 
 def enforced(number: int) -> str:
-    """What a version keeps a process from, in words."""
+    """Return a text that lists what a version of Landlock keeps a process from."""
     if number == 0:
         return "nothing"
     parts = ["files outside its own folder"]
@@ -80,9 +80,16 @@ def enforced(number: int) -> str:
 
 
 def confine(readable: Iterable[Path], writable: Iterable[Path]) -> None:
-    """Forbid this thread, and what it starts, every file but these and all below them; TCP; signals to processes outside.
+    """Forbid this thread and its descendants all other files, TCP, and signals to processes outside.
 
-    Paths that do not exist are passed over. Call it before there is a second thread. Raises OSError where there is no Landlock.
+    Call it before there is a second thread.
+
+    Args:
+        readable: Files and folders that may be read and executed, with all that is below them. Missing paths are ignored.
+        writable: Files and folders that may also be written to.
+
+    Raises:
+        OSError: The kernel has no Landlock.
     """
     number = version()
     if number == 0:

@@ -1,7 +1,8 @@
-"""Limits of a process, by setrlimit(2): what a candidate may take of the machine.
+"""Resource limits of a candidate's process, set with setrlimit(2).
 
-Not limited, and why: locked memory (part of the memory that is limited; ROCm locks its buffers), the stack (part of it too; the size of
-thread stacks follows from it), pending signals (a process that can signal itself alone has no use for them).
+Some limits are not set: that of locked memory, because it is part of the limited memory and ROCm locks its buffers; that of the stack,
+because it is part of the limited memory too and determines the size of thread stacks; that of pending signals, because the process can
+signal only itself.
 """
 
 from __future__ import annotations
@@ -15,30 +16,31 @@ from kernelevolve.core.record import Record
 
 
 class Limits(Record):
-    """What a process and its threads may take. Every limit is hard: the process cannot lift it again, unless it is root.
+    """The resource limits of a process and its threads.
 
-    A limit under which this process runs already is never lifted.
+    All limits are hard: only root can raise them again. A lower limit that is already in force stays.
     """
 
     memory_bytes: int = Field(gt=0)
-    """Private memory, beyond what the process holds when it is limited (RLIMIT_DATA). Counts heaps, thread stacks and anonymous maps, not
-    what is only reserved, nor shared maps. Beyond it, an allocation fails: MemoryError, std::bad_alloc, RuntimeError of torch."""
+    """The bytes of private memory beyond what the process holds when it is limited (RLIMIT_DATA). Heaps, thread stacks and anonymous maps
+    count; reserved memory and shared maps do not. Beyond the limit an allocation fails with MemoryError, std::bad_alloc or RuntimeError."""
     address_bytes: int | None = Field(default=None, gt=0)
-    """Addresses, beyond those mapped when the process is limited (RLIMIT_AS). Shared maps count here too, and so does what is only
-    reserved: glibc sets 64 MiB aside for each thread that allocates, CUDA terabytes. So this wants a wide margin, and None with a GPU."""
+    """The bytes of address space beyond what is mapped when the process is limited (RLIMIT_AS). Shared maps and reserved memory count too:
+    glibc reserves 64 MiB for each thread that allocates, and CUDA terabytes. So it needs a wide margin, and None with a GPU."""
     file_bytes: int = Field(ge=0)
-    """Size of any file that it writes (RLIMIT_FSIZE). Beyond it: OSError EFBIG in Python, the signal SIGXFSZ elsewhere."""
+    """The largest size in bytes of a file that the process writes (RLIMIT_FSIZE). Beyond it, Python raises OSError with EFBIG, and other
+    code gets the signal SIGXFSZ."""
     processor_seconds: int = Field(gt=0)
-    """Of all threads together (RLIMIT_CPU). Beyond it: SIGKILL."""
+    """The processor seconds of all threads together (RLIMIT_CPU). Beyond them the process gets SIGKILL."""
     open_files: int = Field(gt=0)
-    """Descriptors below this number (RLIMIT_NOFILE). Beyond it: OSError EMFILE."""
+    """The number that every file descriptor stays below (RLIMIT_NOFILE). Beyond it, opening a file fails with EMFILE."""
     tasks: int | None = Field(default=None, gt=0)
-    """Threads and processes that the user may have beyond all that the machine runs when the process is limited (RLIMIT_NPROC). The kernel
-    counts them by user, not by process, and does not hold root to it: a rope for thread bombs, not a share. Beyond it: EAGAIN."""
+    """The threads and processes that the user may have beyond all that the machine runs when the process is limited (RLIMIT_NPROC). The
+    kernel counts by user and exempts root, so this only stops thread bombs. Beyond it, starting a thread fails with EAGAIN."""
 
 
 def apply_limits(limits: Limits) -> None:
-    """Limit this process, all of its threads and what it starts. Linux only. Call it after fork."""
+    """Limit this process, its threads and its descendants. It works on Linux only. Call it after the fork."""
     _limit(resource.RLIMIT_DATA, _status_bytes("VmData") + limits.memory_bytes)
     if limits.address_bytes is not None:
         _limit(resource.RLIMIT_AS, _status_bytes("VmSize") + limits.address_bytes)
@@ -47,8 +49,8 @@ def apply_limits(limits: Limits) -> None:
     _limit(resource.RLIMIT_NOFILE, limits.open_files)
     if limits.tasks is not None:
         _limit(resource.RLIMIT_NPROC, _machine_tasks() + limits.tasks)
-    # With 0, Linux still hands a dump to the program that /proc/sys/kernel/core_pattern may name, and the process lives until that has
-    # read it; 1 means neither (see core(5), fs/coredump.c).
+    # With a limit of 0, Linux still pipes a dump to the program that /proc/sys/kernel/core_pattern may name, and the process lives until
+    # the program has read it. With 1 it does neither (see core(5), fs/coredump.c).
     _limit(resource.RLIMIT_CORE, 1)
     for kind in (resource.RLIMIT_MSGQUEUE, resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO):
         _limit(kind, 0)
@@ -64,9 +66,9 @@ def _status_bytes(key: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1]) << 10
-    raise OSError(f"/proc/self/status does not tell {key}")
+    raise OSError(f"/proc/self/status has no line {key}")
 
 
 def _machine_tasks() -> int:
-    """Threads of all processes: never fewer than those of this user, and cheaper to know."""
+    """Return the number of threads of all processes, which is at least that of this user and cheaper to find."""
     return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])

@@ -1,9 +1,9 @@
-"""seccomp: the system calls that a process loses for the rest of its life, and every thread that it has or starts.
+"""A filter of the system calls of this process and all of its threads, set with seccomp(2) for good.
 
-Landlock guards files by path; this guards what is no file: processes, sockets, the scheduling of others, the machine's own settings. A
-refused call does nothing and sets errno, so that foreign code gets an exception. `rules` lists what is refused, and what it could be
-used for; everything else works: memory, threads, files, clocks, devices. What the kernel learns after this was written does not exist
-for the process (ENOSYS), as on an older kernel. See seccomp(2).
+Landlock guards files by path. This filter guards the rest: processes, sockets, the scheduling of other processes, the settings of the
+machine. A refused call does nothing and sets errno, so that foreign code gets an exception. `rules` lists the refused calls and what they
+could be used for. Everything else works: memory, threads, files, clocks, devices. System calls newer than the rules fail with ENOSYS, as
+on an older kernel.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from evaluators.sandbox.bpf import Among, Block, allow, by_number, fail, if_all,
 from evaluators.sandbox.system_calls import AUDIT, NEWEST, number_of
 
 _SECCOMP = {"x86_64": 317, "aarch64": 277}
+"""The number of the system call seccomp(2) on each architecture."""
 _SET_MODE_STRICT, _SET_MODE_FILTER, _GET_ACTION_AVAIL = 0, 1, 2
+"""The operations of seccomp(2)."""
 _TSYNC, _SPEC_ALLOW = 1 << 0, 1 << 2
+"""The flags of seccomp(2) that filter all threads, and that keep speculation enabled."""
 _PR_SET_NO_NEW_PRIVS = 38
 _NOBODY = 0x7FFFFFF1
-"""No process has that number, and no rule another use for it."""
+"""A placeholder for the number of a process. No process has this number, and it occurs in no rule for another purpose."""
 
 _CLONE_THREAD = 0x00010000
 _CLONE_NEW_NAMESPACES = 0x7E020000
@@ -43,7 +46,8 @@ _PRCTL = {
     "PR_SCHED_CORE": 62,
     "PR_SET_MEMORY_MERGE": 67,
 }
-"""Outliving the harness; answering its system calls in its place; making the whole process slower, or faster, between two calls."""
+"""The options of prctl(2) that are refused. They let a process outlive the evaluator, intercept the system calls of the harness, or change
+the speed of the whole process between two calls."""
 
 _FCNTL = {
     "F_SETOWN": 8,
@@ -52,7 +56,8 @@ _FCNTL = {
     "F_SETLEASE": 1024,
     "F_NOTIFY": 1026,
 }
-"""Signals of one's choice to another process when a pipe has data; making others wait to open a file; watching folders."""
+"""The commands of fcntl(2) that are refused. They send a signal to another process when a pipe has data, make other processes wait when
+they open a file, or watch folders."""
 
 _IOCTL = {
     "TIOCSTI": 0x5412,
@@ -65,32 +70,41 @@ _IOCTL = {
     "FITRIM": 0xC0185879,
     "FS_IOC_SHUTDOWN": 0x8004587D,
 }
-"""Typing into a terminal; files that cannot be removed; stopping a file system."""
+"""The requests of ioctl(2) that are refused. They type into a terminal, make files that cannot be removed, or stop a file system."""
 
 _MADVISE = {"MADV_HWPOISON": 100, "MADV_SOFT_OFFLINE": 101}
-"""Taking pages of memory out of service."""
+"""The advice of madvise(2) that is refused. It takes pages of memory out of service."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Calls that fail with `error`: always, or `unless` all of these hold, or `only` where this holds."""
+    """A rule that makes some system calls fail, always or depending on their arguments."""
 
     against: str
-    """What a hostile kernel could do with them."""
+    """What a hostile kernel could do with the calls."""
     calls: str
-    """Names, separated by blanks."""
+    """The names of the calls, separated by blanks."""
     error: int
+    """The errno with which the calls fail."""
     unless: tuple[Among, ...] = ()
+    """The tests that let a call pass when all of them hold. Without tests the calls always fail, unless `only` is given."""
     only: Among | None = None
+    """The test that must hold for a call to fail; None if there is no such condition."""
 
     def block(self) -> Block:
+        """Return the part of the filter that decides about these calls."""
         if self.only is not None:
             return if_among(self.only, fail(self.error), allow())
         return if_all(self.unless, allow(), fail(self.error)) if self.unless else fail(self.error)
 
 
 def rules(pid: int, *, pinned: bool = False) -> tuple[Rule, ...]:
-    """What is refused to the process `pid`. Each call stands in one rule."""
+    """Return the rules for the process `pid`. Each call occurs in one rule only.
+
+    Args:
+        pid: The process that is filtered. Calls that name it may be allowed where calls that name others are not.
+        pinned: Whether the process may not change the cores that it runs on either.
+    """
     itself = Among(0, (pid,))
     affinity = Rule(
         "slow the reference down: put its threads on a busy core. Threads other than the main one may name themselves as 0 only",
@@ -111,13 +125,13 @@ def rules(pid: int, *, pinned: bool = False) -> tuple[Rule, ...]:
         ),
         Rule("become a program that is not watched", "execve execveat", errno.EPERM),
         Rule(
-            "send the inputs out, fetch answers, talk to the harness's or Ray's servers, by any protocol",
+            "send the inputs out, fetch reference outputs, talk to the harness's or Ray's servers, by any protocol",
             "socket socketpair connect bind listen accept accept4 sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg "
             "getsockname getpeername setsockopt getsockopt shutdown",
             errno.EACCES,
         ),
         Rule(
-            "do all of the above behind the filter's back; use up a quota of the machine",
+            "do all of the above without the filter seeing it; use up a quota of the machine",
             "io_uring_setup io_uring_enter io_uring_register io_setup",
             errno.EPERM,
         ),
@@ -136,7 +150,7 @@ def rules(pid: int, *, pinned: bool = False) -> tuple[Rule, ...]:
         Rule("the same through a file descriptor", "fcntl", errno.EPERM, only=_second(_FCNTL)),
         replace(affinity, unless=()) if pinned else affinity,
         Rule(
-            "tilt the stopwatch: a class or a nice value that the reference does not get, in one thread or in those of others",
+            "distort the timing: a class or a nice value that the reference does not get, in one thread or in those of others",
             "sched_setscheduler sched_setparam sched_setattr setpriority ioprio_set",
             errno.EPERM,
         ),
@@ -198,7 +212,7 @@ def rules(pid: int, *, pinned: bool = False) -> tuple[Rule, ...]:
             errno.EPERM,
         ),
         Rule("take memory out of service", "madvise", errno.EPERM, only=Among(2, tuple(_MADVISE.values()))),
-        Rule("turn the clock", "settimeofday clock_settime adjtimex clock_adjtime", errno.EPERM),
+        Rule("set the clock", "settimeofday clock_settime adjtimex clock_adjtime", errno.EPERM),
         Rule(
             "another layout of memory; asking for the present one works",
             "personality",
@@ -214,7 +228,15 @@ def rules(pid: int, *, pinned: bool = False) -> tuple[Rule, ...]:
 
 
 def program(machine: str, pid: int, *, pinned: bool = False) -> Block:
-    """The filter for `x86_64` or `aarch64`. Calls of another architecture of the same machine (32 bits, x32) fail with ENOSYS."""
+    """Return the filter for a process on a machine.
+
+    Calls of another architecture of the same machine (32 bits, x32) fail with ENOSYS.
+
+    Args:
+        machine: `x86_64` or `aarch64`.
+        pid: The process that is filtered.
+        pinned: Whether the process may not change the cores that it runs on.
+    """
     blocks: dict[int, Block] = {}
     for rule in rules(pid, pinned=pinned):
         for call in rule.calls.split():
@@ -224,18 +246,18 @@ def program(machine: str, pid: int, *, pinned: bool = False) -> Block:
                     raise ValueError(f"two rules for {call}")
                 blocks[number] = rule.block()
     unknown = fail(errno.ENOSYS)
-    # x32 calls carry a bit above all numbers.
+    # The numbers of x32 calls have a bit set that is above all other numbers.
     return if_architecture(AUDIT[machine], by_number(blocks, allow(), NEWEST + 1, unknown), unknown)
 
 
 def prepare() -> None:
-    """Have what `confine_calls` needs at hand in processes that are forked from this one."""
+    """Compute what `confine_calls` needs, so that processes forked from this one inherit it."""
     if supported():
         _template(platform.machine(), pinned=False)
 
 
 def _packed(machine: str, pid: int, *, pinned: bool) -> bytes:
-    """The program as the kernel takes it."""
+    """Return the filter in the binary form that the kernel takes."""
     code, places = _template(machine, pinned=pinned)
     packed = bytearray(code)
     for place in places:
@@ -245,14 +267,14 @@ def _packed(machine: str, pid: int, *, pinned: bool) -> bytes:
 
 @functools.lru_cache(maxsize=4)
 def _template(machine: str, *, pinned: bool) -> tuple[bytes, tuple[int, ...]]:
-    """(the program for a process that no machine has, offsets of its number in that)"""
+    """Return the packed filter for the placeholder process, and the byte offsets of the placeholder in it."""
     block = program(machine, _NOBODY, pinned=pinned)
     places = (8 * i + 4 for i, instruction in enumerate(block) if instruction.constant == _NOBODY)
     return b"".join(i.packed() for i in block), tuple(places)
 
 
 def supported() -> bool:
-    """Whether this kernel filters system calls, and this process is one that the filter is written for. Changes nothing."""
+    """Return whether this kernel can filter system calls and the filter is written for this machine. Changes nothing."""
     number = _SECCOMP.get(platform.machine())
     if sys.platform != "linux" or number is None or ctypes.sizeof(ctypes.c_void_p) != 8:
         return False
@@ -261,19 +283,23 @@ def supported() -> bool:
 
 
 def enforced() -> str:
-    """What candidates are kept from, in words."""
+    """Return a text that lists what the filter keeps candidates from."""
     if not supported():
         return "nothing"
     return "new processes, sockets, other processes, scheduling, the machine's settings"
 
 
 def confine_calls(*, pinned: bool = False) -> None:
-    """Refuse this process, all of its threads and their descendants what `rules` lists. Works once in a process.
+    """Refuse this process, its threads and their descendants the calls that `rules` lists. It works once in a process.
 
-    `pinned`: nor may it change the cores that it runs on, which holds for the reference too where that runs in the same process.
-    Sets no-new-privileges. Call it after fork and after the process has its limits, before foreign code is loaded; after what needs
-    more than a candidate may: torch.compile starts compilers, and CUDA opens a Unix socket when it starts, later never. Raises OSError
-    where there is no seccomp.
+    Call it after the fork and after the process has its limits, before foreign code is loaded, and after everything that needs more than
+    a candidate may: torch.compile starts compilers, and CUDA opens a Unix socket when it starts. It sets no-new-privileges.
+
+    Args:
+        pinned: Whether the process may not change the cores that it runs on. This applies to a reference in the same process too.
+
+    Raises:
+        OSError: This system has no seccomp, or a thread already has a filter.
     """
     if not supported():
         raise OSError(errno.ENOSYS, "this system cannot filter system calls")
@@ -282,7 +308,7 @@ def confine_calls(*, pinned: bool = False) -> None:
     filter_ = _Program(len(packed) // 8, ctypes.cast(code, ctypes.c_void_p))
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     number = _SECCOMP[platform.machine()]
-    # Older kernels slow a filtered process down against speculation, which would spoil its times.
+    # Without SPEC_ALLOW, older kernels slow a filtered process down (mitigation of speculation), which would distort its times.
     result = _call(number, _SET_MODE_FILTER, _TSYNC | _SPEC_ALLOW, ctypes.byref(filter_))
     if result == -errno.EINVAL:
         result = _call(number, _SET_MODE_FILTER, _TSYNC, ctypes.byref(filter_))
@@ -306,7 +332,7 @@ def _library() -> ctypes.CDLL:
 
 
 def _call(number: int, *arguments: object) -> int:
-    """The result of a system call, or minus its errno."""
+    """Return the result of a system call, or its negated errno."""
     padded = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
     result = int(_library().syscall(ctypes.c_long(number), *padded))
     return result if result >= 0 else -ctypes.get_errno()

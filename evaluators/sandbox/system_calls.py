@@ -1,12 +1,12 @@
-"""Numbers of Linux system calls, by architecture."""
+"""The numbers of Linux system calls, by architecture."""
 
 from __future__ import annotations
 
 NEWEST = 469
-"""The highest number that was looked at when the rules were written (file_setattr, Linux 6.17)."""
+"""The highest system call number that the rules cover (file_setattr, Linux 6.17)."""
 
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-"""What the kernel calls an architecture (`AUDIT_ARCH_...`): programs of 32 bits on the same machine have another."""
+"""The kernel's number of each architecture (`AUDIT_ARCH_...`). Programs of 32 bits on the same machine have another one."""
 
 _OLD: dict[str, tuple[int, int | None]] = {
     "accept": (43, 202),
@@ -142,7 +142,7 @@ _OLD: dict[str, tuple[int, int | None]] = {
     "vfork": (58, None),
     "vhangup": (153, 58),
 }
-"""On x86_64 and on aarch64, which came later and never had some."""
+"""The numbers of each call on x86_64 and on aarch64; None where aarch64 does not have the call."""
 
 _NEW = {
     "clone3": 435,
@@ -168,11 +168,15 @@ _NEW = {
     "removexattrat": 466,
     "setxattrat": 463,
 }
-"""Since Linux 5.1 numbers are the same everywhere."""
+"""The numbers of the calls added since Linux 5.1, which are the same on all architectures."""
 
 
 def number_of(call: str, machine: str) -> int | None:
-    """Of a call on `x86_64` or `aarch64`; None where it does not exist there. Raises KeyError for a call that is not listed."""
+    """Return the number of a system call on `x86_64` or `aarch64`, or None if it does not exist there.
+
+    Raises:
+        KeyError: The call is not listed in this module.
+    """
     if call in _NEW:
         return _NEW[call]
     return _OLD[call][tuple(AUDIT).index(machine)]

@@ -1,7 +1,7 @@
-"""What a player holds beyond what setrlimit(2) bounds: shared memory, files, threads. Looked at from outside while it runs.
+"""The resources of a runner process that setrlimit(2) does not bound: shared memory, files and threads.
 
-Private memory is limited by the kernel. Shared maps, memfds, files in a folder that lies in memory, and threads are not, for a process
-alone: a player that holds more of them than it may is ended by the fork server, which glances at it every few milliseconds.
+The kernel limits private memory. It does not limit shared maps, memfds, files in a folder that is in memory, or threads per process. The
+fork server therefore checks a running process every few milliseconds, and ends one that holds more than it may.
 """
 
 from __future__ import annotations
@@ -16,34 +16,42 @@ from pydantic import Field
 from kernelevolve.core.record import Record
 
 _BLOCK = 512
-"""Bytes, of `st_blocks`."""
+"""The bytes of one unit of `st_blocks`."""
 
 
 class Allowance(Record):
-    """What a player may hold."""
+    """The resources that a runner process may hold."""
 
     memory_bytes: int = Field(gt=0)
-    """Private memory beyond `held_bytes`, shared memory, and files: those in its folder, and those that it has open and no folder has.
-    What is a file and mapped counts twice."""
+    """The bytes of private memory beyond `held_bytes`, shared memory, files in its folder, and open files that are in no folder, together.
+    A file that is also mapped counts twice."""
     files: int = Field(gt=0)
-    """In its folder, folders among them."""
+    """The number of files and folders in its folder."""
     threads: int = Field(gt=0)
+    """The number of its threads."""
 
 
 def private_bytes() -> int:
-    """Resident private memory of this process, which a fork of it begins with."""
+    """Return the bytes of resident private memory of this process. A fork of it starts with as much."""
     return _status(os.getpid())["RssAnon"] << 10
 
 
 def excess(pid: int, folder: str, allowance: Allowance, held_bytes: int) -> str | None:
-    """What the process `pid` holds too much of, in words; None where nothing, or where it is dead."""
+    """Return a text that says what the process `pid` holds too much of, or None if it keeps within its allowance or is dead.
+
+    Args:
+        pid: The process.
+        folder: The folder of the process.
+        allowance: What the process may hold.
+        held_bytes: The private memory with which the process started.
+    """
     try:
-        told = _status(pid)
-        if "RssAnon" not in told:
+        status = _status(pid)
+        if "RssAnon" not in status:
             return None  # A zombie.
-        if told["Threads"] > allowance.threads:
+        if status["Threads"] > allowance.threads:
             return f"more than {allowance.threads} threads"
-        left = allowance.memory_bytes - max(0, (told["RssAnon"] << 10) - held_bytes) - (told["RssShmem"] << 10)
+        left = allowance.memory_bytes - max(0, (status["RssAnon"] << 10) - held_bytes) - (status["RssShmem"] << 10)
         if left < 0:
             return "more memory than it may have"
         for number, size in enumerate(_folder_sizes(folder)):
@@ -65,7 +73,7 @@ def _status(pid: int) -> dict[str, int]:
 
 
 def _folder_sizes(folder: str) -> Iterator[int]:
-    """Of all that lies below it."""
+    """Yield the bytes of each file and folder below `folder`."""
     left = [folder]
     while left:
         with os.scandir(left.pop()) as entries:
@@ -80,7 +88,7 @@ def _folder_sizes(folder: str) -> Iterator[int]:
 
 
 def _nameless_sizes(pid: int) -> Iterator[int]:
-    """Of open files that no folder has: memfds, and what was removed."""
+    """Yield the bytes of each open file that is in no folder: memfds and removed files."""
     seen = set()
     for name in os.listdir(f"/proc/{pid}/fd"):
         try:

@@ -1,1 +1,1 @@
-"""Evaluation as Ray actors and tasks, and without Ray."""
+"""The evaluation service: evaluation with Ray actors and tasks, and without Ray in one process."""

@@ -1,4 +1,4 @@
-"""Verdicts of earlier runs of this user, on disk: a kernel that was judged under the same conditions is not judged again."""
+"""The cache of this user's evaluations on disk. A kernel is not evaluated again under the same conditions."""
 
 from __future__ import annotations
 
@@ -24,50 +24,55 @@ _CERTAIN = frozenset(
         Status.CHEATING,
     }
 )
-"""The rest may be the machine's fault."""
+"""The statuses that are cached. Others may be due to the state of the machine."""
 _PATIENCE_SECONDS = 60.0
+"""The seconds to wait while another process uses the file."""
 _FORGET_SHARE = 8
-"""One in so many verdicts goes when there is no room."""
+"""One in this number of evaluations is removed when the file is full."""
 
 
 def cache_base() -> Path:
-    """The user's folder for what can be computed again. Raises UserError where it cannot be made."""
+    """Return the user's cache folder. Raises UserError if it cannot be created."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     try:
         base = base.expanduser()
         base.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:
-        raise UserError(f"{base} cannot be made ({error}): set XDG_CACHE_HOME, or evaluation.cache=off") from error
+        raise UserError(f"{base} cannot be created ({error}): set XDG_CACHE_HOME, or evaluation.cache=off") from error
     return base
 
 
 class VerdictCache:
-    """By kernel and identity. Several processes may use one file; one thread at a time an object.
+    """The cached evaluations, by kernel and identity.
 
-    Every method raises UserError where the file cannot be used.
+    Several processes may use one file, but only one thread at a time may use an object. Every method raises UserError if the file cannot
+    be used.
     """
 
     def __init__(self, base: Path, most_mb: int) -> None:
-        """In the private folder of this user below `base`; `most_mb`: the oldest verdicts go when they take more."""
+        """Open the cache in this user's private folder below `base`. The oldest evaluations are removed beyond `most_mb` MiB."""
         try:
             self.file = private_folder(base, "kernelevolve") / "verdicts.sqlite"
         except OSError as error:
-            raise UserError(
-                f"{base} cannot be used ({error.strerror}): mend it, or set evaluation.cache=off"
-            ) from error
+            raise UserError(f"{base} cannot be used ({error.strerror}): fix it, or set evaluation.cache=off") from error
         self._most_bytes = most_mb << 20
         with self._errors():
             self._db = sqlite3.connect(
                 self.file, timeout=_PATIENCE_SECONDS, check_same_thread=False, isolation_level=None
             )
-            # The rollback journal: the other one does not work where homes lie on a network.
+            # The default rollback journal is used because the write-ahead log does not work in network file systems.
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute(
                 "CREATE TABLE IF NOT EXISTS verdicts (number INTEGER PRIMARY KEY, key TEXT UNIQUE, verdict TEXT)"
             )
 
     def get(self, kernel_id: str, identity: str) -> Evaluation | None:
-        """The verdict, marked as `cached`."""
+        """Return the stored evaluation, marked as `cached`, or None.
+
+        Args:
+            kernel_id: The id of the kernel.
+            identity: The conditions of the evaluation besides the kernel, see `identity_of`.
+        """
         with self._errors():
             row = self._db.execute(
                 "SELECT verdict FROM verdicts WHERE key = ?", (content_id(kernel_id, identity),)
@@ -75,7 +80,7 @@ class VerdictCache:
         return None if row is None else Evaluation.model_validate_json(row[0]).model_copy(update={"cached": True})
 
     def put(self, evaluation: Evaluation, identity: str) -> None:
-        """Keep a verdict where it is certain, and no check was left out for want of time; it is on disk when this returns."""
+        """Store an evaluation if its status is certain and no check was omitted for lack of time. It is on disk when this returns."""
         overtime = any(check.overtime for check in evaluation.checks)
         if evaluation.status not in _CERTAIN or evaluation.cached or evaluation.rough or overtime:
             return
@@ -91,6 +96,7 @@ class VerdictCache:
                 raise
 
     def close(self) -> None:
+        """Close the file."""
         self._db.close()
 
     def _make_room(self) -> None:
@@ -110,5 +116,5 @@ class VerdictCache:
             yield
         except sqlite3.Error as error:
             raise UserError(
-                f"verdicts cannot be kept in {self.file} ({error}): mend or remove it, or set evaluation.cache=off"
+                f"evaluations cannot be stored in {self.file} ({error}): fix or remove it, or set evaluation.cache=off"
             ) from error

@@ -1,4 +1,4 @@
-"""From source to artifact, without torch and without the device: in the process that judges, or as a task of its own on any machine."""
+"""Compilation of kernels, without torch and without the device, in the process that evaluates or in a Ray task on any machine."""
 
 from __future__ import annotations
 
@@ -24,19 +24,21 @@ from kernelevolve.core.target import Target
 
 @dataclass(frozen=True)
 class Compiled:
-    """An artifact that travels."""
+    """A compiled kernel that can be sent to another machine."""
 
     artifact: Artifact
+    """The artifact."""
     fingerprint: str
-    """Of its toolchain and the target."""
+    """The fingerprint of its toolchain for the target."""
     folder: str
-    """Where it was built."""
+    """The folder in which it was built."""
     contents: Mapping[str, bytes]
+    """The contents of its files, by their paths below the build folder."""
     seconds: Mapping[str, float]
-    """By stage."""
+    """The seconds of each stage."""
 
     def unpack(self, build_dir: Path) -> Artifact:
-        """Write its files, where they are missing, to a folder of this machine."""
+        """Write the missing files of the artifact to a build folder on this machine. Return the artifact there."""
         build_dir = build_dir.resolve()
         with disk_errors(build_dir, "what was compiled"):
             for name, content in self.contents.items():
@@ -51,15 +53,17 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A kernel that nothing was made of."""
+    """A kernel that could not be compiled."""
 
     failure: Failure
+    """The failure of the kernel."""
     seconds: Mapping[str, float]
+    """The seconds of each stage."""
 
 
 @dataclass(frozen=True)
 class OtherTarget:
-    """This machine compiles for another target than the one that measures."""
+    """The reply of a machine that compiles for another target than that of the machine that measures."""
 
 
 def compile_kernel(
@@ -71,7 +75,20 @@ def compile_kernel(
     timeout: float,
     lock: DeviceLock,
 ) -> Artifact:
-    """What its toolchain makes of a kernel, beside no measurement. Raises FailedError where it makes nothing of it."""
+    """Compile a kernel with its toolchain, while nothing is measured on this machine.
+
+    Args:
+        kernel: The kernel.
+        device: The kind of hardware.
+        target: The hardware that the kernel is for.
+        signature: The calls that it must serve.
+        build_dir: The folder of artifacts.
+        timeout: The seconds that the compiler may take.
+        lock: The device lock, which is held shared meanwhile.
+
+    Raises:
+        FailedError: The kernel cannot be compiled.
+    """
     toolchain = device.toolchains().get(kernel.language)
     if toolchain is None:
         known = ", ".join(sorted(device.toolchains()))
@@ -85,7 +102,7 @@ def compile_kernel(
 
 
 def fingerprint(device: Device, target: Target, language: str) -> str:
-    """What decides the artifacts of a language that this machine makes for a target; empty where it makes none."""
+    """Return the fingerprint of this machine's toolchain of a language for a target, or an empty text if it compiles nothing for it."""
     toolchain = device.toolchains().get(language)
     return toolchain.fingerprint(target) if toolchain is not None else ""
 
@@ -99,16 +116,19 @@ def compile_apart(
     wanted: Mapping[str, str],
     base: str,
 ) -> Compiled | Rejected | OtherTarget:
-    """Check the source and compile. KeyboardInterrupt, by which Ray cancels a task, ends the compiler.
+    """Check the source of a kernel and compile it, in a Ray task. Ray cancels a task by KeyboardInterrupt, which ends the compiler.
 
     Args:
         kernel: The kernel.
         device: The kind of hardware.
         target: The hardware that the kernel is for.
         signature: The calls that it must serve.
-        timeout: Seconds that the compiler may take.
-        wanted: By language, the fingerprints of the machine that measures.
-        base: A folder to build in, where it is there.
+        timeout: The seconds that the compiler may take.
+        wanted: The fingerprints of the machine that measures, by language.
+        base: The folder to build in, if it exists on this machine.
+
+    Returns:
+        The compiled kernel, its failure, or `OtherTarget` if this machine's artifacts would differ.
     """
     begin = time.monotonic()
     failure = check_source(kernel.source)

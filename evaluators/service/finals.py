@@ -1,4 +1,4 @@
-"""The last measurement: the finalists, eager PyTorch and torch.compile in turns, each in a runner of its own."""
+"""The final measurement: finalists, eager PyTorch and torch.compile, timed in alternation in runners of their own."""
 
 from __future__ import annotations
 
@@ -24,15 +24,26 @@ _COMPILED = "torch.compile"
 
 
 def compare_finalists(pipeline: Pipeline, kernels: Sequence[Kernel], *, with_compile: bool) -> Comparison:
-    """Measure the main inputs precisely, and the variants of the best. Raises as `Pipeline.evaluate` does."""
-    pipeline.strict.pool.end()  # What lived as long as the search does not lie in memory as what begins now does.
+    """Measure finalists precisely on the main inputs, and the best one on the task's further inputs.
+
+    Args:
+        pipeline: The pipeline to use.
+        kernels: The finalists.
+        with_compile: Whether torch.compile is timed too.
+
+    Raises:
+        UserError: The task is at fault.
+        InfrastructureError, OSError: This machine is at fault.
+        InterruptedJobError: The runtime was interrupted.
+    """
+    pipeline.strict.pool.end()  # All sides start in new processes, since the age of a process affects the placement of its memory.
     with ExitStack() as stack:
         return _Finals(pipeline, stack).compare(kernels, with_compile)
 
 
 class _Finals:
     def __init__(self, pipeline: Pipeline, stack: ExitStack) -> None:
-        """`stack` ends the runners."""
+        """`stack` is the exit stack that ends the runners."""
         self._pipeline = pipeline
         self._strict = pipeline.strict
         self._timing = pipeline.settings.final
@@ -40,6 +51,7 @@ class _Finals:
         self._failures: dict[str, str] = {}
 
     def compare(self, kernels: Sequence[Kernel], with_compile: bool) -> Comparison:
+        """Measure the finalists, see `compare_finalists`."""
         compiled, note = self._compiled() if with_compile else (None, "not asked for")
         proven = self._proven(kernels)
         if not proven:
@@ -67,7 +79,7 @@ class _Finals:
         )
 
     def _proven(self, kernels: Sequence[Kernel]) -> dict[str, tuple[Kernel, list[Runner]]]:
-        """Those that are correct, by id, each with its runners."""
+        """Return the kernels that are correct, by id, each with its runners."""
         found: dict[str, tuple[Kernel, list[Runner]]] = {}
         for kernel in kernels:
             try:
@@ -82,7 +94,7 @@ class _Finals:
         return found
 
     def _compiled(self) -> tuple[Runner | None, str]:
-        """(a runner of what torch.compile makes of the reference; how that went)"""
+        """Return a runner with the compiled reference, or None if that failed, and a note on how it went."""
         begin = time.monotonic()
         try:
             runner = self._stack.enter_context(self._strict.compiled_reference())
@@ -108,7 +120,7 @@ class _Finals:
     def _with_variants(
         self, found: Sequence[Finalist], proven: Mapping[str, tuple[Kernel, list[Runner]]]
     ) -> list[Finalist]:
-        """The finalists from the first on that every variant can be timed of; what fails is noted."""
+        """Time the variants of the best finalist. Finalists that fail are dropped, with a note, until one succeeds."""
         variants = max(1, len(self._strict.reference().variants))
         timing = self._timing.model_copy(update={"max_seconds": self._timing.max_seconds / variants})
         for place, finalist in enumerate(found):
@@ -123,6 +135,6 @@ class _Finals:
 
 
 def _ratio(slower: Sequence[BlockTime], faster: Sequence[BlockTime], seed: int) -> Ratio | None:
-    """None where it cannot be told."""
+    """Return the ratio of two implementations' times, or None if it is not precise enough."""
     found = ratio_of(slower, faster, seed)
     return found if is_telling(found, slower, faster) else None

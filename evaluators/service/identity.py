@@ -1,4 +1,4 @@
-"""What a verdict rests on besides the kernel, as one hash: where it is the same, the verdict holds again."""
+"""The identity of an evaluation: a hash of everything that determines it besides the kernel."""
 
 from __future__ import annotations
 
@@ -17,13 +17,23 @@ from kernelevolve.core.target import Target
 from kernelevolve.core.task import Task
 
 _PACKAGES = ("torch", "numpy")
+"""The packages whose versions affect evaluations."""
 _CODE = ("evaluators", "devices", "kernelevolve/core", "kernelevolve/tasks")
+"""The folders of code that affects evaluations."""
 _PLUMBING = {"workers", "compile_workers", "batch", "queue", "retries", "cache", "cache_mb"}
-"""Settings that no verdict depends on."""
+"""The settings that do not affect evaluations."""
 
 
 def identity_of(task: Task, device: Device, target: Target, settings: EvaluationSettings, *, careful: bool) -> str:
-    """Of this machine, which has the target. `careful`: measured as finalists are."""
+    """Return the identity of evaluations on this machine.
+
+    Args:
+        task: The task.
+        device: The device.
+        target: The device of this machine.
+        settings: The settings of evaluation.
+        careful: Whether kernels are measured as finalists are.
+    """
     return content_id(
         _code_id(),
         task.id,
@@ -39,7 +49,7 @@ def identity_of(task: Task, device: Device, target: Target, settings: Evaluation
 
 @functools.lru_cache(maxsize=1)
 def _code_id() -> str:
-    """Of the code that judges: a verdict of other code is none."""
+    """Return a hash of the code that evaluates."""
     digest = hashlib.sha256()
     for file in code_files():
         digest.update(f"{file.relative_to(ROOT)}\0".encode())
@@ -48,5 +58,5 @@ def _code_id() -> str:
 
 
 def code_files() -> list[Path]:
-    """The files of this package that evaluations depend on."""
+    """Return the files of this package that evaluations depend on."""
     return sorted(file for folder in _CODE for file in (ROOT / folder).rglob("*.py"))

@@ -1,4 +1,4 @@
-"""Judging without Ray, in this process."""
+"""Evaluation without Ray, in this process."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from kernelevolve.core.task import Task
 
 
 class LocalEvaluator:
-    """The `Evaluator` with one pipeline, which judges one kernel at a time; `close` it."""
+    """An `Evaluator` with one pipeline, which evaluates one kernel at a time. Call `close` in the end."""
 
     def __init__(self, task: Task, device: Device, settings: EvaluationSettings, *, careful: bool = False) -> None:
-        """`careful`: measure as finalists are measured, and the task's further inputs too."""
+        """Open the pipeline. If `careful`, kernels are measured as finalists are, and on the task's further inputs too."""
         self._pipeline = Pipeline(task, device, settings, careful=careful)
         self._turn = asyncio.Lock()
 
     async def evaluate(self, kernel: Kernel) -> Evaluation:
+        """Evaluate a kernel, see `Evaluator`."""
         async with self._turn:
             self._pipeline.runtime.resume()
             work = asyncio.create_task(asyncio.to_thread(self._pipeline.evaluate, kernel))
@@ -34,10 +35,11 @@ class LocalEvaluator:
                 self._pipeline.runtime.interrupt()
                 await asyncio.wait([work])
                 if not work.cancelled():
-                    work.exception()  # Looked at, so that asyncio does not complain of it.
+                    work.exception()  # asyncio logs exceptions that nobody retrieves.
                 raise
 
     def close(self) -> None:
+        """Close the pipeline."""
         self._pipeline.close()
 
 
@@ -48,10 +50,20 @@ def evaluate_locally(
     settings: EvaluationSettings,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Evaluation]:
-    """The verdicts on some kernels, each as soon as it is there, their variants timed; one fork server and reference for all. Earlier
-    ones, where `settings.cache` says so and there are any. `notify`: is told beforehand where it will take long.
+    """Evaluate kernels carefully, with variants, in one pipeline.
 
-    Raises UserError where the task is at fault.
+    Args:
+        task: The task.
+        kernels: The kernels.
+        device: The device.
+        settings: The settings of evaluation. With `cache`, stored evaluations are used.
+        notify: A function that is called with one line beforehand if evaluating will take long.
+
+    Yields:
+        The evaluation of each kernel, as soon as it is there.
+
+    Raises:
+        UserError: The task is at fault.
     """
     with ExitStack() as stack:
         cache = stack.enter_context(closing(VerdictCache(cache_base(), settings.cache_mb))) if settings.cache else None

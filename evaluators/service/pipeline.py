@@ -1,4 +1,7 @@
-"""The way of one kernel: source, compiling, then what the protocol does: correctness, timing. The first stage that fails ends it."""
+"""The evaluation pipeline of a kernel: source check, compilation, and the protocol's correctness checks and timing.
+
+The first stage that fails ends the evaluation.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ _T = TypeVar("_T")
 
 
 class Pipeline:
-    """Evaluates kernels of one task on one device, one after the other. `close` it."""
+    """Evaluates kernels of one task on one device, one after the other. Call `close` in the end."""
 
     def __init__(
         self,
@@ -45,14 +48,15 @@ class Pipeline:
         careful: bool = False,
         runtime: Runtime | None = None,
     ) -> None:
-        """
+        """Open the pipeline.
+
         Args:
             task: The task.
             device: The device, which this machine has.
-            settings: How kernels are evaluated.
-            build_dir: Where compiled kernels are kept; None makes a folder that is removed in the end.
-            careful: Whether kernels are measured as finalists are, and the task's further inputs too.
-            runtime: A runtime of these settings that pipelines share; None opens one.
+            settings: The settings of evaluation.
+            build_dir: The folder in which compiled kernels are kept, or None to create one that is removed in the end.
+            careful: Whether kernels are measured as finalists are, and on the task's further inputs too.
+            runtime: A runtime with these settings that pipelines share, or None to open one.
         """
         self.task = task
         self.device = device
@@ -61,7 +65,7 @@ class Pipeline:
         self.effort = Effort(settings.final if careful else settings.timing, variants=careful)
         """How kernels are measured."""
         self.isolation = isolation_of(settings)
-        # The evaluator's own threads would spin on the cores that it measures on.
+        # Threads of this process would spin on the cores on which it measures.
         torch.set_num_threads(1)
         self._owns_runtime = runtime is None
         self.runtime = runtime or open_runtime(settings)
@@ -77,12 +81,12 @@ class Pipeline:
             self.protocol = KernelBenchProtocol(task, settings, self.runtime, self.lock)
 
     def announce(self) -> str:
-        """A line where evaluating kernels of this task takes long, or nothing. Raises UserError where the task is at fault."""
+        """Return one line that says so if evaluating takes long, or an empty text. Raises UserError if the task is at fault."""
         self.runtime.start()
         return self._again(lambda: self.protocol.announce(self.effort.timing))
 
     def warm(self) -> None:
-        """Have everything ready that the first kernel needs. Raises UserError where the task is at fault."""
+        """Prepare everything that the first evaluation needs. Raises UserError if the task is at fault."""
         self.runtime.start()
         self._again(self.protocol.prepare)
 
@@ -94,13 +98,13 @@ class Pipeline:
         timing: TimingSettings | None = None,
         compiled: Compiled | None = None,
     ) -> Evaluation:
-        """The evaluation of a kernel.
+        """Evaluate a kernel.
 
         Args:
             kernel: The kernel.
-            best: The speedup of the best kernel known to a search, 0 where there is none; see `Effort.best`.
-            timing: How long to measure, other than the pipeline does.
-            compiled: What `compile_apart` made of the kernel; None compiles it here.
+            best: The speedup of the best kernel known to a search, 0 if there is none; see `Effort.best`.
+            timing: How long to measure, or None for the pipeline's own settings.
+            compiled: The result of `compile_apart`, or None to compile the kernel here.
 
         Raises:
             UserError: The task is at fault.
@@ -134,7 +138,7 @@ class Pipeline:
         )
 
     def environment(self) -> dict[str, str]:
-        """Versions and facts that verdicts depend on."""
+        """Return the versions and facts on which evaluations depend."""
         return {
             "protocol": self.settings.protocol,
             "torch": str(torch.__version__),
@@ -145,7 +149,7 @@ class Pipeline:
         }
 
     def compile(self, kernel: Kernel) -> Artifact:
-        """What its toolchain makes of a kernel. Raises FailedError where it makes nothing of it."""
+        """Compile a kernel with its toolchain. Raises FailedError if it cannot be compiled."""
         return compile_kernel(
             kernel,
             self.device,
@@ -157,7 +161,7 @@ class Pipeline:
         )
 
     def close(self) -> None:
-        """End every runner, and remove the files."""
+        """End all runners and remove the files."""
         self.strict.close()
         self.protocol.close()
         if self._owns_runtime:
@@ -170,12 +174,12 @@ class Pipeline:
             failure = check_source(kernel.source)
         if failure:
             raise FailedError(failure)
-        self.warm()  # A task at fault is told before anything is compiled.
+        self.warm()  # A task at fault is reported before anything is compiled.
         with laps.lap("compile"):
             return self.compile(kernel)
 
     def _again(self, work: Callable[[], _T]) -> _T:
-        """Once more after the runtime died; then that is raised."""
+        """Call `work`, and once more if the runtime died. A second death is raised."""
         try:
             return work()
         except RuntimeLostError:

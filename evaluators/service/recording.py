@@ -1,4 +1,4 @@
-"""Every verdict that a run was given, in order, on disk: what a replay of it is given again."""
+"""The recording of a run's evaluations on disk, in order, for a replay of the run."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.record import content_id
 
 VERDICTS = "verdicts.sqlite"
-"""Its name in a run's folder."""
+"""The name of the file in a run's folder."""
 
 
 class VerdictRecording:
-    """Insert-only. Guesses are kept as well, and what may be the machine's fault: another verdict would be another run. `close` it.
+    """An append-only recording of evaluations. Call `close` in the end.
 
-    Every method raises UserError where the file cannot be used. One thread at a time.
+    Rough evaluations and failures that may be due to the machine are recorded as well, since a replay must get the same ones. Every method
+    raises UserError if the file cannot be used. Only one thread at a time may use it.
     """
 
     def __init__(self, path: Path) -> None:
-        """It is made where it is not there."""
+        """Open a recording. The file is created if it is missing."""
         self._path = path
         with self._errors():
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -32,13 +33,19 @@ class VerdictRecording:
             self._db.execute("CREATE INDEX IF NOT EXISTS by_kernel ON verdicts (key)")
 
     def put(self, evaluation: Evaluation, identity: str) -> None:
-        """Keep a verdict; `identity`: what it rests on besides the kernel."""
+        """Append an evaluation. `identity` is the hash of the conditions besides the kernel, see `identity_of`."""
         with self._errors():
             row = (content_id(evaluation.kernel_id, identity), evaluation.model_dump_json())
             self._db.execute("INSERT INTO verdicts (key, verdict) VALUES (?, ?)", row)
 
     def get(self, kernel_id: str, identity: str, number: int) -> Evaluation | None:
-        """The verdict that was given when the kernel was judged for the time of this number, from 0 on, marked as `cached`."""
+        """Return a recorded evaluation of a kernel, marked as `cached`, or None.
+
+        Args:
+            kernel_id: The id of the kernel.
+            identity: The hash of the conditions besides the kernel.
+            number: The position among the kernel's evaluations under these conditions, from 0.
+        """
         with self._errors():
             row = self._db.execute(
                 "SELECT verdict FROM verdicts WHERE key = ? ORDER BY number LIMIT 1 OFFSET ?",
@@ -47,6 +54,7 @@ class VerdictRecording:
         return None if row is None else Evaluation.model_validate_json(row[0]).model_copy(update={"cached": True})
 
     def close(self) -> None:
+        """Close the file."""
         self._db.close()
 
     @contextmanager
@@ -54,21 +62,22 @@ class VerdictRecording:
         try:
             yield
         except sqlite3.Error as error:
-            raise UserError(f"verdicts cannot be recorded in, or read from, {self._path}: {error}") from error
+            raise UserError(f"evaluations cannot be recorded in, or read from, {self._path}: {error}") from error
 
 
 class Replayed:
-    """The verdicts of a recorded run, each kernel's in turn."""
+    """The evaluations of a recorded run, which are returned in the same order for each kernel."""
 
     def __init__(self, recording: VerdictRecording) -> None:
         self._recording = recording
         self._asked: Counter[str] = Counter()
 
     def next(self, kernel_id: str, identity: str) -> Evaluation | None:
-        """None where the recorded run was given no further one of this kernel under these conditions."""
+        """Return the next recorded evaluation of a kernel under these conditions, or None if there is no further one."""
         found = self._recording.get(kernel_id, identity, self._asked[kernel_id])
         self._asked[kernel_id] += 1
         return found
 
     def close(self) -> None:
+        """Close the recording."""
         self._recording.close()

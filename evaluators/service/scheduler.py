@@ -1,4 +1,4 @@
-"""The actor between islands and judges: kernels are looked up, compiled by tasks of their own, then judged, first come, first served."""
+"""The actor between islands and workers: it looks kernels up in the cache, has them compiled by tasks, then evaluated by workers."""
 
 from __future__ import annotations
 
@@ -35,22 +35,24 @@ from kernelevolve.core.task import Task
 from kernelevolve.remote import died, spread
 
 _CLOSE_SECONDS = 8.0
+"""The seconds that a worker gets to close before it is killed."""
 
 
 @dataclass(order=True)
 class _Job:
-    """A compiled kernel on its way through a judge; the earlier one is the smaller one."""
+    """A compiled kernel to be evaluated. Jobs are ordered by their numbers."""
 
     number: int
-    order: EvaluationRequest = field(compare=False)
-    told: asyncio.Future[EvaluationReply] = field(compare=False)
+    request: EvaluationRequest = field(compare=False)
+    reply: asyncio.Future[EvaluationReply] = field(compare=False)
     attempts: int = field(default=0, compare=False)
+    """The number of workers that died while they evaluated it."""
     worker: Any = field(default=None, compare=False)
-    """That has it."""
+    """The worker that has it, or None."""
 
 
 class EvaluationScheduler:
-    """A kernel that is under way is not judged twice; one that nobody waits for any more is stopped."""
+    """Schedules evaluations. A kernel in progress is not evaluated twice, and one that nobody waits for any more is cancelled."""
 
     def __init__(
         self,
@@ -61,8 +63,13 @@ class EvaluationScheduler:
         recording: str | None = None,
         replayed: str | None = None,
     ) -> None:
-        """`cache_base`: where verdicts of earlier runs are; None: they do not count. `recording`: the file, below a folder that is there
-        when the first kernel comes, that takes every verdict; `replayed`: such a file of an earlier run, whose verdicts are given again.
+        """Create the scheduler and start the first worker.
+
+        Args:
+            task, device, settings: What is evaluated, and how.
+            cache_base: The folder of the cache of evaluations, or None to use no cache.
+            recording: The file to which every evaluation is appended. Its folder must exist when the first kernel comes.
+            replayed: The recording of an earlier run, whose evaluations are returned again.
         """
         self._task, self._device, self._settings = task, device, settings
         self._cache_base = cache_base
@@ -83,10 +90,10 @@ class EvaluationScheduler:
         self._anywhere = ray.remote(compile_apart).options(num_cpus=1, max_retries=settings.retries)
         self._compile = self._anywhere
         self._best = 0.0
-        self._workers: list[Any] = [self._hire(0)]
+        self._workers: list[Any] = [self._start_worker(0)]
 
-    def _hire(self, place: int) -> Any:
-        # Each measures alone on its machine: where there are several machines, on several.
+    def _start_worker(self, place: int) -> Any:
+        # Only one worker measures at a time on a machine, so workers are spread over the machines.
         where = spread(place) if self._settings.workers > 1 else "DEFAULT"
         worker = ray.remote(EvaluationWorker).options(
             **self._device.resources(), max_restarts=0, max_concurrency=THREADS, scheduling_strategy=where
@@ -94,15 +101,19 @@ class EvaluationScheduler:
         return worker.remote(self._task, self._device, self._settings)
 
     def _replace(self, place: int, dead: Any) -> None:
-        """It may have gone with its machine."""
+        """Start another worker in place of a dead one. Its machine may be gone too, so its facts are forgotten."""
         if self._workers[place] is dead:
-            self._workers[place] = self._hire(place)
+            self._workers[place] = self._start_worker(place)
             self._facts, self._compile = None, self._anywhere
 
     async def warm(self) -> str:
-        """Have everything ready that the first kernels need. Returns what there is to say of a task that is slow to judge.
+        """Prepare everything that the first evaluations need.
 
-        Raises UserError where the task is at fault, there is no place for builds or verdicts, or judges and compile workers die each time.
+        Returns:
+            One line that says so if evaluating takes long, or an empty text.
+
+        Raises:
+            UserError: The task is at fault, there is no room for builds or the cache, or workers die each time.
         """
         self._make_room()
         await self._opened_cache()
@@ -113,7 +124,7 @@ class EvaluationScheduler:
         return str(note)
 
     async def _warm_worker(self) -> str:
-        """The first one, or one that follows it where it dies."""
+        """Prepare the first worker. If it dies, another one is started and prepared, up to `retries` times."""
         left = self._settings.retries
         while True:
             worker = self._workers[0]
@@ -122,16 +133,16 @@ class EvaluationScheduler:
             except RayActorError as error:
                 self._replace(0, worker)
                 if not left:
-                    raise UserError(died("the process that judges", "while it gets ready", error)) from error
+                    raise UserError(died("the process that evaluates", "while it gets ready", error)) from error
                 left -= 1
 
     @property
     def _builds(self) -> str:
-        """Where compile tasks work; empty before there is room."""
+        """The folder in which compile tasks work; empty before it is created."""
         return str(self._own_builds.path) if self._own_builds else ""
 
     async def _warm_compiler(self) -> None:
-        """Have a process started that Ray will use again."""
+        """Run an empty compile task, so that Ray starts a process that it will reuse."""
         nothing = Kernel(source="", language="python")
         nowhere = Target(device=self._device.name, vendor="", arch="")
         timeout = self._settings.compile_timeout
@@ -151,21 +162,21 @@ class EvaluationScheduler:
         self._make_room()
         if not self._servers:
             self._servers = [asyncio.create_task(self._serve(0))]
-            # Later than the first: starting takes the processors that it starts with.
+            # They start after the first worker is ready, since starting them takes processor time from it.
             while len(self._workers) < self._settings.workers:
-                self._workers.append(self._hire(len(self._workers)))
-                self._servers.append(asyncio.create_task(self._join(len(self._workers) - 1)))
+                self._workers.append(self._start_worker(len(self._workers)))
+                self._servers.append(asyncio.create_task(self._serve_when_ready(len(self._workers) - 1)))
 
     async def facts(self) -> WorkerFacts:
-        """Of the first worker: they are of a kind. Raises as `warm` does."""
+        """Return the facts of the first worker. All workers are on machines of one kind. Raises as `warm` does."""
         return await self._first_facts()
 
     async def evaluate(self, kernel_id: str, held: Sequence[Any]) -> Evaluation:
-        """`held`: one reference to the kernel, which is fetched when there is room for it."""
+        """Evaluate a kernel. `held` contains one Ray reference to the kernel, which is fetched when there is room for it."""
         self._start()
         task = self._under_way.get(kernel_id)
         if task is None or task.cancelling():
-            task = asyncio.create_task(self._answer(kernel_id, held[0]))
+            task = asyncio.create_task(self._evaluation_of(kernel_id, held[0]))
             self._under_way[kernel_id] = task
             task.add_done_callback(lambda done: self._forget(kernel_id, done))
         self._waiting[kernel_id] += 1
@@ -175,18 +186,18 @@ class EvaluationScheduler:
             self._waiting[kernel_id] -= 1
             if not self._waiting[kernel_id]:
                 del self._waiting[kernel_id]
-                task.cancel()  # Nobody wants it any more; where it is done this does nothing.
+                task.cancel()  # Nobody waits for it any more. If it is done this does nothing.
 
     def _forget(self, kernel_id: str, task: asyncio.Task[Evaluation]) -> None:
         if self._under_way.get(kernel_id) is task:
             del self._under_way[kernel_id]
 
-    async def _answer(self, kernel_id: str, held: Any) -> Evaluation:
+    async def _evaluation_of(self, kernel_id: str, held: Any) -> Evaluation:
         async with self._room:
             facts = await self._first_facts()
             evaluation, identity = await self._known(kernel_id, facts), facts.identity
             if evaluation is None:
-                evaluation, identity = await self._found_out(await held, facts)
+                evaluation, identity = await self._compile_and_evaluate(await held, facts)
                 cache = await self._opened_cache()
                 if cache is not None:
                     await self._on_disk(cache.put, evaluation, identity)
@@ -196,7 +207,7 @@ class EvaluationScheduler:
             return evaluation
 
     async def _known(self, kernel_id: str, facts: WorkerFacts) -> Evaluation | None:
-        """The verdict of an earlier run: of the one that is replayed, else of any."""
+        """Return the evaluation of an earlier run: from the run that is replayed, or else from the cache."""
         cache = await self._opened_cache()
         await self._on_disk(self._open_recordings)
         known: Evaluation | None = None
@@ -206,12 +217,12 @@ class EvaluationScheduler:
             known = await self._on_disk(cache.get, kernel_id, facts.identity)
         return known
 
-    async def _found_out(self, kernel: Kernel, facts: WorkerFacts) -> tuple[Evaluation, str]:
-        """(the evaluation, what it rests on besides the kernel)"""
+    async def _compile_and_evaluate(self, kernel: Kernel, facts: WorkerFacts) -> tuple[Evaluation, str]:
+        """Return the evaluation and its identity."""
         made = await self._compiled(kernel, facts)
         if isinstance(made, Rejected):
             return self._rejected(kernel, made, facts), facts.identity
-        reply = await self._judged(kernel, made)
+        reply = await self._evaluated(kernel, made)
         return reply.evaluation, reply.identity
 
     def _open_recordings(self) -> None:
@@ -222,7 +233,7 @@ class EvaluationScheduler:
             self._replayed = Replayed(VerdictRecording(Path(replayed)))
 
     async def _first_facts(self) -> WorkerFacts:
-        """Of the first judge: they are of a kind."""
+        """Return the facts of the first worker, and of its successors if it dies."""
         for _ in range(self._settings.retries):
             try:
                 return await self._asked_facts()
@@ -250,7 +261,7 @@ class EvaluationScheduler:
         return await asyncio.get_running_loop().run_in_executor(self._disk, call, *values)
 
     async def _compiled(self, kernel: Kernel, facts: WorkerFacts) -> Compiled | Rejected:
-        """By a task: on any machine that compiles for that of the judges, else on theirs."""
+        """Compile a kernel in a Ray task, on any machine that compiles for the workers' target, or else on the first worker's."""
         timeout, wanted = self._settings.compile_timeout, dict(facts.fingerprints)
         arguments = (kernel, self._device, facts.target, facts.signature, timeout, wanted, self._builds)
         async with self._compilers:
@@ -265,7 +276,7 @@ class EvaluationScheduler:
             except RayError as error:
                 raise UserError(died("the process that compiles", "while it compiles", error)) from error
         if not isinstance(made, Compiled | Rejected):
-            raise RuntimeError("a judge's machine compiles for another target than it said")
+            raise RuntimeError("a worker's machine compiles for another target than it reported")
         return made
 
     def _rejected(self, kernel: Kernel, made: Rejected, facts: WorkerFacts) -> Evaluation:
@@ -279,73 +290,70 @@ class EvaluationScheduler:
             environment=facts.environment,
         )
 
-    async def _judged(self, kernel: Kernel, compiled: Compiled) -> EvaluationReply:
+    async def _evaluated(self, kernel: Kernel, compiled: Compiled) -> EvaluationReply:
         number = next(self._numbers)
         job = _Job(number, EvaluationRequest(number, kernel, compiled), asyncio.get_running_loop().create_future())
         self._ready.put_nowait(job)
         try:
-            return await job.told
+            return await job.reply
         except asyncio.CancelledError:
             if job.worker is not None:
                 job.worker.cancel.remote(number)
             raise
 
-    async def _join(self, place: int) -> None:
-        """Serve once the judge is ready. Whatever is wrong with it, the first kernel tells."""
+    async def _serve_when_ready(self, place: int) -> None:
+        """Wait until a worker is ready, and serve its place. If it fails to get ready, its first kernel shows the error."""
         with suppress(RayError):
             await self._workers[place].warm.remote()
         await self._serve(place)
 
     async def _serve(self, place: int) -> None:
-        """One judge's place: leases, one after the other, for it and for those that follow it when it dies."""
+        """Give batches of kernels to the worker of a place, one after the other, and to its successors when it dies."""
         while True:
-            lease = [await self._ready.get()]
-            while len(lease) < self._settings.batch and not self._ready.empty():
-                lease.append(self._ready.get_nowait())
+            batch = [await self._ready.get()]
+            while len(batch) < self._settings.batch and not self._ready.empty():
+                batch.append(self._ready.get_nowait())
             worker = self._workers[place]
             try:
-                await self._lease(worker, [job for job in lease if not job.told.done()])
+                await self._run_batch(worker, [job for job in batch if not job.reply.done()])
             except RayTaskError as error:
-                self._blame(lease, error, 0)
+                self._requeue_or_fail(batch, error, 0)
             except RayError as error:
                 self._replace(place, worker)
-                self._blame(lease, error, self._settings.retries)
+                self._requeue_or_fail(batch, error, self._settings.retries)
 
-    async def _lease(self, worker: Any, jobs: Sequence[_Job]) -> None:
+    async def _run_batch(self, worker: Any, jobs: Sequence[_Job]) -> None:
         if not jobs:
             return
-        answers = worker.evaluate.options(num_returns="streaming").remote([job.order for job in jobs], self._best)
+        replies = worker.evaluate.options(num_returns="streaming").remote([job.request for job in jobs], self._best)
         for job in jobs:
             job.worker = worker
         left = iter(jobs)
-        async for answer in answers:
-            told = await answer
+        async for reference in replies:
+            reply = await reference
             job = next(left)
             job.worker = None
-            if told is not None and not job.told.done():
-                job.told.set_result(told)
+            if reply is not None and not job.reply.done():
+                job.reply.set_result(reply)
 
-    def _blame(self, lease: Sequence[_Job], error: Exception, retries: int) -> None:
-        """After a lease ended early: the first that has no answer is at fault, or had bad luck; the others wait for the next judge."""
-        left = [job for job in lease if not job.told.done()]
+    def _requeue_or_fail(self, batch: Sequence[_Job], error: Exception, retries: int) -> None:
+        """Handle a batch that ended early: the first job without a reply is counted as the cause, and the others wait again."""
+        left = [job for job in batch if not job.reply.done()]
         for place, job in enumerate(left):
             job.worker = None
             job.attempts += place == 0
             if job.attempts > retries and place == 0:
-                told = (
+                cause = (
                     error
                     if isinstance(error, RayTaskError)
-                    else UserError(died("the process that judges", "while it judges", error))
+                    else UserError(died("the process that evaluates", "while it evaluates", error))
                 )
-                job.told.set_exception(told)
+                job.reply.set_exception(cause)
             else:
                 self._ready.put_nowait(job)
 
     async def compare(self, kernels: Sequence[Kernel], with_compile: bool) -> Comparison:
-        """The last measurement, of these kernels, by the first judge; nobody waits any more for what is under way.
-
-        Raises UserError where the task is at fault.
-        """
+        """Make the final measurement of some kernels on the first worker, and cancel evaluations in progress."""
         for task in self._under_way.values():
             task.cancel()
         for _ in range(self._settings.retries):
@@ -363,7 +371,7 @@ class EvaluationScheduler:
         return found
 
     async def close(self) -> None:
-        """Stop everything at once."""
+        """Cancel everything, close the workers and remove the folders."""
         for task in (*self._servers, *self._under_way.values()):
             task.cancel()
         await asyncio.gather(*map(_closed, self._workers))
@@ -375,7 +383,7 @@ class EvaluationScheduler:
 
 
 async def _cancelling(reference: Any) -> Any:
-    """What a task returns; it is cancelled with whoever waits."""
+    """Return the result of a Ray task. If the waiting is cancelled, the task is cancelled too."""
     try:
         return await reference
     except asyncio.CancelledError:

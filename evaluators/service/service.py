@@ -1,4 +1,4 @@
-"""Evaluation for islands: a hub, judges and compile workers, behind a handle that travels between processes."""
+"""The evaluation service for islands: a scheduler, workers and compile tasks, behind a handle that can be sent to other processes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
 
 _CALLS = 1000
-"""That the hub looks at together; more wait in Ray's queue."""
+"""The most calls that the scheduler handles at a time. More wait in Ray's queue."""
 
 
 @dataclass(frozen=True)
 class EvaluationService:
-    """The `Evaluator` that islands hold: a handle, which travels between processes."""
+    """The `Evaluator` of islands: a handle that can be sent to other processes."""
 
     scheduler: Any
+    """The handle of the scheduler actor."""
 
     @classmethod
     def start(
@@ -40,12 +41,17 @@ class EvaluationService:
         recording: Path | None = None,
         replayed: Path | None = None,
     ) -> EvaluationService:
-        """Start the hub, on the caller's machine, and judges; returns at once, they come up beside.
+        """Start the scheduler on the caller's machine, and workers, in the background.
 
-        `recording`: the file that takes every verdict, whose folder is made before the first kernel is judged; `replayed`: that of an
-        earlier run, whose verdicts are given again where earlier verdicts count.
+        Args:
+            task: The task.
+            device: The device.
+            settings: The settings of evaluation.
+            recording: The file to which every evaluation is appended. Its folder must exist before the first evaluation.
+            replayed: The recording of an earlier run, whose evaluations are returned again if `settings.cache` is on.
 
-        Raises UserError where there is no place for the cache.
+        Raises:
+            UserError: There is no folder for the cache.
         """
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         scheduler = ray.remote(EvaluationScheduler).options(
@@ -57,38 +63,42 @@ class EvaluationService:
         return cls(scheduler.remote(task, device, settings, base, *names))
 
     def warm(self) -> Any:
-        """A reference that is ready when kernels can be judged, to a line about a task that is slow to judge, or nothing.
+        """Prepare the service.
 
-        Getting it raises UserError where the task is at fault.
+        Returns:
+            A Ray reference that is ready when kernels can be evaluated. Its value is one line that says so if evaluating takes long, or
+            an empty text. Getting it raises UserError if the task is at fault.
         """
         return self.scheduler.warm.remote()
 
     def facts(self) -> Any:
-        """A reference to the `WorkerFacts` of the machine that evaluates: its target, and what compiles for it.
-
-        Getting it raises as `warm` does.
-        """
+        """Return a Ray reference to the `WorkerFacts` of the machine that evaluates. Getting it raises as `warm` does."""
         return self.scheduler.facts.remote()
 
     async def evaluate(self, kernel: Kernel) -> Evaluation:
-        """As the seam says. The kernel itself stays here until the hub has room for it."""
-        answer = self.scheduler.evaluate.remote(kernel.id, [ray.put(kernel)])
+        """Evaluate a kernel, see `Evaluator`. The kernel stays in this process's object store until the scheduler has room for it."""
+        reference = self.scheduler.evaluate.remote(kernel.id, [ray.put(kernel)])
         try:
-            found: Evaluation = await answer
+            found: Evaluation = await reference
         except asyncio.CancelledError:
-            ray.cancel(answer)
+            ray.cancel(reference)
             raise
         return found
 
     def compare(self, kernels: Sequence[Kernel], *, with_compile: bool) -> Any:
-        """A reference to the last measurement: a `Comparison` of these kernels. What is under way is called off.
+        """Make the final measurement of some kernels. Evaluations in progress are cancelled.
 
-        Getting it raises UserError where the task is at fault.
+        Args:
+            kernels: The kernels.
+            with_compile: Whether torch.compile is timed too.
+
+        Returns:
+            A Ray reference to the `Comparison`. Getting it raises UserError if the task is at fault.
         """
         return self.scheduler.compare.remote(list(kernels), with_compile)
 
     def close(self) -> None:
-        """End the judges and remove their folders."""
+        """End the workers and remove their folders."""
         try:
             ray.get(self.scheduler.close.remote(), timeout=20)
         except (RayActorError, TimeoutError):

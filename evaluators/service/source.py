@@ -1,4 +1,4 @@
-"""What can be told of a kernel without running anything."""
+"""Checks of a kernel's source that run nothing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from evaluators.verdict import Failure
 from kernelevolve.core.evaluation import Status
 
 _LONGEST_SOURCE = 4 << 20
-"""Characters: seeds of whole networks have more than a million, and parsing takes about a second for each million."""
+"""The most characters of a file. Seeds of whole networks have more than a million; parsing a million takes about a second."""
 
 
 def check_source(source: str) -> Failure | None:
-    """None where the file may be a kernel."""
+    """Return the failure of a file that cannot be a kernel, or None."""
     if not source.strip():
         return Failure(Status.INVALID_SOURCE, "source", "the file is empty")
     if len(source) > _LONGEST_SOURCE:
@@ -29,7 +29,7 @@ def check_source(source: str) -> Failure | None:
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.AST]:
-    """All, nested ones too; expressions, which are most of a tree, are not looked into."""
+    """Yield all statements, nested ones included. Expressions, which are most of a tree, are not visited."""
     left: list[ast.AST] = [tree]
     while left:
         node = left.pop()
@@ -40,7 +40,7 @@ def _statements(tree: ast.Module) -> Iterator[ast.AST]:
 
 
 def _bound(node: ast.AST) -> list[str]:
-    """Names that a statement gives to something that may be a class."""
+    """Return the names that a statement binds to something that may be a class."""
     if isinstance(node, ast.ClassDef | ast.FunctionDef):
         return [node.name]
     if isinstance(node, ast.Assign):

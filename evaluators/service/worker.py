@@ -1,4 +1,4 @@
-"""The actor that evaluates: one pipeline with its runtime, in a process of its own."""
+"""The worker: the actor that evaluates kernels with one pipeline and its runtime, in a process of its own."""
 
 from __future__ import annotations
 
@@ -26,57 +26,65 @@ if TYPE_CHECKING:
     from evaluators.service.pipeline import Pipeline
 
 THREADS = 4
-"""One evaluates; the others are for `cancel` and `close` meanwhile."""
+"""The threads of a worker. One evaluates, and the others serve `cancel` and `close` meanwhile."""
 
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """One kernel of a batch."""
+    """The request to evaluate one kernel of a batch."""
 
     number: int
+    """The number of the request, for `cancel`."""
     kernel: Kernel
+    """The kernel."""
     compiled: Compiled
+    """The compiled kernel."""
 
 
 @dataclass(frozen=True)
 class EvaluationReply:
-    """The evaluation of one kernel."""
+    """The reply to a request."""
 
     evaluation: Evaluation
+    """The evaluation of the kernel."""
     identity: str
-    """What the evaluation rests on besides the kernel."""
+    """The hash of the conditions of the evaluation besides the kernel, see `identity_of`."""
 
 
 @dataclass(frozen=True)
 class WorkerFacts:
-    """What others need to know of a worker and its machine."""
+    """Facts about a worker and its machine."""
 
     node: str
     """Ray's id of the machine."""
     target: Target
+    """The device of the machine."""
     signature: Signature
+    """The signature of the task's calls."""
     identity: str
-    """What evaluations rest on besides the kernel."""
+    """The hash of the conditions of evaluations besides the kernel, see `identity_of`."""
     environment: Mapping[str, str]
+    """The versions and facts on which evaluations depend."""
     fingerprints: Mapping[str, str]
-    """By language, what decides the artifacts that this machine makes for its target; empty where it makes none."""
+    """The fingerprints of the machine's toolchains for its target, by language; empty if it compiles nothing for the target."""
     toolchains: Mapping[str, str]
-    """By language, the versions of the toolchains that are there."""
+    """The versions of the available toolchains, by language."""
 
 
 class EvaluationWorker:
-    """Methods may be called while another runs; evaluations wait for each other."""
+    """Evaluates batches of kernels. Methods may be called while another one runs; those that use the pipeline wait for each other."""
 
     def __init__(self, task: Task, device: Device, settings: EvaluationSettings) -> None:
-        from evaluators.service.pipeline import Pipeline  # With torch, which the scheduler does without.
+        from evaluators.service.pipeline import Pipeline  # It imports torch, which the scheduler does not need.
 
         self._working = threading.Lock()
-        """Whoever has it uses the pipeline."""
+        """The lock of the pipeline."""
         self._state = threading.Lock()
+        """The lock of the fields below."""
         self._running: int | None = None
         self._cancelled: set[int] = set()
         self._closing = False
-        # What a constructor raises arrives as the death of the actor: the first call raises it instead.
+        # An error in the constructor would be seen as the death of the actor, so the first call raises it instead.
         self._pipeline: Pipeline | UserError
         try:
             self._pipeline = Pipeline(task, device, settings)
@@ -86,9 +94,13 @@ class EvaluationWorker:
             self._pipeline = error
 
     def warm(self) -> str:
-        """Have everything ready. Returns what there is to say of a task that is slow to evaluate.
+        """Prepare everything that the first evaluation needs.
 
-        Raises UserError where the task is at fault, and where this machine has no such device.
+        Returns:
+            One line that says so if evaluating takes long, or an empty text.
+
+        Raises:
+            UserError: The task is at fault, or this machine has no such device.
         """
         with self._working:
             pipeline = self._ready()
@@ -97,7 +109,7 @@ class EvaluationWorker:
             return note
 
     def facts(self) -> WorkerFacts:
-        """Raises as `warm` does."""
+        """Return the facts about this worker. Raises as `warm` does."""
         with self._working:
             pipeline = self._ready()
             toolchains = pipeline.device.toolchains()
@@ -113,9 +125,14 @@ class EvaluationWorker:
             )
 
     def evaluate(self, requests: Sequence[EvaluationRequest], best: float) -> Iterator[EvaluationReply | None]:
-        """The evaluations in turn; None for what was cancelled. What it raises ends the batch.
+        """Evaluate the kernels of a batch in turn. An error ends the batch.
 
-        `best`: the speedup of the best kernel known to the search, 0 where there is none.
+        Args:
+            requests: The requests.
+            best: The speedup of the best kernel known to the search, 0 if there is none.
+
+        Yields:
+            The reply to each request, or None if it was cancelled.
         """
         with self._working:
             for request in requests:
@@ -126,7 +143,7 @@ class EvaluationWorker:
                 self._cancelled.clear()
 
     def compare(self, kernels: Sequence[Kernel], with_compile: bool) -> Comparison:
-        """The last measurement, of these kernels. Raises UserError where the task is at fault."""
+        """Make the final measurement of some kernels. Raises UserError if the task is at fault."""
         from evaluators.service.finals import compare_finalists
 
         with self._working:
@@ -138,14 +155,14 @@ class EvaluationWorker:
             return compare_finalists(pipeline, kernels, with_compile=with_compile)
 
     def cancel(self, number: int) -> None:
-        """Nobody waits for this kernel of the batch any more: stop at once where it is under way, else do not begin."""
+        """Cancel a request of the batch: interrupt it if it is in progress, or else skip it."""
         with self._state:
             self._cancelled.add(number)
             if self._running == number:
                 self._ready().runtime.interrupt()
 
     def close(self) -> None:
-        """End whatever runs, and remove the folders."""
+        """Interrupt the evaluation in progress, end all runners and remove the folders."""
         if isinstance(self._pipeline, UserError):
             return
         with self._state:

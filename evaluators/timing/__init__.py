@@ -1,1 +1,1 @@
-"""How fast a kernel is against the reference."""
+"""The measurement of a kernel's speedup over the reference."""

@@ -1,4 +1,4 @@
-"""Times kernels of one task against eager PyTorch, with the device to themselves."""
+"""The speedup benchmark: times kernels of one task against eager PyTorch, alone on the device."""
 
 from __future__ import annotations
 
@@ -25,40 +25,50 @@ from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.seeds import derive_seed
 
 _REPLICATED_BYTES = 256 << 20
-"""Most that the inputs of all runners alike take."""
+"""The most bytes that the inputs of all runners of one implementation take together."""
 _KNOWN_BLOCKS = 200
-"""Blocks of the reference that are kept of earlier measurements."""
+"""The number of the reference's blocks that are kept from earlier measurements."""
 PATIENCE = 4
-"""How many times `max_seconds` a measurement may take: kernels may be slow."""
+"""The multiple of `max_seconds` that a measurement of slow kernels may take."""
 
 
 @dataclass(frozen=True)
 class Contest:
-    """What came of timing some entrants against the reference."""
+    """The result of timing some entrants against the reference."""
 
     times: Mapping[str, tuple[BlockTime, ...]]
-    """Blocks by name, the reference's among them, of those that did not fail."""
+    """The timed blocks of the reference and of each entrant that did not fail, by name."""
     failures: Mapping[str, Failure]
-    """Verdicts on those that failed."""
+    """The failures of the entrants that failed, by name."""
     machine: MachineState
-    """What else the machine did meanwhile."""
+    """The state of the machine during the measurement."""
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A kernel's measurement, and what else the machine did meanwhile."""
+    """The measurement of a kernel."""
 
     measurement: Measurement
+    """The measured times and speedup."""
     machine: MachineState
+    """The state of the machine during the measurement."""
 
 
 class SpeedupBenchmark:
-    """Of the kernels of one reference, which `checker` knows."""
+    """Measures kernels against the reference that `checker` uses."""
 
     def __init__(
         self, runtime: Runtime, checker: Checker, pool: ReferencePool, settings: EvaluationSettings, lock: DeviceLock
     ) -> None:
-        """`pool`: the reference's runners."""
+        """Create the benchmark.
+
+        Args:
+            runtime: The runtime of all runners.
+            checker: The checker of kernels, which holds the reference.
+            pool: The runners of the reference.
+            settings: The settings of evaluation.
+            lock: The device lock.
+        """
         self._runtime = runtime
         self._checker = checker
         self._pool = pool
@@ -67,14 +77,23 @@ class SpeedupBenchmark:
         self._values: dict[str, FreshValues] = {}
         self._calibrations = Calibrations()
         self._known: dict[str, deque[BlockTime]] = defaultdict(lambda: deque(maxlen=_KNOWN_BLOCKS))
-        """The reference's undisturbed blocks of late, by case."""
+        """The latest undisturbed blocks of the reference, by case."""
 
     def time(
         self, kernel: Kernel, runners: Sequence[Runner], case: Case, timing: TimingSettings, floor: float | None = None
     ) -> Timed:
-        """Time a kernel against eager PyTorch. `floor`: the speedup below which it need not be known.
+        """Time a kernel against eager PyTorch.
 
-        Raises FailedError where the kernel fails, and UserError where the reference cannot be timed.
+        Args:
+            kernel: The kernel.
+            runners: The runners that hold the kernel.
+            case: The inputs.
+            timing: How long to measure.
+            floor: A speedup. Measuring ends early when the kernel is surely below it.
+
+        Raises:
+            FailedError: The kernel failed.
+            UserError: The reference cannot be timed.
         """
         for runner in runners:
             runner.stage = "timing"
@@ -89,7 +108,17 @@ class SpeedupBenchmark:
         return Timed(found, contest.machine)
 
     def contest(self, others: Mapping[str, Entrant], case: Case, timing: TimingSettings, enough: Enough) -> Contest:
-        """Time some entrants against the reference, alone on the device. Raises UserError where the reference cannot be timed."""
+        """Time some entrants against the reference, alone on the device.
+
+        Args:
+            others: The entrants by name, without the reference.
+            case: The inputs.
+            timing: How long to measure.
+            enough: The rule that ends the measurement.
+
+        Raises:
+            UserError: The reference cannot be timed.
+        """
         limit = self._settings.run_timeout + PATIENCE * timing.max_seconds
         seed = derive_seed(self._settings.seed, "fresh", case.name, *others)
         bounds = self._checker.bounds(case.answers)
@@ -126,7 +155,7 @@ class SpeedupBenchmark:
         return Contest({name: taken for name, taken in times.items() if name not in failures}, failures, machine)
 
     def time_variants(self, kernel: Kernel, runners: Sequence[Runner], timing: TimingSettings) -> dict[str, Timed]:
-        """Time the task's further inputs, by name. Raises FailedError where the kernel fails in one of them."""
+        """Time a kernel on the task's further inputs. Return the results by name. Raises FailedError if it fails on one of them."""
         found: dict[str, Timed] = {}
         for name, case in self._checker.reference.variants.items():
             try:
@@ -139,13 +168,16 @@ class SpeedupBenchmark:
         return found
 
     def at_most(self, runners: int) -> int:
-        """As many as memory allows: those of large inputs are few, and lie in so many pages that where does not matter."""
+        """Return the number of runners, at most `runners`, for whose inputs there is memory.
+
+        Large inputs get fewer runners. They span so many pages that their placement in memory matters little.
+        """
         main = self._checker.reference.main
         size = sum(path.stat().st_size for path in main.folder.glob(f"{main.name}.draw0.*"))
         return max(1, min(runners, _REPLICATED_BYTES // max(1, size)))
 
     def references(self, timing: TimingSettings) -> list[Runner]:
-        """The reference's runners, ready to be timed. Raises UserError where it cannot be built."""
+        """Return runners of the reference that are ready to be timed. Raises UserError if the reference cannot be built."""
         size = input_bytes(self._checker.reference, self._settings)
         return self._pool.get(self.at_most(timing.reference_processes), size)
 

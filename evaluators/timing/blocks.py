@@ -1,4 +1,4 @@
-"""Timed blocks, and which rounds of them nobody disturbed."""
+"""Timed blocks, and the choice of rounds that no other program disturbed."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from dataclasses import dataclass
 from evaluators.runtime.base import Noise
 
 _MOSTLY = 0.7
-"""Share of the rounds that nobody disturbed, from which on the others are simply left out."""
+"""The least share of undisturbed rounds with which the disturbed ones are left out."""
 _LEAST = 0.05
-"""Of a block, that its own work is at least."""
+"""The least share of a block's time that its own work is assumed to take."""
 
 
 @dataclass(frozen=True)
 class BlockTime:
-    """One timed block."""
+    """The time of one block of calls."""
 
     process: int
-    """Which of the processes that hold this implementation ran it."""
+    """The number of the process, among those of the implementation, that ran the block."""
     seconds: float
-    """Per call."""
+    """The seconds per call."""
     noise: Noise = Noise.QUIET
-    """How much others had to do with it."""
+    """The influence of other programs on the block."""
     lost: float = 0.0
-    """Of its seconds, those at least in which it waited for a core."""
+    """The seconds per call for which the block waited for a core; a lower bound."""
 
     @property
     def alone(self) -> float:
-        """About what it would have taken had nobody disturbed it."""
+        """An estimate of the seconds per call without other programs."""
         return max(self.seconds - self.lost, _LEAST * self.seconds)
 
     @property
     def disturbed(self) -> bool:
-        """Whether another process had a part of it."""
+        """Whether another program took part of the block."""
         return self.noise is Noise.NOISY
 
 
 Times = Mapping[str, Sequence[BlockTime]]
-"""By name, one for each round."""
+"""The blocks of each entrant by name, one block per round."""
 
 
 def left_alone(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> list[tuple[BlockTime, BlockTime]] | None:
-    """The rounds in which nobody disturbed either; None where too many were disturbed for rounds to tell anything."""
+    """Return the rounds in which neither block was disturbed, or None if too few rounds are left."""
     rounds = list(zip(reference, kernel, strict=True))
     left = [(a, b) for a, b in rounds if not (a.disturbed or b.disturbed)]
     return left if left and len(left) >= _MOSTLY * len(rounds) else None

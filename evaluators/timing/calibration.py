@@ -1,4 +1,4 @@
-"""What timing has learned of a runner, kept as long as the runner and its layout."""
+"""Calibration of runners for timing, kept as long as a runner and its layout exist."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from evaluators.runtime.layout import Layout
 
 @dataclass
 class Calibration:
-    """Of one runner in one layout of its inputs."""
+    """The facts that timing has learned about one runner with one layout of its inputs."""
 
     layout: Layout
+    """The layout of the runner's inputs."""
     returned: Returned | None = None
-    """What a call returns."""
+    """The result of a call, or None before the first one."""
     warm_slots: int = 0
-    """Slots, the first ones, that have been written to and called with."""
+    """The number of slots, the first ones, that were already written to and used by calls."""
     call_seconds: float | None = None
-    """The time of a call, by the fastest block so far."""
+    """The seconds that one call takes, by the fastest block so far."""
 
 
 class Calibrations:
-    """Of the runners of one runtime."""
+    """The calibrations of the runners of one runtime."""
 
     def __init__(self) -> None:
         self._known: WeakKeyDictionary[Runner, Calibration] = WeakKeyDictionary()
         self._overheads: WeakKeyDictionary[Runner, float] = WeakKeyDictionary()
 
     def of(self, runner: Runner) -> Calibration:
-        """Of its present layout; a new one where it had another layout before."""
+        """Return the calibration of a runner with its present layout. It is a new one if the layout has changed."""
         layout = runner.slots.layout
         known = self._known.get(runner)
         if known is None or known.layout is not layout:
@@ -38,9 +39,9 @@ class Calibrations:
         return known
 
     def overhead(self, runner: Runner) -> float | None:
-        """Seconds of a block without calls; None where that was not measured."""
+        """Return the seconds of a block without calls, or None if that was not measured."""
         return self._overheads.get(runner)
 
     def set_overhead(self, runner: Runner, seconds: float) -> None:
-        """Keep the seconds of a block without calls."""
+        """Store the seconds of a block without calls."""
         self._overheads[runner] = seconds

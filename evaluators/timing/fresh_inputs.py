@@ -1,7 +1,8 @@
-"""Inputs that no player has seen: mixtures of the task's own draws.
+"""Fresh inputs for timed calls: mixtures of the task's own draws that no runner has seen before.
 
-A tensor of a call lies between those of two draws, x + w (y - x) with a random w: ranges, order along a dimension and sums that all
-draws share are kept, and the results of earlier calls, or multiples of them, do not fit. Where there is one draw alone, it is scaled.
+Each tensor of a call is interpolated between two draws, x + w (y - x) with a random w. This keeps ranges, the order along a dimension and
+sums that all draws share, while the results of earlier calls, or multiples of them, are wrong. If both draws are the same one, it is
+scaled.
 """
 
 from __future__ import annotations
@@ -18,28 +19,32 @@ from evaluators.runtime.base import Slots
 from evaluators.runtime.tensors import memory_of, same_bits, span_of
 
 _LEAST_SCALE = 0.8
+"""The least factor by which a draw is scaled."""
 _LOOKED_AT = 1 << 16
-"""Elements of an input, anywhere in it, that are looked at to see whether it was changed."""
+"""The number of consecutive elements of an input that are checked for changes, at a random position."""
 _SMALL_BYTES = 1 << 16
-"""Of an input that is written for all calls together."""
+"""The most bytes of an input that is written for all calls together."""
 
 
 @dataclass(frozen=True)
 class Values:
-    """The inputs of some calls: for each a draw and another, and how far on the way to the other each input is (inputs x calls)."""
+    """The choice of the inputs of some calls."""
 
     draws: np.ndarray
+    """The first draw of each call, of shape (calls,)."""
     others: np.ndarray
+    """The second draw of each call, of shape (calls,)."""
     weights: np.ndarray
+    """The weight of the second draw, of shape (inputs, calls)."""
 
     def __len__(self) -> int:
         return len(self.draws)
 
 
 class FreshValues:
-    """Chooses values for the calls of a case and writes them where they are wanted.
+    """Chooses values for the calls of a case and writes them to slots.
 
-    Integers, masks, flags and the like, which hold whole numbers or infinities, are drawn and not mixed.
+    Inputs that hold mostly whole numbers, or infinities, such as indices, masks and flags, are taken from one draw and not mixed.
     """
 
     def __init__(self, case: Case) -> None:
@@ -49,7 +54,7 @@ class FreshValues:
         self._stacks = [self._stack(i) for i in range(len(self._mixed))]
 
     def _stack(self, position: int) -> torch.Tensor | None:
-        """Of a small input: its memory in each draw, and zeros, a row each."""
+        """Return the memory of a small input in each draw, one row each, and a row of zeros; None for a large input."""
         first = self._draws[0][position]
         if not isinstance(first, torch.Tensor) or not 0 < _span(first) * first.itemsize <= _SMALL_BYTES:
             return None
@@ -57,13 +62,13 @@ class FreshValues:
         return torch.stack([*rows, torch.zeros_like(rows[0])])
 
     def choose(self, rng: np.random.Generator, calls: int) -> Values:
-        """For so many calls."""
+        """Choose values for a number of calls."""
         count = len(self._draws)
         draws, others = rng.integers(count, size=(2, calls))
         return Values(draws, others, rng.random((len(self._mixed), calls)))
 
     def write(self, values: Values, slots: Slots, start: int = 0) -> None:
-        """Into the slots from `start` on."""
+        """Write values into slots, one slot per call, from slot `start` on."""
         for i, stack in enumerate(self._stacks):
             if stack is not None:
                 self._write_together(values, i, stack, slots.memory(i)[start : start + len(values)])
@@ -78,13 +83,13 @@ class FreshValues:
         if not self._mixed[position]:
             targets.copy_(sources)
             return
-        same = values.draws == values.others  # On the way to zero, which the last row is.
+        same = values.draws == values.others  # Scaling is an interpolation with zeros, the last row.
         others = self._rows(stack, np.where(same, len(self._draws), values.others), 1)
         weights = np.where(same, (1.0 - _LEAST_SCALE) * values.weights[position], values.weights[position])
         torch.lerp(sources, others, torch.from_numpy(weights).to(stack.dtype)[:, None], out=targets)
 
     def _rows(self, stack: torch.Tensor, numbers: np.ndarray, place: int) -> torch.Tensor:
-        """Copies of rows of a stack, in memory that is taken from the system once."""
+        """Copy rows of a stack into memory that is allocated once."""
         size = len(numbers) * stack.shape[1] * stack.itemsize
         if self._rooms[place].numel() < size:
             self._rooms[place] = torch.empty(size, dtype=torch.uint8)
@@ -105,7 +110,17 @@ class FreshValues:
 def changed(
     inputs: Sequence[object], before: Sequence[object], rng: random.Random, free: Collection[int] = ()
 ) -> int | None:
-    """The position of an input of a call that is not as it was, by a piece of each, anywhere in it. `free`: may be changed."""
+    """Find an input of a call that was changed. A piece of each tensor is compared, at a random position.
+
+    Args:
+        inputs: The leaves of the inputs after the call.
+        before: The leaves before it.
+        rng: The source of random positions.
+        free: The positions of inputs that may change.
+
+    Returns:
+        The position of the first changed input, or None.
+    """
     for i, (now, then) in enumerate(zip(inputs, before, strict=True)):
         if i not in free and isinstance(now, torch.Tensor) and isinstance(then, torch.Tensor):
             new, old = _memory(now), _memory(then)
@@ -124,12 +139,12 @@ _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def _memory(tensor: torch.Tensor) -> torch.Tensor:
-    """The elements from its first to its last, as they lie, one-dimensional and as `_workable` has them."""
+    """Return the elements from the first to the last in memory, one-dimensional, in the form of `_workable`."""
     return _workable(memory_of(tensor))
 
 
 def _workable(memory: torch.Tensor) -> torch.Tensor:
-    """Rows of elements; of complex numbers both parts, one behind the other; as whole numbers where there are no mixtures."""
+    """Return elements in a form to mix or copy: complex numbers as pairs of real ones, and dtypes that are not mixed as integers."""
     if memory.is_complex():
         memory = torch.view_as_real(memory).flatten(-2)
     return memory if memory.dtype in _MIXABLE else memory.view(_BITS[memory.itemsize])

@@ -1,4 +1,4 @@
-"""What the state of the machine during measurements says about them."""
+"""Interpretation of the state of the machine during measurements."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable, Sequence
 from kernelevolve.core.evaluation import MachineState
 
 _TOLD_SHARE = 0.05
-"""The share of the cores' time that is worth a word."""
+"""The least share of the cores' time that a message mentions."""
 
 
 def quietest(states: Sequence[MachineState]) -> int:
-    """The position of the measurement to keep: one that was not disturbed, or else the one that lost the least."""
+    """Return the position of the measurement to keep: one that was not disturbed, or else the one that lost the least time."""
     lost = [(s.disturbed, (s.foreign_share or 0.0) + (s.steal_share or 0.0)) for s in states]
     return lost.index(min(lost))
 
 
 def joined(states: Sequence[MachineState]) -> MachineState | None:
-    """Of several measurements of one kernel; None of none."""
+    """Return the combined state of several measurements of one kernel, or None if there are none."""
     if not states:
         return None
 
@@ -46,12 +46,15 @@ def joined(states: Sequence[MachineState]) -> MachineState | None:
 
 
 def why_not(state: MachineState) -> str:
-    """In words, why a measurement may have told too little."""
+    """Return a text that says why a measurement was not precise enough."""
     return cause(state) or "equal calls took too different times"
 
 
 def cause(state: MachineState) -> str:
-    """In words, what took the cores from a measurement: `other programs used 1.8 of 2 cores`; nothing where little did."""
+    """Return a text that says what took the cores from a measurement, such as `other programs used 1.8 of 2 cores`.
+
+    The text is empty if nothing took a notable share.
+    """
     causes = [
         f"{who} used {share * state.cores:.1f} of {state.cores} cores"
         for who, share in (("other programs", state.foreign_share), ("other machines", state.steal_share))

@@ -1,15 +1,15 @@
-"""Where blocks of an implementation lie when others leave it alone, told by blocks of which others have disturbed some.
+"""One-sided estimation of the time of an implementation from blocks of which other programs disturbed some.
 
-What others do makes a block longer, never shorter, so the lower end of what was measured is where nobody disturbed it (Chen and Revels
-2016, "Robust benchmarking in noisy environments", take the minimum). Blocks of the reference and of a kernel need not be of the same
-round. Of blocks that are known to have been left alone the lower half counts, a smaller part where that half is smeared; the minimum
-alone would rest on one block, and on how many there are. Where too few were left alone all count, less what they lost, which makes the
-interval wider by as much.
+Other programs make a block longer, never shorter, so the lower end of the measured times is the undisturbed time (Chen and Revels 2016,
+"Robust benchmarking in noisy environments", use the minimum). Blocks of the reference and of a kernel need not be of the same round. The
+estimate uses the lower half of the blocks that are known to be undisturbed, or a smaller part if that half is widely spread. The minimum
+would rest on a single block and would depend on the number of blocks. If too few blocks are undisturbed, all are used, less the time that
+they lost, which widens the interval accordingly.
 
-A process's memory makes it faster or slower for all of its life, so each process has a place, and the implementation's is the middle of
-those (Huber's, with what is usual as scale). Its variance has three parts: the noise of blocks, what processes alike differ by (as
-`statistics.py` has it), and how far the lower half of the blocks that count lies below all of them: where that is far, it is not certain
-that the lower end has been reached.
+The placement of a process's memory makes it faster or slower for all of its life, so each process has a location of its own, and the
+location of the implementation is Huber's estimate over its processes. Its variance has three parts: the noise of blocks, the difference
+between processes of one implementation (as in `statistics.py`), and the smear, which is the distance between the lower half of the used
+blocks and all of them. If the smear is large, it is uncertain whether the lower end has been reached.
 """
 
 from __future__ import annotations
@@ -26,50 +26,51 @@ from evaluators.timing.blocks import BlockTime
 from evaluators.timing.robust import CORNER
 
 USUAL = 0.02
-"""Standard deviation between processes alike, as a share of the time,"""
+"""The prior standard deviation between processes of one implementation, as a share of the time."""
 USUAL_FREEDOM = 4
-"""and how much that counts: as a sample of so many more."""
+"""The degrees of freedom with which the prior standard deviation counts."""
 _ENOUGH = 8
-"""Blocks of an implementation that tell its place."""
+"""The least number of blocks of an implementation at a noise level for using only those."""
 _EACH = 5
-"""Blocks of each process, below which all of them are one sample: what others do moves them more than where memory lies."""
+"""The least mean number of blocks per process for treating the processes separately. With fewer, noise exceeds their differences."""
 _SHARES = (0.5, 0.25, 0.12)
-"""Of the blocks, from the lowest on, that count: the first with which they are not smeared by more than"""
+"""The shares of the lowest blocks that are tried in turn, until the smear is small enough."""
 _SHARP = 0.03
-"""this, unless that leaves fewer than"""
+"""The smear below which no smaller share is tried."""
 _FEWEST = 8
-"""so many."""
+"""The number of used blocks below which no smaller share is tried."""
 _SMEAR = 1.0
-"""How much it counts that the lower half of the blocks that count lies lower than all of these."""
+"""The weight of the smear in the standard deviation."""
 _UNKNOWN = 0.05
-"""Standard deviation that is added where too few blocks were left alone."""
+"""The standard deviation that is added if too few blocks were undisturbed."""
 _EFFICIENCY = 0.5
-"""Variance of the mean, as a share of that of the mean of the lower half, where all is normal."""
+"""The variance of the mean divided by that of the mean of the lower half, for normal noise."""
 _BLOCK = 0.2
-"""Standard deviation of a block that is assumed where there is one alone."""
+"""The standard deviation of a block that is assumed if there is only one."""
 _STEPS = 20
+"""The most iterations of Huber's estimate."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an implementation's blocks lie."""
+    """The estimated location of the logarithm of an implementation's time."""
 
     log: float
-    """Of seconds per call."""
+    """The logarithm of the seconds per call."""
     noise: float
-    """Its variance as far as more blocks would make it less,"""
+    """The part of its variance that more blocks would reduce."""
     variance: float
-    """and with what processes alike differ by;"""
+    """The variance, including the difference between processes of one implementation."""
     freedom: float
-    """degrees of freedom of that."""
+    """The degrees of freedom of the variance."""
     blocks: int
-    """That it was told from."""
+    """The number of blocks at the chosen noise level."""
     smear: float
-    """How much lower the lower half of the blocks that count lies than all of these."""
+    """The distance between the mean of the lower half of the used blocks and the mean of all of them."""
 
 
 def places(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> tuple[Place, Place]:
-    """Of both, by blocks of the best noise of which both have enough."""
+    """Return the locations of the reference and the kernel, from blocks of the best noise level of which both have enough."""
     sides = reference, kernel
     most = next(
         (g for g in (Noise.QUIET, Noise.SHARED) if all(_count(side, g) >= _ENOUGH for side in sides)), Noise.NOISY
@@ -110,23 +111,23 @@ def _place(blocks: Sequence[BlockTime], most: Noise, share: float) -> Place:
 
 
 def _taken_off(blocks: Sequence[BlockTime], share: float) -> float:
-    """How much less, in logarithms, the lowest blocks count for than they took: nobody knows that so well."""
+    """Return the mean correction, in logarithms, that was applied to the lowest blocks for the time that they lost."""
     lowest = sorted(blocks, key=lambda block: block.alone)[: _part(len(blocks), share)]
     return float(np.mean([math.log(block.seconds / block.alone) for block in lowest]))
 
 
 def _part(count: int, share: float) -> int:
-    """How many of so many sorted values are in that lower share."""
+    """Return the number of values in the lower share of `count` sorted values; at least 1."""
     return max(1, math.ceil(share * count))
 
 
 def _low(logs: np.ndarray, share: float) -> float:
-    """Mean of that lower share of sorted values."""
+    """Return the mean of the lower share of sorted values."""
     return float(logs[: _part(len(logs), share)].mean())
 
 
 def _between(lows: np.ndarray, noise: np.ndarray) -> tuple[float, float]:
-    """(variance between processes alike, its degrees of freedom)"""
+    """Return the variance between processes of one implementation, and its degrees of freedom."""
     freedom = len(lows) - 1.0
     found = max(0.0, float(lows.var(ddof=1)) - float(noise.mean())) if freedom else 0.0
     total = USUAL_FREEDOM + freedom
@@ -134,7 +135,7 @@ def _between(lows: np.ndarray, noise: np.ndarray) -> tuple[float, float]:
 
 
 def _huber(lows: np.ndarray, scales: np.ndarray) -> float:
-    """Location of the processes' places: one that others slowed down all the while moves it little."""
+    """Return Huber's location of the processes' locations, which a process that was always slowed down moves little."""
     middle = float(np.median(lows))
     weights = 1 / scales**2
     for _ in range(_STEPS):

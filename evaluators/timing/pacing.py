@@ -1,7 +1,7 @@
-"""How many calls a block has, and whether it waits for an idle machine before it begins.
+"""The number of calls in a block, and whether a block waits for an idle machine.
 
-On a machine that is left alone blocks are long, so that starting and ending one costs next to nothing. A long block is hardly ever left
-alone on another one: there they are short, of as many calls on all sides, and begin when nobody else runs, where such moments come.
+On a quiet machine blocks are long, so that starting and ending one costs next to nothing. On a busy machine a long block is almost always
+disturbed. There, blocks are short, with as many calls for all entrants, and begin when no other program runs, if such moments occur.
 """
 
 from __future__ import annotations
@@ -13,54 +13,64 @@ from evaluators.runtime.base import Noise
 from evaluators.settings import TimingSettings
 
 _LONGEST = 30
-"""Times `block_seconds`, that a block of the slowest may take where that leaves it several calls."""
+"""The multiple of `block_seconds` that a block of the slowest entrant may take if it has several calls."""
 _SHORT_SECONDS = 8e-4
-"""Of a block of the fastest, where others disturb,"""
+"""The wanted seconds of a short block of the fastest entrant."""
 _SHORTEST_SECONDS = 2e-4
-"""less where one of the slowest would take more than"""
+"""The least seconds of a short block of the fastest entrant."""
 _LONG_SECONDS = 2e-3
-"""so long, about what a scheduler lets others run at a time."""
+"""The most seconds of a short block of the slowest entrant, about a time slice of the operating system's scheduler."""
 _LOOK_BLOCKS = 8
-"""Of which so many must be disturbed"""
+"""The least number of blocks from which it is decided to change to short blocks."""
 _DISTURBED_SHARE = 0.3
-"""to go over to short ones."""
+"""The share of noisy blocks from which on blocks are short."""
 _PATIENCE_SECONDS = 6e-3
-"""To wait for an idle machine before a block,"""
+"""The most seconds for which a block waits for an idle machine."""
 _TRIALS = 8
-"""given up after so many such waits"""
+"""The number of waits after which waiting is given up if it rarely succeeds."""
 _PAYS = 0.2
-"""unless this share of them was not in vain."""
+"""The least share of successful waits for which waiting goes on."""
 
 
 class Pacing:
-    """Of one stopwatch."""
+    """The pacing of one stopwatch."""
 
     def __init__(self, settings: TimingSettings, slots: int) -> None:
-        """`slots`: most calls of a block."""
+        """`slots` is the largest number of calls in a block."""
         self._settings = settings
         self._slots = slots
         self._seen: list[Noise] = []
         self._waits: list[bool] = []
         self._short = False
         self.calls = 1
-        """Of a block."""
+        """The number of calls in a block."""
 
     def wanted_calls(self, call_seconds: Collection[float]) -> int:
-        """That make a block of the fastest long enough, and one of the slowest not too long. `call_seconds`: of all sides."""
+        """Return the number of calls with which a block of the fastest entrant is long enough and one of the slowest not too long.
+
+        Args:
+            call_seconds: The seconds per call of each entrant.
+        """
         wanted = self._settings.block_seconds / min(call_seconds)
         most = _LONGEST * self._settings.block_seconds / max(call_seconds)
         return max(1, min(self._slots, round(wanted), int(most)))
 
     def patience(self) -> float:
-        """Seconds that the next block waits for an idle machine."""
+        """Return the seconds for which the next block may wait for an idle machine."""
         if not self._short or (len(self._waits) >= _TRIALS and sum(self._waits) < _PAYS * len(self._waits)):
             return 0.0
         return _PATIENCE_SECONDS
 
     def saw(self, noise: Sequence[Noise], idle: Sequence[bool | None], call_seconds: Collection[float]) -> bool:
-        """Learn from the blocks of a round. Whether blocks have another length from now on: those before are not like those to come.
+        """Learn from the blocks of a round.
 
-        `idle`: what became of waiting for an idle machine, None where nobody waited.
+        Args:
+            noise: The noise of each block.
+            idle: Whether each block's wait for an idle machine succeeded, or None if it did not wait.
+            call_seconds: The seconds per call of each entrant.
+
+        Returns:
+            Whether the number of calls has changed, so that earlier blocks are not comparable with later ones.
         """
         self._waits += [found for found in idle if found is not None]
         if self._short:

@@ -1,4 +1,4 @@
-"""The reference's own runners, kept from one measurement to the next."""
+"""The runners of the reference, kept from one measurement to the next."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from kernelevolve.core.evaluation import Status
 from kernelevolve.core.task import Task
 
 _ENDLESS = 1e9
+"""The seconds of processor time of the reference, which are in effect unlimited."""
 
 
 class ReferencePool:
-    """Runners that hold eager PyTorch. `end` them."""
+    """A pool of runners that hold the reference in eager PyTorch. Call `end` in the end."""
 
     def __init__(self, task: Task, settings: EvaluationSettings, runtime: Runtime) -> None:
         self._task = task
@@ -22,7 +23,15 @@ class ReferencePool:
         self.runners: list[Runner] = []
 
     def get(self, count: int, input_bytes: int) -> list[Runner]:
-        """So many, ready to be timed; `input_bytes` of each for inputs. Raises UserError where the reference cannot be built."""
+        """Return runners that are ready to be timed.
+
+        Args:
+            count: The number of runners.
+            input_bytes: The bytes of memory for inputs of each runner.
+
+        Raises:
+            UserError: The reference cannot be built.
+        """
         self.runners = [runner for runner in self.runners if runner.alive]
         while len(self.runners) < count:
             runner = self._runtime.spawn(input_bytes, trusted=True, memory_gb=None, processor_seconds=_ENDLESS)
@@ -37,12 +46,12 @@ class ReferencePool:
         return self.runners[:count]
 
     def end(self) -> None:
-        """End all of them."""
+        """End all runners."""
         while self.runners:
             self.runners.pop().end()
 
     def untimeable(self, failure: Failure) -> UserError:
-        """What to say where the reference itself has failed; ends all of its runners."""
+        """Return the error to raise when the reference itself failed. All runners are ended."""
         self.end()
         name = f"task {self._task.name}: the reference"
         match failure.status:

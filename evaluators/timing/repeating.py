@@ -1,4 +1,4 @@
-"""Measuring again what others have disturbed."""
+"""Repetition of measurements that other programs disturbed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _T = TypeVar("_T")
 def undisturbed(
     runtime: Runtime, measure: Callable[[], _T], disturbed_above: float, repeats: int
 ) -> tuple[_T, MachineState]:
-    """Measure until nobody disturbs it.
+    """Repeat a measurement until other programs do not disturb it.
 
     Args:
-        runtime: What the measurement runs on.
-        measure: The measurement.
+        runtime: The runtime of the measurement.
+        measure: The function that measures.
         disturbed_above: The share of the hardware that other programs may use.
-        repeats: How often it may be done again.
+        repeats: The most repetitions.
 
     Returns:
-        What the quietest measurement gave, and what else the machine did during that one; `repeats` in it says how many others there were.
+        The result of the quietest measurement and the state of the machine during it. Its `repeats` is the number of repetitions.
     """
     found: list[_T] = []
     states: list[MachineState] = []

@@ -1,4 +1,4 @@
-"""When enough has been measured."""
+"""The rules that end a measurement."""
 
 from __future__ import annotations
 
@@ -13,40 +13,43 @@ from evaluators.timing.one_sided import places
 from evaluators.timing.robust import EFFICIENCY, huber
 
 _NORMAL = 1.96
+"""The two-sided 95% quantile of the normal distribution."""
 _RACED_ROUNDS = 4
-"""That a kernel must lose, each of them, to be dropped before there are `min_rounds`; as few are enough where others disturb."""
+"""The number of rounds, all below the floor, after which a kernel is dropped before `min_rounds`. It also is the least number of rounds
+for ending a disturbed measurement."""
 _GLANCE_ROUNDS = 4
-"""Between two looks at what disturbed blocks tell."""
+"""The number of rounds between two estimates from disturbed blocks."""
 _DISTURBED_INTERVAL = 0.03
-"""Least relative half-width that is waited for where others disturb."""
+"""The least relative half-width of the interval that a disturbed measurement aims for."""
 _MORE_ROUNDS = 4
-"""Times `max_rounds`, of blocks that are short because others disturb."""
+"""The multiple of `max_rounds` that is allowed on a busy machine, where blocks are short."""
 _PATIENCE = 4
-"""Times `max_seconds` that the fewest rounds may take."""
+"""The multiple of `max_seconds` that the least number of rounds may take."""
 
 
 def spread(rounds: Sequence[tuple[BlockTime, BlockTime]]) -> tuple[float, float]:
-    """Huber's location of the log ratios, and the half-width of its 95% interval as far as blocks scatter."""
+    """Return Huber's location of the log ratios, and the half-width of its 95% interval due to the scatter of blocks."""
     logs = np.array([math.log(a.seconds / b.seconds) for a, b in rounds])
     middle, scale = huber(logs)
     return middle, _NORMAL * scale / math.sqrt(EFFICIENCY * len(logs))
 
 
 def spread_of_places(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> tuple[float, float]:
-    """The same by the blocks that were left alone, wherever they come."""
+    """Return the location of the log ratio and the half-width of its interval, from unpaired blocks."""
     first, second = places(reference, kernel)
     return first.log - second.log, _NORMAL * math.sqrt(first.noise + second.noise)
 
 
 class TightEnough:
-    """For a pair: until the interval of the ratio is tight, or the ratio is surely below `floor`, or time is up."""
+    """Ends the measurement of one kernel when the ratio's interval is tight, the ratio is surely below `floor`, or time is up."""
 
     def __init__(self, settings: TimingSettings, floor: float | None = None) -> None:
+        """`floor` is the speedup below which a kernel is not measured further, or None."""
         self._settings = settings
         self._floor = floor
 
     def __call__(self, times: Times, seconds: float) -> bool:
-        """`seconds` since the start."""
+        """Return whether to stop, `seconds` after the start."""
         if len(times) < 2:
             return True
         reference, kernel = times.values()
@@ -79,11 +82,11 @@ class TightEnough:
         return self._is_below(middle + half) or half < max(_DISTURBED_INTERVAL, settings.target_interval)
 
     def _is_below(self, most: float) -> bool:
-        """Whether a ratio whose logarithm is at most that is below the floor."""
+        """Return whether a ratio whose logarithm is at most `most` is below the floor."""
         return self._floor is not None and most < math.log(self._floor)
 
     def _loses(self, rounds: Sequence[tuple[BlockTime, BlockTime]]) -> bool:
-        """Whether every round is below the floor."""
+        """Return whether there are enough rounds to drop the kernel, and all are below the floor."""
         floor = self._floor
         return (
             floor is not None and len(rounds) >= _RACED_ROUNDS and all(a.seconds < floor * b.seconds for a, b in rounds)
@@ -91,16 +94,19 @@ class TightEnough:
 
 
 class LongEnough:
-    """For many: `max_seconds` for each of them, and `min_rounds`; rounds so long that these take twice that time are fewer.
+    """Ends the measurement of several entrants after `max_seconds` for each of them.
 
-    Where others disturb it: until the intervals of all are tight, `disturbed_factor` times as long at most.
+    It goes on for up to twice as long to reach `min_rounds`. If other programs disturb it, it goes on until the intervals of all entrants
+    are tight, for at most `disturbed_factor` times as long.
     """
 
     def __init__(self, settings: TimingSettings, entrants: int) -> None:
+        """`entrants` is the number of entrants besides the reference."""
         self._settings = settings
         self._entrants = entrants
 
     def __call__(self, times: Times, seconds: float) -> bool:
+        """Return whether to stop, `seconds` after the start."""
         settings = self._settings
         reference, *others = times.values()
         disturbed = [kernel for kernel in others if left_alone(reference, kernel) is None]

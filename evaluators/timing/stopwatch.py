@@ -1,9 +1,9 @@
-"""The stopwatch: several implementations, each in a runner of its own, timed in turns on the same fresh values.
+"""The stopwatch: it times several implementations, each in a runner of its own, in alternation and on the same fresh values.
 
-A timed block is a number of calls, each on inputs of its own, which are written while the runner stands still: nothing that it
-computed or stored before fits them. It returns all of their outputs, which lie in its memory when the clock, in another process,
-stops; one, chosen afterwards, is read from there and held against what the reference's block of the same round, on the same
-values, left in its own. While one runs the others are stopped.
+A timed block is a number of calls, each on inputs of its own. The inputs are written while the runner is stopped, so results that it
+computed or stored before are wrong. All outputs are in the runner's memory when the clock, in another process, stops. One output, chosen
+afterwards, is read from there and compared with that of the reference's block of the same round, on the same values. While one runner
+runs the others are stopped.
 """
 
 from __future__ import annotations
@@ -34,40 +34,47 @@ from kernelevolve.core.evaluation import Status
 
 _T = TypeVar("_T")
 Enough = Callable[[Times, float], bool]
-"""(blocks so far, seconds so far) -> whether to stop."""
+"""A rule that ends a measurement: (blocks so far, seconds so far) -> whether to stop."""
 
 _CHECKED_ELEMENTS = 1 << 16
-"""Elements of an output, anywhere in it, that are looked at after a block."""
+"""The number of consecutive elements of an output that are checked after a block, at a random position."""
 _WARM_BLOCKS = 2
+"""The number of untimed blocks of each runner."""
 _LENGTHENED = 2
-"""How often blocks are made longer, where those before tell that they are too short by more than `_LONG_ENOUGH`."""
+"""How many times the number of calls may be raised before the measurement."""
 _LONG_ENOUGH = 1.25
+"""The factor by which blocks may be too short without raising the number of calls."""
 _PADDING_BYTES = 1 << 18
-"""Most that is allocated before a block, so that results lie elsewhere in each."""
+"""The most bytes that are allocated before a block, so that results lie elsewhere in each block."""
 _SETTLED_SHARE = 0.25
-"""The share of `max_seconds` that making ready may take of them: where others use the hardware it takes longer."""
+"""The largest share of `max_seconds` that the preparation may use up. On a busy machine it takes longer."""
 _OVERHEADS = 5
+"""The number of empty blocks by which the overhead of a block is measured."""
 _RELAXED = 2.0
+"""The factor by which the bounds of outputs are relaxed for timed calls."""
 REFERENCE = "eager"
+"""The name of the reference among the entrants."""
 
 
 @dataclass
 class Entrant:
-    """One of those that are timed, in one runner or in several alike."""
+    """An implementation that is timed, in one runner or several."""
 
     runners: Sequence[Runner]
+    """The runners that hold the implementation."""
     checked: bool
-    """Whether its outputs are held against the reference's."""
+    """Whether its outputs are compared with the reference's."""
     failure: Failure | None = field(default=None, init=False)
+    """The failure that ended its participation, or None."""
 
     def runner(self, number: int) -> Runner:
-        """The runner of the round of that number."""
+        """Return the runner for a round."""
         return self.runners[number % len(self.runners)]
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Elements [start, stop) of an output of a call of a block."""
+    """The elements [start, stop) of one output of one call in a block."""
 
     call: int
     output: int
@@ -76,7 +83,7 @@ class _Piece:
 
 
 def slots_for(case: Case, settings: TimingSettings) -> int:
-    """Calls that a block of this case may have: as many as their inputs, and their outputs, leave room for."""
+    """Return the largest number of calls in a block of a case, for which its inputs and its outputs have room."""
     room = settings.block_mb << 20
     inputs = layout_of(case.inputs).slot_bytes
     outputs = sum(
@@ -88,7 +95,7 @@ def slots_for(case: Case, settings: TimingSettings) -> int:
 
 
 def input_bytes(reference: Reference, settings: EvaluationSettings) -> int:
-    """Memory for inputs that any layout of this reference's cases needs, when they are checked or timed."""
+    """Return the bytes of memory for inputs that checking and timing any case of this reference needs at most."""
     most = TABLE_BYTES
     for case in reference.cases:
         slots = max(
@@ -100,7 +107,7 @@ def input_bytes(reference: Reference, settings: EvaluationSettings) -> int:
 
 
 class Stopwatch:
-    """Times one case. What it is given must have been built; the device lock must be held."""
+    """Times one case. The models of all runners must have been built, and the caller must hold the device lock."""
 
     def __init__(
         self,
@@ -115,18 +122,19 @@ class Stopwatch:
         calibrations: Calibrations,
         after: Sequence[Bounds] = (),
     ) -> None:
-        """
+        """Prepare to time one case.
+
         Args:
             runtime: The runtime of all runners.
-            reference: Runners that hold the reference.
+            reference: The runners that hold the reference.
             others: The other entrants by name.
-            case: The inputs, and the reference outputs.
+            case: The inputs and the reference outputs.
             values: Fresh values for the inputs of the case.
-            bounds: How far each output may be off.
+            bounds: The bounds of the error of each output.
             settings: How long to measure.
-            seed: The seed of what nobody must foresee.
-            calibrations: What is known of the runners.
-            after: How far each input that the reference changes in place may be off.
+            seed: The seed of random choices that kernels must not foresee.
+            calibrations: The calibrations of the runners.
+            after: The bounds of the error of each input that the reference changes in place.
         """
         self._runtime = runtime
         self._rng = random.Random(seed)
@@ -146,11 +154,18 @@ class Stopwatch:
 
     @property
     def failures(self) -> dict[str, Failure]:
-        """The verdicts on those that failed."""
+        """The failures of the entrants that failed, by name."""
         return {name: entrant.failure for name, entrant in self._all.items() if entrant.failure is not None}
 
     def run(self, enough: Enough) -> dict[str, tuple[BlockTime, ...]]:
-        """Blocks of all that did not fail, until it is `enough`. Raises FailedError where the reference fails."""
+        """Time blocks until `enough` says to stop.
+
+        Returns:
+            The blocks of each entrant that did not fail, by name.
+
+        Raises:
+            FailedError: The reference failed.
+        """
         begin = time.monotonic()
         times: dict[str, list[BlockTime]] = {name: [] for name in self._all}
         self._each(self._lay_out)
@@ -168,7 +183,7 @@ class Stopwatch:
                 break
             noise = [block.noise for block in measured.values()]
             if self._pacing.saw(noise, waited, [min(b.seconds for b in blocks) for blocks in times.values() if blocks]):
-                # Blocks of another length are not like those to come.
+                # Blocks of another length are not comparable with later ones.
                 times, begin = {name: [] for name in self._all}, time.monotonic()
         return {name: tuple(times[name]) for name in self._alive()}
 
@@ -177,11 +192,11 @@ class Stopwatch:
 
     @property
     def _calls(self) -> int:
-        """Calls of a block."""
+        """The number of calls in a block."""
         return self._pacing.calls
 
     def _each(self, work: Callable[[str], _T], order: Sequence[str] | None = None) -> dict[str, _T]:
-        """What `work` gave for all that did not fail in it, which ends an entrant's part."""
+        """Call `work` for each entrant and return the results of those that did not fail. A failure ends an entrant's participation."""
         done: dict[str, _T] = {}
         for name in self._alive() if order is None else order:
             try:
@@ -205,7 +220,7 @@ class Stopwatch:
                     known.returned = self._as_expected(runner, runner.call([0])[0])
 
     def _write(self, runner: Runner, slot: int, count: int = 1) -> None:
-        """Fresh values into so many slots from that one on."""
+        """Write fresh values into `count` slots from `slot` on."""
         self._values.write(self._values.choose(self._numbers, count), runner.slots, slot)
 
     def _as_expected(self, runner: Runner, returned: Returned) -> Returned:
@@ -220,7 +235,7 @@ class Stopwatch:
         return returned
 
     def _measure_overhead(self) -> float:
-        """Seconds from here to a runner and back."""
+        """Return the seconds that a block without calls takes."""
         runner = self._all[REFERENCE].runners[0]
         known = self._calibrations.overhead(runner)
         if known is None:
@@ -229,9 +244,10 @@ class Stopwatch:
         return known
 
     def _settle(self) -> None:
-        """Find how many calls make the shortest block long enough; all get as many, since the first of a block is slower than the others.
+        """Find the number of calls with which the shortest block is long enough, and warm up all runners.
 
-        A single call after a pause takes many times as long as it does among others: blocks tell, and are made longer until they do.
+        All entrants get the same number, since the first call of a block is slower than the others. A single call after a pause takes many
+        times as long as one in a block, so the number is estimated from blocks and raised until they are long enough.
         """
         pacing = self._pacing
         pacing.calls = pacing.wanted_calls(self._call_times())
@@ -244,11 +260,11 @@ class Stopwatch:
         self._each(lambda name: self._warm_up(self._all[name].runners))
 
     def _call_times(self) -> list[float]:
-        """Seconds of a call, of all that did not fail."""
+        """Return the seconds per call of each entrant that did not fail."""
         return list(self._each(self._call).values())
 
     def _call(self, name: str) -> float:
-        """Seconds of a call of this entrant, by the fastest of the blocks of its first runner so far."""
+        """Return the seconds per call of an entrant, by the fastest block of its first runner so far."""
         runner = self._all[name].runners[0]
         known = self._known(runner)
         if known.call_seconds is None:
@@ -257,11 +273,11 @@ class Stopwatch:
         return known.call_seconds
 
     def _per_call(self, seconds: float, calls: int) -> float:
-        """Seconds of a call of a block that took so long."""
+        """Return the seconds per call of a block that took `seconds`."""
         return max(seconds - self._overhead, 1e-7) / calls
 
     def _warm_up(self, runners: Sequence[Runner]) -> None:
-        """Have memory that inputs and results lie in taken from the system here, not on the clock."""
+        """Run untimed blocks, so that the memory of inputs and results is allocated before the measurement."""
         for runner in runners:
             known = self._known(runner)
             if known.warm_slots >= self._calls:
@@ -274,7 +290,11 @@ class Stopwatch:
             known.warm_slots = self._calls
 
     def _round(self, number: int) -> tuple[dict[str, BlockTime], list[bool | None]]:
-        """(a block of each, in an order by chance, on the same values; whether others paused before each, where that was waited for)"""
+        """Time one block of each entrant, in random order and on the same values.
+
+        Returns:
+            The block of each entrant, and for each whether other programs paused before it, or None if it did not wait for that.
+        """
         values = self._values.choose(self._numbers, self._calls)
         self._values.write(values, self._stage)
         order = list(self._alive())
@@ -304,7 +324,7 @@ class Stopwatch:
         return self._each(measured, order), [result.waited_well for result in results.values()]
 
     def _check_inputs(self, runner: Runner, reference: Runner) -> None:
-        """Those of a call must be as they were; what the reference changes in place, as it has left it."""
+        """Raise FailedError if a random call changed its inputs, except as the reference changes them in place."""
         call = self._rng.randrange(self._calls)
         now = runner.inputs(call)
         found = changed(now, self._stage.inputs(call), self._rng, self._after)
@@ -322,7 +342,7 @@ class Stopwatch:
                 raise failed(wrong.status, runner.stage, wrong.summary, wrong.details)
 
     def _verify(self, number: int) -> None:
-        """Hold a piece of what every kernel has left behind in a round against the same piece of the reference's."""
+        """Compare a random piece of each kernel's outputs in a round with the same piece of the reference's outputs."""
         pieces = {name: self._choose() for name, entrant in self._alive().items() if entrant.checked}
         expected = {name: self._read(self._all[REFERENCE].runner(number), piece) for name, piece in pieces.items()}
 

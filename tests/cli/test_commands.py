@@ -148,7 +148,7 @@ def test_a_judge_that_keeps_dying_ends_a_run_in_one_line(task: Path) -> None:
             time.sleep(0.2)
         assert process.returncode == 2
     last = log.read_text().splitlines()[-1]
-    assert last.startswith("kernelevolve: the process that judges dies while it judges: ")
+    assert last.startswith("kernelevolve: the process that evaluates dies while it evaluates: ")
     assert "`kernelevolve resume`" in last
     assert "Traceback" not in log.read_text()
 

@@ -1,1 +1,1 @@
-"""Runner processes on the CPU: forked, confined, stopped whenever they are not asked."""
+"""The CPU runtime: runner processes that are forked, confined, and stopped whenever they have no order to carry out."""

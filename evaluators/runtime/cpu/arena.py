@@ -1,6 +1,6 @@
-"""The memory that a player's inputs lie in: shared, so that the judge puts fresh values there while the player stands still.
+"""The shared memory that holds the inputs of a runner process. The evaluator writes fresh values there while the process is stopped.
 
-It is sealed: a player can spoil the values in it, but not take it from under the judge.
+The memory is sealed: the process can overwrite the values, but it cannot shrink the memory that the evaluator has mapped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 def views(memory: mmap.mmap, layout: Layout, slot: int) -> list[Any]:
-    """The leaves of the arguments of a call, the tensors among them in the shared memory."""
+    """Return the leaves of the arguments of a call. The tensors among them are views of the shared memory."""
     found: list[Any] = []
     for meta in layout.inputs:
         if "value" in meta:
@@ -39,7 +39,11 @@ def views(memory: mmap.mmap, layout: Layout, slot: int) -> list[Any]:
 
 
 def rows(memory: mmap.mmap, layout: Layout) -> dict[int, torch.Tensor]:
-    """By position, the memory of each input that is a tensor and not empty: (slots, elements from its first to its last)."""
+    """Return the memory of each input that is a tensor and not empty, by its position.
+
+    Returns:
+        Views of shape (slots, elements from the input's first to its last in memory).
+    """
     found = {}
     for i, meta in enumerate(layout.inputs):
         count = 0 if "value" in meta else span_of(meta["shape"], meta["stride"])
@@ -53,7 +57,7 @@ def rows(memory: mmap.mmap, layout: Layout) -> dict[int, torch.Tensor]:
 
 
 class Slots:
-    """The inputs that lie in shared memory by a layout, as the judge writes them."""
+    """The inputs in the shared memory, laid out by a layout, as the evaluator writes them."""
 
     def __init__(self, memory: mmap.mmap, layout: Layout) -> None:
         self.layout = layout
@@ -62,21 +66,21 @@ class Slots:
         self._inputs: dict[int, list[Any]] = {}
 
     def inputs(self, slot: int) -> list[Any]:
-        """The leaves of the arguments of a call."""
+        """Return the leaves of the arguments of a call."""
         if slot not in self._inputs:
             self._inputs[slot] = views(self._memory, self.layout, slot)
         return self._inputs[slot]
 
     def memory(self, position: int) -> torch.Tensor:
-        """That an input, a tensor that is not empty, lies in: a row for each slot."""
+        """Return the memory of an input, a tensor that is not empty, with a row for each slot."""
         return self._rows[position]
 
 
 class Arena:
-    """The judge's side of it."""
+    """The evaluator's mapping of the shared memory."""
 
     def __init__(self, capacity: int) -> None:
-        """`capacity` in bytes; pages are taken when they are first written to."""
+        """Create the memory, of `capacity` bytes. A page takes memory of the machine only once it is written to."""
         self.requested = capacity
         self.capacity = max(capacity, TABLE_BYTES + ALIGNMENT)
         self.fd = os.memfd_create("kernelevolve-inputs", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
@@ -86,7 +90,7 @@ class Arena:
         self._used = TABLE_BYTES
 
     def where_in(self, pid: int) -> list[tuple[int, int]]:
-        """Where it lies in a process: first addresses, and those behind the last. Empty where the process is gone."""
+        """Return the address ranges of the memory in a process, each as (first, one past the last); none if the process is gone."""
         inode = str(os.fstat(self.fd).st_ino)
         try:
             lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
@@ -97,22 +101,22 @@ class Arena:
         return [(int(first, 16), int(last, 16)) for first, last in ends]
 
     def use(self, layout: Layout) -> None:
-        """Have the pages of a layout kept by `clear`."""
+        """Make `clear` keep the pages of a layout."""
         self._used = max(self._used, layout.total_bytes)
 
     def clear(self) -> None:
-        """Nothing that a player has left is there for the next one. Pages of layouts stay, since new ones cost several times more."""
+        """Zero the memory, for the next runner process. Pages of layouts are kept, since new pages cost several times more."""
         kept = min(-(-self._used // mmap.PAGESIZE) * mmap.PAGESIZE, self.capacity)
         torch.frombuffer(self.memory, dtype=torch.uint8, count=kept).zero_()
         if kept < self.capacity:
             self.memory.madvise(mmap.MADV_REMOVE, kept, self.capacity - kept)
 
     def pointers(self, count: int) -> list[int]:
-        """The first entries of the table, as the player has left them."""
+        """Return the first `count` entries of the table of pointers, as the runner process left them."""
         return memoryview(self.memory)[: 8 * count].cast("Q").tolist()
 
     def close(self) -> None:
-        """Tensors that still lie in it keep the memory until they go."""
+        """Close the descriptor. The memory is freed when the last tensor in it is gone."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

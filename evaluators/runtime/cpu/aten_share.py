@@ -1,4 +1,4 @@
-"""How much of a call is PyTorch's own work, operator by operator."""
+"""The share of a call that PyTorch's own operators take, operator by operator."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from evaluators.sandbox.aten import computes
 
 _MOST_NAMED = 5
+"""The most operators that are reported."""
 _CALLS = 3
+"""The number of calls of each kind, of which the best counts."""
 
 
 class _Stopwatch(TorchDispatchMode):  # type: ignore[misc]
-    """Sums up the seconds in operators of ATen that read or write elements; views and allocation do not count."""
+    """Sums up the seconds in ATen operators that read or write elements. Views and allocations do not count."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +28,7 @@ class _Stopwatch(TorchDispatchMode):  # type: ignore[misc]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        # Else its first use imports torch._dynamo, more than a second in each process.
+        # Without this the first use imports torch._dynamo, which takes more than a second in each process.
         return False
 
     def __torch_dispatch__(
@@ -42,9 +44,16 @@ class _Stopwatch(TorchDispatchMode):  # type: ignore[misc]
 
 
 def aten_share(call: Callable[[], Any]) -> dict[str, Any]:
-    """The fields of `AtenShare`: seconds in operators of a call that is watched, over those of one that is not, each the best of some.
+    """Measure the share of a call that ATen operators take.
 
-    Sees what this thread dispatches. Being watched costs microseconds for each operator, so the share is rough where a call takes no more.
+    The share is the seconds in operators of a call that is observed, over the seconds of one that is not, each the best of several. Only
+    operators that this thread dispatches are seen. Observing costs microseconds per operator, so the share of short calls is rough.
+
+    Args:
+        call: The call to measure. It is made several times.
+
+    Returns:
+        The fields of `AtenShare`.
     """
     watched = []
     whole = math.inf

@@ -1,6 +1,6 @@
-"""A player as the fork server holds it: from its fork to its burial, let go and stopped.
+"""A runner process as the fork server holds it, from its fork until it is waited for.
 
-Stopped is SIGSTOP, to all of its threads: what it runs while nobody asks it is nothing.
+The server stops it with SIGSTOP, which stops all of its threads, so it runs nothing while it has no order to carry out.
 """
 
 from __future__ import annotations
@@ -24,26 +24,36 @@ PR_SET_TIMERSLACK = 29
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _USUAL_SLACK = 50_000
-"""Nanoseconds that a sleep may take longer."""
+"""The default timer slack: the nanoseconds by which a sleep may take longer."""
 _OUTPUT_BYTES = 1 << 16
+"""The most bytes of a process's printed output that are kept."""
 CHANNEL, ARENA = 3, 4
-"""File descriptors of every player: where it gets orders, and the memory of its inputs."""
+"""The file descriptors of the channel for orders and of the memory for inputs, in every runner process."""
 
 
 def prctl(option: int, value: int) -> None:
-    """See prctl(2)."""
+    """Call prctl(2)."""
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
 def become_subreaper() -> None:
-    """Orphans among what descends from this process become its children."""
+    """Make orphaned descendants of this process its children."""
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def become_runner(
     order: dict[str, Any], limits: Limits, home: dict[str, str], output: int, channel: int, arena: int
 ) -> None:
-    """Everything that sets a child apart, before it runs foreign code."""
+    """Turn a forked child into a runner process with its own session, folder, environment, descriptors and limits.
+
+    Args:
+        order: The order of the fork server to spawn it.
+        limits: The limits of the process.
+        home: The environment variables that it keeps.
+        output: The descriptor of the pipe for its output.
+        channel: The descriptor of the channel for orders.
+        arena: The descriptor of the memory for inputs.
+    """
     os.setsid()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
@@ -65,24 +75,31 @@ def become_runner(
 
 @dataclass
 class Child:
-    """A child, from its fork to its burial."""
+    """A runner process."""
 
     pid: int
+    """The id of the process, its session and its process group."""
     channel: socket.socket
+    """The channel for orders and replies."""
     output: int
+    """The descriptor from which its printed output is read."""
     folder: str
+    """The folder of the process."""
     allowance: Allowance | None
-    """None: nobody looks."""
+    """The resources that the process may hold, or None if that is not checked."""
     arena: mmap.mmap
     """The memory of its inputs."""
     unseen: int = 0
-    """Nanoseconds that it has run since somebody looked at what it holds."""
+    """The nanoseconds that it has run since its resources were last checked."""
     told: bytearray = field(default_factory=bytearray)
+    """The end of its printed output."""
     stopped: bool = False
+    """Whether it is stopped."""
     poll: select.poll = field(default_factory=select.poll)
+    """The poll object with which the server waits for the process."""
 
     def drain(self) -> bool:
-        """Take some of what it has printed and keep the last of all. False where there is nothing."""
+        """Read some of the printed output, and keep the end of all of it. Return False if there was nothing to read."""
         try:
             part = os.read(self.output, 1 << 16)
         except BlockingIOError:
@@ -92,16 +109,17 @@ class Child:
         return bool(part)
 
     def go(self) -> None:
+        """Let the process continue if it is stopped."""
         if self.stopped:
             self.stopped = False
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGCONT)
 
     def place(self, cores: list[int]) -> list[int]:
-        """While it stands still: one thread to a core, the main thread to the first. Returns the threads.
+        """Bind each thread of the stopped process to a core, the main thread to the first one. Return the threads.
 
-        Threads that are let go at the same time would else share a core, with one of them spinning, until the scheduler parts
-        them some milliseconds later.
+        Otherwise threads that continue at the same time could share a core, one of them spinning, until the scheduler separates them
+        some milliseconds later.
         """
         threads = [self.pid]
         with contextlib.suppress(FileNotFoundError):
@@ -114,18 +132,23 @@ class Child:
         return threads
 
     def free(self, threads: list[int], cores: list[int]) -> None:
-        """Let them move again, and threads that they start lie anywhere."""
+        """Let threads, and those that they start, run on all cores again."""
         for thread in threads:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(thread, cores)
 
     def kill(self) -> None:
+        """Kill the process and its process group."""
         for send in (os.killpg, os.kill):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 send(self.pid, signal.SIGKILL)
 
     def halt(self) -> bool:
-        """Stop it. True where it stands still or is dead; False where it does not within a second, which only tricks bring about."""
+        """Stop the process.
+
+        Returns:
+            Whether it stopped or died within a second. Only a process that works against it does not.
+        """
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGSTOP)
         self.stopped = True

@@ -1,6 +1,6 @@
-"""A task's model and inputs as KernelBench makes them: cast to one precision, inputs drawn anew for each seed.
+"""The model and inputs of a task as KernelBench makes them: cast to one precision, with inputs drawn anew for each seed.
 
-Runs in a player that holds the reference and nothing else.
+This runs in a runner process that holds only the reference.
 """
 
 from __future__ import annotations
@@ -16,20 +16,29 @@ from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, fla
 
 
 class Drawer:
-    """Of one task; `precision`: the floating dtype that everything floating is cast to."""
+    """Makes the model and draws the inputs of one task."""
 
     def __init__(self, loaded: LoadedTask, precision: torch.dtype) -> None:
+        """`precision` is the floating dtype to which floating parameters and inputs are cast."""
         self._loaded = loaded
         self._precision = precision
 
     def model(self) -> nn.Module:
-        """The reference. Raises UserError where its constructor raises."""
+        """Build the reference. Raises UserError if its constructor raises."""
         return build_model(self._loaded, self._loaded.task.seed).to(dtype=self._precision)
 
     def draw(self, seed: int, folder: Path) -> dict[str, Any]:
-        """The fields of `Drawn`; inputs lie in `folder`, over those that were drawn before. The generator is left at `seed`.
+        """Draw inputs and leave torch's generator seeded with `seed`.
 
-        Raises UserError where the task's functions raise, or inputs cannot be given to a kernel.
+        Args:
+            seed: The seed of the inputs.
+            folder: The folder to which the inputs are written, over earlier ones.
+
+        Returns:
+            The reply to the order: descriptions of the inputs, their nesting, and the encoded arguments of the constructor.
+
+        Raises:
+            UserError: The task's functions raise, or the inputs cannot be passed to a kernel.
         """
         leaves, structure = flat_inputs(self._loaded, draw_inputs(self._loaded, seed))
         inputs = [tensors.save(self._cast(value), folder / f"in{i}") for i, value in enumerate(leaves)]

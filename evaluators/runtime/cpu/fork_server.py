@@ -1,4 +1,4 @@
-"""The worker's end of a fork server."""
+"""The client of a fork server, in a worker."""
 
 from __future__ import annotations
 
@@ -25,28 +25,36 @@ from evaluators.scratch import disk_errors, remove_tree, scratch_base
 from kernelevolve.core.helpers import ROOT, module_command, python_path
 
 _STEADY_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
-"""glibc keeps what was freed, as a caching allocator does: else both sides of a ratio are page faults more than work."""
+"""The settings of glibc that make it keep freed memory, like a caching allocator. Otherwise page faults would dominate the times."""
 
 
 _OPEN_FILES = 1024
+"""The most open files of a runner process."""
 _FILE_BYTES = 256 << 20
-"""Of a file that a candidate writes."""
+"""The largest size in bytes of a file that a candidate writes."""
 _UNUSED_ADDRESSES = 8 << 30
-"""That libraries and threads set aside and do not touch."""
+"""The bytes of address space that libraries and threads reserve and do not use."""
 _KEPT_BYTES = 1 << 30
-"""Most that memory for inputs may take while no player has it."""
+"""The most bytes of memory for inputs that are kept while no process uses them."""
 _FILES = 4096
-"""In a player's folder."""
+"""The most files in the folder of a candidate's process."""
 _THREADS, _THREADS_PER_CORE = 512, 8
+"""The most threads of a candidate's process: a fixed number, and a further number for each core."""
 
 
 class ForkServer:
-    """Starts the server when it is first needed, and again after it died."""
+    """Starts a fork server on its first use, and another one if that has died."""
 
     def __init__(self, *, threads: int, confined: bool, readable: Sequence[str] = ()) -> None:
-        """`threads`: of OpenMP and torch. `confined`: keep candidates from all files but what they need and `readable`.
+        """Prepare a fork server without starting it.
 
-        Raises UserError where there is no room for a folder of its own.
+        Args:
+            threads: The number of threads of OpenMP and torch in each process.
+            confined: Whether candidates may access only the files that they need and `readable`.
+            readable: Further paths that candidates may read.
+
+        Raises:
+            UserError: There is no room for the server's folder.
         """
         self._threads = threads
         self._confined = confined
@@ -55,18 +63,19 @@ class ForkServer:
         self._channel: socket.socket | None = None
         self._lines: Any = None
         self.generation = 0
-        """Counts the servers that were started."""
+        """The number of servers that were started."""
         self._spare: Arena | None = None
         self._stage: Arena | None = None
         self._staged_generation = 0
         self.interruption = Interruption()
-        """While it is set, the order under way ends its player and others raise InterruptedJobError, but for those that end a player."""
+        """A flag that interrupts the current job. While it is set, the current order ends its process and all others raise
+        InterruptedJobError, except those that end a process."""
         with disk_errors(scratch_base(), "a folder"):
             self._own = OwnedFolder(scratch_base(), "kernelevolve-runners")
         self._base = self._own.path
 
     def start(self) -> None:
-        """Begin starting; the first order waits until it is there."""
+        """Begin to start the server in the background. The first order waits until it is ready."""
         if self._process is not None and self._process.poll() is None:
             return
         self.stop()
@@ -84,7 +93,7 @@ class ForkServer:
         self._channel, self._lines = ours, None
 
     def _environment(self) -> dict[str, str]:
-        """None of the user's keys; as many threads as were asked for, where Ray tells its workers to use one."""
+        """Return the environment of the server: none of the user's keys, and the chosen number of threads, where Ray sets 1."""
         kept = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
         return {**kept, **_STEADY_MEMORY, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": str(self._threads)}
 
@@ -97,12 +106,22 @@ class ForkServer:
         cpu_seconds: float,
         environment: Mapping[str, str] | None = None,
     ) -> RunnerProcess:
-        """A new player that holds nothing yet, with memory for inputs. `trusted`: it runs the user's own code.
+        """Fork a runner process that holds no implementation yet.
 
-        Raises RuntimeLostError, InterruptedJobError, and UserError where there is no room for its folder.
+        Args:
+            arena_bytes: The bytes of memory for inputs.
+            trusted: Whether the process runs the user's own code rather than a candidate.
+            memory_gb: The GiB of memory that it may take.
+            cpu_seconds: The seconds of processor time that it may take.
+            environment: Additional environment variables.
+
+        Raises:
+            RuntimeLostError: The server died.
+            InterruptedJobError: The job was interrupted.
+            UserError: There is no room for the folder of the process.
         """
         self.start()
-        with disk_errors(self._base, "a player's folder"):
+        with disk_errors(self._base, "a runner's folder"):
             folder = Path(tempfile.mkdtemp(prefix="runner-", dir=self._base))
         try:
             arena = self._arena(arena_bytes)
@@ -128,7 +147,7 @@ class ForkServer:
         return RunnerProcess(answer["process"], arena, folder, self)
 
     def _arena(self, capacity: int) -> Arena:
-        """A new one, or that of a player that is gone."""
+        """Return new memory for inputs, or that of a process that has ended."""
         spare, self._spare = self._spare, None
         if spare is None or spare.requested != capacity:
             if spare is not None:
@@ -143,7 +162,7 @@ class ForkServer:
         return spare
 
     def keep(self, arena: Arena) -> None:
-        """For the next player; `arena`: of one that was ended."""
+        """Keep the memory of a process that was ended for the next process, or close it."""
         if self._spare is None and arena.capacity <= _KEPT_BYTES:
             self._spare = arena
         else:
@@ -163,7 +182,10 @@ class ForkServer:
         )
 
     def stage(self, capacity: int) -> Arena:
-        """Memory of at least so many bytes that turns take values from; no player sees it. Raises as `order` does."""
+        """Return memory of at least `capacity` bytes, from which timed blocks take their values. No runner process has access to it.
+
+        Raises as `order` does.
+        """
         if self._stage is None or self._stage.capacity < capacity or self._staged_generation != self.generation:
             if self._stage is None or self._stage.capacity < capacity:
                 self._drop_stage()
@@ -178,7 +200,7 @@ class ForkServer:
             self._stage = None
 
     def run(self, blocks: Sequence[BlockOrder]) -> list[BlockReply]:
-        """One timed block after the other. Raises as `order` does."""
+        """Run timed blocks one after the other, and return the reply to each. Raises as `order` does."""
         orders = [
             {
                 "process": each.process.pid,
@@ -197,7 +219,16 @@ class ForkServer:
         return replies
 
     def order(self, order: Mapping[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
-        """Raises RuntimeLostError, and InterruptedJobError where `interrupt` was called."""
+        """Send one order to the server and return the answer.
+
+        Args:
+            order: The order, made of plain values.
+            fds: File descriptors to pass along.
+
+        Raises:
+            RuntimeLostError: The server died.
+            InterruptedJobError: `interrupt` was called.
+        """
         if order["op"] != "end":
             self.interruption.check()
         if self._channel is None:
@@ -232,22 +263,22 @@ class ForkServer:
         raise RuntimeLostError(why)
 
     def rest(self) -> None:
-        """Return once players that were ended are gone, with their folders. Raises as `order` does."""
+        """Wait until the processes that were ended are gone and their folders are removed. Raises as `order` does."""
         if self._process is not None:
             self.order({"op": "rest"})
 
     def interrupt(self) -> None:
-        """From another thread: end the player that is busy, and have orders raise InterruptedJobError until `resume`."""
+        """End the busy process, and make orders raise InterruptedJobError until `resume`. Call it from another thread."""
         self.interruption.set()
 
     def resume(self) -> None:
-        """Take orders again, once the job that was interrupted has ended."""
+        """Accept orders again. Call it when the interrupted job has ended."""
         self.interruption.clear()
 
     def stop(self) -> None:
-        """End the server, with all players."""
+        """End the server and all runner processes."""
         if self._lines is not None:
-            self._lines.close()  # It holds the socket too: the server would not see its end.
+            self._lines.close()  # This file keeps the socket open, and the server ends when the socket is closed.
             self._lines = None
         if self._channel is not None:
             self._channel.close()
@@ -261,7 +292,7 @@ class ForkServer:
             self._process = None
 
     def close(self) -> None:
-        """Stop it for good and remove its folder."""
+        """Stop the server for good and remove its folder."""
         self.stop()
         self.interruption.close()
         if self._spare is not None:

@@ -1,12 +1,15 @@
-"""A process that has torch imported and forks players: no interpreter start, no import per kernel.
+"""The fork server: a process with torch imported that forks runner processes, so that no kernel waits for an interpreter or an import.
 
-A player is a child that holds one implementation of a task: the reference, what torch.compile makes of it, a candidate. The server
-runs none of them and no tensor operation and no thread itself, so that forking it is safe. It is the warden of the players: each is
-in a session of its own, with limits, in a scrubbed environment, and is stopped (SIGSTOP, with all of its threads) whenever it is not
-its turn; when it ends or its time is up, everything that descends from it is killed. And it is the timekeeper: a timed block runs
-from the moment that the player is let go to the moment that it says it is done, by the server's clock, which no player can reach.
+A runner process holds one implementation of a task: the reference, the compiled reference or a candidate. The server itself runs none of
+them, no tensor operation and no thread, so that forking it is safe.
 
-The worker on the other end of the socket gives orders as lines of JSON, see `client.py`.
+It isolates the runner processes. Each has a session of its own, limits and a scrubbed environment, and is stopped (SIGSTOP, with all of
+its threads) whenever it has no order to carry out. When it ends or its time is up, all of its descendants are killed.
+
+It also measures time. A timed block lasts from the moment when the process is continued to the moment when it reports that it is done, by
+the server's clock, which no runner process can reach.
+
+The worker at the other end of the socket sends orders as lines of JSON, see `fork_server.py`.
 """
 
 from __future__ import annotations
@@ -43,32 +46,34 @@ from evaluators.sandbox.usage import Allowance, excess, private_bytes
 from evaluators.scratch import remove_tree
 
 _PIPE_READS = 32
-"""More than a pipe holds when its writers are dead."""
+"""The most reads of a dead process's output. They take more than a pipe can hold."""
 _REPLY_BYTES = 4 << 20
-"""The longest reply of a player; a longer one is cut, so that it is none."""
+"""The longest reply of a runner process in bytes. A longer one is cut and is therefore invalid."""
 _LAST_MILLISECONDS = 200
+"""The milliseconds that a process which has closed its channel gets to exit by itself."""
 _NO_SLACK = 1
-"""Nanoseconds that a sleep of the server may take longer."""
+"""The timer slack of the server: the nanoseconds by which a sleep may take longer."""
 _GLANCE_NANOSECONDS = 20_000_000
-"""That a player runs between two looks at what it holds: time to take some ten megabytes;"""
+"""The nanoseconds that a process runs between two checks of its resources. It can take some ten megabytes in that time."""
 _TIMED_GLANCE_NANOSECONDS = 250_000_000
-"""in a timed block, which a look makes longer by some 0.1 ms."""
+"""The nanoseconds between two checks of a process's resources in a timed block. A check makes the block longer by some 0.1 ms."""
 _LOST_SHARE = 0.9
-"""Of the time of an order, that may have been lost to others: its limit is at most ten times as long."""
+"""The largest share of an order's time that can count as lost to other programs, so that its limit grows tenfold at most."""
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ", "PYTHONPATH")
+"""The environment variables that runner processes get from the worker's environment."""
 _CLOCK = time.perf_counter_ns
 READY = '{"calls"'
-"""How the reply of a player begins that is ready for a timed block. One that lies about it harms itself alone."""
+"""The beginning of the reply of a process that is ready for a timed block. A process that sends it wrongly harms only itself."""
 _UNKNOWN = {"timeout": False, "excess": None, "signal": 0, "code": -1, "output": "", "peak_bytes": 0}
-"""The end of a player that nobody has seen."""
+"""The ending of a process that the server does not know."""
 
 
 class _WorkerGoneError(Exception):
-    """Nobody gives orders any more."""
+    """The worker has closed its end of the socket."""
 
 
 def _mapped(memory: int) -> mmap.mmap:
-    """Shared memory that processes forked from now on do not have."""
+    """Map shared memory in a way that processes forked from now on do not inherit."""
     found = mmap.mmap(memory, os.fstat(memory).st_size)
     found.madvise(mmap.MADV_DONTFORK)
     return found
@@ -76,22 +81,22 @@ def _mapped(memory: int) -> mmap.mmap:
 
 class _Server:
     def __init__(self, worker: socket.socket, interruption: int, home: dict[str, str]) -> None:
-        """`interruption`: a descriptor that is readable while nobody wants what players are at."""
+        """Serve the socket `worker`. The descriptor `interruption` is readable while the current job is interrupted."""
         self._worker = worker
         self._interruption = interruption
         self._home = home
         self._processes: dict[int, Child] = {}
         self._unburied: list[Child] = []
-        """Killed, with nobody waiting for it: buried once the order is answered."""
+        """The processes that were killed and are cleaned up once the current order is answered."""
         self._cores = sorted(os.sched_getaffinity(0))
         self._stage = mmap.mmap(-1, mmap.PAGESIZE)
         self._held_bytes = private_bytes()
         self._collapsing = hugepages.collapsing()
-        # Where the players' main threads begin their blocks: the core is free when one says that it is done.
+        # The main threads of runner processes begin their blocks on this core, which is free again when they report that they are done.
         os.sched_setaffinity(0, self._cores[:1])
 
     def serve(self) -> None:
-        """Until the worker has gone."""
+        """Carry out orders until the worker closes the socket."""
         pending = bytearray()
         try:
             while True:
@@ -106,7 +111,7 @@ class _Server:
                     pending += more
                 order = json.loads(pending)
                 pending.clear()
-                answer = self._obey(order, fds)
+                answer = self._carry_out(order, fds)
                 for fd in fds:
                     os.close(fd)
                 self._worker.sendall(json.dumps(answer).encode() + b"\n")
@@ -119,7 +124,7 @@ class _Server:
             for process in list(self._processes.values()):
                 self._bury(process)
 
-    def _obey(self, order: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+    def _carry_out(self, order: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         if order["op"] == "spawn":
             return self._spawn(order, fds[0])
         if order["op"] == "rest":
@@ -183,10 +188,7 @@ class _Server:
         return {"process": pid}
 
     def _timed(self, block: dict[str, Any]) -> dict[str, Any]:
-        """Have a process prepare for a block; then, while it stands still, give it the values on the stage; then run the block.
-
-        Before all that, wait for the machine to be idle, so many seconds at most.
-        """
+        """Run a timed block: wait for an idle machine, have the process prepare, copy the stage's values to it, and time its calls."""
         process = self._processes.get(block["process"])
         if process is None:
             return {"ended": _UNKNOWN}
@@ -200,7 +202,7 @@ class _Server:
         return {**answer, "spent_nanoseconds": _CLOCK() - begin, "idle": idle}
 
     def _ask(self, process: Child, message: dict[str, Any], limit: float, *, placed: bool) -> dict[str, Any]:
-        """Let it carry out one order; it stands still afterwards."""
+        """Let a process carry out one order, and stop it again."""
         threads = process.place(self._cores) if placed else []
         process.go()
         deadline = _CLOCK() + int(limit * 1e9)
@@ -222,12 +224,12 @@ class _Server:
         return {"reply": reply, "lost_nanoseconds": waited}
 
     def _kept_waiting(self, process: Child, began: Moment) -> int:
-        """Nanoseconds since then that others kept a player from its cores; a limit is longer by them, up to some times itself."""
+        """Return the nanoseconds since `began` in which other programs kept a process from its cores. Its limit is extended by them."""
         now = moment(process.pid, threads_of(process.pid))
         return min(lost(began, now, len(self._cores), 0), int(_LOST_SHARE * (now.clock - began.clock)))
 
     def _block(self, process: Child, deadline: int) -> dict[str, Any]:
-        """Let a prepared player run its calls, on the clock."""
+        """Let a prepared process run its calls, and time them."""
         threads = process.place(self._cores)
         try:
             process.channel.send(b"\n")
@@ -261,9 +263,11 @@ class _Server:
         glance: int = _GLANCE_NANOSECONDS,
         spare: Callable[[], int] = lambda: 0,
     ) -> str | dict[str, Any]:
-        """A line of the player's, without its end; or how it ended. `glance`: nanoseconds between two looks at what it holds; `spare`: by
-        how many the deadline is later than it was, as far as is known by now."""
-        told, first = bytearray(), deadline
+        """Return the reply of a process, one line without its end, or a description of how the process ended.
+
+        Its resources are checked every `glance` nanoseconds. `spare` returns the nanoseconds by which the deadline has moved.
+        """
+        reply, first = bytearray(), deadline
         seen = _CLOCK() - min(process.unseen, _GLANCE_NANOSECONDS)
         while True:
             now = _CLOCK()
@@ -285,10 +289,10 @@ class _Server:
                         part = b""
                     if not part:
                         return self._lost(process)
-                    told += part
-                    if part.endswith(b"\n") or len(told) > _REPLY_BYTES:
+                    reply += part
+                    if part.endswith(b"\n") or len(reply) > _REPLY_BYTES:
                         process.unseen = _CLOCK() - seen
-                        return told[:_REPLY_BYTES].decode(errors="replace").rstrip("\n")
+                        return reply[:_REPLY_BYTES].decode(errors="replace").rstrip("\n")
                 elif fd == process.output:
                     if not process.drain():
                         process.poll.unregister(process.output)
@@ -303,7 +307,7 @@ class _Server:
         return excess(process.pid, process.folder, process.allowance, self._held_bytes)
 
     def _end(self, process: Child, *, timeout: bool, excess: str | None = None) -> dict[str, Any]:
-        """Kill it, with whatever descends from it, and tell how it ended. `excess`: what it had too much of."""
+        """Kill a process and its descendants, and return how it ended. `excess` says what it held too much of."""
         status, peak = self._bury(process)
         return {
             "output": process.told.decode(errors="replace"),
@@ -315,7 +319,7 @@ class _Server:
         }
 
     def _lost(self, process: Child) -> dict[str, Any]:
-        """How a player ended that has closed its channel: one on its way out has a moment to get there by itself."""
+        """Return how a process ended that has closed its channel. It first gets a moment to exit by itself."""
         handle = os.pidfd_open(process.pid)
         poll = select.poll()
         poll.register(handle, select.POLLIN)
@@ -324,7 +328,7 @@ class _Server:
         return self._end(process, timeout=False)
 
     def _bury(self, process: Child) -> tuple[int, int]:
-        """(wait status, most memory in bytes)"""
+        """Kill a process, wait for it and remove what it leaves behind. Return its wait status and its peak memory in bytes."""
         process.kill()
         _, status, usage = os.wait4(process.pid, 0)
         del self._processes[process.pid]
@@ -339,7 +343,7 @@ class _Server:
         return status, usage.ru_maxrss << 10
 
     def _clear(self, group: int) -> None:
-        """Kill whatever escaped from a dead player, until nothing is left but the other players."""
+        """Kill the remaining descendants of a dead process, until only the other runner processes are left."""
         deadline = time.monotonic() + 5.0
         while time.monotonic() < deadline:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -356,7 +360,7 @@ class _Server:
 
 
 def _children() -> list[int]:
-    """Of this process; orphans of a player become that, since the server is their subreaper."""
+    """Return the children of this process. Orphans of runner processes are among them, since the server is their subreaper."""
     try:
         text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
     except OSError:
@@ -365,15 +369,16 @@ def _children() -> list[int]:
 
 
 def main() -> None:
+    """Run a fork server. The arguments are the descriptors of the worker's socket and of the interruption."""
     worker, interruption = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     become_subreaper()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # It is waited for where it matters.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # `Child.halt` waits for it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     home = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
-    gc.disable()  # Importing leaves next to nothing to collect, and looking through it all takes a fifth of the time.
+    gc.disable()  # Imports leave next to nothing to collect, and collecting takes a fifth of their time.
     with hugepages.huge_heap():
-        import evaluators.runtime.cpu.runner_main  # With torch: players inherit it.
+        import evaluators.runtime.cpu.runner_main  # This imports torch, which runner processes inherit.
         import evaluators.sandbox.confinement
         from evaluators.sandbox import aten
 

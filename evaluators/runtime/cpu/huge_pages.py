@@ -1,9 +1,9 @@
-"""Memory of this process in huge pages, so that forking it copies few entries of page tables.
+"""Huge pages for the memory of this process, so that a fork copies few page table entries.
 
-A process with torch imported holds some fifty thousand pages that fork(2) maps once more and exit(2) takes apart again; in huge pages
-of 2 MiB that is a fifth of the time. The heap is best filled in huge pages from the start (`huge_heap`). What else there is can be moved,
-which takes as long as some fifty forks for all of it, so it is done page by page (`collapsing`). That needs Linux 6.1 (MADV_COLLAPSE,
-see madvise(2)); older ones are left as they are.
+A process with torch imported holds some fifty thousand pages, which fork(2) maps again and exit(2) unmaps. With huge pages of 2 MiB that
+takes a fifth of the time. The heap is best filled in huge pages from the start (`huge_heap`). The rest of the memory can be moved to huge
+pages, but all of it takes as long as some fifty forks, so it is done page by page (`collapsing`). Moving needs Linux 6.1 (MADV_COLLAPSE,
+see madvise(2)); on older versions nothing is moved.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _SIZE = 2 << 20
+"""The bytes of a huge page."""
 _MADV_HUGEPAGE = 14
 _MADV_NOHUGEPAGE = 15
 _MADV_COLLAPSE = 25
 _HEAP_BYTES = 128 << 20
-"""More than torch and what comes with it take of the heap."""
+"""More bytes of heap than torch and its dependencies take."""
 
 
 @contextmanager
 def huge_heap() -> Iterator[None]:
-    """What malloc hands out meanwhile lies in huge pages; what it hands out later, in this process or its children, does not.
+    """Make malloc use huge pages in this context, and ordinary pages afterwards, in this process and its children.
 
-    For a process that never gives heap back to the system (MALLOC_TRIM_THRESHOLD_): elsewhere, and where huge pages are switched off,
-    nothing is changed.
+    It works in a process that never returns heap to the system (MALLOC_TRIM_THRESHOLD_). Elsewhere, and where huge pages are switched
+    off, it changes nothing.
     """
     library = _library()
     heap = library.malloc(_HEAP_BYTES)
@@ -50,8 +51,13 @@ def _library() -> ctypes.CDLL:
 
 
 def collapsing() -> Iterator[int]:
-    """Moves the private memory that this process has when the first is asked for, one huge page (a few milliseconds) for each value,
-    which is its bytes; what whole pages do not fit, or this kernel cannot move, is passed over."""
+    """Move the private memory that this process has at the first step to huge pages, one page (a few milliseconds) per step.
+
+    Memory that does not fill whole huge pages, or that the kernel cannot move, is skipped.
+
+    Yields:
+        The bytes of each huge page.
+    """
     library = _library()
     for start, stop in _anonymous():
         for address in range(-(-start // _SIZE) * _SIZE, stop - _SIZE + 1, _SIZE):
@@ -60,7 +66,7 @@ def collapsing() -> Iterator[int]:
 
 
 def _anonymous() -> list[tuple[int, int]]:
-    """Writable private maps that are no file's."""
+    """Return the address ranges of the writable private maps that belong to no file."""
     found = []
     for line in Path("/proc/self/maps").read_text().splitlines():
         parts = line.split()

@@ -1,6 +1,6 @@
-"""What else the machine does while something is measured: a snapshot before and one after, and what lies between them.
+"""Observation of the machine during a measurement, as the difference of a snapshot before and one after it.
 
-Everything is read from /proc and /sys. Of the cores that this process may use alone: what happens on others is no concern of ours.
+Everything is read from /proc and /sys, and only for the cores that this process may use.
 """
 
 from __future__ import annotations
@@ -16,34 +16,41 @@ from pathlib import Path
 from kernelevolve.core.evaluation import MachineState
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+"""The ticks per second of the counters in /proc."""
 _LEAST_SECONDS = 0.1
-"""Below this, ticks of /proc/stat (10 ms) tell nothing of shares."""
+"""The least seconds between snapshots for which shares are computed, since /proc/stat counts in ticks of 10 ms."""
 _IDLE, _IOWAIT, _STEAL, _FIELDS = 3, 4, 7, 8
-"""Of a line of /proc/stat; guest time, behind them, is counted in user time already."""
+"""The positions of fields in a line of /proc/stat, and the number of fields used. Guest time follows and is part of user time."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Counters of the machine since it started, and what it is like now."""
+    """The counters of the machine since it started, and its present state. None means that the machine does not report a value."""
 
     at: float
-    """Seconds of the monotonic clock."""
+    """The seconds of the monotonic clock."""
     cores: int
+    """The number of cores that this process may use."""
     busy: float
-    """Seconds of all cores together in programs and the kernel, without what was stolen."""
+    """The seconds that all cores together spent in programs and the kernel, without stolen time."""
     steal: float
+    """The seconds of all cores together that other virtual machines took."""
     own: float
-    """Seconds of processor time of this process and all that descends from it."""
+    """The seconds of processor time of this process and its descendants."""
     load: float
+    """The load average of the last minute."""
     pressure: float | None
-    """Seconds in which some task waited for a core."""
+    """The seconds in which some task waited for a core."""
     clock_mhz: float | None
+    """The mean clock of the cores in MHz."""
     thermal_throttles: int | None
+    """The number of times that cores were slowed down because they were too hot."""
     cgroup_throttles: int | None
+    """The number of times that the control group of this process used up its share of the processor."""
 
 
 def snapshot() -> Snapshot:
-    """The machine now; takes less than a millisecond where few processes descend from this one."""
+    """Return a snapshot of the machine. It takes less than a millisecond if this process has few descendants."""
     cores = sorted(os.sched_getaffinity(0))
     busy, steal = _core_seconds(cores)
     return Snapshot(
@@ -61,7 +68,13 @@ def snapshot() -> Snapshot:
 
 
 def between(before: Snapshot, after: Snapshot, disturbed_above: float) -> MachineState:
-    """What happened from one snapshot to the next. `disturbed_above`: share of the cores that others may take."""
+    """Return what the machine did between two snapshots.
+
+    Args:
+        before: The earlier snapshot.
+        after: The later snapshot.
+        disturbed_above: The share of the cores' time that other programs and machines may take before it counts as disturbed.
+    """
     seconds = after.at - before.at
     foreign = steal = None
     if seconds >= _LEAST_SECONDS:
@@ -93,7 +106,7 @@ def _less(after: int | None, before: int | None) -> int | None:
 
 
 def _core_seconds(cores: Sequence[int]) -> tuple[float, float]:
-    """(busy, stolen) of these cores."""
+    """Return the busy and the stolen seconds of some cores together."""
     wanted = {f"cpu{core}" for core in cores}
     busy = steal = 0
     for line in Path("/proc/stat").read_text().splitlines():
@@ -106,12 +119,12 @@ def _core_seconds(cores: Sequence[int]) -> tuple[float, float]:
 
 
 def _own_seconds() -> float:
-    """Of this process, its children, theirs, and those that they have waited for."""
+    """Return the processor seconds of this process and its descendants, including ended ones that were waited for."""
     ticks = 0
     left = [os.getpid()]
     while left:
         folder = Path(f"/proc/{left.pop()}")
-        with suppress(OSError):  # One that ends meanwhile: its parent has its time then.
+        with suppress(OSError):  # The process may have ended; its time is then counted with its parent's.
             fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
             ticks += sum(int(field) for field in fields[11:15])
             for thread in (folder / "task").iterdir():
@@ -157,7 +170,10 @@ def _number(path: Path) -> int | None:
 
 @cache
 def _cgroup_files() -> tuple[Path, ...]:
-    """Where the kernel may count how often our control group was stopped: version 2, version 1, inside of a container and outside."""
+    """Return the files in which the kernel may count throttling of this process's control group.
+
+    They cover control groups of version 1 and 2, inside and outside of a container.
+    """
     root = Path("/sys/fs/cgroup")
     found = []
     with suppress(OSError):

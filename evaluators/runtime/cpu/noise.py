@@ -1,11 +1,12 @@
-"""What others had to do with a timed block: whether it waited for a core, and whether others could run beside it.
+"""The influence of other programs on a timed block: whether the block waited for a core, and whether others ran beside it.
 
-A thread that could run and has no core waits in a run queue; the kernel adds that time up (the second figure of
-/proc/PID/task/TID/schedstat, in nanoseconds). On an idle machine it is some ten microseconds of a block. Where it is more, and the
-process's own threads did not take the cores from each other, another process had a part of the block. Who runs on another core takes
-no core from a block, but caches and memory: the number of threads that can run, in /proc/loadavg, tells of that at both ends of a
-block. Where somebody was there the server's own waiting counts too: its clock stops late where it gets no core when the player is
-done. Where nobody was, it has only waited for the player itself, which lengthens nothing.
+A thread that is ready to run but has no core waits in a run queue, and the kernel sums up that time (the second field of
+/proc/PID/task/TID/schedstat, in nanoseconds). On an idle machine it is some ten microseconds per block. If it is more, and the threads of
+the process did not take the cores from each other, another program took part of the block.
+
+A program on another core takes no core from a block, but it uses caches and memory bandwidth. It shows in the number of runnable threads
+in /proc/loadavg, which is read at both ends of a block. If there was one, the waiting of the fork server counts too, since its clock stops
+late if it gets no core when the runner is done. If there was none, the server waited only for the runner, which does not delay the clock.
 """
 
 from __future__ import annotations
@@ -17,25 +18,27 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 _SCHEDULER_CLOCK = 2
+"""The kind of clock, in the id of a process's clock, that counts the time its threads ran."""
 _STEP_SECONDS = 1e-4
-"""Between two looks whether the machine is idle."""
+"""The seconds between two checks whether the machine is idle."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What a process had used of its cores until then, in nanoseconds."""
+    """The use of the cores by a process up to a moment."""
 
     clock: int
+    """The nanoseconds of the clock."""
     ran: int
-    """Of all of its threads, ended ones too."""
+    """The nanoseconds of processor time of all threads of the process, including ended ones."""
     waited: Mapping[int, int]
-    """By thread."""
+    """The nanoseconds for which each thread waited for a core."""
     watcher_waited: int = 0
-    """That the process which holds the clock waited for a core."""
+    """The nanoseconds for which the process that holds the clock waited for a core."""
 
 
 def moment(pid: int, threads: Sequence[int]) -> Moment:
-    """Now, of a process and some of its threads; nothing where it is dead, or where the kernel does not count."""
+    """Return the counters of a process and some of its threads now. They are 0 or missing if it is dead or the kernel has none."""
     waited, ran = {}, 0
     for thread in threads:
         with suppress(OSError):
@@ -54,11 +57,17 @@ def _waited(path: str) -> int:
 
 
 def lost(before: Moment, after: Moment, cores: int, others: int | None) -> int:
-    """Nanoseconds, at least, that others took from a block in between. `others`: threads that could run as it began, or as it ended.
+    """Return a lower bound of the nanoseconds that other programs took from a block between two moments.
 
-    The longest that one of the process's threads waited, where the others waited for that one meanwhile; no more than the time of its
-    cores that it did not use itself, so that nobody has a slow block taken again by crowding its own cores. To that comes what the
-    watcher waited for others.
+    It is the longest wait of one of the process's threads, since the other threads may wait for that one. It is at most the time of the
+    cores that the process did not use itself, so that a process cannot have a slow block repeated by crowding its own cores. The time for
+    which the process with the clock waited for other programs is added.
+
+    Args:
+        before: The moment when the block began.
+        after: The moment when it ended.
+        cores: The number of cores.
+        others: The larger number of runnable threads of other programs when the block began and when it ended; None if unknown.
     """
     waits = [total - before.waited.get(thread, total) for thread, total in after.waited.items()]
     unused = cores * (after.clock - before.clock) - (after.ran - before.ran)
@@ -67,14 +76,14 @@ def lost(before: Moment, after: Moment, cores: int, others: int | None) -> int:
 
 
 def threads_of(pid: int) -> list[int]:
-    """Of a process, by their ids; none where it is gone."""
+    """Return the ids of the threads of a process; none if it is gone."""
     with suppress(OSError):
         return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
     return []
 
 
 def others_running() -> int | None:
-    """Threads on this machine, besides the caller's, that run or could; None where the kernel does not tell."""
+    """Return the number of runnable threads on this machine besides the caller's, or None if the kernel does not report it."""
     try:
         with open("/proc/loadavg", "rb", buffering=0) as file:
             return int(file.read(64).split()[3].partition(b"/")[0]) - 1
@@ -83,7 +92,7 @@ def others_running() -> int | None:
 
 
 def await_idle(patience: float) -> bool:
-    """Sleep until nobody else runs on this machine, `patience` seconds at most. Whether that came about."""
+    """Wait until no other program runs on this machine, for at most `patience` seconds. Return whether that happened."""
     end = time.monotonic() + patience
     while others_running() != 0:
         if time.monotonic() >= end:

@@ -1,7 +1,7 @@
-"""Reading another process's memory, without its help: what a player returned is taken from where it lies.
+"""Reading of the memory of another process without its cooperation, to get the outputs of a runner process.
 
-Works on descendants of this process of the same user (process_vm_readv(2)), the reader being trusted and the read process not: every
-number that it told may be wrong, so every failure is an error of that process.
+It uses process_vm_readv(2), which works on descendants of this process that belong to the same user. The other process is not trusted.
+Every address that it reported may be wrong, so a failure to read counts as a failure of that process.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.tasks.tensor_kinds import DTYPES
 
 _MOST_BYTES = 1 << 30
-"""Of one system call."""
+"""The most bytes that one system call reads."""
 _EPERM = 1
 
 
 class UnreadableError(Exception):
-    """There is no such memory."""
+    """The memory that was to be read does not exist."""
 
 
 class _Span(ctypes.Structure):
@@ -32,14 +32,21 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def read_bytes(pid: int, address: int, into: torch.Tensor) -> None:
-    """Fill a contiguous tensor from the memory of a process.
+    """Fill a tensor from the memory of a process.
 
-    Raises UnreadableError where nothing is mapped there, UserError where this machine forbids reading at all.
+    Args:
+        pid: The process.
+        address: The address in the process.
+        into: The contiguous tensor to fill.
+
+    Raises:
+        UnreadableError: Nothing is mapped there.
+        UserError: This machine forbids reading the memory of other processes.
     """
     total = into.numel() * into.element_size()
     done = 0
     if not 0 <= address < 1 << 63:
-        raise UnreadableError(f"no address: {address}")
+        raise UnreadableError(f"not an address: {address}")
     while done < total:
         length = min(total - done, _MOST_BYTES)
         local = _Span(into.data_ptr() + done, length)
@@ -57,7 +64,16 @@ def read_bytes(pid: int, address: int, into: torch.Tensor) -> None:
 
 
 def read_tensor(pid: int, tensor: Described, address: int | None = None) -> torch.Tensor:
-    """A tensor with the shape and strides described, from `address` (where it was described to be, if None)."""
+    """Read a tensor from a process.
+
+    Args:
+        pid: The process.
+        tensor: The description of the tensor.
+        address: The address of the tensor, or None for the one in its description.
+
+    Returns:
+        A copy with the described shape and strides. Raises as `read_bytes` does.
+    """
     dtype = DTYPES[tensor.dtype]
     flat = torch.empty(span_of(tensor.shape, tensor.stride), dtype=dtype)
     read_bytes(pid, tensor.pointer if address is None else address, flat)
@@ -65,7 +81,7 @@ def read_tensor(pid: int, tensor: Described, address: int | None = None) -> torc
 
 
 class Remote:
-    """A contiguous tensor in the memory of a process that stands still."""
+    """The elements of a contiguous tensor in the memory of a stopped process."""
 
     def __init__(self, pid: int, tensor: Described, address: int) -> None:
         self.shape = tensor.shape
@@ -76,7 +92,7 @@ class Remote:
         self._buffer = torch.empty(0, dtype=self.dtype)
 
     def part(self, start: int, stop: int) -> torch.Tensor:
-        """Raises UnreadableError where nothing is mapped there."""
+        """Read elements [start, stop). Raises UnreadableError if nothing is mapped there."""
         stop = min(stop, self.numel)
         if self._buffer.numel() < stop - start:
             self._buffer = torch.empty(stop - start, dtype=self.dtype)

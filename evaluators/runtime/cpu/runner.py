@@ -24,9 +24,9 @@ from kernelevolve.tasks.structure import Structure
 from kernelevolve.tasks.tensor_kinds import DTYPES
 
 _WIDEST = 16
-"""Elements that an output may span for each that it has."""
+"""The largest ratio of the elements that an output spans in memory to the elements that it has."""
 _MOST_WHOLE = 1 << 30
-"""Bytes of an output that is taken as a whole."""
+"""The most bytes that an output may span if it is not contiguous, and is therefore read as a whole."""
 
 
 class _Reply(Record):
@@ -34,7 +34,7 @@ class _Reply(Record):
 
 
 class _FailureReply(_Reply):
-    """The implementation raised, or returned what is no tensor."""
+    """The failure of the implementation, which raised or returned an invalid result."""
 
     status: Literal[
         Status.RUNTIME_ERROR, Status.OUT_OF_MEMORY, Status.INVALID_SOURCE, Status.WRONG_SHAPE, Status.CHEATING
@@ -52,6 +52,8 @@ class _DrawnReply(_Reply):
 
 
 class _AnyReply(_Reply):
+    """The reply to any order. The order determines which fields are set."""
+
     failure: _FailureReply | None = None
     drawn: _DrawnReply | None = None
     result: Mapping[str, Any] | None = None
@@ -62,7 +64,7 @@ class _AnyReply(_Reply):
 
 
 class _Checked:
-    """The elements of an output that lie in the runner; where they do not, the runner has failed."""
+    """The elements of an output in the runner. If they cannot be read, the runner has failed."""
 
     def __init__(self, runner: CpuRunner, remote: Remote) -> None:
         self.shape, self.dtype, self.numel = remote.shape, remote.dtype, remote.numel
@@ -77,19 +79,23 @@ class _Checked:
 
 
 class CpuRunner(Runner):
-    """A runner process, what it was given, and the time that it may still take."""
+    """A runner process, its inputs, and the time that it may still take."""
 
     def __init__(self, process: RunnerProcess, *, trusted: bool = False) -> None:
+        """Take over a runner process. `trusted` says whether it runs the user's own code rather than a kernel."""
         super().__init__()
         self.process = process
         self._trusted = trusted
         self._slots: Slots | None = None
         self._input_memory: list[tuple[int, int]] | None = None
         self._ruled = False
-        """Whether it holds a kernel that a task's rule forbids some of PyTorch's own compute."""
+        """Whether the runner holds a kernel of a task that forbids some PyTorch operators."""
         self._left = 0.0
+        """The seconds that its orders may still take."""
         self._given = 0.0
+        """The seconds that its orders may take together."""
         self._is_over = False
+        """Whether the runner was ended."""
 
     @property
     def alive(self) -> bool:
@@ -140,7 +146,7 @@ class CpuRunner(Runner):
     @property
     def slots(self) -> Slots:
         if self._slots is None:
-            raise RuntimeError("inputs before `lay_out`")
+            raise RuntimeError("the runner has no inputs: call `lay_out` first")
         return self._slots
 
     def lay_out(self, inputs: Sequence[Mapping[str, Any]], slots: int, structure: Structure | None = None) -> None:
@@ -162,11 +168,11 @@ class CpuRunner(Runner):
     def call(self, slots: Sequence[int]) -> tuple[Returned, ...]:
         calls = self._order(do="call", slots=list(slots)).calls
         if len(calls) != len(slots):
-            raise self._nonsense("another number of calls")
+            raise self._nonsense("a wrong number of calls")
         return calls
 
     def read(self, output: Described, address: int | None = None) -> Elements:
-        """The elements of an output; one that is not contiguous is taken as a whole."""
+        """Return the elements of an output. An output that is not contiguous is read as a whole."""
         elements = self._elements(output.as_real(), address)
         return Widened(elements) if output.dtype.startswith("float8") else elements
 
@@ -206,7 +212,7 @@ class CpuRunner(Runner):
         return result
 
     def block_order(self, block: TimedBlock) -> BlockOrder:
-        """What the fork server is told of a timed block."""
+        """Return the order to the fork server for a timed block."""
         order = {
             "do": "prepare",
             "calls": block.calls,
@@ -219,7 +225,7 @@ class CpuRunner(Runner):
         return BlockOrder(self.process, order, self._left, staged, block.patience)
 
     def failure_in(self, order: BlockOrder, reply: BlockReply) -> Failure | None:
-        """The verdict on what became of a timed block; None where it went well. The time that it took is used up."""
+        """Return the failure of a timed block, or None if it succeeded. The block's time counts toward the runner's limit."""
         self._left -= reply.spent
         try:
             self._finished(order, reply)
@@ -228,7 +234,7 @@ class CpuRunner(Runner):
         return None
 
     def unreadable(self, error: UnreadableError) -> FailedError:
-        """The verdict on an output that does not lie where the runner said."""
+        """Return the failure for an output that is not at the address that the runner reported."""
         return failed(Status.CRASHED, self.stage, f"the output could not be read: {error}")
 
     def _finished(self, order: BlockOrder, reply: BlockReply) -> None:
@@ -239,13 +245,13 @@ class CpuRunner(Runner):
         except NonsenseError as error:
             raise self._nonsense(error) from error
         if len(self._checked(prepared).calls) != len(order.order["slots"]):
-            raise self._nonsense("another number of calls")
+            raise self._nonsense("a wrong number of calls")
         if report is not None:
             self._checked(report)
-            raise self._nonsense("a report of nothing")
+            raise self._nonsense("a report without a failure")
 
     def _order(self, **order: Any) -> _AnyReply:
-        """Have one order of `runner_main.py` carried out."""
+        """Have the runner process carry out one order of `runner_main.py`, and return its reply."""
         begin = time.monotonic()
         try:
             return self._checked(self.process.ask(order, self._left))
@@ -277,7 +283,7 @@ class CpuRunner(Runner):
         try:
             found = _AnyReply.model_validate(reply)
         except ValidationError as error:
-            raise self._nonsense("it does not hold what a reply holds") from error
+            raise self._nonsense("it lacks the fields of a reply") from error
         if found.failure is not None:
             failure = found.failure
             raise failed(failure.status, self.stage, failure.summary or "no message", failure.details)
@@ -290,4 +296,4 @@ class CpuRunner(Runner):
         return FailedError(failure)
 
     def _nonsense(self, why: object) -> FailedError:
-        return failed(Status.CRASHED, self.stage, f"the result is not what a run writes: {why}")
+        return failed(Status.CRASHED, self.stage, f"the reply of the runner is malformed: {why}")

@@ -1,7 +1,8 @@
-"""What runs in a child of the fork server: one implementation of a task, which carries out orders.
+"""The main loop of a runner process, a child of the fork server that holds one implementation of a task and carries out orders.
 
-The child is foreign code's own ground: nothing that it says is taken on trust. It never holds both the reference and a candidate, no
-clock, and no result but its own. Orders and replies are lines of JSON; outputs are not sent: the judge reads them from where they lie.
+Foreign code may control this process, so nothing that it reports is trusted. It never holds both the reference and a candidate, nor a
+clock that counts, nor results of other processes. Orders and replies are lines of JSON. Outputs are not sent: the evaluator reads them
+from this process's memory.
 """
 
 from __future__ import annotations
@@ -38,22 +39,28 @@ from kernelevolve.tasks.structure import rebuild_arguments
 from kernelevolve.tasks.tensor_kinds import DTYPES
 
 _KERNEL_FILE = "kernel.py"
+"""The name of the kernel's file in tracebacks."""
 
 
 class _FailedError(Exception):
-    """The implementation failed; carries what to report."""
+    """The implementation failed. The error carries the failure to report."""
 
     def __init__(self, status: str, summary: str, details: str = "") -> None:
         super().__init__(summary)
         self.report = {"status": status, "summary": summary, "details": details}
 
-    def put(self, before: str) -> _FailedError:
-        """The same with words before its summary."""
+    def prefixed(self, before: str) -> _FailedError:
+        """Return the same failure with a text before its summary."""
         return _FailedError(self.report["status"], before + self.report["summary"], self.report["details"])
 
 
 def serve(channel: int, arena: int) -> None:
-    """Carry out orders from the descriptor `channel` until it is closed. `arena`: the descriptor of the memory of inputs."""
+    """Carry out orders until the channel is closed.
+
+    Args:
+        channel: The descriptor from which orders are read and to which replies are written.
+        arena: The descriptor of the memory for inputs.
+    """
     memory = mmap.mmap(arena, os.fstat(arena).st_size)
     os.close(arena)
     run_eagerly()
@@ -74,10 +81,10 @@ def serve(channel: int, arena: int) -> None:
             except UserError as error:
                 reply = {"failure": _FailedError("runtime_error", str(error)).report}
             if reply is not None:
-                _tell(channel, json.dumps(reply).encode() + b"\n")
+                _write(channel, json.dumps(reply).encode() + b"\n")
 
 
-def _tell(channel: int, text: bytes) -> None:
+def _write(channel: int, text: bytes) -> None:
     while text:
         text = text[os.write(channel, text) :]
 
@@ -90,11 +97,11 @@ class _Runner:
         self._model: Any = None
         self._make: Any = None
         self._make_other: Any = None
-        """With other parameters."""
+        """A function that makes a model with other parameters."""
         self._first: Any = None
-        """The model that makes room for one with other parameters."""
+        """The first model, while a model with other parameters is in use."""
         self._others: dict[str, Any] = {}
-        """Models with other parameters that were made in advance."""
+        """The models with other parameters that were made in advance."""
         self._hosted: Any = None
         self._drawer: Drawer | None = None
         self._spares: list[Any] | None = None
@@ -104,12 +111,12 @@ class _Runner:
         self._results: list[Any] = []
         self._calls = 0
         self._seconds = 0.0
-        """What they took altogether."""
+        """The seconds of all calls together."""
         self._names: Mapping[str, Any] = {}
         self._padding: torch.Tensor | None = None
 
     def obey(self, order: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Carry out one order. Returns the reply; None where it was written already."""
+        """Carry out one order. Return the reply, or None if it was written already."""
         match order["do"]:
             case "host":
                 module, _, name = order["job"].partition(":")
@@ -140,7 +147,7 @@ class _Runner:
             case "rule":
                 if not aten.in_force():
                     raise _FailedError(
-                        "cheating", "PyTorch's own compute, which this task forbids, was made possible again"
+                        "cheating", "the kernel re-enabled PyTorch's own compute, which this task forbids"
                     )
             case "fallback":
                 return {"fallback": self._fallback()}
@@ -179,7 +186,7 @@ class _Runner:
 
         def make(seed: int = order["seed"]) -> Any:
             arguments = _arguments(order)
-            # torch.manual_seed writes down, for devices that no player has, who called it: with sources read, some milliseconds.
+            # torch.manual_seed would also record a traceback for devices that are not in use, which takes some milliseconds.
             torch.default_generator.manual_seed(seed)
             try:
                 model = module.ModelNew(*arguments)
@@ -200,13 +207,13 @@ class _Runner:
                         model = make(others.seed)
                         return state.mend(model) if isinstance(model, torch.nn.Module) else model
                 except _FailedError as failure:
-                    raise failure.put(f"{OTHER}, ") from failure
+                    raise failure.prefixed(f"{OTHER}, ") from failure
 
             self._make_other = make_other
         return {}
 
     def _exchange(self, other: str) -> bool:
-        """The model for one with other parameters, `made` with them or given them by `named`; or, empty, back. Whether there is one."""
+        """Use a model with other parameters, `made` or `named`, or the first model if `other` is empty. Return whether it exists."""
         if self._first is not None:
             self._model, self._first = self._first, None
         if not other:
@@ -218,7 +225,7 @@ class _Runner:
         return found is not None
 
     def _built(self, spares: int) -> Any:
-        """A new model. The first time, `spares` more for the times to come: once the rule is in force no constructor may compute."""
+        """Return a new model. The first time, `spares` more are made in advance, since constructors cannot compute under the rule."""
         if self._rule is AllowAten.ALL:
             return self._make()
         if self._spares is None:
@@ -229,7 +236,7 @@ class _Runner:
         return self._spares.pop()
 
     def _fallback(self) -> dict[str, Any] | None:
-        """The fields of `FallbackShare`; None where the kernel does not count, or counts what is no number."""
+        """Return the fields of `FallbackShare`, or None if the kernel does not count its fallback calls, or its counts are no numbers."""
         counted = getattr(self._model, "_ModelNew__fallback", None)
         try:
             calls, seconds = float(counted["calls"]), float(counted["seconds"])  # type: ignore[index]
@@ -243,7 +250,7 @@ class _Runner:
     def _aten_share(self) -> dict[str, Any] | None:
         try:
             return aten_share(lambda: self._model(*self._inputs[0]))
-        except Exception:  # noqa: BLE001 - foreign code that does not run under a dispatch mode, which nobody asks of it
+        except Exception:  # noqa: BLE001 - foreign code need not run under a dispatch mode
             return None
 
     def _called(self, slot: int) -> Any:
@@ -257,30 +264,35 @@ class _Runner:
             self._seconds += time.perf_counter() - begin
 
     def _call(self, slots: list[int]) -> dict[str, Any]:
-        """One call after the other; what they return is kept until the next order."""
+        """Call the model with each slot. The results are kept until the next order."""
         self._results.clear()
-        told = []
+        calls = []
         for slot in slots:
             result = _taken_apart(self._called(slot))
             self._results.append(result)
             described = [tensors.describe(t) for t in result.tensors]
-            told.append({"outputs": described, "values": result.values, "structure": result.structure})
-        return {"calls": told}
+            calls.append({"outputs": described, "values": result.values, "structure": result.structure})
+        return {"calls": calls}
 
     def _prepare(
         self, calls: int, outputs: int, slots: list[int], padding: int, *, touch: bool
     ) -> dict[str, Any] | None:
-        """Call with the values of `slots`, say where those results lie, then wait for the start of a timed block and run it.
+        """Call the model with `slots`, reply with those results, then wait for the start of a timed block and run it.
 
-        `touch`: have the padding in memory, where results of later blocks will lie.
+        Args:
+            calls: The number of calls of the block.
+            outputs: The number of tensors that each call returns.
+            slots: The slots of the calls before the block.
+            padding: The bytes that are allocated first, so that results lie elsewhere in each block.
+            touch: Whether the padding is written to, so that its pages are in memory.
         """
         self._results.clear()
         self._padding = None
         self._padding = torch.empty(padding, dtype=torch.uint8)
         if touch:
             ctypes.memset(self._padding.data_ptr(), 0, padding)
-        told = self._call(slots)
-        _tell(self._channel, json.dumps(told).encode() + b"\n")
+        reply = self._call(slots)
+        _write(self._channel, json.dumps(reply).encode() + b"\n")
         warm, self._results = self._results, [None] * calls
         model, inputs, results = self._model, self._inputs, self._results
         table = self._table[: 8 * max(1, calls * outputs)].cast("Q")
@@ -308,7 +320,7 @@ class _Runner:
         if failure is None:
             write(channel, b"\n")
         else:
-            _tell(channel, json.dumps({"failure": failure.report}).encode() + b"\n")
+            _write(channel, json.dumps({"failure": failure.report}).encode() + b"\n")
         gc.enable()
         del warm
         return None
@@ -329,7 +341,7 @@ def _task_module(task: Task) -> LoadedTask:
 
 
 def _arguments(order: Mapping[str, Any]) -> list[Any]:
-    """Of the constructor: as the reference's process has written them; where they cannot be written, from the task's own code."""
+    """Return the arguments of the constructor: decoded, or from the task's own code if they could not be encoded."""
     if order["init"] is None:
         task = Task.model_validate_json(order["task"])
         torch.manual_seed(task.seed)
@@ -352,14 +364,14 @@ def _executed(source: str) -> ModuleType:
 
 
 def _blame(error: BaseException, where: str) -> _FailedError:
-    """Only the candidate's own frames."""
+    """Return the failure for an error of foreign code, with only the candidate's own frames in its details."""
     ruled_out = aten.named_in(error)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == _KERNEL_FILE]
     lines = [f"line {f.lineno}, in {f.name}: {f.line}" for f in frames[-6:]]
     try:
         text = str(error).strip()
-    except Exception:  # noqa: BLE001 - foreign code's own words for its errors
-        text = "an error that cannot be told"
+    except Exception:  # noqa: BLE001 - foreign code defines how its errors are formatted
+        text = "an error without a readable message"
     if ruled_out:
         return _FailedError("cheating", f"{where} called {ruled_out}", "\n".join([*lines, text[:2000]]))
     memory = isinstance(error, MemoryError) or "can't allocate memory" in text

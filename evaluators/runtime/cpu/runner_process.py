@@ -1,4 +1,4 @@
-"""Players as the judge holds them: what they are asked, what they say, how they end."""
+"""Runner processes as the worker sees them: the orders to them, their replies and their endings."""
 
 from __future__ import annotations
 
@@ -32,37 +32,50 @@ _SIGNALS = {
     25: "SIGXFSZ",
 }
 _USUAL_SECONDS, _USUAL_SHARE = 1.5e-4, 0.05
-"""Seconds and share of a block that its threads wait for each other, at most, while nobody else is seen,"""
+"""The waiting, in seconds plus a share of the block, above which a block is noisy if no other program was seen. Threads of one process
+wait for each other by as much."""
 _BESIDE_SECONDS, _BESIDE_SHARE = 4e-5, 0.02
-"""and that may be waited while somebody is."""
+"""The waiting, in seconds plus a share of the block, above which a block is noisy if another program was seen."""
 _MEMORY_SIGNS = ("bad_alloc", "MemoryError", "can't allocate memory", "Cannot allocate memory", "failed to map segment")
+"""The texts in the output of a process that show that it ran out of memory."""
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a player ended."""
+    """The way in which a runner process ended."""
 
     timeout: bool
+    """Whether it was killed because its time was up."""
     excess: str | None
-    """What it was ended for holding too much of."""
+    """The resource of which it held too much, as a text, if it was killed for that."""
     limit: float
-    """Seconds that it had for what it was doing."""
+    """The seconds that its last order was allowed to take."""
     signal: int
+    """The signal that ended it, or 0."""
     code: int
+    """Its exit code, or -1 if a signal ended it."""
     output: str
-    """The end of what it printed."""
+    """The end of its printed output."""
     peak_bytes: int
+    """Its peak memory in bytes."""
 
     @property
     def out_of_memory(self) -> bool:
+        """Whether the process exceeded its memory."""
         return self.excess is not None or self.code == 71 or any(sign in self.output[-4000:] for sign in _MEMORY_SIGNS)
 
     @property
     def signal_name(self) -> str:
+        """The name of the signal that ended it."""
         return _SIGNALS.get(self.signal, f"signal {self.signal}")
 
     def verdict(self, stage: str, *, trusted: bool) -> Failure:
-        """What it means for what the process held. `trusted`: nobody but a machine that is out of memory kills it."""
+        """Return the failure of the implementation that the process held.
+
+        Args:
+            stage: The stage of the evaluation.
+            trusted: Whether the process was trusted. If one gets SIGKILL, the machine is out of memory.
+        """
         tail = self.output[-2000:]
         if self.timeout:
             return Failure(Status.TIMEOUT, stage, f"not done after {self.limit:.3g} s", tail)
@@ -74,11 +87,11 @@ class Ending:
             return Failure(Status.TIMEOUT, stage, "more processor time than it may have", tail)
         if self.signal:
             return Failure(Status.CRASHED, stage, f"ended by {self.signal_name}", tail)
-        return Failure(Status.CRASHED, stage, f"ended with code {self.code} before its result was there", tail)
+        return Failure(Status.CRASHED, stage, f"exited with code {self.code} before it returned a result", tail)
 
 
 class RunnerEndedError(Exception):
-    """A player is no more: it died, or its time was up."""
+    """A runner process has ended: it died, or it was killed."""
 
     def __init__(self, ending: Ending) -> None:
         super().__init__(
@@ -90,20 +103,25 @@ class RunnerEndedError(Exception):
 
 
 class NonsenseError(Exception):
-    """A player's reply is not what a player says: foreign code wrote it."""
+    """The reply of a runner process is malformed, so foreign code wrote it."""
 
 
 @dataclass
 class RunnerProcess:
-    """A child of the fork server that holds one implementation; stopped whenever it is not asked. Leave its context to end it."""
+    """A child of the fork server that holds one implementation. It is stopped between orders. Leave its context to end it."""
 
     pid: int
+    """The id of the process."""
     arena: Arena
+    """The memory of its inputs."""
     folder: Path
+    """Its folder."""
     server: ForkServer
+    """Its fork server."""
     ending: Ending | None = field(default=None, init=False)
+    """How it ended, or None while that is not known."""
     lost_seconds: float = field(default=0.0, init=False)
-    """Of what it was asked last, that others kept it from its cores: they count for no limit."""
+    """The seconds of its last order in which other programs kept it from its cores. They do not count toward its limits."""
     _generation: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,13 +129,24 @@ class RunnerProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked: it has not ended, nor its server."""
+        """Whether the process can take orders: neither it nor its server has ended."""
         return self.ending is None and self.server.generation == self._generation
 
     def ask(self, order: Mapping[str, Any], limit: float) -> Mapping[str, Any]:
-        """Its reply to an order of `player.py`, within `limit` seconds in which it has its cores.
+        """Have the process carry out an order of `runner_main.py`.
 
-        Raises PlayerEndedError, NonsenseError, RuntimeLostError, InterruptedJobError.
+        Args:
+            order: The order.
+            limit: The seconds that it may take, without the time in which other programs use the cores.
+
+        Returns:
+            The reply.
+
+        Raises:
+            RunnerEndedError: The process ended.
+            NonsenseError: The reply is malformed.
+            RuntimeLostError: The fork server died.
+            InterruptedJobError: The job was interrupted.
         """
         if self.ending is not None:
             raise RunnerEndedError(self.ending)
@@ -129,19 +158,19 @@ class RunnerProcess:
         return _object(self.reply(answer))
 
     def note(self, answer: Mapping[str, Any], limit: float) -> None:
-        """What the server said of it: whether it has ended. Raises InterruptedJobError where that was asked for."""
+        """Record whether the process has ended, according to the server's answer. Raises InterruptedJobError if it was interrupted."""
         if "ended" in answer:
             self.ending = Ending(limit=limit, **answer["ended"])
             self.server.interruption.check()
 
     def reply(self, answer: Mapping[str, Any]) -> str:
-        """Its reply among what the server said; raises PlayerEndedError where there is none."""
+        """Return the reply of the process in the server's answer. Raises RunnerEndedError if the process has ended."""
         if self.ending is not None:
             raise RunnerEndedError(self.ending)
         return str(answer["reply"])
 
     def end(self) -> None:
-        """Kill it, with all that descends from it. The server removes its folder; `ForkServer.rest` waits for that."""
+        """Kill the process and its descendants. The server removes its folder; `ForkServer.rest` waits for that."""
         served = self.ending is not None
         if self.alive:
             with suppress(RuntimeLostError, InterruptedJobError):
@@ -165,56 +194,60 @@ class RunnerProcess:
 
 @dataclass(frozen=True)
 class BlockOrder:
-    """A timed block for the fork server: the process carries out the order `prepare`, gets new values, and runs its calls on the clock."""
+    """The order to the fork server for a timed block: the process prepares, gets new values, and runs its calls while it is timed."""
 
     process: RunnerProcess
+    """The process that runs the block."""
     order: Mapping[str, Any]
+    """The order `prepare` for the process."""
     limit: float
-    """Seconds for all of it."""
+    """The seconds that preparing and running the block may take."""
     staged: tuple[int, int]
-    """First byte, and the one behind the last, of the memory of its inputs that is taken from the stage."""
+    """The byte range of its inputs that is copied from the stage, as (first, one past the last)."""
     patience: float = 0.0
-    """Seconds to wait for an idle machine before it begins."""
+    """The seconds to wait for an idle machine before the block."""
 
 
 @dataclass(frozen=True)
 class BlockReply:
-    """What the fork server said of a timed block."""
+    """The reply of the fork server to the order for a timed block."""
 
     process: RunnerProcess
+    """The process that ran the block."""
     answer: Mapping[str, Any]
+    """The answer of the fork server; empty if the process had ended before."""
 
     def prepared(self) -> Mapping[str, Any]:
-        """The process's reply to the order. Raises RunnerEndedError, NonsenseError."""
+        """Return the reply of the process to the order `prepare`. Raises RunnerEndedError or NonsenseError."""
         return _object(self.process.reply(self.answer))
 
     def report(self) -> Mapping[str, Any] | None:
-        """What the process said of a call that failed. Raises as `prepared` does."""
+        """Return the report of the process on a call that failed, or None. Raises NonsenseError."""
         return _object(self.answer["report"]) if self.answer.get("report") else None
 
     @property
     def seconds(self) -> float:
-        """Seconds of the calls, on the server's clock; 0 where there were none."""
+        """The seconds of the calls by the server's clock, or 0 if there were none."""
         return float(self.answer.get("nanoseconds", 0)) / 1e9
 
     @property
     def lost(self) -> float:
-        """Seconds of these, at least, in which the process waited for a core that others had."""
+        """The seconds of the calls in which the process waited for a core that another program used; a lower bound."""
         return float(self.answer.get("lost_nanoseconds", 0)) / 1e9
 
     @property
     def noise(self) -> Noise:
-        """How much others had to do with the block."""
+        """The influence of other programs on the block."""
         return noise_of(self.seconds, self.lost, self.answer.get("others"))
 
     @property
     def idle(self) -> bool | None:
-        """Whether the machine was found idle before it; None where that was not waited for."""
+        """Whether the machine was idle before the block, or None if the block did not wait for that."""
         return self.answer.get("idle")
 
     @property
     def spent(self) -> float:
-        """Seconds that all of it took."""
+        """The seconds that preparing and running the block took."""
         return float(self.answer.get("spent_nanoseconds", 0)) / 1e9
 
 
@@ -229,7 +262,13 @@ def _object(text: str) -> Mapping[str, Any]:
 
 
 def noise_of(seconds: float, lost_seconds: float, others: int | None) -> Noise:
-    """Of a block that took so long. `others`: threads that could run as it began, or as it ended."""
+    """Return the influence of other programs on a block.
+
+    Args:
+        seconds: The seconds of the block.
+        lost_seconds: The seconds for which it waited for a core.
+        others: The runnable threads of other programs when it began or ended, or None if unknown.
+    """
     if others == 0:
         return Noise.NOISY if lost_seconds > _USUAL_SECONDS + _USUAL_SHARE * seconds else Noise.QUIET
     return Noise.NOISY if lost_seconds > _BESIDE_SECONDS + _BESIDE_SHARE * seconds else Noise.SHARED

@@ -1,4 +1,4 @@
-"""The runtime of the CPU: runners are children of a fork server on this machine."""
+"""The CPU runtime, whose runners are children of a fork server on this machine."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from evaluators.runtime.layout import Layout
 from kernelevolve.core.evaluation import MachineState
 
 _TRUSTED_SHARE = 0.8
-"""Of the free memory, that a trusted runner may take."""
+"""The share of the free memory that a trusted runner may take."""
 
 
 @dataclass(frozen=True)
 class _Observed:
+    """An observation that began with a snapshot."""
+
     before: Snapshot
 
     def finish(self, disturbed_above: float) -> MachineState:
@@ -29,10 +31,10 @@ class _Observed:
 
 
 class CpuRuntime(Runtime):
-    """Starts its fork server when it is first needed, and another one after that died."""
+    """A runtime that starts its fork server on its first use, and another one if that has died."""
 
     def __init__(self, server: ForkServer, threads: int) -> None:
-        """`threads`: of each runner; `server` was made with as many."""
+        """`threads` is the number of threads of each runner, with which `server` was made too."""
         self.threads = threads
         self.server = server
         self.interruption = server.interruption

@@ -1,4 +1,4 @@
-"""One stopwatch for a machine: who measures is alone, and says who it is."""
+"""The device lock: measuring excludes all other work, and records which process measures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 HOLDER = """
 import sys
 from pathlib import Path
-from evaluators.runtime.device_lock import DeviceLock, lock_folder
+from evaluators.runtime.device_lock import DeviceLock
 with DeviceLock(Path(sys.argv[1])).exclusive():
     print("measuring", flush=True)
     sys.stdin.readline()
@@ -85,7 +85,7 @@ def test_asking_who_measures_does_not_keep_anybody_from_it(tmp_path: Path) -> No
     with measuring(tmp_path):
         pass
     with lock.exclusive():
-        assert (tmp_path / "machine").read_text() == str(os.getpid())
+        assert (tmp_path / "device").read_text() == str(os.getpid())
 
 
 def test_waiting_can_be_called_off_and_leaves_no_lock(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_process_that_works_stands_still_while_somebody_measures(tmp_path: Pat
             while state(worker.pid) == "T" and time.monotonic() < deadline:
                 time.sleep(0.01)
             assert state(worker.pid) == "S"
-            handle = os.open(tmp_path / "machine", os.O_RDWR)
+            handle = os.open(tmp_path / "device", os.O_RDWR)
             with pytest.raises(BlockingIOError):  # The lock was taken again.
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.close(handle)
@@ -185,7 +185,7 @@ def test_measuring_is_alone(tmp_path: Path) -> None:
     assert events == ["measured", "shared"]
 
 
-def test_every_process_of_a_user_comes_to_the_same_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_process_of_a_user_finds_the_same_lock_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = lock_folder()
     for name in ("XDG_RUNTIME_DIR", "TMPDIR"):
         monkeypatch.setenv(name, str(tmp_path))
@@ -193,7 +193,7 @@ def test_every_process_of_a_user_comes_to_the_same_gate(tmp_path: Path, monkeypa
     assert lock_folder() == here
 
 
-def test_a_gate_whose_folder_was_cleared_away_is_made_again(tmp_path: Path) -> None:
-    lock = DeviceLock(tmp_path / "gate")
+def test_a_lock_folder_that_was_removed_is_created_again(tmp_path: Path) -> None:
+    lock = DeviceLock(tmp_path / "lock")
     with lock.exclusive():
-        assert sorted(path.name for path in (tmp_path / "gate").iterdir()) == ["machine", "turnstile"]
+        assert sorted(path.name for path in (tmp_path / "lock").iterdir()) == ["device", "queue"]

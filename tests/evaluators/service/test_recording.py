@@ -45,7 +45,7 @@ def test_guesses_and_time_outs_are_given_again_in_turn(tmp_path: Path) -> None:
 
 def test_a_file_that_is_none_is_told_in_a_line(tmp_path: Path) -> None:
     (tmp_path / VERDICTS).write_text("no database, but long enough to be taken for one\n" * 50)
-    with pytest.raises(UserError, match="verdicts cannot be recorded in, or read from"):
+    with pytest.raises(UserError, match="evaluations cannot be recorded in, or read from"):
         VerdictRecording(tmp_path / VERDICTS)
 
 

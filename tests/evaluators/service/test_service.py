@@ -241,7 +241,7 @@ def test_a_judge_that_dies_while_it_gets_ready_is_replaced_or_is_one_line(
     if retries:
         assert ask(warm) == ""
     else:
-        with pytest.raises(UserError, match="the process that judges dies while it gets ready"):
+        with pytest.raises(UserError, match="the process that evaluates dies while it gets ready"):
             ask(warm)
     service.close()
 
@@ -288,7 +288,7 @@ def test_closing_does_not_wait_for_what_hangs(settings: EvaluationSettings) -> N
         lost = asyncio.create_task(service.evaluate(python_kernel(ENDLESS)))
         await asyncio.sleep(1.0)
         await kill("ray::EvaluationWorker")
-        with pytest.raises(UserError, match="the process that judges dies while it judges"):
+        with pytest.raises(UserError, match="the process that evaluates dies while it evaluates"):
             await lost
         asked = asyncio.create_task(service.evaluate(python_kernel(ENDLESS)))
         await asyncio.sleep(3.0)
