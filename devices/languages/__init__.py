@@ -17,7 +17,7 @@ def language_of(source: str) -> str:
 
 def get_language(name: str) -> Language:
     """Return the language with a name."""
-    return next(language for language in LANGUAGES if language.name == name)
+    return {language.name: language for language in LANGUAGES}[name]
 
 
 def fold(source: str) -> str:
