@@ -13,12 +13,12 @@ from typing import Any, Self
 import ray
 from ray.exceptions import RayActorError
 
-from islands.island import Island, Plan
+from islands.island import Island, SearchPlan
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
-from kernelevolve.remote import ask, died, spread
+from kernelevolve.remote import ask, death_message, spread
 from kernelevolve.store.client import StoreClient, start_store
 from kernelevolve.store.schema import GRAPH
 from kernelevolve.store.snapshot import Snapshot
@@ -54,7 +54,7 @@ class Archipelago:
         *,
         folder: Path,
         budget: Budget,
-        plan: Plan,
+        plan: SearchPlan,
         strategies: Sequence[Mapping[str, Any]],
         graph: str = GRAPH,
     ) -> None:
@@ -183,7 +183,7 @@ class Archipelago:
                 self._exhausted.append(exhausted)
         except RayActorError as error:
             if self._restarts >= self._settings.restarts:
-                raise UserError(died("an island", "again and again", error)) from error
+                raise UserError(death_message("an island", "again and again", error)) from error
             self._restarts += 1
             self._start(index)
 

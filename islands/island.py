@@ -23,7 +23,7 @@ from kernelevolve.core.target import Target
 from kernelevolve.core.task import Task
 from kernelevolve.core.usage import Usage
 from kernelevolve.llm.base import Models
-from kernelevolve.llm.errors import OverspentError
+from kernelevolve.llm.errors import BudgetExceededError
 from kernelevolve.remote import plain
 from kernelevolve.search.base import Strategy, View
 from kernelevolve.store.actor import Member
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """The data that every island of a run receives."""
 
     run: str
@@ -71,7 +71,7 @@ class Island:
     nodes in the order in which the strategy receives them. This order is the log that a restarted island replays.
     """
 
-    def __init__(self, index: int, plan: Plan, strategy: Mapping[str, Any], store: StoreClient) -> None:
+    def __init__(self, index: int, plan: SearchPlan, strategy: Mapping[str, Any], store: StoreClient) -> None:
         """Create an island. Its strategy is a mapping with `_target_`, instantiated with the island's own seed."""
         settings = plan.settings
         self._index = index
@@ -203,7 +203,7 @@ class Island:
             history=await self._library.get(self._history.choose(expansion)),
             known=self._evaluated,
             models=plan.models,
-            judge=self._judge,
+            evaluate=self._evaluate_apart,
             purpose=f"{plan.run}.{self._index}.{expansion.step}",
         )
         usage, trials = Usage(), 0
@@ -215,7 +215,7 @@ class Island:
             self._doing[expansion.step] = "a kernel was being proposed"
             try:
                 draft = await self._retried(self._operator.propose, proposal, context)
-            except OverspentError as error:
+            except BudgetExceededError as error:
                 await self._store.finish(str(error))
                 return False
             kernel, usage = draft.kernel, usage + draft.usage
@@ -264,7 +264,7 @@ class Island:
             diagnosis=draft.rejected,
         )
 
-    async def _judge(self, kernel: Kernel) -> Evaluation:
+    async def _evaluate_apart(self, kernel: Kernel) -> Evaluation:
         """Evaluate a kernel that does not become a node."""
         return await self._retried(self._plan.evaluator.evaluate, kernel)
 

@@ -30,7 +30,7 @@ class Topology(StrEnum):
     """
 
 
-class Choice(StrEnum):
+class MigrantChoice(StrEnum):
     """The nodes that an island sends."""
 
     BEST = "best"
@@ -86,7 +86,7 @@ class Migration:
         interval: int,
         rate: float,
         migrants: int,
-        choice: Choice,
+        choice: MigrantChoice,
         seed: int,
     ) -> None:
         """Create the migration of one island.
@@ -122,7 +122,7 @@ class Migration:
         if node.fitness == 0 or not self._migrants:
             return
         self._correct += 1
-        if self._choice is Choice.RANDOM:
+        if self._choice is MigrantChoice.RANDOM:
             self._sample(node.id)
             return
         self._best.add(Ranked(-node.fitness, self._received, node.id))
@@ -159,7 +159,7 @@ class Migration:
         return dict.fromkeys(receivers, chosen) if chosen else {}
 
     def _take(self, rng: Random) -> tuple[str, ...]:
-        if self._choice is Choice.RANDOM:
+        if self._choice is MigrantChoice.RANDOM:
             return tuple(rng.sample(self._drawn, min(self._migrants, len(self._drawn))))
         chosen = tuple(item.id for item in self._best.top(self._migrants) if item.id not in self._sent)
         self._sent.update(chosen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from islands.migration import Choice, Migration, Topology
+from islands.migration import MigrantChoice, Migration, Topology
 from kernelevolve.core.record import Record
 from kernelevolve.core.seeds import derive_seed
 
@@ -24,7 +24,7 @@ class IslandSettings(Record):
     """The probability that a migration uses a given link to a neighbour."""
     migrants: int = Field(ge=0)
     """The number of nodes that one migration sends; 0 turns migration off."""
-    choice: Choice
+    choice: MigrantChoice
     """The nodes that a migration sends."""
     history: int = Field(ge=0)
     """The maximum number of earlier nodes that an operator is shown besides the parents."""

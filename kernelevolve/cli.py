@@ -104,11 +104,11 @@ def _lost_process(error: Exception) -> str:
         return ""
     from ray.exceptions import RayError, RayTaskError
 
-    from kernelevolve.remote import died
+    from kernelevolve.remote import death_message
 
     if isinstance(error, RayTaskError) or not isinstance(error, RayError):
         return ""
-    return died("a process of this run", "and cannot be replaced", error)
+    return death_message("a process of this run", "and cannot be replaced", error)
 
 
 def _dispatch(arguments: list[str]) -> int:

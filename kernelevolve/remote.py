@@ -40,7 +40,7 @@ async def answered(reference: Awaitable[Any], kind: type[T], *kinds: type[Except
         raise plain(error, *kinds) from None
 
 
-def died(who: str, when: str, error: RayError) -> str:
+def death_message(who: str, when: str, error: RayError) -> str:
     """Return the message for the death of one of our processes.
 
     Args:

@@ -24,7 +24,7 @@ from evaluators.service.service import EvaluationService
 from evaluators.service.worker import WorkerFacts
 from evaluators.settings import EvaluationSettings
 from islands.archipelago import Archipelago, Progress
-from islands.island import Plan
+from islands.island import SearchPlan
 from kernelevolve import __version__, config
 from kernelevolve.cluster import ray_session
 from kernelevolve.config import RunConfig
@@ -38,7 +38,7 @@ from kernelevolve.interrupts import Interrupts
 from kernelevolve.llm.client import ModelClient
 from kernelevolve.llm.recording import FILE, Recording, Share
 from kernelevolve.llm.replay import replayed_folder
-from kernelevolve.remote import ask, died
+from kernelevolve.remote import ask, death_message
 from kernelevolve.report.best import write_best
 from kernelevolve.report.figures import plan_text
 from kernelevolve.report.files import write_json
@@ -177,7 +177,7 @@ class _Run:
         try:
             summary = self._session(console, device, operator, new=new)
         except RayActorError as error:
-            raise UserError(died("a process of this run", "during the run", error)) from error
+            raise UserError(death_message("a process of this run", "during the run", error)) from error
         except KeyboardInterrupt:
             if not self.folder.config_file.exists():
                 raise
@@ -209,7 +209,7 @@ class _Run:
                 operator = preparing.result(self._interrupts.check)
                 slow = str(ask(warm))
                 facts: WorkerFacts = ask(service.facts())
-                operator = operator.aimed(facts.target)
+                operator = operator.for_target(facts.target)
                 if slow and not self.quiet:
                     console.print(slow, soft_wrap=True)
                 if new:
@@ -273,7 +273,7 @@ class _Run:
         Returns:
             Whether the search was interrupted, its last progress, and the fittest kernels, best first.
         """
-        plan = Plan(
+        plan = SearchPlan(
             run=self.folder.name,
             task=self.task,
             target=target,

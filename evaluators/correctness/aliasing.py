@@ -11,7 +11,7 @@ from itertools import combinations
 import torch
 from torch import nn
 
-from evaluators.runtime.tensors import Described
+from evaluators.runtime.tensors import TensorDescription
 from kernelevolve.tasks.tensor_kinds import DTYPES
 
 Range = tuple[int, int]
@@ -42,7 +42,7 @@ def with_memory_of_their_own(
     )
 
 
-def fault(fresh: Sequence[bool], outputs: Sequence[Described], inputs: Sequence[Range]) -> str:
+def fault(fresh: Sequence[bool], outputs: Sequence[TensorDescription], inputs: Sequence[Range]) -> str:
     """Describe memory that a candidate's results of one call share though the reference's do not.
 
     Args:
@@ -62,7 +62,7 @@ def fault(fresh: Sequence[bool], outputs: Sequence[Described], inputs: Sequence[
     return ""
 
 
-def same_memory(fresh: Sequence[bool], once: Sequence[Described], again: Sequence[Described]) -> str:
+def same_memory(fresh: Sequence[bool], once: Sequence[TensorDescription], again: Sequence[TensorDescription]) -> str:
     """Describe memory that the results of two calls share though the reference's do not.
 
     Args:
@@ -79,12 +79,12 @@ def same_memory(fresh: Sequence[bool], once: Sequence[Described], again: Sequenc
     return ""
 
 
-def range_of(output: Described) -> Range:
+def range_of(output: TensorDescription) -> Range:
     """Return the memory range of a result."""
     return output.pointer, output.pointer + output.span * DTYPES[output.dtype].itemsize
 
 
-def _coincide(a: Described, b: Described) -> bool:
+def _coincide(a: TensorDescription, b: TensorDescription) -> bool:
     """Return whether two results start at the same element. Interleaved columns of one block do not coincide."""
     return a.numel > 0 and b.numel > 0 and a.pointer == b.pointer
 

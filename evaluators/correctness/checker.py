@@ -15,7 +15,7 @@ from evaluators.correctness.ledger import EVALUATION_MODE, FLOAT64, INPUTS_AFTER
 from evaluators.correctness.reference.data import Case, Reference, ReferenceOutputs
 from evaluators.runtime.base import Returned, Runner
 from evaluators.runtime.parameters import OTHER
-from evaluators.runtime.tensors import Described, as_tensor, comparable, memory_of, same_bits
+from evaluators.runtime.tensors import TensorDescription, as_tensor, comparable, memory_of, same_bits
 from evaluators.verdict import FailedError, failed
 from kernelevolve.core.evaluation import FallbackShare, Status
 from kernelevolve.core.task import Tolerance
@@ -45,13 +45,14 @@ class Checker:
         self._tolerance = tolerance
         self._bounds: dict[str, tuple[Bounds, ...]] = {}
 
-    def bounds(self, answers: ReferenceOutputs) -> tuple[Bounds, ...]:
+    def bounds(self, expected: ReferenceOutputs) -> tuple[Bounds, ...]:
         """Return the error bounds of each output, computed once for each set of reference outputs."""
-        if answers.prefix not in self._bounds:
-            self._bounds[answers.prefix] = tuple(
-                bounds_of(*answers.output(i), self._tolerance, answers.doubt(i)) for i in range(len(answers.native))
+        if expected.prefix not in self._bounds:
+            self._bounds[expected.prefix] = tuple(
+                bounds_of(*expected.output(i), self._tolerance, expected.uncertainty(i))
+                for i in range(len(expected.native))
             )
-        return self._bounds[answers.prefix]
+        return self._bounds[expected.prefix]
 
     def check(self, runner: Runner, ledger: Ledger) -> FallbackShare | None:
         """Check a kernel on every case, with other parameters, and in evaluation mode.
@@ -93,17 +94,17 @@ class Checker:
         *first, again = runner.call([*range(len(cases)), again_slot])
         for slot, (case, returned) in enumerate(zip(cases, first, strict=True)):
             shared = slot > 0 and [o.pointer for o in returned.outputs] == [o.pointer for o in again.outputs]
-            self._compare(runner, returned, case.answers, case.label, shared=shared)
+            self._compare(runner, returned, case.expected, case.label, shared=shared)
             self._check_memory(
-                runner, case, aliasing.fault(case.answers.fresh, returned.outputs, runner.input_memory())
+                runner, case, aliasing.fault(case.expected.fresh, returned.outputs, runner.input_memory())
             )
             self._check_inputs(runner, slot, case)
             ledger.add(case.check)
             ledger.add(INPUTS_AFTERWARDS)
-            ledger.add(FLOAT64, sum("float" in meta["dtype"] for meta in case.answers.oracle or ()))
+            ledger.add(FLOAT64, sum("float" in meta["dtype"] for meta in case.expected.oracle or ()))
         self._check_again(runner, first[0], again, cases[0])
         self._check_memory(
-            runner, cases[0], aliasing.same_memory(cases[0].answers.fresh, first[0].outputs, again.outputs)
+            runner, cases[0], aliasing.same_memory(cases[0].expected.fresh, first[0].outputs, again.outputs)
         )
         ledger.add(SECOND_CALL)
 
@@ -126,9 +127,9 @@ class Checker:
                 continue
             place = changed.index(i)
             name = f"{case.label}, input {i}, which forward changes in place"
-            native, oracle = effects.answers.output(place)
-            bounds, doubt = self.bounds(effects.answers)[place], effects.answers.doubt(place)
-            mismatch = compare(comparable(found), native, oracle, bounds, name, doubt)
+            native, oracle = effects.expected.output(place)
+            bounds, uncertainty = self.bounds(effects.expected)[place], effects.expected.uncertainty(place)
+            mismatch = compare(comparable(found), native, oracle, bounds, name, uncertainty)
             if mismatch:
                 raise failed(mismatch.status, runner.stage, mismatch.summary, mismatch.details)
 
@@ -139,7 +140,7 @@ class Checker:
             return  # Both results are the same memory, so there is nothing to compare; aliasing is checked separately.
         if len(once.outputs) == len(again.outputs) and all(map(partial(_same, runner), once.outputs, again.outputs)):
             return
-        self._compare(runner, again, case.answers, label)
+        self._compare(runner, again, case.expected, label)
         for i, (early, late) in enumerate(zip(once.outputs, again.outputs, strict=True)):
             before = runner.read(early)
             bounds = bounds_of(before, before, _REPEAT)
@@ -158,7 +159,7 @@ class Checker:
             if not runner.use_parameters(how):
                 return False
             runner.write(0, case.load())
-            self._compare(runner, runner.call([0])[0], other.answers, f"{case.label}, {OTHER}")
+            self._compare(runner, runner.call([0])[0], other.expected, f"{case.label}, {OTHER}")
             return True
 
         try:
@@ -188,11 +189,11 @@ class Checker:
         runner.write(0, case.load())
         runner.set_training(False)
         label = f"{case.label}, in evaluation mode after {later.steps} calls"
-        self._compare(runner, runner.call([0])[0], later.answers, label)
+        self._compare(runner, runner.call([0])[0], later.expected, label)
         ledger.add(EVALUATION_MODE)
 
     def _compare(
-        self, runner: Runner, returned: Returned, answers: ReferenceOutputs, label: str, *, shared: bool = False
+        self, runner: Runner, returned: Returned, expected: ReferenceOutputs, label: str, *, shared: bool = False
     ) -> None:
         """Compare the results of one call with the reference outputs.
 
@@ -203,38 +204,40 @@ class Checker:
             label: The name of the case, for messages.
             shared: Whether the results lie in the same memory as those of a later call.
         """
-        if len(returned.outputs) != len(answers.forms) or returned.structure != answers.structure:
-            got, wanted = shortened(returned.structure), shortened(answers.structure)
+        if len(returned.outputs) != len(expected.forms) or returned.structure != expected.structure:
+            got, wanted = shortened(returned.structure), shortened(expected.structure)
             raise failed(Status.WRONG_SHAPE, runner.stage, f"{label}: returned {got}, expected {wanted}")
-        self._compare_values(runner, returned, answers, label)
-        for i, (output, (dtype, shape)) in enumerate(zip(returned.outputs, answers.forms, strict=True)):
-            name, (native, oracle) = _named(label, i, returned), answers.output(i)
+        self._compare_values(runner, returned, expected, label)
+        for i, (output, (dtype, shape)) in enumerate(zip(returned.outputs, expected.forms, strict=True)):
+            name, (native, oracle) = _named(label, i, returned), expected.output(i)
             if output.shape != shape:
                 raise failed(Status.WRONG_SHAPE, runner.stage, f"{name}: shape {output.shape}, expected {shape}")
             if output.dtype != dtype:
                 raise failed(Status.WRONG_SHAPE, runner.stage, f"{name}: torch.{output.dtype}, expected torch.{dtype}")
-            mismatch = compare(runner.read(output), native, oracle, self.bounds(answers)[i], name, answers.doubt(i))
+            mismatch = compare(
+                runner.read(output), native, oracle, self.bounds(expected)[i], name, expected.uncertainty(i)
+            )
             if mismatch and shared:
                 summary = f"{label}: the next call overwrites the result"
                 raise failed(Status.WRONG_RESULT, runner.stage, summary, mismatch.details)
             if mismatch:
                 raise failed(mismatch.status, runner.stage, mismatch.summary, mismatch.details)
 
-    def _compare_values(self, runner: Runner, returned: Returned, answers: ReferenceOutputs, label: str) -> None:
+    def _compare_values(self, runner: Runner, returned: Returned, expected: ReferenceOutputs, label: str) -> None:
         """Compare results that are plain values: floats within the bounds of an element, all others exactly."""
-        place = len(answers.forms)
-        for i, (got, want) in enumerate(zip(returned.values, answers.values, strict=True)):
+        place = len(expected.forms)
+        for i, (got, want) in enumerate(zip(returned.values, expected.values, strict=True)):
             wrong = got != want
             if isinstance(got, float) and isinstance(want, float):
-                bounds, doubt = self.bounds(answers)[place], answers.doubt(place)
-                wrong = compare(as_tensor(got), *answers.output(place), bounds, label, doubt) is not None
+                bounds, uncertainty = self.bounds(expected)[place], expected.uncertainty(place)
+                wrong = compare(as_tensor(got), *expected.output(place), bounds, label, uncertainty) is not None
                 place += 1
             if wrong:
                 text = f"{label}: plain result {i} is {got!r}, expected {want!r}"
                 raise failed(Status.WRONG_RESULT, runner.stage, text)
 
 
-def _same(runner: Runner, a: Described, b: Described) -> bool:
+def _same(runner: Runner, a: TensorDescription, b: TensorDescription) -> bool:
     return same_elements(runner.read(a), runner.read(b))
 
 

@@ -9,14 +9,14 @@ import torch
 
 from evaluators.correctness.mismatch import pattern
 from evaluators.correctness.mismatch.evidence import leading
-from evaluators.correctness.uncertainty import Doubt
+from evaluators.correctness.uncertainty import Uncertainty
 from evaluators.runtime.elements import Elements, elements_of
 from evaluators.runtime.tensors import raw, same_bits
 from kernelevolve.core.evaluation import Status
 from kernelevolve.core.record import Record
 from kernelevolve.core.task import Tolerance
 
-_SURE = Doubt()
+_SURE = Uncertainty()
 _CHUNK = 1 << 16
 _QUICK_CHUNK = 1 << 17
 _MARGIN = 0.99
@@ -128,12 +128,15 @@ def room_of(dtype: torch.dtype, tolerance: Tolerance) -> tuple[float, float]:
 
 
 def bounds_of(
-    native: torch.Tensor | Elements, oracle: torch.Tensor | Elements, tolerance: Tolerance, doubt: Doubt = _SURE
+    native: torch.Tensor | Elements,
+    oracle: torch.Tensor | Elements,
+    tolerance: Tolerance,
+    uncertainty: Uncertainty = _SURE,
 ) -> Bounds:
     """Return how far an output may be off; the arguments are as in `compare`, `tolerance` is that of the task."""
     native, oracle = elements_of(native), elements_of(oracle)
     dtype, numel = native.dtype, native.numel
-    steps = doubt.places.numel() / max(numel, 1)
+    steps = uncertainty.places.numel() / max(numel, 1)
     if not dtype.is_floating_point:
         return Bounds(atol=0.0, rtol=0.0, rms=0.0, own=0.0, scale=0.0, steps=steps)
     atol, rtol = room_of(dtype, tolerance)
@@ -141,12 +144,12 @@ def bounds_of(
     rounding = _EPSILON_FACTOR[dtype] * torch.finfo(dtype).eps * scale
     # Where the terms of a sum cancel, its rounding error is that of the terms, not of the small remainder.
     atol = max(atol, rounding)
-    typical = _TYPICAL_FACTOR * doubt.typical
+    typical = _TYPICAL_FACTOR * uncertainty.typical
     own, far = _own_error(native, oracle, atol, rtol)
     outliers = _far_off(native, oracle, atol + typical, rtol)
     few = _FEW_FACTOR * scale if numel <= _FEW_ELEMENTS else 0.0
     explicit = (tolerance.rtol or 0.0) * scale + (tolerance.atol or 0.0)
-    usual = max(own, doubt.rms)
+    usual = max(own, uncertainty.rms)
     by_own_error = min(_NATIVE_FACTOR * usual, max(2.0 * usual, scale / _LEAST_SCALE))
     return Bounds(
         atol=atol,
@@ -167,7 +170,7 @@ def compare(
     oracle: torch.Tensor | Elements,
     bounds: Bounds,
     label: str,
-    doubt: Doubt = _SURE,
+    uncertainty: Uncertainty = _SURE,
 ) -> Mismatch | None:
     """Compare a candidate's output with the reference outputs.
 
@@ -208,12 +211,12 @@ def compare(
         exact = want if o is n else o.part(start, stop)
         if floating:
             right, outlying, squares = _compare_chunk(
-                got.double(), want.double(), exact.double(), bounds, *doubt.at(start, stop)
+                got.double(), want.double(), exact.double(), bounds, *uncertainty.at(start, stop)
             )
             outliers += outlying
             error += squares
         else:
-            right = _same_values(raw(got), raw(want), *doubt.at(start, stop))
+            right = _same_values(raw(got), raw(want), *uncertainty.at(start, stop))
         bad = ~right
         count = int(bad.sum())
         if count and len(first) < _LISTED:
@@ -237,7 +240,7 @@ def _compare_chunk(
 ) -> tuple[torch.Tensor, int, float]:
     """Return which elements are correct, how many others are outliers, and the sum of squared errors.
 
-    `a` is the candidate, `b` PyTorch's own result and `c` the oracle, all float64; `places` and `values` are from `Doubt.at`.
+    `a` is the candidate, `b` PyTorch's own result and `c` the oracle, all float64; `places` and `values` are from `Uncertainty.at`.
     """
     finite = torch.isfinite(b) & torch.isfinite(c)
     strict = bounds.atol + bounds.rtol * c.abs()

@@ -12,7 +12,7 @@ _LOOKED_AT = 1 << 16
 """The number of elements, spread over a result, that are compared."""
 
 
-class Sameness:
+class ConstantResults:
     """Compares the results for different inputs, which are added one set at a time."""
 
     def __init__(self) -> None:

@@ -56,10 +56,10 @@ class Ledger:
         main = reference.main
         if main.later is None:
             self.leave_out(EVALUATION_MODE, ["neither calls nor evaluation mode change a result"])
-        floating = [meta for meta in main.answers.native if "float" in meta["dtype"]]
+        floating = [meta for meta in main.expected.native if "float" in meta["dtype"]]
         if not floating:
             self.leave_out(FLOAT64, ["the results are exact"])
-        elif main.answers.oracle is None:
+        elif main.expected.oracle is None:
             self.leave_out(
                 FLOAT64,
                 [
@@ -67,7 +67,7 @@ class Ledger:
                 ],
             )
 
-    def told(self) -> tuple[Check, ...]:
+    def checks(self) -> tuple[Check, ...]:
         """Return all checks in the order in which they were first made; those that were never made come last."""
         left_out = self._left_out
         return tuple(

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from evaluators.correctness.reference.runs import Ran
+from evaluators.correctness.reference.runs import CallResults
 from evaluators.runtime import tensors
 from kernelevolve.core.errors import UserError
 from kernelevolve.tasks.loading import LoadedTask
 
 
-def check_same(loaded: LoadedTask, first: Ran, second: Ran, what: str) -> None:
+def check_same(loaded: LoadedTask, first: CallResults, second: CallResults, what: str) -> None:
     """Check that two calls gave the same results.
 
     Args:
@@ -29,7 +29,7 @@ def check_same(loaded: LoadedTask, first: Ran, second: Ran, what: str) -> None:
         raise UserError(f"task {loaded.task.name}: the reference is not deterministic: {what}")
 
 
-def alike(first: Ran, second: Ran) -> bool:
+def alike(first: CallResults, second: CallResults) -> bool:
     """Return whether two calls gave the same results: tensors and floats up to rounding, other plain values exactly."""
     exact = [[v for v in ran.values if not isinstance(v, float)] for ran in (first, second)]
     return first.structure == second.structure and exact[0] == exact[1] and _agree(first.results, second.results)

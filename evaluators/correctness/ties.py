@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluators.correctness.inputs.cases import DerivedCase
-from evaluators.correctness.reference.runs import Ran
+from evaluators.correctness.reference.runs import CallResults
 from evaluators.correctness.reference.work import Work
 
 _UNORDERED = frozenset(
@@ -20,7 +20,7 @@ _UNORDERED = frozenset(
 the first."""
 
 
-def tied(case: DerivedCase, native: Ran, inputs: Sequence[Mapping[str, Any]], work: Work | None) -> str:
+def tied(case: DerivedCase, native: CallResults, inputs: Sequence[Mapping[str, Any]], work: Work | None) -> str:
     """Return why a correct kernel may return other positions than the reference does.
 
     Args:

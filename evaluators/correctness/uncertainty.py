@@ -20,7 +20,7 @@ _WORTH_NOTING = 0.25
 
 
 @dataclass(frozen=True)
-class Doubt:
+class Uncertainty:
     """The uncertainty of one output."""
 
     places: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
@@ -38,9 +38,9 @@ class Doubt:
         return self.places[low:high] - start, self.values[:, low:high]
 
 
-def doubt_of(
+def uncertainty_of(
     native: torch.Tensor, oracle: torch.Tensor, others: Sequence[torch.Tensor], atol: float, rtol: float
-) -> Doubt:
+) -> Uncertainty:
     """Return the uncertainty of one output.
 
     Args:
@@ -74,8 +74,8 @@ def doubt_of(
     typical = _typical_error(n, o, rows)
     rms = 0.5 * math.sqrt(max(squares, default=0.0) / max(n.numel(), 1))
     if not places:
-        return Doubt(typical=typical, rms=rms)
-    return Doubt(torch.cat(places), torch.cat(values, dim=1), typical, rms)
+        return Uncertainty(typical=typical, rms=rms)
+    return Uncertainty(torch.cat(places), torch.cat(values, dim=1), typical, rms)
 
 
 def _typical_error(native: torch.Tensor, oracle: torch.Tensor, others: Sequence[torch.Tensor]) -> float:

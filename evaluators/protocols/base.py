@@ -51,7 +51,7 @@ class Effort:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ProtocolResult:
     """The result of a protocol for one kernel."""
 
     seconds: Mapping[str, float]
@@ -100,7 +100,7 @@ class EvaluationProtocol(ABC):
         """Return the signature of the task's calls. Raises as `prepare` does."""
 
     @abstractmethod
-    def evaluate(self, kernel: Kernel, artifact: Artifact, effort: Effort) -> Verdict:
+    def evaluate(self, kernel: Kernel, artifact: Artifact, effort: Effort) -> ProtocolResult:
         """Evaluate a compiled kernel.
 
         Args:

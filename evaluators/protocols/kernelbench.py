@@ -20,7 +20,7 @@ from devices.base import Artifact
 from evaluators.correctness.ledger import TRIALS, Ledger
 from evaluators.correctness.reference.data import probe_in
 from evaluators.correctness.reference.probe import slowness
-from evaluators.protocols.base import Effort, EvaluationProtocol, Laps, Verdict, signature_of
+from evaluators.protocols.base import Effort, EvaluationProtocol, Laps, ProtocolResult, signature_of
 from evaluators.protocols.kernelbench_rules import difference, ratio_of_means
 from evaluators.runtime.base import DrawnInputs, Returned, Runner, Runtime, TimedBlock
 from evaluators.runtime.device_lock import DeviceLock
@@ -28,7 +28,7 @@ from evaluators.runtime.layout import layout_of
 from evaluators.settings import EvaluationSettings, TimingSettings
 from evaluators.timing.machine_noise import why_not
 from evaluators.timing.repeating import undisturbed
-from evaluators.timing.statistics import told_or_not
+from evaluators.timing.statistics import drop_imprecise_speedup
 from evaluators.verdict import FailedError, Failure, failed
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import MachineState, Measurement, Status
@@ -88,16 +88,16 @@ class KernelBenchProtocol(EvaluationProtocol):
         generator = torch.Generator().manual_seed(self._rules.seed)
         return [int(torch.randint(0, 2**32 - 1, (1,), generator=generator).item()) for _ in range(self._rules.trials)]
 
-    def evaluate(self, kernel: Kernel, artifact: Artifact, effort: Effort) -> Verdict:
+    def evaluate(self, kernel: Kernel, artifact: Artifact, effort: Effort) -> ProtocolResult:
         """Evaluate a kernel, which must pass every trial. `effort` is ignored, since KernelBench prescribes the effort."""
         del effort
         laps, ledger = Laps(), Ledger()
         try:
             measurement, machine = self._evaluate(kernel, artifact, laps)
         except FailedError as error:
-            return Verdict(laps.seconds, failure=error.failure, checks=ledger.told())
+            return ProtocolResult(laps.seconds, failure=error.failure, checks=ledger.checks())
         ledger.add(TRIALS, self._rules.trials)
-        found = Verdict(laps.seconds, measurement=measurement, checks=ledger.told(), machine=(machine,))
+        found = ProtocolResult(laps.seconds, measurement=measurement, checks=ledger.checks(), machine=(machine,))
         most = self._rules.excessive_speedup
         if measurement.rank <= most:
             return found
@@ -142,7 +142,7 @@ class KernelBenchProtocol(EvaluationProtocol):
             kernel_seconds=float(np.mean(kernel_times)),
             rounds=len(kernel_times),
         )
-        return told_or_not(measurement, why_not(machine)), machine
+        return drop_imprecise_speedup(measurement, why_not(machine)), machine
 
     def _reference(self, stack: ExitStack, input_bytes: int) -> Runner:
         """Return a runner with a new model of the reference. Raises UserError if it cannot be built."""

@@ -12,12 +12,12 @@ from evaluators.correctness.inputs.checks import COMPILED
 from evaluators.correctness.ledger import RULE, TIMED_CALLS, Ledger
 from evaluators.correctness.reference.data import Reference, compute_reference, find_reference, probe_task
 from evaluators.correctness.reference.probe import Probe, slowness
-from evaluators.protocols.base import Effort, EvaluationProtocol, Laps, Verdict, signature_of
+from evaluators.protocols.base import Effort, EvaluationProtocol, Laps, ProtocolResult, signature_of
 from evaluators.runtime.base import Runner, Runtime
 from evaluators.runtime.device_lock import DeviceLock
 from evaluators.runtime.interruption import InterruptedJobError
 from evaluators.settings import EvaluationSettings, TimingSettings
-from evaluators.timing.benchmark import PATIENCE, SpeedupBenchmark, Timed
+from evaluators.timing.benchmark import PATIENCE, SpeedupBenchmark, TimedMeasurement
 from evaluators.timing.reference_pool import ReferencePool
 from evaluators.timing.stopwatch import input_bytes
 from evaluators.verdict import FailedError
@@ -28,7 +28,7 @@ from kernelevolve.core.task import AllowAten, Task
 
 
 @dataclass(frozen=True)
-class Proven:
+class CheckedKernel:
     """A kernel that has passed all checks, in runners that are ready to be timed."""
 
     runners: list[Runner]
@@ -96,48 +96,53 @@ class StrictProtocol(EvaluationProtocol):
             self._benchmark = SpeedupBenchmark(self._runtime, checker, self.pool, self.settings, self._lock)
         return self._benchmark
 
-    def evaluate(self, kernel: Kernel, artifact: Artifact, effort: Effort) -> Verdict:
+    def evaluate(self, kernel: Kernel, artifact: Artifact, effort: Effort) -> ProtocolResult:
         laps, ledger = Laps(), Ledger()
         try:
             found = self._evaluate(kernel, artifact, effort, laps, ledger)
         except FailedError as error:
-            found = Verdict({}, failure=error.failure)
+            found = ProtocolResult({}, failure=error.failure)
         except InterruptedJobError:
             self.pool.end()  # Its runners may have been interrupted while carrying out an order.
             raise
         notes = {"torch.compile": "eager"} if COMPILED in self.reference().left_out else {}
-        return replace(found, seconds=laps.seconds, checks=ledger.told(), notes=notes)
+        return replace(found, seconds=laps.seconds, checks=ledger.checks(), notes=notes)
 
-    def _evaluate(self, kernel: Kernel, artifact: Artifact, effort: Effort, laps: Laps, ledger: Ledger) -> Verdict:
+    def _evaluate(
+        self, kernel: Kernel, artifact: Artifact, effort: Effort, laps: Laps, ledger: Ledger
+    ) -> ProtocolResult:
         timing, best, main = effort.timing, effort.best, self.reference().main
-        with self.proven(kernel, artifact, timing.kernel_processes, laps, ledger) as proven, laps.lap("timing"):
+        with (
+            self.checked_kernel(kernel, artifact, timing.kernel_processes, laps, ledger) as checked_kernel,
+            laps.lap("timing"),
+        ):
             floor = self.settings.drop_below * best if best else None
-            timed = [self.benchmark().time(kernel, proven.runners, main, timing, floor)]
+            timed = [self.benchmark().time(kernel, checked_kernel.runners, main, timing, floor)]
             measurement = timed[0].measurement
             if best is not None and measurement.rank > best:
                 timed.append(self._measured_again(kernel, artifact, timing))
                 measurement = _less_biased(measurement, timed[-1].measurement)
-            variants = self.benchmark().time_variants(kernel, proven.runners, timing) if effort.variants else {}
+            variants = self.benchmark().time_variants(kernel, checked_kernel.runners, timing) if effort.variants else {}
             ledger.add(TIMED_CALLS, sum(m.rounds for m in (measurement, *(v.measurement for v in variants.values()))))
-            aten = self.aten_share(proven.runners[0]) if effort.variants else None
-        return Verdict(
+            aten = self.aten_share(checked_kernel.runners[0]) if effort.variants else None
+        return ProtocolResult(
             laps.seconds,
             measurement=measurement,
             variants={name: each.measurement for name, each in variants.items()},
             aten=aten,
-            fallback=proven.fallback,
+            fallback=checked_kernel.fallback,
             machine=tuple(each.machine for each in (*timed, *variants.values())),
         )
 
     @contextmanager
-    def proven(
+    def checked_kernel(
         self,
         kernel: Kernel,
         artifact: Artifact,
         runners: int,
         laps: Laps | None = None,
         ledger: Ledger | None = None,
-    ) -> Iterator[Proven]:
+    ) -> Iterator[CheckedKernel]:
         """Check a kernel, and yield it in runners that are ready to be timed.
 
         Args:
@@ -164,7 +169,7 @@ class StrictProtocol(EvaluationProtocol):
                     first.build()
                 more = self.benchmark().at_most(runners) - 1
                 others = [stack.enter_context(self._loaded(kernel, artifact)) for _ in range(more)]
-            yield Proven([first, *others], fallback)
+            yield CheckedKernel([first, *others], fallback)
 
     def aten_share(self, runner: Runner) -> AtenShare | None:
         """Return the share of a call on the main inputs that PyTorch's own operators take, or None if it cannot be measured."""
@@ -216,7 +221,7 @@ class StrictProtocol(EvaluationProtocol):
             raise
         return runner
 
-    def _measured_again(self, kernel: Kernel, artifact: Artifact, timing: TimingSettings) -> Timed:
+    def _measured_again(self, kernel: Kernel, artifact: Artifact, timing: TimingSettings) -> TimedMeasurement:
         """Measure a kernel again, with new runners of both the kernel and the reference."""
         self.pool.end()
         with ExitStack() as stack:

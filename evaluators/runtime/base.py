@@ -21,7 +21,7 @@ from pydantic import ConfigDict
 from evaluators.runtime.elements import Elements
 from evaluators.runtime.interruption import Interruption
 from evaluators.runtime.layout import Layout
-from evaluators.runtime.tensors import Described
+from evaluators.runtime.tensors import TensorDescription
 from evaluators.verdict import FailedError, Failure
 from kernelevolve.core.errors import InfrastructureError
 from kernelevolve.core.evaluation import AtenShare, FallbackShare, MachineState
@@ -50,7 +50,7 @@ class Returned(Record):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    outputs: tuple[Described, ...]
+    outputs: tuple[TensorDescription, ...]
     """The tensors of the result."""
     structure: str
     """The nesting of the result, as `structure.described` writes it."""
@@ -176,7 +176,7 @@ class Runner(ABC):
             source: The kernel's file, which defines `ModelNew`.
             task: The task. Its rule about ATen applies from the first `build` on.
             init: The arguments of the constructor as `tensors.encode` writes them, or None to have the task's own code make them.
-            others: The fields of `OtherParameters`, for `use_parameters`.
+            others: The fields of `PerturbedParameters`, for `use_parameters`.
             precision: The floating dtype that the model is cast to, or None to leave it as it is.
         """
 
@@ -245,7 +245,7 @@ class Runner(ABC):
         """
 
     @abstractmethod
-    def read(self, output: Described, address: int | None = None) -> Elements:
+    def read(self, output: TensorDescription, address: int | None = None) -> Elements:
         """Return the elements of an output, in the form of `tensors.comparable`. They are read from the runner on each access.
 
         Args:
@@ -261,7 +261,7 @@ class Runner(ABC):
     def input_memory(self) -> list[tuple[int, int]]:
         """Return the address ranges of the inputs in the runner, each as (first, one past the last)."""
 
-    def read_run(self, output: Described, address: int, start: int, stop: int) -> torch.Tensor:
+    def read_run(self, output: TensorDescription, address: int, start: int, stop: int) -> torch.Tensor:
         """Return elements [start, stop), in the order of indices, of an output at `address`."""
         return self.read(output, address).part(start, stop)
 

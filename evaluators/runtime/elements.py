@@ -25,7 +25,7 @@ class Elements(Protocol):
         ...
 
 
-class Held:
+class TensorElements:
     """The elements of a tensor of this process, which may be a mapped file."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
@@ -38,7 +38,7 @@ class Held:
         return self._flat[start:stop]
 
 
-class Widened:
+class Float32Elements:
     """The elements of a tensor of an 8-bit floating dtype, converted to float32."""
 
     dtype = torch.float32
@@ -53,4 +53,4 @@ class Widened:
 
 def elements_of(result: torch.Tensor | Elements) -> Elements:
     """Return the elements of a tensor; `Elements` are returned unchanged."""
-    return Held(result) if isinstance(result, torch.Tensor) else result
+    return TensorElements(result) if isinstance(result, torch.Tensor) else result

@@ -42,7 +42,7 @@ class Constant(Record):
     """Its position among the parameters of its shape, in the order in which they are made."""
 
 
-class OtherParameters(Record):
+class PerturbedParameters(Record):
     """The parameters with which a model is built a second time."""
 
     seed: int
@@ -56,7 +56,7 @@ class OtherParameters(Record):
 class Perturbed:
     """Perturbs the constant parameters of a model that is built in the context `perturbed`."""
 
-    def __init__(self, others: OtherParameters) -> None:
+    def __init__(self, others: PerturbedParameters) -> None:
         self._others = others
         self._constants = {c.value for c in others.constants.values() if c.value is not None}
         self._known: dict[int, tuple[torch.Tensor, int]] = {}
@@ -98,7 +98,7 @@ class Perturbed:
                 self._perturb(there[name], constant, variance=_is_variance(name))
         return model
 
-    def numbered(self, model: nn.Module) -> OtherParameters:
+    def numbered(self, model: nn.Module) -> PerturbedParameters:
         """Return the same parameters with the ordinals that the constants have in a model that was built."""
         found = dict(self._others.constants)
         for name, tensor in _tensors(model).items():
@@ -174,7 +174,7 @@ def perturb(tensor: torch.Tensor, constant: Constant, *, signed: bool) -> None:
         torch._C.TensorBase.copy_(tensor, made)  # The method of the class may be replaced.
 
 
-def built_by_names(model: nn.Module, others: OtherParameters) -> nn.Module | None:
+def built_by_names(model: nn.Module, others: PerturbedParameters) -> nn.Module | None:
     """Perturb the constants of a finished model by their names.
 
     This serves kernels that make their parameters in another way than the reference, and do not pack them.
@@ -195,7 +195,7 @@ def built_by_names(model: nn.Module, others: OtherParameters) -> nn.Module | Non
 
 
 @contextmanager
-def perturbed(others: OtherParameters) -> Iterator[Perturbed]:
+def perturbed(others: PerturbedParameters) -> Iterator[Perturbed]:
     """Perturb the parameters and running statistics that are initialized to a constant in this context. The caller sets the seed."""
     state = Perturbed(others)
     new, reset = nn.Parameter.__new__, _NormBase.reset_running_stats

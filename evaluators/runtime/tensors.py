@@ -28,7 +28,7 @@ _MOST_ENCODED = 1 << 16
 _Size = Annotated[int, Field(ge=0, lt=1 << 48)]
 
 
-class Described(Record):
+class TensorDescription(Record):
     """The description of a strided tensor in another process, as that process reports it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -50,7 +50,7 @@ class Described(Record):
         return dtype
 
     @model_validator(mode="after")
-    def _of_one_rank(self) -> Described:
+    def _of_one_rank(self) -> TensorDescription:
         if len(self.shape) != len(self.stride):
             raise ValueError("shape and strides differ in length")
         return self
@@ -63,7 +63,7 @@ class Described(Record):
             count *= size
         return count
 
-    def as_real(self) -> Described:
+    def as_real(self) -> TensorDescription:
         """Return the description of a complex tensor as one of pairs of real numbers, like `comparable`; others are unchanged."""
         if not self.dtype.startswith("complex"):
             return self
@@ -211,13 +211,13 @@ class Result:
     """The nesting of the result, as `structure.described` writes it."""
 
 
-def taken_apart(result: Any) -> Result:
+def flatten_result(result: Any) -> Result:
     """Flatten the result of `forward`.
 
     Raises:
         TypeError: The result holds something that cannot be returned, such as a subclass of Tensor. The text continues "forward ...".
     """
-    if lies_as_it_is(result) and not fault_of(result):
+    if is_plain_tensor(result) and not fault_of(result):
         return Result([result], [], "tensor")
     try:
         leaves, structure = flat(result, by_key=True)
@@ -236,19 +236,19 @@ def taken_apart(result: Any) -> Result:
     return Result(found, values, described(structure, leaves))
 
 
-def lies_as_it_is(result: Any) -> bool:
+def is_plain_tensor(result: Any) -> bool:
     """Return whether a result is a plain tensor, not a subclass, without a pending negation or conjugation."""
     return type(result) in _TENSORS and not _is_conj(result) and not _is_neg(result)
 
 
 def pointers_of(result: Any, kept: list[Any]) -> list[int]:
-    """Return the addresses of the tensors of a result, in the order of `taken_apart`, without checking the tensors.
+    """Return the addresses of the tensors of a result, in the order of `flatten_result`, without checking the tensors.
 
     Args:
         result: The result of `forward`.
         kept: A list that gets the tensors that had to be conjugated or negated first, so that they stay in memory.
     """
-    if lies_as_it_is(result):
+    if is_plain_tensor(result):
         return [pointer_of(result)]
     if type(result) in _TENSORS:
         kept.append(result.resolve_conj().resolve_neg())

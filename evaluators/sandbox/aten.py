@@ -107,7 +107,7 @@ def computes(name: str) -> bool:
     return _strictest(name, "CPU") is not AllowAten.NONE
 
 
-def shut_doors() -> None:
+def remove_bypasses() -> None:
     """Remove the attributes of torch by which code could get round the rule. Call this before foreign code is loaded."""
     for name in _DOORS:
         with suppress(AttributeError):

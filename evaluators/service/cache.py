@@ -42,7 +42,7 @@ def cache_base() -> Path:
     return base
 
 
-class VerdictCache:
+class EvaluationCache:
     """The cached evaluations, by kernel and identity.
 
     Several processes may use one file, but only one thread at a time may use an object. Every method raises UserError if the file cannot

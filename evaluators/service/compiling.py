@@ -107,7 +107,7 @@ def fingerprint(device: Device, target: Target, language: str) -> str:
     return toolchain.fingerprint(target) if toolchain is not None else ""
 
 
-def compile_apart(
+def compile_task(
     kernel: Kernel,
     device: Device,
     target: Target,

@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from evaluators.runtime.base import Runner
 from evaluators.service.comparison import Comparison, Finalist
 from evaluators.service.pipeline import Pipeline
-from evaluators.timing.benchmark import Contest
+from evaluators.timing.benchmark import JointMeasurement
 from evaluators.timing.blocks import BlockTime
 from evaluators.timing.machine_noise import why_not
-from evaluators.timing.statistics import is_telling, measurement, ratio_of
-from evaluators.timing.stopping import LongEnough
+from evaluators.timing.statistics import is_precise, measurement, ratio_of
+from evaluators.timing.stopping import DurationRule
 from evaluators.timing.stopwatch import REFERENCE, Entrant
 from evaluators.verdict import FailedError
 from kernelevolve.core.evaluation import Measurement, Ratio
@@ -53,28 +53,30 @@ class _Finals:
     def compare(self, kernels: Sequence[Kernel], with_compile: bool) -> Comparison:
         """Measure the finalists, see `compare_finalists`."""
         compiled, note = self._compiled() if with_compile else (None, "not asked for")
-        proven = self._proven(kernels)
-        if not proven:
+        checked_kernel = self._proven(kernels)
+        if not checked_kernel:
             return Comparison(finalists=(), failures=self._failures, compile_over_eager=None, compile_note=note)
-        entrants = {kernel.id: Entrant(runners, checked=True) for kernel, runners in proven.values()}
+        entrants = {kernel.id: Entrant(runners, checked=True) for kernel, runners in checked_kernel.values()}
         if compiled is not None:
             entrants[_COMPILED] = Entrant([compiled], checked=False)
-        enough = LongEnough(self._timing, len(entrants))
-        contest = self._strict.benchmark().contest(entrants, self._strict.reference().main, self._timing, enough)
-        if _COMPILED in contest.failures:
-            note = f"torch.compile failed: {contest.failures[_COMPILED].summary}"
-        self._failures |= {name: each.summary for name, each in contest.failures.items() if name != _COMPILED}
-        found = [self._finalist(name, contest) for name in contest.times if name in proven]
+        enough = DurationRule(self._timing, len(entrants))
+        time_entrants = self._strict.benchmark().time_entrants(
+            entrants, self._strict.reference().main, self._timing, enough
+        )
+        if _COMPILED in time_entrants.failures:
+            note = f"torch.compile failed: {time_entrants.failures[_COMPILED].summary}"
+        self._failures |= {name: each.summary for name, each in time_entrants.failures.items() if name != _COMPILED}
+        found = [self._finalist(name, time_entrants) for name in time_entrants.times if name in checked_kernel]
         found.sort(key=lambda finalist: -finalist.over_eager.rank)
-        if _COMPILED in contest.times and any(finalist.over_compile is None for finalist in found[:1]):
-            note = f"not measured: {why_not(contest.machine)}"
-        best = self._with_variants(found, proven)
+        if _COMPILED in time_entrants.times and any(finalist.over_compile is None for finalist in found[:1]):
+            note = f"not measured: {why_not(time_entrants.machine)}"
+        best = self._with_variants(found, checked_kernel)
         return Comparison(
             finalists=tuple(
-                f.model_copy(update={"aten": self._strict.aten_share(proven[f.kernel_id][1][0])}) for f in best
+                f.model_copy(update={"aten": self._strict.aten_share(checked_kernel[f.kernel_id][1][0])}) for f in best
             ),
             failures=self._failures,
-            compile_over_eager=self._over_eager(contest),
+            compile_over_eager=self._over_eager(time_entrants),
             compile_note=note,
         )
 
@@ -84,13 +86,15 @@ class _Finals:
         for kernel in kernels:
             try:
                 artifact = self._pipeline.compile(kernel)
-                proven = self._stack.enter_context(self._strict.proven(kernel, artifact, self._timing.kernel_processes))
+                checked_kernel = self._stack.enter_context(
+                    self._strict.checked_kernel(kernel, artifact, self._timing.kernel_processes)
+                )
             except FailedError as error:
                 self._failures[kernel.id] = error.failure.summary
             else:
-                for runner in proven.runners:
+                for runner in checked_kernel.runners:
                     runner.stage = "comparison"
-                found[kernel.id] = kernel, proven.runners
+                found[kernel.id] = kernel, checked_kernel.runners
         return found
 
     def _compiled(self) -> tuple[Runner | None, str]:
@@ -102,30 +106,30 @@ class _Finals:
             return None, f"torch.compile failed: {error.failure.summary}"
         return runner, f"compiled in {time.monotonic() - begin:.1f} s"
 
-    def _finalist(self, name: str, contest: Contest) -> Finalist:
-        seed, times = derive_seed(self._pipeline.settings.seed, "final", name), contest.times
+    def _finalist(self, name: str, time_entrants: JointMeasurement) -> Finalist:
+        seed, times = derive_seed(self._pipeline.settings.seed, "final", name), time_entrants.times
         over_compile = _ratio(times[_COMPILED], times[name], seed) if _COMPILED in times else None
         return Finalist(
             kernel_id=name,
-            over_eager=measurement(times[REFERENCE], times[name], seed, why_not(contest.machine)),
+            over_eager=measurement(times[REFERENCE], times[name], seed, why_not(time_entrants.machine)),
             over_compile=over_compile,
         )
 
-    def _over_eager(self, contest: Contest) -> Ratio | None:
-        if _COMPILED not in contest.times:
+    def _over_eager(self, time_entrants: JointMeasurement) -> Ratio | None:
+        if _COMPILED not in time_entrants.times:
             return None
         seed = derive_seed(self._pipeline.settings.seed, "final", "compile")
-        return _ratio(contest.times[REFERENCE], contest.times[_COMPILED], seed)
+        return _ratio(time_entrants.times[REFERENCE], time_entrants.times[_COMPILED], seed)
 
     def _with_variants(
-        self, found: Sequence[Finalist], proven: Mapping[str, tuple[Kernel, list[Runner]]]
+        self, found: Sequence[Finalist], checked_kernel: Mapping[str, tuple[Kernel, list[Runner]]]
     ) -> list[Finalist]:
         """Time the variants of the best finalist. Finalists that fail are dropped, with a note, until one succeeds."""
         variants = max(1, len(self._strict.reference().variants))
         timing = self._timing.model_copy(update={"max_seconds": self._timing.max_seconds / variants})
         for place, finalist in enumerate(found):
             try:
-                timed = self._strict.benchmark().time_variants(*proven[finalist.kernel_id], timing)
+                timed = self._strict.benchmark().time_variants(*checked_kernel[finalist.kernel_id], timing)
             except FailedError as error:
                 self._failures[finalist.kernel_id] = error.failure.summary
             else:
@@ -137,4 +141,4 @@ class _Finals:
 def _ratio(slower: Sequence[BlockTime], faster: Sequence[BlockTime], seed: int) -> Ratio | None:
     """Return the ratio of two implementations' times, or None if it is not precise enough."""
     found = ratio_of(slower, faster, seed)
-    return found if is_telling(found, slower, faster) else None
+    return found if is_precise(found, slower, faster) else None

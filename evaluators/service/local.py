@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 
 from devices.base import Device
-from evaluators.service.cache import VerdictCache, cache_base
+from evaluators.service.cache import EvaluationCache, cache_base
 from evaluators.service.identity import identity_of
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
@@ -66,7 +66,9 @@ def evaluate_locally(
         UserError: The task is at fault.
     """
     with ExitStack() as stack:
-        cache = stack.enter_context(closing(VerdictCache(cache_base(), settings.cache_mb))) if settings.cache else None
+        cache = (
+            stack.enter_context(closing(EvaluationCache(cache_base(), settings.cache_mb))) if settings.cache else None
+        )
         identity = identity_of(task, device, device.target(), settings, careful=True) if cache else ""
         pipeline: Pipeline | None = None
         for kernel in kernels:

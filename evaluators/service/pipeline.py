@@ -15,7 +15,7 @@ import torch
 
 from devices.base import Artifact, Device
 from evaluators.folders import OwnedFolder
-from evaluators.protocols.base import Effort, EvaluationProtocol, Laps, Verdict
+from evaluators.protocols.base import Effort, EvaluationProtocol, Laps, ProtocolResult
 from evaluators.protocols.kernelbench import KernelBenchProtocol
 from evaluators.protocols.strict import StrictProtocol
 from evaluators.runtime.base import Runtime, RuntimeLostError
@@ -104,7 +104,7 @@ class Pipeline:
             kernel: The kernel.
             best: The speedup of the best kernel known to a search, 0 if there is none; see `Effort.best`.
             timing: How long to measure, or None for the pipeline's own settings.
-            compiled: The result of `compile_apart`, or None to compile the kernel here.
+            compiled: The result of `compile_task`, or None to compile the kernel here.
 
         Raises:
             UserError: The task is at fault.
@@ -117,9 +117,11 @@ class Pipeline:
             artifact = compiled.unpack(self.build_dir) if compiled else self._compiled(kernel, laps)
             verdict = self._again(lambda: self.protocol.evaluate(kernel, artifact, effort))
         except FailedError as error:
-            verdict = Verdict({}, failure=error.failure)
+            verdict = ProtocolResult({}, failure=error.failure)
         except RuntimeLostError:
-            verdict = Verdict({}, Failure(Status.CRASHED, "integrity", "ended the process that evaluates it, twice"))
+            verdict = ProtocolResult(
+                {}, Failure(Status.CRASHED, "integrity", "ended the process that evaluates it, twice")
+            )
         failure = verdict.failure
         return Evaluation(
             kernel_id=kernel.id,

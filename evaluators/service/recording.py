@@ -16,7 +16,7 @@ VERDICTS = "verdicts.sqlite"
 """The name of the file in a run's folder."""
 
 
-class VerdictRecording:
+class EvaluationRecording:
     """An append-only recording of evaluations. Call `close` in the end.
 
     Rough evaluations and failures that may be due to the machine are recorded as well, since a replay must get the same ones. Every method
@@ -68,7 +68,7 @@ class VerdictRecording:
 class Replayed:
     """The evaluations of a recorded run, which are returned in the same order for each kernel."""
 
-    def __init__(self, recording: VerdictRecording) -> None:
+    def __init__(self, recording: EvaluationRecording) -> None:
         self._recording = recording
         self._asked: Counter[str] = Counter()
 

@@ -20,10 +20,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from devices.base import Device
 from evaluators.folders import OwnedFolder
 from evaluators.scratch import disk_errors
-from evaluators.service.cache import VerdictCache
+from evaluators.service.cache import EvaluationCache
 from evaluators.service.comparison import Comparison
-from evaluators.service.compiling import Compiled, OtherTarget, Rejected, compile_apart
-from evaluators.service.recording import Replayed, VerdictRecording
+from evaluators.service.compiling import Compiled, OtherTarget, Rejected, compile_task
+from evaluators.service.recording import EvaluationRecording, Replayed
 from evaluators.service.worker import THREADS, EvaluationReply, EvaluationRequest, EvaluationWorker, WorkerFacts
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
@@ -32,7 +32,7 @@ from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.signature import Signature
 from kernelevolve.core.target import Target
 from kernelevolve.core.task import Task
-from kernelevolve.remote import died, spread
+from kernelevolve.remote import death_message, spread
 
 _CLOSE_SECONDS = 8.0
 """The seconds that a worker gets to close before it is killed."""
@@ -73,9 +73,9 @@ class EvaluationScheduler:
         """
         self._task, self._device, self._settings = task, device, settings
         self._cache_base = cache_base
-        self._cache: VerdictCache | None = None
+        self._cache: EvaluationCache | None = None
         self._files = recording, replayed
-        self._recording: VerdictRecording | None = None
+        self._recording: EvaluationRecording | None = None
         self._replayed: Replayed | None = None
         self._disk = ThreadPoolExecutor(1)
         self._own_builds: OwnedFolder | None = None
@@ -87,7 +87,7 @@ class EvaluationScheduler:
         self._compilers = asyncio.Semaphore(settings.compile_workers)
         self._ready: asyncio.PriorityQueue[_Job] = asyncio.PriorityQueue()
         self._numbers = itertools.count()
-        self._anywhere = ray.remote(compile_apart).options(num_cpus=1, max_retries=settings.retries)
+        self._anywhere = ray.remote(compile_task).options(num_cpus=1, max_retries=settings.retries)
         self._compile = self._anywhere
         self._best = 0.0
         self._workers: list[Any] = [self._start_worker(0)]
@@ -133,7 +133,9 @@ class EvaluationScheduler:
             except RayActorError as error:
                 self._replace(0, worker)
                 if not left:
-                    raise UserError(died("the process that evaluates", "while it gets ready", error)) from error
+                    raise UserError(
+                        death_message("the process that evaluates", "while it gets ready", error)
+                    ) from error
                 left -= 1
 
     @property
@@ -151,7 +153,7 @@ class EvaluationScheduler:
         except RayTaskError:
             raise
         except RayError as error:
-            raise UserError(died("the process that compiles", "while it gets ready", error)) from error
+            raise UserError(death_message("the process that compiles", "while it gets ready", error)) from error
 
     def _make_room(self) -> None:
         if self._own_builds is None:
@@ -228,9 +230,9 @@ class EvaluationScheduler:
     def _open_recordings(self) -> None:
         recording, replayed = self._files
         if recording is not None and self._recording is None:
-            self._recording = VerdictRecording(Path(recording))
+            self._recording = EvaluationRecording(Path(recording))
         if replayed is not None and self._replayed is None and Path(replayed).is_file():
-            self._replayed = Replayed(VerdictRecording(Path(replayed)))
+            self._replayed = Replayed(EvaluationRecording(Path(replayed)))
 
     async def _first_facts(self) -> WorkerFacts:
         """Return the facts of the first worker, and of its successors if it dies."""
@@ -251,9 +253,9 @@ class EvaluationScheduler:
                 raise
         return self._facts
 
-    async def _opened_cache(self) -> VerdictCache | None:
+    async def _opened_cache(self) -> EvaluationCache | None:
         if self._cache is None and self._cache_base is not None:
-            opened = await self._on_disk(VerdictCache, Path(self._cache_base), self._settings.cache_mb)
+            opened = await self._on_disk(EvaluationCache, Path(self._cache_base), self._settings.cache_mb)
             self._cache = self._cache or opened
         return self._cache
 
@@ -274,7 +276,7 @@ class EvaluationScheduler:
             except RayTaskError:
                 raise
             except RayError as error:
-                raise UserError(died("the process that compiles", "while it compiles", error)) from error
+                raise UserError(death_message("the process that compiles", "while it compiles", error)) from error
         if not isinstance(made, Compiled | Rejected):
             raise RuntimeError("a worker's machine compiles for another target than it reported")
         return made
@@ -346,7 +348,7 @@ class EvaluationScheduler:
                 cause = (
                     error
                     if isinstance(error, RayTaskError)
-                    else UserError(died("the process that evaluates", "while it evaluates", error))
+                    else UserError(death_message("the process that evaluates", "while it evaluates", error))
                 )
                 job.reply.set_exception(cause)
             else:

@@ -17,8 +17,8 @@ from evaluators.timing.fresh_inputs import FreshValues
 from evaluators.timing.machine_noise import why_not
 from evaluators.timing.reference_pool import ReferencePool
 from evaluators.timing.statistics import measurement
-from evaluators.timing.stopping import TightEnough
-from evaluators.timing.stopwatch import REFERENCE, Enough, Entrant, Stopwatch, input_bytes
+from evaluators.timing.stopping import IntervalRule
+from evaluators.timing.stopwatch import REFERENCE, Entrant, StoppingRule, Stopwatch, input_bytes
 from evaluators.verdict import FailedError, Failure, failed
 from kernelevolve.core.evaluation import MachineState, Measurement
 from kernelevolve.core.kernel import Kernel
@@ -33,7 +33,7 @@ PATIENCE = 4
 
 
 @dataclass(frozen=True)
-class Contest:
+class JointMeasurement:
     """The result of timing some entrants against the reference."""
 
     times: Mapping[str, tuple[BlockTime, ...]]
@@ -45,7 +45,7 @@ class Contest:
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimedMeasurement:
     """The measurement of a kernel."""
 
     measurement: Measurement
@@ -81,7 +81,7 @@ class SpeedupBenchmark:
 
     def time(
         self, kernel: Kernel, runners: Sequence[Runner], case: Case, timing: TimingSettings, floor: float | None = None
-    ) -> Timed:
+    ) -> TimedMeasurement:
         """Time a kernel against eager PyTorch.
 
         Args:
@@ -98,16 +98,18 @@ class SpeedupBenchmark:
         for runner in runners:
             runner.stage = "timing"
         entrant = Entrant(runners, checked=True)
-        contest = self.contest({kernel.id: entrant}, case, timing, TightEnough(timing, floor))
-        if kernel.id in contest.failures:
-            raise FailedError(contest.failures[kernel.id])
+        time_entrants = self.time_entrants({kernel.id: entrant}, case, timing, IntervalRule(timing, floor))
+        if kernel.id in time_entrants.failures:
+            raise FailedError(time_entrants.failures[kernel.id])
         seed = derive_seed(self._settings.seed, "bootstrap", kernel.id, case.name)
-        known, times = self._known[case.name], contest.times
-        found = measurement(times[REFERENCE], times[kernel.id], seed, why_not(contest.machine), known)
+        known, times = self._known[case.name], time_entrants.times
+        found = measurement(times[REFERENCE], times[kernel.id], seed, why_not(time_entrants.machine), known)
         known.extend(block for block in times[REFERENCE] if not block.disturbed)
-        return Timed(found, contest.machine)
+        return TimedMeasurement(found, time_entrants.machine)
 
-    def contest(self, others: Mapping[str, Entrant], case: Case, timing: TimingSettings, enough: Enough) -> Contest:
+    def time_entrants(
+        self, others: Mapping[str, Entrant], case: Case, timing: TimingSettings, enough: StoppingRule
+    ) -> JointMeasurement:
         """Time some entrants against the reference, alone on the device.
 
         Args:
@@ -121,8 +123,8 @@ class SpeedupBenchmark:
         """
         limit = self._settings.run_timeout + PATIENCE * timing.max_seconds
         seed = derive_seed(self._settings.seed, "fresh", case.name, *others)
-        bounds = self._checker.bounds(case.answers)
-        after = self._checker.bounds(case.effects.answers) if case.effects else ()
+        bounds = self._checker.bounds(case.expected)
+        after = self._checker.bounds(case.effects.expected) if case.effects else ()
         references = self.references(timing)
         with self._lock.exclusive():
             for runner in (*references, *(runner for entrant in others.values() for runner in entrant.runners)):
@@ -152,11 +154,15 @@ class SpeedupBenchmark:
                     runner.check_rule()
             except FailedError as error:
                 failures[name] = error.failure
-        return Contest({name: taken for name, taken in times.items() if name not in failures}, failures, machine)
+        return JointMeasurement(
+            {name: taken for name, taken in times.items() if name not in failures}, failures, machine
+        )
 
-    def time_variants(self, kernel: Kernel, runners: Sequence[Runner], timing: TimingSettings) -> dict[str, Timed]:
+    def time_variants(
+        self, kernel: Kernel, runners: Sequence[Runner], timing: TimingSettings
+    ) -> dict[str, TimedMeasurement]:
         """Time a kernel on the task's further inputs. Return the results by name. Raises FailedError if it fails on one of them."""
-        found: dict[str, Timed] = {}
+        found: dict[str, TimedMeasurement] = {}
         for name, case in self._checker.reference.variants.items():
             try:
                 found[name] = self.time(kernel, runners, case, timing)

@@ -41,7 +41,9 @@ Times = Mapping[str, Sequence[BlockTime]]
 """The blocks of each entrant by name, one block per round."""
 
 
-def left_alone(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> list[tuple[BlockTime, BlockTime]] | None:
+def undisturbed_rounds(
+    reference: Sequence[BlockTime], kernel: Sequence[BlockTime]
+) -> list[tuple[BlockTime, BlockTime]] | None:
     """Return the rounds in which neither block was disturbed, or None if too few rounds are left."""
     rounds = list(zip(reference, kernel, strict=True))
     left = [(a, b) for a, b in rounds if not (a.disturbed or b.disturbed)]

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evaluators.runtime.base import Noise
-from evaluators.timing.blocks import BlockTime, left_alone
+from evaluators.timing.blocks import BlockTime, undisturbed_rounds
 from evaluators.timing.one_sided import USUAL, USUAL_FREEDOM, places
 from evaluators.timing.robust import CORNER, huber
 from kernelevolve.core.evaluation import Measurement, Ratio
@@ -68,7 +68,7 @@ def ratio_of(reference: Sequence[BlockTime], kernel: Sequence[BlockTime], seed: 
         kernel: The blocks of the kernel, one per round.
         seed: The seed of the bootstrap.
     """
-    rounds = left_alone(reference, kernel)
+    rounds = undisturbed_rounds(reference, kernel)
     middle, variance, freedom = _of_places(reference, kernel) if rounds is None else _of_rounds(rounds, seed)
     beside = sum(block.noise is not Noise.QUIET for block in (*reference, *kernel))
     if beside > _COMPANY_SHARE * (len(reference) + len(kernel)):
@@ -194,7 +194,7 @@ def measurement(
         known: Undisturbed blocks of the reference from earlier measurements, for a rough speedup in that case.
     """
     ratio = ratio_of(reference, kernel, seed)
-    precise = is_telling(ratio, reference, kernel)
+    precise = is_precise(ratio, reference, kernel)
     return Measurement(
         speedup=ratio if precise else None,
         not_measured="" if precise else why_not,
@@ -214,7 +214,7 @@ def _rough(reference: Sequence[BlockTime], kernel: Sequence[BlockTime], known: S
     return math.exp((logs[0] - logs[1]) * min(trust))
 
 
-def told_or_not(measured: Measurement, why_not: str) -> Measurement:
+def drop_imprecise_speedup(measured: Measurement, why_not: str) -> Measurement:
     """Return a measurement with its speedup moved to `rough_speedup` if its interval is too wide. `why_not` is the recorded reason."""
     ratio = measured.speedup
     if ratio is None or ratio.high <= _MOST_WIDE * ratio.low:
@@ -222,9 +222,9 @@ def told_or_not(measured: Measurement, why_not: str) -> Measurement:
     return measured.model_copy(update={"speedup": None, "not_measured": why_not, "rough_speedup": ratio.value})
 
 
-def is_telling(ratio: Ratio, reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> bool:
+def is_precise(ratio: Ratio, reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> bool:
     """Return whether the interval of the ratio of these blocks is narrow enough for it to be reported."""
-    most = _MOST_WIDE_DISTURBED if left_alone(reference, kernel) is None else _MOST_WIDE
+    most = _MOST_WIDE_DISTURBED if undisturbed_rounds(reference, kernel) is None else _MOST_WIDE
     return ratio.high <= most * ratio.low
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evaluators.settings import TimingSettings
-from evaluators.timing.blocks import BlockTime, Times, left_alone
+from evaluators.timing.blocks import BlockTime, Times, undisturbed_rounds
 from evaluators.timing.one_sided import places
 from evaluators.timing.robust import EFFICIENCY, huber
 
@@ -40,7 +40,7 @@ def spread_of_places(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]
     return first.log - second.log, _NORMAL * math.sqrt(first.noise + second.noise)
 
 
-class TightEnough:
+class IntervalRule:
     """Ends the measurement of one kernel when the ratio's interval is tight, the ratio is surely below `floor`, or time is up."""
 
     def __init__(self, settings: TimingSettings, floor: float | None = None) -> None:
@@ -54,7 +54,7 @@ class TightEnough:
             return True
         reference, kernel = times.values()
         settings = self._settings
-        rounds = left_alone(reference, kernel)
+        rounds = undisturbed_rounds(reference, kernel)
         if rounds is None:
             return self._disturbed(reference, kernel, seconds)
         if len(rounds) < settings.min_rounds:
@@ -93,7 +93,7 @@ class TightEnough:
         )
 
 
-class LongEnough:
+class DurationRule:
     """Ends the measurement of several entrants after `max_seconds` for each of them.
 
     It goes on for up to twice as long to reach `min_rounds`. If other programs disturb it, it goes on until the intervals of all entrants
@@ -109,7 +109,7 @@ class LongEnough:
         """Return whether to stop, `seconds` after the start."""
         settings = self._settings
         reference, *others = times.values()
-        disturbed = [kernel for kernel in others if left_alone(reference, kernel) is None]
+        disturbed = [kernel for kernel in others if undisturbed_rounds(reference, kernel) is None]
         rounds = len(reference)
         if not disturbed and rounds >= settings.max_rounds:
             return True

@@ -33,7 +33,7 @@ from evaluators.verdict import FailedError, Failure, failed
 from kernelevolve.core.evaluation import Status
 
 _T = TypeVar("_T")
-Enough = Callable[[Times, float], bool]
+StoppingRule = Callable[[Times, float], bool]
 """A rule that ends a measurement: (blocks so far, seconds so far) -> whether to stop."""
 
 _CHECKED_ELEMENTS = 1 << 16
@@ -87,10 +87,10 @@ def slots_for(case: Case, settings: TimingSettings) -> int:
     room = settings.block_mb << 20
     inputs = layout_of(case.inputs).slot_bytes
     outputs = sum(
-        (case.answers.folder / f"{case.answers.prefix}native{i}").stat().st_size
-        for i in range(len(case.answers.native))
+        (case.expected.folder / f"{case.expected.prefix}native{i}").stat().st_size
+        for i in range(len(case.expected.native))
     )
-    table = TABLE_BYTES // 8 // max(1, len(case.answers.forms))
+    table = TABLE_BYTES // 8 // max(1, len(case.expected.forms))
     return max(1, min(settings.most_calls, room // inputs, room // max(1, outputs), table))
 
 
@@ -146,7 +146,7 @@ class Stopwatch:
         self._slots = slots_for(case, settings)
         self._case = case
         self._stage = runtime.stage(layout_of(case.inputs, self._slots, case.nesting))
-        self._outputs = len(case.answers.forms)
+        self._outputs = len(case.expected.forms)
         self._all: dict[str, Entrant] = {REFERENCE: Entrant(reference, checked=False), **others}
         self._calibrations = calibrations
         self._overhead = 0.0
@@ -157,7 +157,7 @@ class Stopwatch:
         """The failures of the entrants that failed, by name."""
         return {name: entrant.failure for name, entrant in self._all.items() if entrant.failure is not None}
 
-    def run(self, enough: Enough) -> dict[str, tuple[BlockTime, ...]]:
+    def run(self, enough: StoppingRule) -> dict[str, tuple[BlockTime, ...]]:
         """Time blocks until `enough` says to stop.
 
         Returns:
@@ -224,10 +224,10 @@ class Stopwatch:
         self._values.write(self._values.choose(self._numbers, count), runner.slots, slot)
 
     def _as_expected(self, runner: Runner, returned: Returned) -> Returned:
-        answers = self._case.answers
+        expected = self._case.expected
         if (
-            tuple((o.dtype, o.shape) for o in returned.outputs) != answers.forms
-            or returned.structure != answers.structure
+            tuple((o.dtype, o.shape) for o in returned.outputs) != expected.forms
+            or returned.structure != expected.structure
         ):
             raise failed(
                 Status.WRONG_SHAPE, runner.stage, f"{self._case.label}: another shape or structure than before"
@@ -357,7 +357,7 @@ class Stopwatch:
 
     def _choose(self) -> _Piece:
         output = self._rng.randrange(self._outputs)
-        size = math.prod(self._case.answers.native[output]["shape"])
+        size = math.prod(self._case.expected.native[output]["shape"])
         start = self._rng.randrange(max(1, size - _CHECKED_ELEMENTS + 1))
         return _Piece(self._rng.randrange(self._calls), output, start, min(size, start + _CHECKED_ELEMENTS))
 

@@ -82,7 +82,7 @@ def _writer(task: Task, settings: RunConfig) -> Write:
     operator = settings.operator.build("operator")
     if not isinstance(operator, BuiltinOperator):
         raise UserError(f"operator={settings.operator.target}: only the built-in operator has a space of knobs")
-    prepared = operator.prepare(task).aimed(settings.device.build("device").target())
+    prepared = operator.prepare(task).for_target(settings.device.build("device").target())
     program = prepared.program
     if program is None:
         why = prepared.chain.absent[Stage.TRACED]

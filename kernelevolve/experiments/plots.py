@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kernelevolve.core.errors import UserError
-from kernelevolve.experiments.statistics import Band, Comparison, Group
+from kernelevolve.experiments.statistics import Band, RunGroup, StrategyComparison
 
 
-def draw(found: Comparison, folder: Path) -> list[Path]:
+def draw(found: StrategyComparison, folder: Path) -> list[Path]:
     """Draw a comparison.
 
     Args:
@@ -22,14 +22,14 @@ def draw(found: Comparison, folder: Path) -> list[Path]:
     Raises:
         UserError: matplotlib is missing.
     """
-    axes: list[tuple[str, str, Callable[[Group], Band]]] = [
+    axes: list[tuple[str, str, Callable[[RunGroup], Band]]] = [
         ("evaluations", "evaluations", lambda group: group.by_evaluations),
         ("seconds", "seconds", lambda group: group.by_seconds),
     ]
     return [_draw(found, folder / f"{name}.png", label, band) for name, label, band in axes]
 
 
-def _draw(found: Comparison, path: Path, label: str, band_of: Callable[[Group], Band]) -> Path:
+def _draw(found: StrategyComparison, path: Path, label: str, band_of: Callable[[RunGroup], Band]) -> Path:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

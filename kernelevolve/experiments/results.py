@@ -12,11 +12,11 @@ from rich.console import Console
 from kernelevolve.core.errors import UserError
 from kernelevolve.experiments import plots, tables
 from kernelevolve.experiments.curves import Curve
-from kernelevolve.experiments.statistics import Comparison
+from kernelevolve.experiments.statistics import StrategyComparison
 
 
 def present(
-    found: Comparison,
+    found: StrategyComparison,
     curves: Sequence[Curve],
     *,
     out: Path | None,

@@ -48,7 +48,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Reached:
+class TimeToTarget:
     """How soon runs reached a speedup."""
 
     share: float
@@ -60,7 +60,7 @@ class Reached:
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class RunGroup:
     """The statistics of the runs with one label."""
 
     label: str
@@ -72,7 +72,7 @@ class Group:
     """The mean area under the curve against evaluations, divided by the horizon: the average best speedup along the
     way.
     """
-    reached: Mapping[float, Reached]
+    reached: Mapping[float, TimeToTarget]
     """Speedup -> how soon it was reached."""
     by_evaluations: Band
     """The best speedup against the number of evaluations."""
@@ -81,7 +81,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Duel:
+class PairwiseComparison:
     """The comparison of two groups by the best speedup at the horizon."""
 
     first: str
@@ -93,7 +93,7 @@ class Duel:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class StrategyComparison:
     """The comparison of all groups.
 
     The horizon is the length of the shortest run, since beyond it only some runs have results.
@@ -104,13 +104,13 @@ class Comparison:
     """The horizon in evaluations."""
     seconds: float
     """The horizon in seconds."""
-    groups: tuple[Group, ...]
+    groups: tuple[RunGroup, ...]
     """The groups, best first by `area`."""
-    duels: tuple[Duel, ...]
+    duels: tuple[PairwiseComparison, ...]
     """The comparison of each pair of groups."""
 
 
-def compared(curves: Sequence[Curve], speedups: Sequence[float], seed: int = 0) -> Comparison:
+def compared(curves: Sequence[Curve], speedups: Sequence[float], seed: int = 0) -> StrategyComparison:
     """Compare runs.
 
     Args:
@@ -134,7 +134,7 @@ def compared(curves: Sequence[Curve], speedups: Sequence[float], seed: int = 0) 
         _duel(a.label, b.label, _finals(by_label[a.label], horizon), _finals(by_label[b.label], horizon), seed)
         for a, b in combinations(groups, 2)
     ]
-    return Comparison(curves[0].task, horizon, seconds, tuple(groups), tuple(duels))
+    return StrategyComparison(curves[0].task, horizon, seconds, tuple(groups), tuple(duels))
 
 
 def _finals(curves: Sequence[Curve], horizon: int) -> np.ndarray:
@@ -143,10 +143,10 @@ def _finals(curves: Sequence[Curve], horizon: int) -> np.ndarray:
 
 def _group(
     label: str, curves: Sequence[Curve], horizon: int, seconds: float, speedups: Sequence[float], seed: int
-) -> Group:
+) -> RunGroup:
     best = np.stack([curve.best[:horizon] for curve in curves])
     times = np.linspace(0.0, seconds, _POINTS)
-    return Group(
+    return RunGroup(
         label=label,
         runs=len(curves),
         final=mean_interval(best[:, -1], seed),
@@ -157,13 +157,13 @@ def _group(
     )
 
 
-def _reached(curves: Sequence[Curve], speedup: float, horizon: int) -> Reached:
+def _reached(curves: Sequence[Curve], speedup: float, horizon: int) -> TimeToTarget:
     found = [at for curve in curves if (at := curve.reached(speedup)) is not None and at[0] <= horizon]
     share = len(found) / len(curves)
     never = [(np.inf, np.inf)] * (len(curves) - len(found))
     evaluations, seconds = (float(np.median(column)) for column in zip(*found, *never, strict=True))
     is_finite = np.isfinite(evaluations)
-    return Reached(share, evaluations if is_finite else None, seconds if is_finite else None)
+    return TimeToTarget(share, evaluations if is_finite else None, seconds if is_finite else None)
 
 
 def mean_interval(values: np.ndarray, seed: int) -> Interval:
@@ -180,10 +180,10 @@ def _band(at: np.ndarray, values: np.ndarray, seed: int) -> Band:
     return Band(at, values.mean(axis=0), low, high)
 
 
-def _duel(first: str, second: str, a: np.ndarray, b: np.ndarray, seed: int) -> Duel:
+def _duel(first: str, second: str, a: np.ndarray, b: np.ndarray, seed: int) -> PairwiseComparison:
     low, high = _bootstrap([a, b], lambda samples: _better(samples[0], samples[1]), seed)
     value = float(_better(a[None, :], b[None, :])[0])
-    return Duel(first, second, Interval(value, low, high), _p_value(a, b))
+    return PairwiseComparison(first, second, Interval(value, low, high), _p_value(a, b))
 
 
 def _better(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from kernelevolve.experiments.curves import Curve
-from kernelevolve.experiments.statistics import Comparison, Interval, Reached
+from kernelevolve.experiments.statistics import Interval, StrategyComparison, TimeToTarget
 
 
-def view(found: Comparison) -> RenderableType:
+def view(found: StrategyComparison) -> RenderableType:
     """Render a comparison for a terminal."""
     head = Text(f"{found.task}: the first {found.horizon} evaluations of each run (as many as the shortest has)")
     speedups = list(found.groups[0].reached)
@@ -38,13 +38,13 @@ def _interval(found: Interval) -> str:
     return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
-def _reached(found: Reached) -> str:
+def _reached(found: TimeToTarget) -> str:
     if found.evaluations is None or found.seconds is None:
         return f"{found.share:.0%} of runs"
     return f"{found.evaluations:.0f} evaluations, {found.seconds:.0f} s"
 
 
-def to_json(found: Comparison) -> dict[str, Any]:
+def to_json(found: StrategyComparison) -> dict[str, Any]:
     """Return a comparison as plain data, without its curves, which the CSV holds."""
     return {
         "task": found.task,

@@ -6,7 +6,7 @@ import asyncio
 
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.usage import Usage
-from kernelevolve.llm.errors import OverspentError
+from kernelevolve.llm.errors import BudgetExceededError
 
 
 class Account:
@@ -27,11 +27,11 @@ class Account:
         """Reserve the maximum usage of a request. Wait if requests in flight may still leave enough.
 
         Raises:
-            OverspentError: The budget does not allow the request.
+            BudgetExceededError: The budget does not allow the request.
         """
         while not self._fits(self.spent + most, *self._reserved):
             if not self._fits(self.spent + most):
-                raise OverspentError(
+                raise BudgetExceededError(
                     f"the budget allows no request of up to {_words(most)}: {_words(self.spent)} are spent"
                 )
             self._settled.clear()

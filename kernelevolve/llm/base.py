@@ -8,7 +8,7 @@ from typing import Protocol
 
 from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.messages import Completion, Request
-from kernelevolve.llm.settings import Choice
+from kernelevolve.llm.settings import ModelChoice
 
 
 class ModelBackend(ABC):
@@ -51,7 +51,7 @@ class Models(Protocol):
         ...
 
     @property
-    def choice(self) -> Choice:
+    def choice(self) -> ModelChoice:
         """The rule that selects one of several models."""
         ...
 

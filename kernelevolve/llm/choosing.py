@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from kernelevolve.core.usage import Usage
-from kernelevolve.llm.settings import Choice
+from kernelevolve.llm.settings import ModelChoice
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Chooser:
     those of all models.
     """
 
-    def __init__(self, choice: Choice, weights: Mapping[str, float]) -> None:
+    def __init__(self, choice: ModelChoice, weights: Mapping[str, float]) -> None:
         """Create a chooser. `weights` maps the names of the models to their weights."""
         if not weights:
             raise ValueError("there is no model")
@@ -60,7 +60,7 @@ class Chooser:
     def choose(self, rng: Random) -> str:
         """Return the name of the model to ask next."""
         names = list(self._weights)
-        if self._choice is Choice.WEIGHTS or len(names) == 1:
+        if self._choice is ModelChoice.WEIGHTS or len(names) == 1:
             return rng.choices(names, [self._weights[name] for name in names])[0]
         return max(names, key=lambda name: self._value(name, rng))
 

@@ -18,7 +18,7 @@ from kernelevolve.core.budget import Budget
 from kernelevolve.core.record import content_id
 from kernelevolve.core.usage import Usage
 from kernelevolve.llm.actor import ModelActor
-from kernelevolve.llm.connection import Connection, HungUpError
+from kernelevolve.llm.connection import Connection, ConnectionLostError
 from kernelevolve.llm.errors import TransientError, UnknownRunError
 from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.messages import Request
@@ -119,12 +119,12 @@ class ModelClient:
                 return await (await self._connection.get()).ask(question)
             except UnknownRunError:
                 opened = False
-            except (ActorDiedError, ActorUnavailableError, HungUpError) as error:
+            except (ActorDiedError, ActorUnavailableError, ConnectionLostError) as error:
                 now = time.monotonic()
                 gone_since = gone_since or now
                 if now - gone_since > _REVIVAL_SECONDS:
                     raise TransientError(f"the model actor died and could not be restarted: {error}") from error
-                if not isinstance(error, HungUpError):
+                if not isinstance(error, ConnectionLostError):
                     self._actor = None
                 await asyncio.sleep(_GLANCE_SECONDS)  # The actor's name is available once Ray has noticed its death.
 

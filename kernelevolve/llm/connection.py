@@ -14,7 +14,7 @@ from kernelevolve.llm.wire import Address, Call, Question, Reply
 _CONNECT_SECONDS = 10.0
 
 
-class HungUpError(Exception):
+class ConnectionLostError(Exception):
     """The actor cannot be reached, or died before it answered."""
 
 
@@ -30,7 +30,7 @@ class Connection:
         self.loop = asyncio.get_running_loop()
 
     async def open(self) -> None:
-        """Connect. Raises HungUpError."""
+        """Connect. Raises ConnectionLostError."""
         opened: asyncio.Future[aiohttp.ClientWebSocketResponse] = self.loop.create_future()
         self._reading = asyncio.create_task(self._read(opened))
         self._socket = await opened
@@ -44,11 +44,11 @@ class Connection:
         """Send a question and return its answer. Cancelling the call cancels the request.
 
         Raises:
-            HungUpError: The connection is broken.
+            ConnectionLostError: The connection is broken.
             Exception: The error that the actor raised.
         """
         if self._socket is None or self.broken:
-            raise HungUpError(self._address.url)
+            raise ConnectionLostError(self._address.url)
         id = next(self._numbers)
         answer: asyncio.Future[Exchange] = self.loop.create_future()
         self._waiting[id] = answer
@@ -72,11 +72,11 @@ class Connection:
         try:
             await socket.send_str(call.model_dump_json())
         except (aiohttp.ClientError, OSError) as error:
-            raise HungUpError(f"{self._address.url}: {error}") from error
+            raise ConnectionLostError(f"{self._address.url}: {error}") from error
 
     async def _read(self, opened: asyncio.Future[aiohttp.ClientWebSocketResponse]) -> None:
         """Deliver replies to their callers until either end disconnects."""
-        why: Exception = HungUpError(f"{self._address.url} hung up")
+        why: Exception = ConnectionLostError(f"{self._address.url} hung up")
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_connect=_CONNECT_SECONDS)) as session,
@@ -94,7 +94,7 @@ class Connection:
                         break
                     self._received(Reply.model_validate_json(message.data))
         except (aiohttp.ClientError, OSError) as error:
-            why = HungUpError(f"{self._address.url}: {error}")
+            why = ConnectionLostError(f"{self._address.url}: {error}")
         finally:
             for one in (opened, *self._waiting.values()):
                 if not one.done():

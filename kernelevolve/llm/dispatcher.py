@@ -43,7 +43,7 @@ class Dispatcher:
         """Send a request, and pay for it from the account. Cancelling the call ends the request.
 
         Raises:
-            OverspentError: The budget does not allow the request. Nothing was sent.
+            BudgetExceededError: The budget does not allow the request. Nothing was sent.
             ModelError: The error of the last attempt.
         """
         begin = time.monotonic()

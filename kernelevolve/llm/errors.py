@@ -41,7 +41,7 @@ class RefusedError(ModelError):
     """A request that the endpoint will never answer: a wrong key, an unknown model, an illegal parameter."""
 
 
-class OverspentError(ModelError):
+class BudgetExceededError(ModelError):
     """A request that may cost more than what is left in the budget."""
 
 

@@ -23,7 +23,7 @@ class ModelSettings(Record):
     """The backend of the model; None: that of the group."""
 
 
-class Choice(StrEnum):
+class ModelChoice(StrEnum):
     """The rule that selects one of several models."""
 
     WEIGHTS = "weights"
@@ -38,7 +38,7 @@ class LlmSettings(Record):
     backend: Component
     """A backend class, which takes `model`, with its further arguments."""
     models: tuple[ModelSettings, ...] = Field(min_length=1)
-    choose: Choice
+    choose: ModelChoice
     attempts: int = Field(ge=1)
     """The maximum number of attempts of a request."""
     patience: float = Field(gt=0)

@@ -10,10 +10,10 @@ from pydantic import Field, model_validator
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import Record
 from kernelevolve.llm.errors import (
+    BudgetExceededError,
     LimitedError,
     MissingExchangeError,
     ModelError,
-    OverspentError,
     RefusedError,
     TooLongError,
     TransientError,
@@ -26,7 +26,7 @@ ERRORS: tuple[type[Exception], ...] = (
     LimitedError,
     MissingExchangeError,
     ModelError,
-    OverspentError,
+    BudgetExceededError,
     RefusedError,
     TooLongError,
     TransientError,

@@ -19,13 +19,13 @@ class Outcome(StrEnum):
     """Correct kernels, none of which could be measured because of other programs."""
     NONE_CORRECT = "none_correct"
     """Kernels were evaluated, and none is correct."""
-    NOTHING_JUDGED = "nothing_judged"
+    NOTHING_EVALUATED = "nothing_evaluated"
     """The run ended before the first evaluation."""
 
     @property
     def exit_code(self) -> int:
         """The exit code: 0 if there is a correct kernel, else 1."""
-        return 1 if self in (Outcome.NONE_CORRECT, Outcome.NOTHING_JUDGED) else 0
+        return 1 if self in (Outcome.NONE_CORRECT, Outcome.NOTHING_EVALUATED) else 0
 
 
 def outcome_of(speedup: Ratio | None, *, correct: bool, judged: int) -> Outcome:
@@ -40,7 +40,7 @@ def outcome_of(speedup: Ratio | None, *, correct: bool, judged: int) -> Outcome:
         if speedup is None:
             return Outcome.NOT_MEASURED
         return Outcome.FASTER if speedup.faster else Outcome.NOT_FASTER
-    return Outcome.NONE_CORRECT if judged else Outcome.NOTHING_JUDGED
+    return Outcome.NONE_CORRECT if judged else Outcome.NOTHING_EVALUATED
 
 
 def outcome_text(
@@ -73,6 +73,6 @@ def outcome_text(
                 else ""
             )
             return f"no kernel is correct{most_frequent}"
-        case Outcome.NOTHING_JUDGED:
+        case Outcome.NOTHING_EVALUATED:
             doing = f"; {', '.join(under_way)}" if under_way else ""
             return f"no kernel was evaluated before the end ({stop}){doing}"

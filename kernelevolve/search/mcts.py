@@ -39,7 +39,7 @@ class Mcts(PhasedStrategy):
     """Upper confidence bounds for trees, with progressive widening and virtual loss.
 
     The parts are UCT (Kocsis and Szepesvari 2006, "Bandit based Monte-Carlo Planning"), progressive widening (Coulom
-    2007, "Computing Elo Ratings of Move Patterns in the Game of Go") and virtual loss (Chaslot et al. 2008,
+    2007, "ReferenceComputation Elo Ratings of Move Patterns in the Game of Go") and virtual loss (Chaslot et al. 2008,
     "Parallel Monte-Carlo Tree Search").
 
     Selection descends from the root to the child with the highest value + `exploration` * sqrt(ln(visits of the

@@ -40,7 +40,7 @@ class Origin:
     """The best measured fitness; 0 if nothing was measured."""
 
 
-class GraphReading:
+class GraphQueries:
     """The queries. A subclass opens the database and the objects."""
 
     _db: sqlite3.Connection
@@ -110,7 +110,7 @@ class GraphReading:
         return row
 
 
-class GraphReader(GraphReading):
+class GraphReader(GraphQueries):
     """A read-only view of a run's graph, which another process may be writing. Call `close` at the end."""
 
     def __init__(self, folder: Path, name: str = GRAPH) -> None:

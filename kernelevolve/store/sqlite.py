@@ -19,7 +19,7 @@ from kernelevolve.store.base import GraphStore
 from kernelevolve.store.disk import disk_errors, full_disk
 from kernelevolve.store.lock import GraphLock
 from kernelevolve.store.objects import ObjectTable
-from kernelevolve.store.reader import BEST_MEASURED, GraphReading, joined
+from kernelevolve.store.reader import BEST_MEASURED, GraphQueries, joined
 from kernelevolve.store.schema import GRAPH, connect, database_of
 
 _PAGE = 1000
@@ -28,7 +28,7 @@ _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _INDEX_BYTES = 1 << 16
 
 
-class SqliteStore(GraphReading, GraphStore):
+class SqliteStore(GraphQueries, GraphStore):
     """A graph store in one file, written by one process at a time. A folder may hold the graphs of several runs.
 
     A node, its kernel's source and its position in the log are one transaction. An evaluation is stored once per

@@ -40,7 +40,7 @@ class Context:
     """The language models that the operator may ask; None where there are none."""
     purpose: str = ""
     """The id of the node that the draft will become."""
-    judge: Callable[[Kernel], Awaitable[Evaluation]] | None = None
+    evaluate: Callable[[Kernel], Awaitable[Evaluation]] | None = None
     """Evaluates a kernel that does not become a node, for operators that work in steps; None if it is not offered."""
 
     @classmethod
@@ -79,7 +79,7 @@ class Operator(ABC):
         del task
         return self
 
-    def early(self, task: Task) -> Operator | None:
+    def provisional(self, task: Task) -> Operator | None:
         """Return an operator that serves the task while `prepare` is still running in another process.
 
         Returns:
@@ -88,7 +88,7 @@ class Operator(ABC):
         del task
         return None
 
-    def aimed(self, target: Target) -> Operator:
+    def for_target(self, target: Target) -> Operator:
         """Return this prepared operator for one target.
 
         Raises:

@@ -15,7 +15,7 @@ from kernelevolve.core.target import Target
 from kernelevolve.core.task import Task
 from kernelevolve.core.usage import Usage
 from kernelevolve.llm.choosing import Chooser
-from kernelevolve.llm.settings import Choice
+from kernelevolve.llm.settings import ModelChoice
 from kernelevolve.synthesis.base import Context, ExhaustedError, Operator
 
 _MODEL, _BUILTIN = "llm", "builtin"
@@ -50,7 +50,7 @@ class HybridOperator(Operator):
             raise UserError(f"operator.share={self.share:g}: must lie between 0 and 1")
         if not 0 <= self.least_share <= 0.5:
             raise UserError(f"operator.least_share={self.least_share:g}: must lie between 0 and 0.5")
-        self._chooser = Chooser(Choice.BANDIT, {_MODEL: self.share, _BUILTIN: 1 - self.share})
+        self._chooser = Chooser(ModelChoice.BANDIT, {_MODEL: self.share, _BUILTIN: 1 - self.share})
         for name, settings in ((_MODEL, self.llm), (_BUILTIN, self.builtin)):
             built = Component.model_validate(settings).build(f"operator.{name}")
             if not isinstance(built, Operator):
@@ -63,20 +63,20 @@ class HybridOperator(Operator):
             prepared._operators[name] = operator.prepare(task)
         return prepared
 
-    def early(self, task: Task) -> HybridOperator | None:
+    def provisional(self, task: Task) -> HybridOperator | None:
         early = replace(self)
         for name, operator in self._operators.items():
-            ready = operator if type(operator).prepare is Operator.prepare else operator.early(task)
+            ready = operator if type(operator).prepare is Operator.prepare else operator.provisional(task)
             if ready is None:
                 return None
             early._operators[name] = ready
         return early
 
-    def aimed(self, target: Target) -> HybridOperator:
-        aimed = replace(self)
+    def for_target(self, target: Target) -> HybridOperator:
+        for_target = replace(self)
         for name, operator in self._operators.items():
-            aimed._operators[name] = operator.aimed(target)
-        return aimed
+            for_target._operators[name] = operator.for_target(target)
+        return for_target
 
     def tell(self, node: Node) -> None:
         """Update the choice by the gain of the node, and pass it to both operators."""

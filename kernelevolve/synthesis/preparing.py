@@ -24,9 +24,9 @@ from kernelevolve.synthesis.base import Operator
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.25
 _EARLY_PROCESSOR_SECONDS = 10.0
-"""The processor seconds after which the process returns `Operator.early`."""
+"""The processor seconds after which the process returns `Operator.provisional`."""
 _EARLY_SECONDS = 20.0
-"""The wall-clock seconds after which the process returns `Operator.early`."""
+"""The wall-clock seconds after which the process returns `Operator.provisional`."""
 
 
 class Preparing:
@@ -140,7 +140,7 @@ def _send_early(reply: _Reply, done: threading.Event, operator: Operator, task: 
     begin = time.monotonic()
     while not done.wait(_POLL_SECONDS):
         if time.process_time() > _EARLY_PROCESSOR_SECONDS or time.monotonic() - begin > _EARLY_SECONDS:
-            early = operator.early(task)
+            early = operator.provisional(task)
             if early is not None:
                 reply.send(early)
             return

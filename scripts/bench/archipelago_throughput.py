@@ -31,7 +31,7 @@ import ray
 from omegaconf import OmegaConf
 
 from islands.archipelago import Archipelago
-from islands.island import Plan
+from islands.island import SearchPlan
 from islands.settings import IslandSettings
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.target import Target
@@ -72,7 +72,7 @@ def watch(folder: Path, nodes: int, search: str, evaluator: Any, **settings: int
     """Run until the folder holds so many nodes."""
     islands: dict[str, Any] = dict(OmegaConf.load(_CONF / "islands" / "default.yaml"))  # type: ignore[arg-type]
     strategy: Any = OmegaConf.to_container(OmegaConf.load(_CONF / "search" / f"{search}.yaml"))
-    plan = Plan(
+    plan = SearchPlan(
         run="bench",
         task=Task(name="instant", source=""),
         target=Target(device="none", vendor="none", arch="none"),

@@ -38,7 +38,7 @@ from evaluators.scratch import scratch_base
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from scripts.bench.hostile_kernels import HONEST, HOSTILE, TASK, Kind, mixture
-from scripts.bench.residue import Held, children, entries, segments
+from scripts.bench.residue import TensorElements, children, entries, segments
 
 _CONF = Path(__file__).parents[2] / "conf" / "evaluation" / "default.yaml"
 _SHARE = 0.2
@@ -77,8 +77,8 @@ class Findings:
     complaints: list[str] = field(default_factory=list)
     honest: list[float] = field(default_factory=list)
     """Seconds of each honest evaluation, in turn."""
-    before: Held | None = None
-    after: Held | None = None
+    before: TensorElements | None = None
+    after: TensorElements | None = None
 
 
 def light(limit: float) -> EvaluationSettings:
@@ -116,7 +116,7 @@ def judge(work: Sequence[tuple[int, Kind]], limit: float, builds: Path, pipe: Co
         if process is None:
             raise RuntimeError("no fork server after the warm-up")
         gc.collect()
-        found.before = Held.by(os.getpid(), process.pid)
+        found.before = TensorElements.by(os.getpid(), process.pid)
         for done, (number, kind) in enumerate(work):
             _judge_one(pipeline, server, number, kind, found)
             if done % 50 == 49:
@@ -125,7 +125,7 @@ def judge(work: Sequence[tuple[int, Kind]], limit: float, builds: Path, pipe: Co
         if server.generation != 1:
             found.complaints.append(f"the fork server died {server.generation - 1} times")
         elif server._process is not None:
-            found.after = Held.by(os.getpid(), server._process.pid)
+            found.after = TensorElements.by(os.getpid(), server._process.pid)
     found.complaints += [f"{name} is left in a judge's folder" for name in entries(server._base)]
     pipe.send(found)
 

@@ -33,7 +33,7 @@ from kernelevolve.cluster import ray_session
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.task import Task
 from kernelevolve.llm.client import ModelClient
-from kernelevolve.llm.errors import ModelError, OverspentError
+from kernelevolve.llm.errors import BudgetExceededError, ModelError
 from kernelevolve.llm.messages import Message, Request, Role, Sampling
 from kernelevolve.llm.openai.backend import OpenAIBackend
 from kernelevolve.llm.recording import FILE, Recording
@@ -199,7 +199,7 @@ async def besieged(held: ModelClient, count: int) -> tuple[int, int, int]:
         )
         try:
             await held.ask("tiny", request, f"bench.{number}")
-        except OverspentError:
+        except BudgetExceededError:
             return "overspent"
         except ModelError:
             return "failed"
@@ -226,7 +226,7 @@ def siege(count: int) -> list[bool]:
         f"{spent.tokens} of {budget.tokens} tokens spent, {kept} exchanges on record"
     )
     lost = answered + failed + overspent != count
-    twice = kept != answered or tally.answers != answered or said < answered or spent.tokens != tally.tokens.total
+    twice = kept != answered or tally.expected != answered or said < answered or spent.tokens != tally.tokens.total
     return [lost, twice, budget.tokens is not None and spent.tokens > budget.tokens, bool(left + tally.in_flight)]
 
 

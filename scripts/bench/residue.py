@@ -35,7 +35,7 @@ def entries(*folders: Path) -> set[str]:
 
 
 @dataclass(frozen=True)
-class Held:
+class TensorElements:
     """By a judge and its fork server."""
 
     judge_bytes: int
@@ -46,7 +46,7 @@ class Held:
     server_children: int
 
     @classmethod
-    def by(cls, judge: int, server: int) -> Held:
+    def by(cls, judge: int, server: int) -> TensorElements:
         return cls(
             resident_bytes(judge),
             resident_bytes(server),

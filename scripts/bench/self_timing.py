@@ -99,9 +99,11 @@ def decisions(name: str, times: int) -> list[Decision]:
         for _ in range(times):
             pipeline.strict.pool.end()  # Where the memory of a process lies is part of what is measured.
             pipeline.strict.benchmark().references(settings.final)
-            with pipeline.strict.proven(kernel, artifact, settings.final.kernel_processes) as proven:
+            with pipeline.strict.checked_kernel(kernel, artifact, settings.final.kernel_processes) as checked_kernel:
                 begin = time.monotonic()
-                measured = pipeline.strict.benchmark().time(kernel, proven.runners, case, settings.final).measurement
+                measured = (
+                    pipeline.strict.benchmark().time(kernel, checked_kernel.runners, case, settings.final).measurement
+                )
                 found.append(Decision(measured, time.monotonic() - begin))
     return found
 

@@ -48,13 +48,13 @@ class Glances:
     """At a run while it goes on."""
 
     times: list[float] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)
+    expected: list[int] = field(default_factory=list)
     busy: list[float] = field(default_factory=list)
 
     def during(self) -> tuple[float, float]:
         """(seconds between the first answer and the last, how busy the busiest GPU was then, from 0 to 1; NaN without any)"""
-        first = next(i for i, count in enumerate(self.answers) if count)
-        last = self.answers.index(self.answers[-1])
+        first = next(i for i, count in enumerate(self.expected) if count)
+        last = self.expected.index(self.expected[-1])
         seen = self.busy[first : last + 1]
         return self.times[last] - self.times[first], statistics.fmean(seen) if seen else float("nan")
 
@@ -114,7 +114,7 @@ def watched(words: list[str], folder: Path) -> Glances:
         while process.poll() is None:
             time.sleep(_GLANCE_SECONDS)
             found.times.append(time.monotonic())
-            found.answers.append(answered(folder / "runs"))
+            found.expected.append(answered(folder / "runs"))
             found.busy += [one for one in [next(busy, None)] if one is not None]
     if process.returncode:
         raise RuntimeError((folder / "log").read_text()[-3000:])
@@ -145,7 +145,7 @@ def run(options: argparse.Namespace, llm: list[str]) -> Found:
         (file,) = (folder / "runs").glob(f"*/{FILE}")
         with closing(Recording(file, write=False)) as recording:
             found: list[Completion] = [recording.exchange(number + 1)[2] for number in range(recording.count())]
-        ready = glances.times[next(i for i, count in enumerate(glances.answers) if count)] - begin
+        ready = glances.times[next(i for i, count in enumerate(glances.expected) if count)] - begin
     tokens = sum((one.tokens for one in found), Tokens())
     return Found(len(found), tokens, seconds, busy, ready)
 

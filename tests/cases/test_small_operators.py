@@ -58,7 +58,7 @@ def pipeline(
 def _complaint(pipeline: Pipeline, kernel: Kernel) -> Diagnosis | None:
     """Why a kernel is not right on every case; nothing is timed."""
     try:
-        with pipeline.strict.proven(kernel, pipeline.compile(kernel), 1):
+        with pipeline.strict.checked_kernel(kernel, pipeline.compile(kernel), 1):
             return None
     except FailedError as error:
         return error.failure.diagnosis

@@ -12,7 +12,7 @@ import torch
 
 from evaluators.correctness.checker import Checker
 from evaluators.correctness.ledger import Ledger
-from evaluators.correctness.reference.computing import Computing
+from evaluators.correctness.reference.computing import ReferenceComputation
 from evaluators.correctness.reference.data import MANIFEST, Reference, read_reference
 from evaluators.verdict import FailedError, Failure
 from kernelevolve.core.task import Task
@@ -35,7 +35,9 @@ DERIVED = {
 def reference_in(folder: Path, task: Task) -> Reference:
     """Computed into `folder`."""
     folder.mkdir()
-    computing = Computing(task, folder, {"trials": 2, "most_draws": 1, "draw_bytes": 1 << 20, "derived": DERIVED})
+    computing = ReferenceComputation(
+        task, folder, {"trials": 2, "most_draws": 1, "draw_bytes": 1 << 20, "derived": DERIVED}
+    )
     with torch.no_grad():
         own = computing.own()
         assert "error" not in own, own["error"]

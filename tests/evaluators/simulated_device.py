@@ -22,11 +22,11 @@ import torch
 from evaluators.runtime import tensors
 from evaluators.runtime.base import BlockResult, DrawnInputs, Noise, Observation, Returned, Runner, Runtime, TimedBlock
 from evaluators.runtime.cpu.drawing import Drawer
-from evaluators.runtime.elements import Elements, Held
+from evaluators.runtime.elements import Elements, TensorElements
 from evaluators.runtime.interruption import Interruption
 from evaluators.runtime.layout import Layout, layout_of
-from evaluators.runtime.parameters import OtherParameters, built_by_names, perturbed
-from evaluators.runtime.tensors import Described
+from evaluators.runtime.parameters import PerturbedParameters, built_by_names, perturbed
+from evaluators.runtime.tensors import TensorDescription
 from evaluators.verdict import FailedError, failed
 from kernelevolve.core.evaluation import AtenShare, FallbackShare, MachineState, Status
 from kernelevolve.core.task import Task
@@ -156,7 +156,7 @@ class SimulatedRunner(Runner):
         self._uploaded: set[int] = set()
         self._model: Any = None
         self._first: Any = None
-        self._others: OtherParameters | None = None
+        self._others: PerturbedParameters | None = None
         self._make: Callable[[], Any] = lambda: None
         self._seeded: Callable[[int], Any] | None = None
         self._drawer: Drawer | None = None
@@ -190,7 +190,7 @@ class SimulatedRunner(Runner):
         if not hasattr(module, "ModelNew"):
             raise failed(Status.INVALID_SOURCE, self.stage, "the file defines no class ModelNew")
         self._names = vars(module)
-        self._others = None if others is None else OtherParameters.model_validate(others)
+        self._others = None if others is None else PerturbedParameters.model_validate(others)
         arguments = [tensors.decode(each) for each in init] if init is not None else load_module(task).get_init_inputs()
 
         def seeded(seed: int) -> Any:
@@ -267,13 +267,13 @@ class SimulatedRunner(Runner):
         self._results = [self._taken_apart(self._done(lambda s=slot: self._called(s), "forward")) for slot in slots]
         return tuple(map(_returned, self._results))
 
-    def read(self, output: Described, address: int | None = None) -> Elements:
+    def read(self, output: TensorDescription, address: int | None = None) -> Elements:
         self._travel()
         wanted = output.pointer if address is None else address
         there = [tensor for result in self._results for tensor in result.tensors] + self._block
         for tensor in there:
             if tensor.data_ptr() == wanted and tuple(tensor.shape) == output.shape:
-                return Held(tensors.comparable(tensor))
+                return TensorElements(tensors.comparable(tensor))
         raise failed(Status.CRASHED, self.stage, "the output could not be read: it is not there")
 
     def addresses(self, count: int) -> list[int]:
@@ -339,7 +339,7 @@ class SimulatedRunner(Runner):
 
     def _taken_apart(self, result: Any) -> tensors.Result:
         try:
-            return tensors.taken_apart(result)
+            return tensors.flatten_result(result)
         except TypeError as error:
             raise failed(Status.WRONG_SHAPE, self.stage, f"forward {error}") from error
 
@@ -381,5 +381,5 @@ class SimulatedRunner(Runner):
 
 
 def _returned(result: tensors.Result) -> Returned:
-    described = tuple(Described(**tensors.describe(tensor)) for tensor in result.tensors)
+    described = tuple(TensorDescription(**tensors.describe(tensor)) for tensor in result.tensors)
     return Returned(outputs=described, values=tuple(result.values), structure=result.structure)

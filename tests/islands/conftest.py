@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from islands.archipelago import Archipelago
-from islands.island import Plan
+from islands.island import SearchPlan
 from islands.settings import IslandSettings
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.target import Target
@@ -24,7 +24,7 @@ def build(
     folder: Path, budget: Budget, operator: Any, evaluator: Any, search: str | Sequence[str], **settings: Any
 ) -> Archipelago:
     """An archipelago with the shipped settings but those named. `search`: one for all islands, or one for each."""
-    plan = Plan(
+    plan = SearchPlan(
         run="run",
         task=Task(name="double", source=""),
         target=Target(device="cpu", vendor="cpu", arch="any"),

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from islands.migration import Choice, Migration, Topology, neighbours
+from islands.migration import MigrantChoice, Migration, Topology, neighbours
 from islands.settings import IslandSettings
 from tests.conformance.records import make_entry
 
 
 def migration(**changes: Any) -> Migration:
     plain: dict[str, Any] = {"island": 0, "count": 4, "topology": Topology.RING, "interval": 10, "rate": 1.0}
-    return Migration(**plain | {"migrants": 2, "choice": Choice.BEST, "seed": 0} | changes)
+    return Migration(**plain | {"migrants": 2, "choice": MigrantChoice.BEST, "seed": 0} | changes)
 
 
 @given(st.sampled_from(Topology), st.integers(1, 20), st.integers(0, 99))
@@ -66,7 +66,7 @@ def test_without_migrants_nothing_is_sent() -> None:
 def test_random_migrants_are_any_correct_ones() -> None:
     sent: Counter[str] = Counter()
     for seed in range(200):
-        sending = migration(choice=Choice.RANDOM, seed=seed, migrants=1)
+        sending = migration(choice=MigrantChoice.RANDOM, seed=seed, migrants=1)
         for step in range(40):
             sending.tell(make_entry(step, float(step % 4))[0])
         sent.update(*sending.due(10).values())
@@ -77,7 +77,7 @@ def test_random_migrants_are_any_correct_ones() -> None:
 
 def test_the_rate_is_the_share_of_the_ways_that_are_taken() -> None:
     taken = 0
-    sending = migration(rate=0.3, topology=Topology.COMPLETE, choice=Choice.RANDOM)
+    sending = migration(rate=0.3, topology=Topology.COMPLETE, choice=MigrantChoice.RANDOM)
     sending.tell(make_entry(0, 1.0)[0])
     for number in range(10, 10_010, 10):
         taken += len(sending.due(number))
@@ -85,7 +85,7 @@ def test_the_rate_is_the_share_of_the_ways_that_are_taken() -> None:
 
 
 def test_what_is_sent_follows_from_the_seed_and_the_nodes() -> None:
-    first, again = (migration(choice=Choice.RANDOM, topology=Topology.RANDOM, seed=3) for _ in range(2))
+    first, again = (migration(choice=MigrantChoice.RANDOM, topology=Topology.RANDOM, seed=3) for _ in range(2))
     for step in range(100):
         for one in (first, again):
             one.tell(make_entry(step, 1.0)[0])

@@ -18,7 +18,7 @@ from kernelevolve.core.budget import Budget
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.usage import Usage
 from kernelevolve.llm.client import ModelClient
-from kernelevolve.llm.errors import OverspentError, RefusedError
+from kernelevolve.llm.errors import BudgetExceededError, RefusedError
 from kernelevolve.llm.recording import FILE, Recording
 from tests.endpoint import Answer, Behaviour, Endpoint, Fault
 from tests.keys import KEY, VARIABLE
@@ -59,7 +59,7 @@ def test_runs_share_the_actor_and_have_accounts_of_their_own(tmp_path: Path) -> 
 
     async def run(first: ModelClient, second: ModelClient) -> None:
         await first.ask("tiny", asked(), "")
-        with pytest.raises(OverspentError):
+        with pytest.raises(BudgetExceededError):
             await first.ask("tiny", asked(), "")
         await second.ask("tiny", asked(), "")
 
@@ -104,7 +104,7 @@ def test_an_actor_that_is_killed_is_started_again_and_knows_what_was_spent(tmp_p
         pid = await held._found().pid.remote()
         os.kill(pid, signal.SIGKILL)
         await asyncio.wait_for(waiting, 60)
-        with pytest.raises(OverspentError, match="30 tokens"):
+        with pytest.raises(BudgetExceededError, match="30 tokens"):
             await held.ask("tiny", asked("third"), "")
 
     with Endpoint(behave) as endpoint:

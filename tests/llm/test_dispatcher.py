@@ -13,7 +13,7 @@ from kernelevolve.core.budget import Budget
 from kernelevolve.core.usage import Usage
 from kernelevolve.llm.accounts import Account
 from kernelevolve.llm.dispatcher import Dispatcher
-from kernelevolve.llm.errors import LimitedError, OverspentError, RefusedError, TransientError
+from kernelevolve.llm.errors import BudgetExceededError, LimitedError, RefusedError, TransientError
 from kernelevolve.llm.meters import Meter
 from kernelevolve.llm.prices import Price
 from tests.endpoint import Answer, Behaviour, Endpoint, Fault
@@ -92,7 +92,7 @@ def test_what_does_not_help_is_given_up(
 def test_nothing_is_sent_that_the_budget_does_not_allow() -> None:
     async def work(dispatcher: Dispatcher, account: Account) -> None:
         await dispatcher.ask(asked(), account)
-        with pytest.raises(OverspentError):
+        with pytest.raises(BudgetExceededError):
             await dispatcher.ask(asked(), account)
 
     with Endpoint([Answer()]) as endpoint:

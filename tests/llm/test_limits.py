@@ -13,7 +13,7 @@ from kernelevolve import config
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.usage import Usage
 from kernelevolve.llm.accounts import Account
-from kernelevolve.llm.errors import OverspentError
+from kernelevolve.llm.errors import BudgetExceededError
 from kernelevolve.llm.lengths import tokens_of
 from kernelevolve.llm.messages import Tokens
 from kernelevolve.llm.prices import Price, price_of
@@ -81,7 +81,7 @@ def test_a_budget_is_never_overrun(wanted: list[tuple[int, int, int]], tokens: i
         reserved = Usage(tokens=most)
         try:
             await account.reserve(reserved)
-        except OverspentError:
+        except BudgetExceededError:
             refused += 1
             assert account.spent.tokens + most > tokens
             return
@@ -101,7 +101,7 @@ def test_a_budget_is_never_overrun(wanted: list[tuple[int, int, int]], tokens: i
 def test_dollars_count_too_and_what_was_spent_before() -> None:
     async def run() -> None:
         account = Account(Budget(cost=1.0), Usage(cost=0.8))
-        with pytest.raises(OverspentError, match=r"0\.8000 are spent"):
+        with pytest.raises(BudgetExceededError, match=r"0\.8000 are spent"):
             await account.reserve(Usage(tokens=5, cost=0.3))
         await account.reserve(Usage(cost=0.2))
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kernelevolve.core.errors import UserError
-from kernelevolve.llm.connection import Connection, HungUpError
-from kernelevolve.llm.errors import LimitedError, ModelError, OverspentError, TooLongError, UnknownRunError
+from kernelevolve.llm.connection import Connection, ConnectionLostError
+from kernelevolve.llm.errors import BudgetExceededError, LimitedError, ModelError, TooLongError, UnknownRunError
 from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.messages import Completion, Finish, Message, Role, Tokens, Tool, ToolCall
 from kernelevolve.llm.server import ModelServer
@@ -97,7 +97,7 @@ def test_a_question_arrives_as_it_was_asked() -> None:
     [
         LimitedError("too often", 2.5),
         TooLongError("too long", 4096),
-        OverspentError("nothing left"),
+        BudgetExceededError("nothing left"),
         UnknownRunError("/runs/one"),
         UserError("make room"),
         ModelError("no"),
@@ -142,7 +142,7 @@ def test_one_call_that_is_called_off_is_called_off_alone() -> None:
         assert (service.under_way, [task.done() for task in tasks]) == (2, [False, True, False])
         assert (await connection.ask(question("still there"))).completion.message.text == "still there"
         await connection.close()
-        with pytest.raises(HungUpError):
+        with pytest.raises(ConnectionLostError):
             await tasks[0]
         await until(lambda: service.called_off == 3)
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -155,10 +155,10 @@ def test_who_waits_is_told_when_the_other_end_hangs_up() -> None:
         waiting = asyncio.create_task(connection.ask(question("forever")))
         await until(lambda: service.under_way == 1)
         await server.close()
-        with pytest.raises(HungUpError):
+        with pytest.raises(ConnectionLostError):
             await waiting
         assert connection.broken
-        with pytest.raises(HungUpError):
+        with pytest.raises(ConnectionLostError):
             await connection.ask(question())
 
     talked(talk)
@@ -170,12 +170,12 @@ def test_without_the_token_nobody_gets_in() -> None:
         server = ModelServer(service.answer)
         address = await server.start("127.0.0.1")
         stranger = Connection(address.model_copy(update={"token": "0" * 43}))
-        with pytest.raises(HungUpError, match="401"):
+        with pytest.raises(ConnectionLostError, match="401"):
             await stranger.open()
         assert address.token not in repr(address)
         await server.close()
         late = Connection(address)
-        with pytest.raises(HungUpError):
+        with pytest.raises(ConnectionLostError):
             await late.open()
 
     asyncio.run(whole())

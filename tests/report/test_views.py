@@ -222,7 +222,7 @@ def test_how_a_run_ended_is_said_in_a_sentence_a_word_and_a_code() -> None:
         (lost, "none_correct", 1, "no kernel passed the final measurement"),
         (
             idle,
-            "nothing_judged",
+            "nothing_evaluated",
             1,
             f"no kernel was evaluated before the end ({idle.stop}); builtin/draft was being evaluated",
         ),

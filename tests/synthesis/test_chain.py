@@ -267,7 +267,7 @@ def test_a_fault_of_the_writer_at_a_point_is_a_node_and_no_end(monkeypatch: pyte
 
 @pytest.mark.parametrize("task", [TRACED, UNTRACED])
 def test_while_it_is_traced_elsewhere_a_copy_comes_first_and_then_what_the_trace_gives(task: Task) -> None:
-    search = Search(BuiltinOperator(**SETTINGS).early(task), task)  # type: ignore[arg-type]
+    search = Search(BuiltinOperator(**SETTINGS).provisional(task), task)  # type: ignore[arg-type]
     first = search.propose()
     assert (first.operator, first.note) == ("builtin/reference", "a copy of the reference")
     search.tell(first)
@@ -293,7 +293,7 @@ def test_while_tracing_takes_long_other_stages_are_not_kept_waiting(monkeypatch:
 
     monkeypatch.setattr(tracing, "kept_trace", slow)
     monkeypatch.setattr(seeds, "_answer", answered)
-    search = Search(BuiltinOperator(**SETTINGS).early(task), task)  # type: ignore[arg-type]
+    search = Search(BuiltinOperator(**SETTINGS).provisional(task), task)  # type: ignore[arg-type]
 
     async def drafts() -> tuple[list[str], Draft]:
         try:

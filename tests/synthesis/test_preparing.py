@@ -29,7 +29,7 @@ class Prepared(Operator):
         exec(task.source, {})
         return Prepared(os.getpid())
 
-    def early(self, task: Task) -> Prepared | None:
+    def provisional(self, task: Task) -> Prepared | None:
         return Prepared(-os.getpid()) if "early" in task.source else None
 
     async def propose(self, expansion: Expansion, context: Context) -> Draft:

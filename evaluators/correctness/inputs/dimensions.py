@@ -15,7 +15,7 @@ import torch
 
 from evaluators.correctness.inputs.exporting import Evidence, Symbolic
 from evaluators.correctness.inputs.facts import Facts
-from evaluators.correctness.inputs.groups import Dimensions, Group, Place
+from evaluators.correctness.inputs.groups import Dimensions, Place, SizeGroup
 from evaluators.correctness.inputs.model_numbers import ModelNumbers
 from evaluators.correctness.inputs.relations import (
     Bound,
@@ -357,7 +357,7 @@ class _Search:
         last = max(d for i, d in self.draws[0].sizes if i == p.source)
         return bool(facts.cut_only) and (p.dim == last or facts.constant or bool(facts.square))
 
-    def _group(self, v: _Variable) -> Group:
+    def _group(self, v: _Variable) -> SizeGroup:
         size = v.sizes[0]
         free = not v.frozen and not v.follows and v.low <= v.high and (v.low, v.high) != (size, size)
         if v.frozen:
@@ -370,7 +370,7 @@ class _Search:
         else:
             why = "it varies over the variants" if len(set(v.sizes)) > 1 else "torch.export leaves it free"
         places = tuple(sorted(v.places, key=lambda p: (p.source, p.dim)))
-        return Group(places, size, v.low, v.high, free, why, v.follows and not v.frozen, frozenset(v.sizes))
+        return SizeGroup(places, size, v.low, v.high, free, why, v.follows and not v.frozen, frozenset(v.sizes))
 
 
 def _leading(v: _Variable) -> bool:

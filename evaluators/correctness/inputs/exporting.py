@@ -22,7 +22,7 @@ from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
 from evaluators.correctness.inputs.assumed import Assumed, assumed_of
-from evaluators.correctness.inputs.recurrent import Unstepped
+from evaluators.correctness.inputs.recurrent import RecurrenceShapes
 
 _NOT_SIZES = {
     *("dim", "dims", "dim0", "dim1", "start_dim", "end_dim", "dtype", "layout", "device", "keepdim", "correction"),
@@ -111,7 +111,7 @@ def export_evidence(model: nn.Module, inputs: Sequence[Any], seconds: float) -> 
         named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
         free = (*free[:named], free[named:])
     try:
-        with _quiet(), torch.no_grad(), _limited(seconds), Unstepped():
+        with _quiet(), torch.no_grad(), _limited(seconds), RecurrenceShapes():
             evidence = _read(export(model, tuple(inputs), dynamic_shapes=free), model, inputs)
     except _Overtime:
         return Evidence(failure=f"it takes longer than {seconds:g} s", overtime=True)
@@ -263,7 +263,7 @@ def output_shapes(
         The shapes; None where the model raises.
     """
     try:
-        with _quiet(), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), Unstepped():
+        with _quiet(), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), RecurrenceShapes():
             made = [
                 torch.empty(tuple(shapes[i]), dtype=x.dtype) if isinstance(x, torch.Tensor) else x
                 for i, x in enumerate(inputs)

@@ -24,7 +24,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Group:
+class SizeGroup:
     """Dimensions whose sizes change together, as functions of one size n."""
 
     places: tuple[Place, ...]
@@ -55,7 +55,7 @@ class Group:
 class Dimensions:
     """The groups of dimensions of a task's inputs."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[SizeGroup, ...]
     """All groups."""
     relations: frozenset[Relation]
     """The relations between inputs that derived inputs must keep."""

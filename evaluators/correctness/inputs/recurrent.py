@@ -13,7 +13,7 @@ _ARGUMENTS = 9
 """The number of arguments of a recurrence on padded inputs. Recurrences on packed sequences take other arguments."""
 
 
-class Unstepped(TorchFunctionMode):  # type: ignore[misc]
+class RecurrenceShapes(TorchFunctionMode):  # type: ignore[misc]
     """Replaces `nn.GRU`, `nn.LSTM` and `nn.RNN` by two matrix products of the right shapes; the values are meaningless.
 
     As with the original layers, torch.export leaves the batch size free and fixes the number of steps and the sizes of the weights.

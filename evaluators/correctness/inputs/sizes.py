@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from evaluators.correctness.inputs.groups import Group
+from evaluators.correctness.inputs.groups import SizeGroup
 
 Sizes = Mapping[int, int]
 """The sizes of free groups: the index of a group -> its n."""
@@ -18,7 +18,7 @@ _MOST_PRIMES = 4096
 
 
 def hidden_sizes(
-    groups: Sequence[Group],
+    groups: Sequence[SizeGroup],
     count: int,
     seed: int,
     elements: Callable[[Sizes], int],
@@ -68,7 +68,7 @@ def hidden_sizes(
 
 
 def _shrunk(
-    groups: Sequence[Group],
+    groups: Sequence[SizeGroup],
     others: Sequence[int],
     sizes: dict[int, int],
     elements: Callable[[Sizes], int],
@@ -83,7 +83,7 @@ def _shrunk(
     return sizes
 
 
-def _offers(group: Group, turn: int, rng: random.Random) -> Iterator[int]:
+def _offers(group: SizeGroup, turn: int, rng: random.Random) -> Iterator[int]:
     """Yield a few sizes of the preferred kind, then of the other kinds, then some that keep a common divisor."""
     for k in range(len(_KINDS)):
         offers = [n for n in _kind(turn + k)(group) if _fits(group, n)]
@@ -97,27 +97,27 @@ def _offers(group: Group, turn: int, rng: random.Random) -> Iterator[int]:
             yield from rng.sample(offers, min(1, len(offers)))
 
 
-def _fits(group: Group, n: int) -> bool:
+def _fits(group: SizeGroup, n: int) -> bool:
     return group.low <= n <= group.high and n not in group.seen
 
 
-def _one(_group: Group) -> list[int]:
+def _one(_group: SizeGroup) -> list[int]:
     return [1]
 
 
-def _primes(group: Group) -> list[int]:
+def _primes(group: SizeGroup) -> list[int]:
     """Return odd primes below the main size, at least a third of it if there are any."""
     low = max(3, group.low, group.size // 3, group.size - _MOST_PRIMES)
     found = [n for n in range(low, group.size) if _is_prime(n)]
     return found or [n for n in range(3, min(group.size, 100)) if _is_prime(n)]
 
 
-def _off_powers(group: Group) -> list[int]:
+def _off_powers(group: SizeGroup) -> list[int]:
     powers = [1 << k for k in range(2, group.high.bit_length() + 1)][-3:]
     return [n for p in powers for n in (p - 1, p + 1)]
 
 
-def _larger(group: Group) -> list[int]:
+def _larger(group: SizeGroup) -> list[int]:
     """Return sizes of more than twice the main size, or as large as allowed, that are not multiples of 8.
 
     A table that was allocated for the main size, or twice it, is too small for them.
@@ -127,7 +127,7 @@ def _larger(group: Group) -> list[int]:
     return [n for n in range(start, most + 1) if n % 8]
 
 
-def _less_large(group: Group) -> list[int]:
+def _less_large(group: SizeGroup) -> list[int]:
     """Return sizes for groups for which twice the main size takes too much memory."""
     return [(k * group.size // 8) | 1 for k in (14, 12, 11, 10, 9)]
 
@@ -135,7 +135,7 @@ def _less_large(group: Group) -> list[int]:
 _KINDS = (_primes, _larger, _one, _off_powers)
 
 
-def _kind(turn: int) -> Callable[[Group], list[int]]:
+def _kind(turn: int) -> Callable[[SizeGroup], list[int]]:
     """Return the function that lists the sizes of the preferred kind."""
     return _KINDS[turn % len(_KINDS)]
 

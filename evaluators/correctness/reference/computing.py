@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from evaluators.correctness.compare import bounds_of, room_of
-from evaluators.correctness.constant_results import Sameness
+from evaluators.correctness.constant_results import ConstantResults
 from evaluators.correctness.inputs.cases import DerivedCase, InputSettings, Kind, derived_cases
 from evaluators.correctness.inputs.checks import OTHER_PARAMETERS, SHAPES
 from evaluators.correctness.inputs.ranges import declared_ranges
@@ -23,12 +23,12 @@ from evaluators.correctness.inputs.stand_ins import stand_in
 from evaluators.correctness.inputs.worth import another_function, unfit
 from evaluators.correctness.likeness import alike, check_same, differing, state_of
 from evaluators.correctness.reference.arguments import DrawnArguments, SavedArguments, write_arguments
-from evaluators.correctness.reference.runs import Ran, Runs, plain_attributes
+from evaluators.correctness.reference.runs import CallResults, ReferenceRuns, plain_attributes
 from evaluators.correctness.reference.work import Work
 from evaluators.correctness.ties import tied
-from evaluators.correctness.uncertainty import doubt_of
+from evaluators.correctness.uncertainty import uncertainty_of
 from evaluators.runtime import tensors
-from evaluators.runtime.parameters import OtherParameters, constants_of, perturbed
+from evaluators.runtime.parameters import PerturbedParameters, constants_of, perturbed
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import VARYING_RESULTS
 from kernelevolve.core.record import Record
@@ -64,7 +64,7 @@ _HUGE_BYTES = 512 << 20
 """The bytes of one draw of inputs below which a second draw is made even if both exceed `draw_bytes`."""
 
 
-class AnswerSettings(Record):
+class ReferenceSettings(Record):
     """How much reference data is computed."""
 
     trials: int
@@ -91,7 +91,7 @@ def _init(loaded: LoadedTask) -> list[dict[str, Any]] | None:
         return None
 
 
-class Computing:
+class ReferenceComputation:
     """Computes the reference data of one task into one folder: first `own`, then `derived`.
 
     Both methods return a part of the manifest that `data.read_reference` reads, or `error`, a message for the task's author.
@@ -103,17 +103,17 @@ class Computing:
         Args:
             task: The task.
             folder: The folder to write the data to.
-            settings: The fields of `AnswerSettings`.
+            settings: The fields of `ReferenceSettings`.
         """
         self._task = task
         self._seed = task.seed
         self._folder = folder
-        self._settings = AnswerSettings.model_validate(settings)
+        self._settings = ReferenceSettings.model_validate(settings)
         self._work: Work | None = None
         """The work of a run on the main inputs; None where the reference does not run in float64."""
         self._float64 = True
         """Whether the reference computes the same function in float64."""
-        self._sameness = Sameness()
+        self._sameness = ConstantResults()
         self._finite = False
         """Whether all results on the main inputs are finite."""
         self._far_off = 0.0
@@ -124,7 +124,7 @@ class Computing:
 
         def compute() -> dict[str, Any]:
             self._loaded = load_module(self._task)
-            self._runs = Runs(self._loaded)
+            self._runs = ReferenceRuns(self._loaded)
             cases: list[dict[str, Any]] = []
             for variant in (None, *self._loaded.get_input_variants()):
                 for trial in range(self._settings.trials if variant is None else 1):
@@ -182,7 +182,7 @@ class Computing:
             self._check_sharing(leaves, given, arguments, native, seed)
         return {**case, **self._reference_outputs(f"{name}.", arguments, native, _MAIN_ROUNDINGS)}
 
-    def _main(self, arguments: SavedArguments, case: dict[str, Any], seed: int) -> Ran:
+    def _main(self, arguments: SavedArguments, case: dict[str, Any], seed: int) -> CallResults:
         """Return the results on the main inputs, and add those in evaluation mode to `case` where they differ.
 
         The results must not depend on random numbers, which a kernel cannot draw in the same way, nor on earlier calls. This also finds
@@ -233,7 +233,7 @@ class Computing:
             case["later"] = {"steps": _STEPS, **outputs}
         return native
 
-    def _check_memory(self, arguments: SavedArguments, native: Ran, seed: int) -> None:
+    def _check_memory(self, arguments: SavedArguments, native: CallResults, seed: int) -> None:
         """Raise UserError where the results depend on the inputs of an earlier call."""
         model = self._runs.build()
         before = state_of(model)
@@ -247,7 +247,7 @@ class Computing:
             )
 
     def _check_sharing(
-        self, leaves: Sequence[Any], given: Sequence[Any], arguments: SavedArguments, native: Ran, seed: int
+        self, leaves: Sequence[Any], given: Sequence[Any], arguments: SavedArguments, native: CallResults, seed: int
     ) -> None:
         """Raise UserError where the results are others if inputs share memory; the reference and kernels get separate copies of each."""
         places = [x.untyped_storage().data_ptr() for x in leaves if isinstance(x, torch.Tensor) and x.numel()]
@@ -345,7 +345,7 @@ class Computing:
             ),
         }
 
-    def _share_far_off(self, native: Ran, oracle: Sequence[torch.Tensor] | None) -> float:
+    def _share_far_off(self, native: CallResults, oracle: Sequence[torch.Tensor] | None) -> float:
         """Return the share of the elements of PyTorch's own results that are off by more than a part of their tolerance."""
         pairs = [(n, o) for n, o in zip(native.results, oracle or (), strict=False) if n.is_floating_point()]
         tolerance = self._loaded.task.tolerance
@@ -365,7 +365,7 @@ class Computing:
         except (UserError, KeyError) as error:
             return None, str(error).removeprefix(f"task {self._loaded.task.name}: ")
         for signed in (True, False):
-            others = OtherParameters(seed=seed, constants=constants, signed=signed)
+            others = PerturbedParameters(seed=seed, constants=constants, signed=signed)
             with perturbed(others) as state:
                 others = state.numbered(build_model(self._loaded, self._seed, seed))
             entry, why = self._with_others(others, main, nesting)
@@ -374,7 +374,7 @@ class Computing:
         return None, why
 
     def _with_others(
-        self, others: OtherParameters, main: Mapping[str, Any], nesting: Structure
+        self, others: PerturbedParameters, main: Mapping[str, Any], nesting: Structure
     ) -> tuple[dict[str, Any] | None, str]:
         runs = self._runs.with_others(others)
         arguments = SavedArguments(self._loaded, self._folder, f"{main['case']}.draw0.in", main["inputs"], nesting)
@@ -396,11 +396,11 @@ class Computing:
         self,
         prefix: str,
         arguments: SavedArguments,
-        native: Ran,
+        native: CallResults,
         roundings: int,
         prepare: Callable[[nn.Module], None] | None = None,
         oracle: tuple[torch.Tensor, ...] | None = None,
-        runs: Runs | None = None,
+        runs: ReferenceRuns | None = None,
         *,
         nonfinite: bool = False,
     ) -> dict[str, Any]:
@@ -465,23 +465,25 @@ class Computing:
         def write(kind: str, values: Sequence[torch.Tensor]) -> list[dict[str, Any]]:
             return [tensors.save(t, self._folder / f"{prefix}{kind}{i}", contiguous=True) for i, t in enumerate(values)]
 
-        doubts: list[dict[str, Any]] = []
+        uncertainties: list[dict[str, Any]] = []
         for i, result in enumerate(native):
             wide = result if oracle is None else oracle[i]
             rows = [other[i] for other in others]
             if not result.is_floating_point():
                 # Integers that were computed from float64 values are one more rounding of the same result.
                 rows, wide = ([wide, *rows] if oracle is not None else []), result
-            doubt = doubt_of(result, wide, rows, *room_of(result.dtype, self._loaded.task.tolerance))
-            stored: dict[str, Any] = {"typical": doubt.typical, "rms": doubt.rms}
-            if doubt.places.numel():
-                stored["places"] = tensors.save(doubt.places, self._folder / f"{prefix}places{i}")
-                stored["values"] = tensors.save(doubt.values, self._folder / f"{prefix}values{i}", contiguous=True)
-            doubts.append(stored)
+            uncertainty = uncertainty_of(result, wide, rows, *room_of(result.dtype, self._loaded.task.tolerance))
+            stored: dict[str, Any] = {"typical": uncertainty.typical, "rms": uncertainty.rms}
+            if uncertainty.places.numel():
+                stored["places"] = tensors.save(uncertainty.places, self._folder / f"{prefix}places{i}")
+                stored["values"] = tensors.save(
+                    uncertainty.values, self._folder / f"{prefix}values{i}", contiguous=True
+                )
+            uncertainties.append(stored)
         exact = None
         if oracle is not None and any(t.is_floating_point() for t in native):
             exact = write("oracle", [o if n.is_floating_point() else n for n, o in zip(native, oracle, strict=True)])
-        return {"native": write("native", native), "oracle": exact, "doubts": doubts}
+        return {"native": write("native", native), "oracle": exact, "doubts": uncertainties}
 
     def _draws(self, variant: str | None, name: str, described: Sequence[dict[str, Any]], nesting: Structure) -> int:
         """Write further draws of the same shapes for timed calls, and return the number of draws including the first."""
@@ -512,7 +514,7 @@ def _spread_over(cases: Sequence[DerivedCase], most: int) -> Sequence[DerivedCas
     return [case for _, _, case in sorted(order, key=lambda each: each[:2])[:most]]
 
 
-def _unlike(native: Ran, main: Mapping[str, Any]) -> str:
+def _unlike(native: CallResults, main: Mapping[str, Any]) -> str:
     """Return why the results of a derived case differ in form from those on the main inputs; empty where they do not."""
     ranks = [(dtype, len(shape)) for dtype, shape in main["forms"]]
     if native.structure != main["structure"] or [(dtype, len(shape)) for dtype, shape in native.forms] != ranks:

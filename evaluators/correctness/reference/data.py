@@ -26,12 +26,12 @@ from evaluators.correctness.inputs.checks import (
     VARIANTS,
 )
 from evaluators.correctness.reference.probe import Probe, leak
-from evaluators.correctness.uncertainty import Doubt
+from evaluators.correctness.uncertainty import Uncertainty
 from evaluators.folders import private_folder
 from evaluators.runtime import tensors
 from evaluators.runtime.base import Runner, Runtime
 from evaluators.runtime.device_lock import DeviceLock
-from evaluators.runtime.parameters import OtherParameters
+from evaluators.runtime.parameters import PerturbedParameters
 from evaluators.scratch import disk_errors, full, scratch_base
 from evaluators.settings import EvaluationSettings
 from evaluators.verdict import FailedError, Failure
@@ -73,8 +73,8 @@ class ReferenceOutputs:
     """The (dtype, shape) of each tensor as it was returned."""
     values: tuple[Plain, ...] = ()
     """The results that are plain values."""
-    doubts: tuple[Mapping[str, Any], ...] = ()
-    """The fields of the `Doubt` of each result: `typical`, `rms`, and how to read `places` and `values`."""
+    uncertainties: tuple[Mapping[str, Any], ...] = ()
+    """The fields of the `Uncertainty` of each result: `typical`, `rms`, and how to read `places` and `values`."""
     fresh: tuple[bool, ...] = ()
     """For each returned tensor, whether its memory was its own."""
     roundings: int = 0
@@ -91,15 +91,15 @@ class ReferenceOutputs:
             self._mapped[position] = native, oracle
         return self._mapped[position]
 
-    def doubt(self, position: int) -> Doubt:
+    def uncertainty(self, position: int) -> Uncertainty:
         """Return how far rounding alone moves one output, as mapped files; they must not be written to."""
-        stored = self.doubts[position]
+        stored = self.uncertainties[position]
         if "places" not in stored:
-            return Doubt(typical=stored["typical"], rms=stored["rms"])
+            return Uncertainty(typical=stored["typical"], rms=stored["rms"])
         places, values = (
             tensors.load(stored[name], self.folder / f"{self.prefix}{name}{position}") for name in ("places", "values")
         )
-        return Doubt(places, values, stored["typical"], stored["rms"])
+        return Uncertainty(places, values, stored["typical"], stored["rms"])
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Effects:
 
     positions: tuple[int, ...]
     """The indices of these inputs among the leaves of the arguments."""
-    answers: ReferenceOutputs
+    expected: ReferenceOutputs
     """The values of these inputs after the call."""
 
 
@@ -118,7 +118,7 @@ class Later:
 
     steps: int
     """The number of calls before."""
-    answers: ReferenceOutputs
+    expected: ReferenceOutputs
     """The results of a call afterwards."""
 
 
@@ -126,9 +126,9 @@ class Later:
 class Other:
     """The results of a model with other parameters."""
 
-    parameters: OtherParameters
+    parameters: PerturbedParameters
     """How the parameters differ from the task's own."""
-    answers: ReferenceOutputs
+    expected: ReferenceOutputs
     """The results on the main inputs."""
 
 
@@ -152,7 +152,7 @@ class Case:
     """The structure of the list of arguments."""
     draws: int
     """The number of sets of values of the same shapes for timed calls; the reference outputs are those of the first."""
-    answers: ReferenceOutputs
+    expected: ReferenceOutputs
     """The reference outputs."""
     effects: Effects | None
     """The inputs that the reference changes in place; None where it changes none."""
@@ -259,7 +259,7 @@ def probe_task(task: Task, settings: EvaluationSettings, runtime: Runtime) -> Pr
 
 
 def _wanted(settings: EvaluationSettings) -> dict[str, Any]:
-    """Return the fields of `AnswerSettings`."""
+    """Return the fields of `ReferenceSettings`."""
     return {
         "trials": settings.trials,
         "most_draws": settings.most_draws,
@@ -299,7 +299,7 @@ def _case(folder: Path, stored: Mapping[str, Any]) -> Case:
         inputs=tuple(stored["inputs"]),
         nesting=Structure.model_validate(stored["nesting"]),
         draws=stored["draws"],
-        answers=_outputs(folder, f"{name}.", stored),
+        expected=_outputs(folder, f"{name}.", stored),
         effects=Effects(tuple(after["positions"]), _outputs(folder, f"{name}.after.", after)) if after else None,
         check=stored.get("check", own),
         later=Later(later["steps"], _outputs(folder, f"{name}.later.", later)) if later else None,
@@ -309,7 +309,7 @@ def _case(folder: Path, stored: Mapping[str, Any]) -> Case:
 def _other(folder: Path, stored: Mapping[str, Any] | None) -> Other | None:
     if stored is None:
         return None
-    return Other(OtherParameters.model_validate(stored["parameters"]), _outputs(folder, "other.", stored))
+    return Other(PerturbedParameters.model_validate(stored["parameters"]), _outputs(folder, "other.", stored))
 
 
 def _outputs(folder: Path, prefix: str, stored: Mapping[str, Any]) -> ReferenceOutputs:

@@ -11,7 +11,7 @@ from kernelevolve.core.task import Task
 from kernelevolve.tasks.loading import load_module
 
 if TYPE_CHECKING:
-    from evaluators.correctness.reference.computing import Computing
+    from evaluators.correctness.reference.computing import ReferenceComputation
 
 
 class ReferenceJob:
@@ -24,7 +24,7 @@ class ReferenceJob:
             task: The `Task` as JSON.
         """
         self._task = Task.model_validate_json(task)
-        self._computing: Computing | None = None
+        self._computing: ReferenceComputation | None = None
 
     def probe(self) -> dict[str, Any]:
         """Probe the task and return the fields of `Probe`."""
@@ -35,15 +35,15 @@ class ReferenceJob:
 
         Args:
             folder: The folder to write the data to.
-            settings: The fields of `AnswerSettings`.
+            settings: The fields of `ReferenceSettings`.
 
         Returns:
             The part of the manifest about these cases, or `error`, the message for the task's author.
         """
         # Imported here, since it imports torch.export, which takes seconds.
-        from evaluators.correctness.reference.computing import Computing
+        from evaluators.correctness.reference.computing import ReferenceComputation
 
-        self._computing = Computing(self._task, Path(folder), settings)
+        self._computing = ReferenceComputation(self._task, Path(folder), settings)
         return self._computing.own()
 
     def derived(self, main: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from evaluators.correctness.aliasing import with_memory_of_their_own
 from evaluators.correctness.reference.rounding import Direction, Rounding
 from evaluators.correctness.reference.work import Work
 from evaluators.runtime import tensors
-from evaluators.runtime.parameters import OtherParameters, perturbed
+from evaluators.runtime.parameters import PerturbedParameters, perturbed
 from evaluators.runtime.tensors import as_tensor, comparable, same_bits
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.seeds import derive_seed
@@ -37,7 +37,7 @@ class Arguments(Protocol):
 
 
 @dataclass(frozen=True)
-class Ran:
+class CallResults:
     """The results of one call."""
 
     outputs: tuple[torch.Tensor, ...]
@@ -59,13 +59,13 @@ class Ran:
         return (*self.outputs, *self.changed.values())
 
 
-class Runs:
+class ReferenceRuns:
     """Runs the reference of one task.
 
     Two models, one in the working precision and one in float64, are built once and reset to their initial state for each run.
     """
 
-    def __init__(self, loaded: LoadedTask, others: OtherParameters | None = None) -> None:
+    def __init__(self, loaded: LoadedTask, others: PerturbedParameters | None = None) -> None:
         """Prepare runs of a task.
 
         Args:
@@ -107,13 +107,13 @@ class Runs:
         with perturbed(self._others) as state:
             return state.mend(build_model(self._loaded, self._loaded.task.seed, self._others.seed))
 
-    def with_others(self, others: OtherParameters) -> Runs:
+    def with_others(self, others: PerturbedParameters) -> ReferenceRuns:
         """Return runs of the same task with other parameters."""
-        runs = Runs(self._loaded, others)
+        runs = ReferenceRuns(self._loaded, others)
         runs.changing, runs.widest = self.changing, self.widest
         return runs
 
-    def native(self, model: nn.Module, arguments: Arguments, seed: int) -> Ran:
+    def native(self, model: nn.Module, arguments: Arguments, seed: int) -> CallResults:
         """Call a model in its own precision.
 
         Args:
@@ -139,18 +139,18 @@ class Runs:
                 raise
             raise UserError(f"task {name}: forward raised {reason_of(error)}") from error
         try:
-            found = tensors.taken_apart(result)
+            found = tensors.flatten_result(result)
         except TypeError as error:
             raise UserError(f"task {name}: forward {error}") from error
         forms = tuple((str(t.dtype).removeprefix("torch."), tuple(t.shape)) for t in found.tensors)
         changed = _changed(given, arguments.leaves())
         fresh = with_memory_of_their_own(found.tensors, given, model)
-        return Ran(_outputs(found), forms, tuple(found.values), found.structure, changed, fresh)
+        return CallResults(_outputs(found), forms, tuple(found.values), found.structure, changed, fresh)
 
     def wide(
         self,
         arguments: Arguments,
-        native: Ran,
+        native: CallResults,
         prepare: Callable[[nn.Module], None] | None = None,
         mode: Rounding | Work | None = None,
     ) -> tuple[torch.Tensor, ...] | None:
@@ -174,7 +174,7 @@ class Runs:
                 if prepare is not None:
                     prepare(model)
                 torch.manual_seed(self._loaded.task.seed)
-                found = tensors.taken_apart(model(*arguments.nested(given)))
+                found = tensors.flatten_result(model(*arguments.nested(given)))
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, KeyError, AssertionError):
             return None
         finally:
@@ -188,7 +188,7 @@ class Runs:
         )
 
     def rounded(
-        self, arguments: Arguments, native: Ran, count: int, prepare: Callable[[nn.Module], None] | None = None
+        self, arguments: Arguments, native: CallResults, count: int, prepare: Callable[[nn.Module], None] | None = None
     ) -> list[tuple[torch.Tensor, ...]]:
         """Call the model in float64 with every operation rounded to the working precision, once for each of several roundings.
 
@@ -210,7 +210,7 @@ class Runs:
                 runs.append(run)
         return runs
 
-    def by_other_attention(self, arguments: Arguments, native: Ran) -> list[tuple[torch.Tensor, ...]]:
+    def by_other_attention(self, arguments: Arguments, native: CallResults) -> list[tuple[torch.Tensor, ...]]:
         """Call the model in float64 with the math backend of `scaled_dot_product_attention`.
 
         The default backend skips NaN and infinities in blocks that are masked entirely and includes them elsewhere, so the results of

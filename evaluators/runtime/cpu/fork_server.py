@@ -212,8 +212,8 @@ class ForkServer:
             for each in blocks
             if each.process.ending is None
         ]
-        answers = iter(self.order({"op": "round", "blocks": orders})["blocks"] if orders else ())
-        replies = [BlockReply(b.process, {} if b.process.ending is not None else next(answers)) for b in blocks]
+        expected = iter(self.order({"op": "round", "blocks": orders})["blocks"] if orders else ())
+        replies = [BlockReply(b.process, {} if b.process.ending is not None else next(expected)) for b in blocks]
         for block, reply in zip(blocks, replies, strict=True):
             block.process.note(reply.answer, block.limit)
         return replies

@@ -11,7 +11,7 @@ import os
 
 import torch
 
-from evaluators.runtime.tensors import Described, span_of
+from evaluators.runtime.tensors import TensorDescription, span_of
 from kernelevolve.core.errors import UserError
 from kernelevolve.tasks.tensor_kinds import DTYPES
 
@@ -63,7 +63,7 @@ def read_bytes(pid: int, address: int, into: torch.Tensor) -> None:
         done += count
 
 
-def read_tensor(pid: int, tensor: Described, address: int | None = None) -> torch.Tensor:
+def read_tensor(pid: int, tensor: TensorDescription, address: int | None = None) -> torch.Tensor:
     """Read a tensor from a process.
 
     Args:
@@ -80,10 +80,10 @@ def read_tensor(pid: int, tensor: Described, address: int | None = None) -> torc
     return flat.as_strided(tensor.shape, tensor.stride)
 
 
-class Remote:
+class ProcessElements:
     """The elements of a contiguous tensor in the memory of a stopped process."""
 
-    def __init__(self, pid: int, tensor: Described, address: int) -> None:
+    def __init__(self, pid: int, tensor: TensorDescription, address: int) -> None:
         self.shape = tensor.shape
         self.dtype = DTYPES[tensor.dtype]
         self.numel = tensor.numel

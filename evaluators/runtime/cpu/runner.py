@@ -11,11 +11,17 @@ from pydantic import ConfigDict, ValidationError
 
 from evaluators.runtime.base import DrawnInputs, Returned, Runner, TimedBlock
 from evaluators.runtime.cpu.arena import Slots
-from evaluators.runtime.cpu.process_memory import Remote, UnreadableError, read_tensor
-from evaluators.runtime.cpu.runner_process import BlockOrder, BlockReply, NonsenseError, RunnerEndedError, RunnerProcess
-from evaluators.runtime.elements import Elements, Held, Widened
+from evaluators.runtime.cpu.process_memory import ProcessElements, UnreadableError, read_tensor
+from evaluators.runtime.cpu.runner_process import (
+    BlockOrder,
+    BlockReply,
+    MalformedReplyError,
+    RunnerEndedError,
+    RunnerProcess,
+)
+from evaluators.runtime.elements import Elements, Float32Elements, TensorElements
 from evaluators.runtime.layout import layout_of
-from evaluators.runtime.tensors import Described, load, memory_of
+from evaluators.runtime.tensors import TensorDescription, load, memory_of
 from evaluators.verdict import FailedError, Failure, failed
 from kernelevolve.core.evaluation import AtenShare, FallbackShare, Status
 from kernelevolve.core.record import Record
@@ -66,7 +72,7 @@ class _AnyReply(_Reply):
 class _Checked:
     """The elements of an output in the runner. If they cannot be read, the runner has failed."""
 
-    def __init__(self, runner: CpuRunner, remote: Remote) -> None:
+    def __init__(self, runner: CpuRunner, remote: ProcessElements) -> None:
         self.shape, self.dtype, self.numel = remote.shape, remote.dtype, remote.numel
         self._runner = runner
         self._remote = remote
@@ -171,10 +177,10 @@ class CpuRunner(Runner):
             raise self._nonsense("a wrong number of calls")
         return calls
 
-    def read(self, output: Described, address: int | None = None) -> Elements:
+    def read(self, output: TensorDescription, address: int | None = None) -> Elements:
         """Return the elements of an output. An output that is not contiguous is read as a whole."""
         elements = self._elements(output.as_real(), address)
-        return Widened(elements) if output.dtype.startswith("float8") else elements
+        return Float32Elements(elements) if output.dtype.startswith("float8") else elements
 
     def addresses(self, count: int) -> list[int]:
         return self.process.arena.pointers(count)
@@ -242,7 +248,7 @@ class CpuRunner(Runner):
             prepared, report = reply.prepared(), reply.report()
         except RunnerEndedError as error:
             raise self._ended(error) from error
-        except NonsenseError as error:
+        except MalformedReplyError as error:
             raise self._nonsense(error) from error
         if len(self._checked(prepared).calls) != len(order.order["slots"]):
             raise self._nonsense("a wrong number of calls")
@@ -257,14 +263,16 @@ class CpuRunner(Runner):
             return self._checked(self.process.ask(order, self._left))
         except RunnerEndedError as error:
             raise self._ended(error) from error
-        except NonsenseError as error:
+        except MalformedReplyError as error:
             raise self._nonsense(error) from error
         finally:
             self._left -= time.monotonic() - begin - self.process.lost_seconds
 
-    def _elements(self, output: Described, address: int | None) -> Elements:
+    def _elements(self, output: TensorDescription, address: int | None) -> Elements:
         if output.contiguous:
-            return _Checked(self, Remote(self.process.pid, output, output.pointer if address is None else address))
+            return _Checked(
+                self, ProcessElements(self.process.pid, output, output.pointer if address is None else address)
+            )
         if output.span > max(_WIDEST * output.numel, 1 << 20):
             raise failed(Status.WRONG_SHAPE, self.stage, f"an output with strides {list(output.stride)}")
         size = output.span * DTYPES[output.dtype].itemsize
@@ -275,7 +283,7 @@ class CpuRunner(Runner):
                 f"an output of {size >> 20} MiB with strides {list(output.stride)}: above {_MOST_WHOLE >> 20} MiB it must be contiguous",
             )
         try:
-            return Held(read_tensor(self.process.pid, output, address))
+            return TensorElements(read_tensor(self.process.pid, output, address))
         except UnreadableError as error:
             raise self.unreadable(error) from error
 

@@ -29,7 +29,7 @@ from evaluators.runtime.cpu.arena import views
 from evaluators.runtime.cpu.aten_share import aten_share
 from evaluators.runtime.cpu.drawing import Drawer
 from evaluators.runtime.layout import Layout
-from evaluators.runtime.parameters import OTHER, OtherParameters, built_by_names, perturbed
+from evaluators.runtime.parameters import OTHER, PerturbedParameters, built_by_names, perturbed
 from evaluators.sandbox import aten
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import AllowAten, Task
@@ -179,7 +179,7 @@ class _Runner:
     def _load_kernel(self, order: Mapping[str, Any]) -> dict[str, Any]:
         self._rule = AllowAten(order["allow_aten"])
         if self._rule is not AllowAten.ALL:
-            aten.shut_doors()
+            aten.remove_bypasses()
         module = _executed(order["source"])
         self._names = vars(module)
         precision = order.get("precision")
@@ -196,7 +196,7 @@ class _Runner:
 
         self._make = make
         if order.get("others") is not None:
-            others = OtherParameters.model_validate(order["others"])
+            others = PerturbedParameters.model_validate(order["others"])
 
             def make_other(*, named: bool) -> Any:
                 try:
@@ -297,7 +297,7 @@ class _Runner:
         model, inputs, results = self._model, self._inputs, self._results
         table = self._table[: 8 * max(1, calls * outputs)].cast("Q")
         channel, read, write = self._channel, os.read, os.write
-        pointer_of, pointers_of, lies_as_it_is = tensors.pointer_of, tensors.pointers_of, tensors.lies_as_it_is
+        pointer_of, pointers_of, is_plain_tensor = tensors.pointer_of, tensors.pointers_of, tensors.is_plain_tensor
         failure = None
         gc.disable()
         if not read(channel, 1):
@@ -307,7 +307,7 @@ class _Runner:
                 results[i] = model(*inputs[i])
             for i in range(calls):
                 result = results[i]
-                if outputs == 1 and lies_as_it_is(result):
+                if outputs == 1 and is_plain_tensor(result):
                     table[i] = pointer_of(result)
                 else:
                     found = pointers_of(result, results)
@@ -328,7 +328,7 @@ class _Runner:
 
 def _taken_apart(result: Any) -> tensors.Result:
     try:
-        return tensors.taken_apart(result)
+        return tensors.flatten_result(result)
     except TypeError as error:
         raise _FailedError("wrong_shape", f"forward {error}") from error
 

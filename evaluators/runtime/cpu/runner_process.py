@@ -102,7 +102,7 @@ class RunnerEndedError(Exception):
         self.ending = ending
 
 
-class NonsenseError(Exception):
+class MalformedReplyError(Exception):
     """The reply of a runner process is malformed, so foreign code wrote it."""
 
 
@@ -144,7 +144,7 @@ class RunnerProcess:
 
         Raises:
             RunnerEndedError: The process ended.
-            NonsenseError: The reply is malformed.
+            MalformedReplyError: The reply is malformed.
             RuntimeLostError: The fork server died.
             InterruptedJobError: The job was interrupted.
         """
@@ -218,11 +218,11 @@ class BlockReply:
     """The answer of the fork server; empty if the process had ended before."""
 
     def prepared(self) -> Mapping[str, Any]:
-        """Return the reply of the process to the order `prepare`. Raises RunnerEndedError or NonsenseError."""
+        """Return the reply of the process to the order `prepare`. Raises RunnerEndedError or MalformedReplyError."""
         return _object(self.process.reply(self.answer))
 
     def report(self) -> Mapping[str, Any] | None:
-        """Return the report of the process on a call that failed, or None. Raises NonsenseError."""
+        """Return the report of the process on a call that failed, or None. Raises MalformedReplyError."""
         return _object(self.answer["report"]) if self.answer.get("report") else None
 
     @property
@@ -255,9 +255,9 @@ def _object(text: str) -> Mapping[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise NonsenseError(str(error)) from error
+        raise MalformedReplyError(str(error)) from error
     if not isinstance(found, dict):
-        raise NonsenseError(f"a {type(found).__name__}")
+        raise MalformedReplyError(f"a {type(found).__name__}")
     return found
 
 

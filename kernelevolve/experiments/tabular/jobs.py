@@ -14,7 +14,7 @@ from kernelevolve import config
 from kernelevolve.core.errors import UserError
 from kernelevolve.experiments.curves import Curve
 from kernelevolve.experiments.tabular.moving import MoveSettings, TableOperator
-from kernelevolve.experiments.tabular.replay import Plan, replay
+from kernelevolve.experiments.tabular.replay import ReplayPlan, replay
 from kernelevolve.experiments.tabular.table import Table
 from kernelevolve.search.base import Strategy
 
@@ -35,7 +35,7 @@ class Job:
     """The number of evaluations of a run."""
 
 
-def plan_of(table: Table, composed: Mapping[str, Any], evaluations: int) -> Plan:
+def plan_of(table: Table, composed: Mapping[str, Any], evaluations: int) -> ReplayPlan:
     """Return the plan of a replay.
 
     Args:
@@ -60,7 +60,7 @@ def plan_of(table: Table, composed: Mapping[str, Any], evaluations: int) -> Plan
         assert isinstance(found, Strategy)
         return found
 
-    return Plan(
+    return ReplayPlan(
         table=table,
         operator=TableOperator(table, MoveSettings(**checked.operator.arguments)),
         strategy=strategy,

@@ -32,7 +32,7 @@ BuildStrategy = Callable[[int, int], Strategy]
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReplayPlan:
     """The definition of a replay, except for its seed."""
 
     table: Table
@@ -48,7 +48,7 @@ class Plan:
     """
 
 
-def replay(plan: Plan, label: str, seed: int) -> Curve:
+def replay(plan: ReplayPlan, label: str, seed: int) -> Curve:
     """Replay one run.
 
     Args:
@@ -79,7 +79,7 @@ class _Event:
 class _Island:
     """The state of one island."""
 
-    def __init__(self, index: int, plan: Plan, seed: int) -> None:
+    def __init__(self, index: int, plan: ReplayPlan, seed: int) -> None:
         settings = plan.islands
         self.strategy = plan.strategy(index, derive_seed(seed, "island", index))
         self.migration = settings.migration(index, seed)
@@ -94,7 +94,7 @@ class _Island:
 class _Run:
     """The simulation of one run."""
 
-    def __init__(self, plan: Plan, seed: int) -> None:
+    def __init__(self, plan: ReplayPlan, seed: int) -> None:
         self._plan = plan
         self._seed = seed
         self._noise = np.random.default_rng(derive_seed(seed, "noise"))

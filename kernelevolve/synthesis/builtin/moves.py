@@ -13,24 +13,24 @@ Point = Mapping[str, KnobValue]
 
 
 @dataclass(frozen=True)
-class Move:
+class KnobMove:
     """Where it leads, and what it changed, in a line for a person."""
 
     point: Point
     note: str
 
 
-def drafted(default: Point, space: Space, most: int, rng: random.Random) -> Move:
+def drafted(default: Point, space: Space, most: int, rng: random.Random) -> KnobMove:
     """From the default, with 1 to `most` knobs moved."""
     return changed(default, space, rng.randint(1, max(1, most)), rng)
 
 
-def mutated(point: Point, space: Space, most: int, rng: random.Random) -> Move:
+def mutated(point: Point, space: Space, most: int, rng: random.Random) -> KnobMove:
     """One knob moved in half of the cases, else 1 to `most`."""
     return changed(point, space, 1 if rng.random() < 0.5 else rng.randint(1, max(1, most)), rng)
 
 
-def crossed(first: Point, second: Point, space: Space, mutation: float, rng: random.Random) -> Move:
+def crossed(first: Point, second: Point, space: Space, mutation: float, rng: random.Random) -> KnobMove:
     """Each knob that differs from either with equal chance. With the probability `mutation`, and where nothing came from the second,
     one more is moved. `space`: around the first."""
     chosen = dict(first)
@@ -43,17 +43,17 @@ def crossed(first: Point, second: Point, space: Space, mutation: float, rng: ran
         value = moved(space[name], chosen[name], rng)
         note += f", {name} {chosen[name]} -> {value}"
         chosen[name] = value
-    return Move(chosen, note)
+    return KnobMove(chosen, note)
 
 
-def changed(point: Point, space: Space, moves: int, rng: random.Random) -> Move:
+def changed(point: Point, space: Space, moves: int, rng: random.Random) -> KnobMove:
     """So many knobs moved, fewer where there are fewer."""
     chosen, notes, names = dict(point), [], _movable(space)
     for name in rng.sample(names, min(moves, len(names))):
         value = moved(space[name], chosen[name], rng)
         notes.append(f"{name} {chosen[name]} -> {value}")
         chosen[name] = value
-    return Move(chosen, ", ".join(notes))
+    return KnobMove(chosen, ", ".join(notes))
 
 
 def _movable(space: Space) -> list[str]:

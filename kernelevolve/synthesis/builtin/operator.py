@@ -18,7 +18,7 @@ from kernelevolve.synthesis.base import Context, ExhaustedError, Operator, Paren
 from kernelevolve.synthesis.builtin.base import Point, Writer, Written
 from kernelevolve.synthesis.builtin.chain import WORDS, Chain, Stage
 from kernelevolve.synthesis.builtin.knobs import Knob
-from kernelevolve.synthesis.builtin.moves import Move, crossed, drafted, mutated
+from kernelevolve.synthesis.builtin.moves import KnobMove, crossed, drafted, mutated
 from kernelevolve.synthesis.builtin.plan.traits import is_large
 from kernelevolve.synthesis.builtin.retuning.source_knobs import mutate, variants
 from kernelevolve.synthesis.builtin.writers import ANY, writer_for
@@ -74,16 +74,16 @@ class BuiltinOperator(Operator):
     def prepare(self, task: Task) -> BuiltinOperator:
         from kernelevolve.synthesis.builtin.tracing import kept_trace
 
-        prepared = self.early(task)
+        prepared = self.provisional(task)
         prepared._take(kept_trace(task))
         return prepared
 
-    def early(self, task: Task) -> BuiltinOperator:
+    def provisional(self, task: Task) -> BuiltinOperator:
         from kernelevolve.synthesis.builtin.seeds import forbidden
 
         return replace(self, chain=Chain(forbidden(task)), pending=True)
 
-    def aimed(self, target: Target) -> BuiltinOperator:
+    def for_target(self, target: Target) -> BuiltinOperator:
         return replace(self, writer=writer_for(target))
 
     def _take(self, traced: Program | Untraced) -> None:
@@ -292,7 +292,7 @@ class BuiltinOperator(Operator):
         move = crossed(first.kernel.knobs, second.kernel.knobs, space, self.crossover_mutation, rng)
         return self._written(move, context.task, "crossover")
 
-    def _written(self, move: Move, task: Task, name: str) -> Draft:
+    def _written(self, move: KnobMove, task: Task, name: str) -> Draft:
         made = self._at(tuple(sorted(move.point.items())), task)
         if isinstance(made, Draft):
             return made.model_copy(update={"operator": f"builtin/{name}", "note": move.note})

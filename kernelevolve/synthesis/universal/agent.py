@@ -37,7 +37,7 @@ class AgentSettings(Record):
 
     steps: int = Field(ge=0, le=50)
     """The greatest number of answers of the model for a node; 0 asks for one completion without tools."""
-    judgements: int = Field(ge=1)
+    evaluations: int = Field(ge=1)
     """The greatest number of kernels that are compiled, tested or measured for a node."""
     protocol: AgentProtocol
 
@@ -76,7 +76,7 @@ async def work(
         conversation += _step_messages(
             completion.message, replies, f"{left} more answers of yours" if left else "", native=bool(tools)
         )
-    if not workbench.judged and workbench.source.strip():
+    if not workbench.evaluated and workbench.source.strip():
         await workbench.carry_out(ToolCall(id="end", name="measure", arguments="{}"))
     return said
 

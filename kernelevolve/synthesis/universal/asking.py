@@ -21,7 +21,7 @@ from kernelevolve.synthesis.answers.errors import AnswerError
 from kernelevolve.synthesis.answers.reading import read_answer
 from kernelevolve.synthesis.base import Context
 from kernelevolve.synthesis.universal.agent import AgentSettings, work
-from kernelevolve.synthesis.universal.prompt import Material, Move, PromptBuilder
+from kernelevolve.synthesis.universal.prompt import Material, PromptBuilder, PromptKind
 from kernelevolve.synthesis.universal.templates import AGENT, CORRECTION
 from kernelevolve.synthesis.universal.tools import Workbench
 
@@ -81,7 +81,7 @@ class Asking:
         self._undiagnosed = False
         self._trials = 0
 
-    async def draft(self, move: Move) -> Draft:
+    async def draft(self, move: PromptKind) -> Draft:
         """Ask for a kernel and return the draft, which is a rejected one if no answer can be used."""
         context = self._context
         material = Material(
@@ -99,7 +99,7 @@ class Asking:
 
     async def _diagnose(self, material: Material) -> str:
         """Ask the model what bounds the parents. Returns an empty text if there is no answer; the note then says so."""
-        messages = self._prompts.build(replace(material, move=Move.DIAGNOSE), self._settings.prompt_tokens)
+        messages = self._prompts.build(replace(material, move=PromptKind.DIAGNOSE), self._settings.prompt_tokens)
         try:
             await self._ask(messages, len(self._exchanges), most=_DIAGNOSIS_TOKENS)
         except (TransientError, TooLongError):
@@ -114,19 +114,19 @@ class Asking:
     async def _draft_by_agent(self, material: Material) -> Draft:
         """Run the agent loop. The draft is the best kernel that was evaluated, or the last one if all failed."""
         context, settings = self._context, self._settings.agent
-        if context.judge is None:
+        if context.evaluate is None:
             raise RuntimeError("the agent needs `Context.judge` to evaluate kernels")
         prompts = self._prompts
         variables = {
             "steps": settings.steps,
-            "judgements": settings.judgements,
+            "evaluations": settings.evaluations,
             "protocol": settings.protocol.value,
             "parents": len(context.parents),
         }
         instructions = Message(role=Role.USER, text=prompts.templates.render(AGENT, variables))
         messages = prompts.build(material, self._settings.prompt_tokens - tokens_of_message(instructions))
         workbench = Workbench(
-            context.parents[0].kernel.source if context.parents else "", context.judge, settings.judgements
+            context.parents[0].kernel.source if context.parents else "", context.evaluate, settings.evaluations
         )
 
         async def ask(conversation: Sequence[Message], tools: Sequence[Tool]) -> Completion:
@@ -135,7 +135,7 @@ class Asking:
 
         most = 2 * self._settings.prompt_tokens
         said = await work(settings, workbench, (*messages, instructions), ask, most)
-        best, self._trials = workbench.best, len(workbench.judged)
+        best, self._trials = workbench.best, len(workbench.evaluated)
         if best is None:
             return self.rejected(material.move, "the agent ended without a kernel that could be evaluated")
         return self._make_draft(best.kernel, material.move, _note(said))
@@ -202,7 +202,7 @@ class Asking:
         request = Request(messages=tuple(messages), tools=tuple(tools), sampling=sampling)
         self._exchanges.append(await self._models.ask(self._model, request, self._context.purpose))
 
-    def _make_draft(self, kernel: Kernel, move: Move, note: str, rejected: Diagnosis | None = None) -> Draft:
+    def _make_draft(self, kernel: Kernel, move: PromptKind, note: str, rejected: Diagnosis | None = None) -> Draft:
         return Draft(
             kernel=kernel,
             operator=f"llm/{move.value}",
@@ -214,7 +214,7 @@ class Asking:
             trials=self._trials,
         )
 
-    def rejected(self, move: Move, reason: str) -> Draft:
+    def rejected(self, move: PromptKind, reason: str) -> Draft:
         """Return the draft of an expansion without a usable kernel, with the reason as its diagnosis."""
         text = self._exchanges[-1].completion.message.text if self._exchanges else ""
         diagnosis = Diagnosis(stage="answer", summary=" ".join(reason.split())[:500] or "no answer", details=reason)

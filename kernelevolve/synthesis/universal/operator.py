@@ -19,7 +19,7 @@ from kernelevolve.llm.errors import MissingExchangeError, RefusedError, TooLongE
 from kernelevolve.synthesis.base import Context, Operator
 from kernelevolve.synthesis.universal.agent import AgentProtocol, AgentSettings
 from kernelevolve.synthesis.universal.asking import Asking
-from kernelevolve.synthesis.universal.prompt import Material, Move, PromptBuilder
+from kernelevolve.synthesis.universal.prompt import Material, PromptBuilder, PromptKind
 from kernelevolve.synthesis.universal.task_facts import TaskFacts, examine
 from kernelevolve.synthesis.universal.templates import SHIPPED, Templates
 
@@ -80,7 +80,7 @@ class UniversalOperator(Operator):
         prepared = replace(self, facts=examine(task))
         anywhere = Target(device="any", vendor="", arch="", languages=(LANGUAGES[0].name,))
         # Building a prompt here reports a wrong template or a low limit before the run starts.
-        prepared._prompts(Context.bare(task, anywhere)).build(Material(Move.DRAFT), self.prompt_tokens)
+        prepared._prompts(Context.bare(task, anywhere)).build(Material(PromptKind.DRAFT), self.prompt_tokens)
         return prepared
 
     def tell(self, node: Node) -> None:
@@ -155,12 +155,12 @@ class UniversalOperator(Operator):
             chooser.tell(node.model, node.fitness, promise, node.usage)
 
 
-def _move(context: Context) -> Move:
+def _move(context: Context) -> PromptKind:
     if not context.parents:
-        return Move.DRAFT
+        return PromptKind.DRAFT
     if len(context.parents) > 1:
-        return Move.CROSSOVER
-    return Move.IMPROVE if context.parents[0].node.fitness else Move.REPAIR
+        return PromptKind.CROSSOVER
+    return PromptKind.IMPROVE if context.parents[0].node.fitness else PromptKind.REPAIR
 
 
 def _angle(rng: random.Random) -> str:

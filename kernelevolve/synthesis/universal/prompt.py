@@ -24,7 +24,7 @@ _FRAME = 12
 """The tokens around an item, for its heading and fence."""
 
 
-class Move(StrEnum):
+class PromptKind(StrEnum):
     """The kinds of prompts."""
 
     DRAFT = "draft"
@@ -39,7 +39,7 @@ class Move(StrEnum):
 class Material:
     """The content that a prompt may hold besides the task and the target."""
 
-    move: Move
+    move: PromptKind
     parents: tuple[Parent, ...] = ()
     history: Sequence[Parent] = ()
     documents: tuple[DocumentView, ...] = ()

@@ -19,7 +19,7 @@ KNOWN = {
     SYSTEM: {"task", "facts", "device", "hardware", "language", "form"},
     REQUEST: {"move", "parents", "best", "tried", "failed", "examples", "documents", "angle", "diagnosis", "form"},
     CORRECTION: {"reason", "form"},
-    AGENT: {"steps", "judgements", "protocol", "parents"},
+    AGENT: {"steps", "evaluations", "protocol", "parents"},
 }
 """The variables of each template. Their types are in `views.py`."""
 

@@ -17,7 +17,7 @@ from kernelevolve.synthesis.answers.errors import AnswerError
 from kernelevolve.synthesis.answers.lines import Edit, applied
 from kernelevolve.synthesis.answers.reading import read_answer
 
-Judge = Callable[[Kernel], Awaitable[Evaluation]]
+Evaluate = Callable[[Kernel], Awaitable[Evaluation]]
 DONE = "done"
 _BEFORE_RUNNING = (Status.INVALID_SOURCE, Status.COMPILE_ERROR)
 _DETAILS = 3000
@@ -57,7 +57,7 @@ TOOLS = (
 )
 
 
-class Judged(Record):
+class EvaluatedKernel(Record):
     """A kernel and its evaluation."""
 
     kernel: Kernel
@@ -71,25 +71,25 @@ class Workbench:
     called on it.
     """
 
-    def __init__(self, source: str, judge: Judge, judgements: int) -> None:
+    def __init__(self, source: str, evaluate: Evaluate, evaluations: int) -> None:
         """Initialize the workbench.
 
         Args:
             source: The first text of the file, which may be empty.
-            judge: Evaluates a kernel.
-            judgements: The greatest number of evaluations.
+            evaluate: Evaluates a kernel.
+            evaluations: The greatest number of evaluations.
         """
         self.source = fold(source)
-        self.judged: dict[str, Judged] = {}
+        self.evaluated: dict[str, EvaluatedKernel] = {}
         """The evaluated kernels by id, in the order of their evaluation."""
-        self._judge = judge
-        self._left = judgements
+        self._evaluate_kernel = evaluate
+        self._left = evaluations
 
     @property
-    def best(self) -> Judged | None:
+    def best(self) -> EvaluatedKernel | None:
         """The evaluated kernel with the best fitness, the last one if several are equal; None before any evaluation."""
-        latest_first = list(reversed(self.judged.values()))
-        return max(latest_first, key=lambda judged: judged.evaluation.fitness) if latest_first else None
+        latest_first = list(reversed(self.evaluated.values()))
+        return max(latest_first, key=lambda evaluated: evaluated.evaluation.fitness) if latest_first else None
 
     async def carry_out(self, call: ToolCall) -> str:
         """Carry out a tool call and return the reply to the model. Mistakes of the model become replies, not exceptions."""
@@ -141,12 +141,12 @@ class Workbench:
         if problem:
             return problem
         kernel = self.kernel()
-        if kernel.id not in self.judged:
+        if kernel.id not in self.evaluated:
             if self._left == 0:
                 return "nothing more can be compiled, tested or measured for this kernel: end with done"
             self._left -= 1
-            self.judged[kernel.id] = Judged(kernel=kernel, evaluation=await self._judge(kernel))
-        reply = _reply(name, self.judged[kernel.id].evaluation)
+            self.evaluated[kernel.id] = EvaluatedKernel(kernel=kernel, evaluation=await self._evaluate_kernel(kernel))
+        reply = _reply(name, self.evaluated[kernel.id].evaluation)
         return f"{reply}\n({self._left} more files can be evaluated)"
 
 

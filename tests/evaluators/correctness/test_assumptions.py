@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluators.correctness.reference.computing import Computing
+from evaluators.correctness.reference.computing import ReferenceComputation
 from kernelevolve.core.evaluation import VARYING_RESULTS, Status
 from kernelevolve.core.task import Task
 from tests.evaluators.in_process import DERIVED, Of, copy_of, failure_of, kept_references
@@ -352,7 +352,9 @@ def test_a_reference_that_no_copy_would_follow_is_refused(name: str, tmp_path: P
     written, why = REFUSED[name]
     task = Task(name=name.replace(" ", "_"), source=written.source("Model"))
     with torch.no_grad():
-        told = Computing(task, tmp_path, {"trials": 2, "most_draws": 1, "draw_bytes": 1, "derived": DERIVED}).own()
+        told = ReferenceComputation(
+            task, tmp_path, {"trials": 2, "most_draws": 1, "draw_bytes": 1, "derived": DERIVED}
+        ).own()
     assert why in told["error"]
     assert "\n" not in told["error"]
 
@@ -372,5 +374,7 @@ def test_a_range_that_draws_leave_is_the_tasks_to_mend(tmp_path: Path) -> None:
     source = Written("return x.log()", "return [torch.rand(40, 48)]").source("Model")
     task = Task(name="log", source=source + "\ndef get_input_ranges():\n    return [(0.5, 1.0)]\n")
     with torch.no_grad():
-        told = Computing(task, tmp_path, {"trials": 2, "most_draws": 1, "draw_bytes": 1, "derived": DERIVED}).own()
+        told = ReferenceComputation(
+            task, tmp_path, {"trials": 2, "most_draws": 1, "draw_bytes": 1, "derived": DERIVED}
+        ).own()
     assert "get_input_ranges, input 0: get_inputs draws values from" in told["error"]

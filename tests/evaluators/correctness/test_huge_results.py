@@ -15,8 +15,8 @@ import torch
 from devices.cpu import CpuDevice
 from evaluators.correctness.compare import Bounds, compare
 from evaluators.runtime.base import Runtime
-from evaluators.runtime.cpu.process_memory import Remote, UnreadableError
-from evaluators.runtime.tensors import Described
+from evaluators.runtime.cpu.process_memory import ProcessElements, UnreadableError
+from evaluators.runtime.tensors import TensorDescription
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.kernel import Kernel
@@ -94,14 +94,14 @@ def holder() -> Iterator[subprocess.Popen[str]]:
 def test_half_a_gigabyte_is_compared_in_little_memory(holder: subprocess.Popen[str], tmp_path: Path) -> None:
     assert holder.stdout is not None
     address = int(holder.stdout.readline())
-    told = Described(dtype="float32", shape=(COUNT // 1024, 1024), stride=(1024, 1))
+    told = TensorDescription(dtype="float32", shape=(COUNT // 1024, 1024), stride=(1024, 1))
     file = tmp_path / "native"
     with file.open("wb") as handle:
         for _ in range(COUNT >> 22):
             handle.write(b"\0\0\x80\x3f" * (1 << 22))
     native = torch.from_file(str(file), shared=False, size=COUNT, dtype=torch.float32).view(told.shape)
     with watched() as growth:
-        assert compare(Remote(holder.pid, told, address), native, native, BOUNDS, "x") is None
+        assert compare(ProcessElements(holder.pid, told, address), native, native, BOUNDS, "x") is None
     file.unlink()
     assert growth.most < 16 << 20
 
@@ -111,13 +111,13 @@ def test_a_wrong_element_is_found_far_behind_and_an_excerpt_is_enough(holder: su
     assert holder.stdout is not None
     address = int(holder.stdout.readline())
     rows = 12 << 10
-    told = Described(dtype="float32", shape=(rows, 1024), stride=(1024, 1))
+    told = TensorDescription(dtype="float32", shape=(rows, 1024), stride=(1024, 1))
     holder.stdin.write(f"{1024 * rows - 7}\n")
     holder.stdin.flush()
     holder.stdout.readline()
     native = torch.ones(told.shape)
     with watched() as growth:
-        wrong = compare(Remote(holder.pid, told, address), native, native, BOUNDS, "x")
+        wrong = compare(ProcessElements(holder.pid, told, address), native, native, BOUNDS, "x")
     assert wrong is not None
     assert wrong.summary.endswith(f"at [{rows - 1}, 1017]: expected 1.0, got 2.0")
     assert wrong.summary.startswith(f"x: 1 of {1024 * rows} elements")
@@ -128,7 +128,9 @@ def test_a_wrong_element_is_found_far_behind_and_an_excerpt_is_enough(holder: su
 def test_memory_that_is_not_there_is_no_result(holder: subprocess.Popen[str]) -> None:
     assert holder.stdout is not None
     address = int(holder.stdout.readline())
-    found = Remote(holder.pid, Described(dtype="float32", shape=(COUNT + (1 << 30),), stride=(1,)), address)
+    found = ProcessElements(
+        holder.pid, TensorDescription(dtype="float32", shape=(COUNT + (1 << 30),), stride=(1,)), address
+    )
     with pytest.raises(UnreadableError):
         found.part(COUNT + (1 << 29), COUNT + (1 << 29) + 10)
 
@@ -158,7 +160,7 @@ def test_a_kernel_with_large_outputs_is_proven_correct_in_little_memory(
     kernel = Kernel(source=TASK.source.replace("Model", "ModelNew"), language="python")
     with closing(Pipeline(TASK, CpuDevice(), small, runtime=runtime)) as made:
         made.warm()
-        made.strict.checker().bounds(made.strict.reference().main.answers)
-        with watched() as growth, made.strict.proven(kernel, made.compile(kernel), 1):
+        made.strict.checker().bounds(made.strict.reference().main.expected)
+        with watched() as growth, made.strict.checked_kernel(kernel, made.compile(kernel), 1):
             pass
     assert growth.most < 24 << 20  # One output has 32 MiB.

@@ -183,7 +183,7 @@ def test_the_record_says_what_a_verdict_rests_on(of: Of) -> None:
     task, reference = of("batch norm")
     ledger = Ledger()
     assert failure_of(reference, task, copy_of(task), ledger) is None
-    checks = {check.name: check for check in ledger.told()}
+    checks = {check.name: check for check in ledger.checks()}
     assert checks["own inputs"].count == 2
     assert checks["hidden shapes"].count == 4
     assert checks["distributions of values"].count >= 4
@@ -192,14 +192,14 @@ def test_the_record_says_what_a_verdict_rests_on(of: Of) -> None:
     assert checks[EVALUATION_MODE].count == 1
     assert checks["inputs afterwards"].count == len(reference.cases)
     assert not any(check.overtime for check in checks.values())
-    assert "2 own inputs, " in in_words(ledger.told())
+    assert "2 own inputs, " in in_words(ledger.checks())
 
 
 def test_the_record_says_what_was_left_out_and_why(of: Of) -> None:
     task, reference = of("whole powers")
     ledger = Ledger()
     assert failure_of(reference, task, copy_of(task), ledger) is None
-    checks = {check.name: check for check in ledger.told()}
+    checks = {check.name: check for check in ledger.checks()}
     assert checks["results against float64"].left_out == ("the results are exact",)
     assert checks[EVALUATION_MODE].left_out == ("neither calls nor evaluation mode change a result",)
     assert checks["inputs with NaN and infinities"].count == 0
@@ -214,7 +214,7 @@ def test_a_failure_has_the_checks_before_it(of: Of) -> None:
         "return F.batch_norm(x, None, None, self.norm.weight, self.norm.bias, True)"
     )
     assert failure_of(reference, task, forgets, ledger) is not None
-    checks = {check.name: check.count for check in ledger.told()}
+    checks = {check.name: check.count for check in ledger.checks()}
     assert checks["own inputs"] == 2
     assert EVALUATION_MODE not in checks
 

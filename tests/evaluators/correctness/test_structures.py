@@ -177,14 +177,14 @@ def judge(task: Task, source: str, settings: EvaluationSettings, runtime: Runtim
         checker, main = Checker(reference, task.tolerance), reference.main
         checker.check(runner, Ledger())
         entrant = Entrant([runner], checked=True)
-        after = checker.bounds(main.effects.answers) if main.effects else ()
+        after = checker.bounds(main.effects.expected) if main.effects else ()
         watch = Stopwatch(
             runtime,
             [native],
             {"it": entrant},
             main,
             FreshValues(main),
-            checker.bounds(main.answers),
+            checker.bounds(main.expected),
             settings.timing,
             0,
             Calibrations(),
@@ -199,12 +199,12 @@ def judge(task: Task, source: str, settings: EvaluationSettings, runtime: Runtim
 def test_a_task_whose_torch_compile_does_nothing_has_that_said(few: EvaluationSettings, runtime: Runtime) -> None:
     ledger = Ledger()
     ledger.begin(prepared(RIGHT["compiled"], few, runtime))
-    [check] = [check for check in ledger.told() if check.name == COMPILED]
+    [check] = [check for check in ledger.checks() if check.name == COMPILED]
     assert check.count == 0
     assert "without being compiled" in check.left_out[0]
     assert not check.overtime, "another evaluation would say the same"
     ledger.begin(prepared(RIGHT["gradient"], few, runtime))
-    assert COMPILED not in [check.name for check in ledger.told()]
+    assert COMPILED not in [check.name for check in ledger.checks()]
 
 
 def kernel_of(task: Task, forward: str | None = None) -> str:

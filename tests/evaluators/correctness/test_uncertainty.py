@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from evaluators.correctness.compare import bounds_of, compare
 from evaluators.correctness.reference.rounding import Direction, Rounding
 from evaluators.correctness.reference.work import Work
-from evaluators.correctness.uncertainty import Doubt, doubt_of
+from evaluators.correctness.uncertainty import Uncertainty, uncertainty_of
 from kernelevolve.core.task import Tolerance
 
 
@@ -74,18 +74,18 @@ def test_terms_of_a_sum_move_it_by_what_they_are_not_by_what_is_left() -> None:
 
 def step(
     native: list[float], oracle: list[float], others: list[list[float]]
-) -> tuple[torch.Tensor, torch.Tensor, Doubt]:
+) -> tuple[torch.Tensor, torch.Tensor, Uncertainty]:
     n, o = torch.tensor(native), torch.tensor(oracle, dtype=torch.float64)
-    return n, o, doubt_of(n, o, [torch.tensor(other).double() for other in others], 1e-4, 1e-4)
+    return n, o, uncertainty_of(n, o, [torch.tensor(other).double() for other in others], 1e-4, 1e-4)
 
 
 def test_at_a_step_each_side_is_right_and_nothing_between() -> None:
     zeros, sides = [0.0] * 99, [3.0, 4.0, 3.0, 4.0]
-    n, o, doubt = step([*zeros, 4.0], [*zeros, 3.0], [[*zeros, side] for side in sides])
+    n, o, uncertainty = step([*zeros, 4.0], [*zeros, 3.0], [[*zeros, side] for side in sides])
 
     def right(last: float, other: float = 0.0) -> bool:
         candidate = torch.tensor([*zeros[1:], other, last])
-        return compare(candidate, n, o, bounds_of(n, o, Tolerance(), doubt), "y", doubt) is None
+        return compare(candidate, n, o, bounds_of(n, o, Tolerance(), uncertainty), "y", uncertainty) is None
 
     assert right(3.0)
     assert right(4.0)
@@ -96,22 +96,22 @@ def test_at_a_step_each_side_is_right_and_nothing_between() -> None:
 
 def test_whole_numbers_have_sides_too() -> None:
     native = torch.tensor([5, 6, 7])
-    doubt = doubt_of(native, native, [torch.tensor([5, 7, 7])], 0.0, 0.0)
-    bounds = bounds_of(native, native, Tolerance(), doubt)
+    uncertainty = uncertainty_of(native, native, [torch.tensor([5, 7, 7])], 0.0, 0.0)
+    bounds = bounds_of(native, native, Tolerance(), uncertainty)
     for candidate, right in (([5, 6, 7], True), ([5, 7, 7], True), ([5, 8, 7], False), ([6, 6, 7], False)):
-        assert (compare(torch.tensor(candidate), native, native, bounds, "y", doubt) is None) == right
+        assert (compare(torch.tensor(candidate), native, native, bounds, "y", uncertainty) is None) == right
 
 
 def test_where_few_digits_are_right_others_may_have_as_few_but_not_none() -> None:
     generator = torch.Generator().manual_seed(0)
     o = torch.randn(3000, dtype=torch.float64, generator=generator)
     n, other = ((o + 0.02 * torch.randn(3000, generator=generator)).float() for _ in range(2))
-    doubt = doubt_of(n, o, [other.double()], 1e-4, 1e-4)
-    bounds = bounds_of(n, o, Tolerance(), doubt)
+    uncertainty = uncertainty_of(n, o, [other.double()], 1e-4, 1e-4)
+    bounds = bounds_of(n, o, Tolerance(), uncertainty)
     third = (o + 0.02 * torch.randn(3000, generator=generator)).float()
-    assert compare(third, n, o, bounds, "y", doubt) is None
-    assert compare(torch.zeros(3000), n, o, bounds, "y", doubt) is not None
-    assert compare(n * 1.3, n, o, bounds, "y", doubt) is not None
+    assert compare(third, n, o, bounds, "y", uncertainty) is None
+    assert compare(torch.zeros(3000), n, o, bounds, "y", uncertainty) is not None
+    assert compare(n * 1.3, n, o, bounds, "y", uncertainty) is not None
 
 
 def test_steps_leave_the_bounds_of_other_elements_as_they_are() -> None:

@@ -22,7 +22,7 @@ from evaluators.runtime.cpu.runtime import CpuRuntime
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
 from evaluators.timing.blocks import BlockTime
-from evaluators.timing.statistics import measurement, ratio_of, told_or_not
+from evaluators.timing.statistics import drop_imprecise_speedup, measurement, ratio_of
 from kernelevolve.core.evaluation import Measurement, Ratio
 from tests.evaluators.silu_mul import TASK, python_kernel
 
@@ -189,13 +189,13 @@ def hear(monkeypatch: pytest.MonkeyPatch, noise: Callable[[], Noise]) -> None:
 def test_beside_a_few_disturbed_rounds_there_are_enough_others(
     settings: EvaluationSettings, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = iter([Noise.NOISY] * 2)
-    hear(monkeypatch, lambda: next(answers, Noise.QUIET))
+    expected = iter([Noise.NOISY] * 2)
+    hear(monkeypatch, lambda: next(expected, Noise.QUIET))
     # Whatever the machine does meanwhile, there is time for the fewest rounds.
     patient = settings.model_copy(update={"timing": settings.timing.model_copy(update={"max_seconds": 30.0})})
     with closing(Pipeline(TASK, CpuDevice(), patient, runtime=runtime)) as pipeline:
         found = pipeline.evaluate(python_kernel(RIGHT)).measurement
-    assert next(answers, None) is None
+    assert next(expected, None) is None
     assert found is not None
     assert 1 <= found.disturbed_rounds <= 2
     assert found.rounds - found.disturbed_rounds >= settings.timing.min_rounds
@@ -229,7 +229,9 @@ def test_what_others_took_makes_no_kernel_faster() -> None:
 @pytest.mark.parametrize(("high", "tells"), [(1.4, True), (1.6, False)])
 def test_no_interval_is_told_that_is_wider_than_half_as_much_again(high: float, tells: bool) -> None:
     speedup = Ratio(value=1.2, low=1.0, high=high)
-    found = told_or_not(Measurement(speedup=speedup, reference_seconds=1, kernel_seconds=1, rounds=9), "busy")
+    found = drop_imprecise_speedup(
+        Measurement(speedup=speedup, reference_seconds=1, kernel_seconds=1, rounds=9), "busy"
+    )
     assert (found.speedup is not None) is tells
     assert found.not_measured == ("" if tells else "busy")
     assert found.rank == 1.2

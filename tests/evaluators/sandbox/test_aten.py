@@ -136,7 +136,7 @@ def in_thread(call):
         raise errors[0]
 
 assert not aten.in_force()
-aten.shut_doors()
+aten.remove_bypasses()
 aten.enforce(AllowAten(sys.argv[1]))
 found = {}
 with torch.no_grad():

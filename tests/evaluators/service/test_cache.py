@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devices.cpu import CpuDevice
-from evaluators.service.cache import VerdictCache
+from evaluators.service.cache import EvaluationCache
 from evaluators.service.identity import code_files, identity_of
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
@@ -35,9 +35,9 @@ def verdict(status: Status, kernel: str = "k", details: str = "") -> Evaluation:
 
 @pytest.mark.parametrize("status", list(Status))
 def test_what_may_be_the_machines_fault_is_judged_again(tmp_path: Path, status: Status) -> None:
-    cache = VerdictCache(tmp_path, 1)
+    cache = EvaluationCache(tmp_path, 1)
     cache.put(verdict(status), "here")
-    found = VerdictCache(tmp_path, 1).get("k", "here")
+    found = EvaluationCache(tmp_path, 1).get("k", "here")
     if status in (Status.TIMEOUT, Status.CRASHED, Status.OUT_OF_MEMORY):
         assert found is None
     else:
@@ -47,7 +47,7 @@ def test_what_may_be_the_machines_fault_is_judged_again(tmp_path: Path, status: 
 
 
 def test_what_time_ran_out_for_is_judged_again(tmp_path: Path) -> None:
-    cache = VerdictCache(tmp_path, 1)
+    cache = EvaluationCache(tmp_path, 1)
     shapes = Check(name="hidden shapes", count=0, left_out=("torch.export takes longer than 60 s",), overtime=True)
     cache.put(verdict(Status.OK).model_copy(update={"checks": (shapes,)}), "here")
     assert cache.get("k", "here") is None
@@ -58,12 +58,12 @@ def test_what_time_ran_out_for_is_judged_again(tmp_path: Path) -> None:
 
 
 def test_it_is_the_users_alone(tmp_path: Path) -> None:
-    cache = VerdictCache(tmp_path, 1)
+    cache = EvaluationCache(tmp_path, 1)
     assert cache.file.parent.stat().st_mode & 0o077 == 0
 
 
 def test_the_oldest_go_when_there_is_no_room(tmp_path: Path) -> None:
-    cache = VerdictCache(tmp_path, 1)
+    cache = EvaluationCache(tmp_path, 1)
     for number in range(400):
         cache.put(verdict(Status.WRONG_RESULT, f"k{number}", "x" * 4000), "here")
     assert cache.file.stat().st_size < 1.2 * (1 << 20)
@@ -74,9 +74,9 @@ def test_the_oldest_go_when_there_is_no_room(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from evaluators.service.cache import VerdictCache
+from evaluators.service.cache import EvaluationCache
 from kernelevolve.core.evaluation import Evaluation
-cache = VerdictCache(Path(sys.argv[1]), 10)
+cache = EvaluationCache(Path(sys.argv[1]), 10)
 for number in range(30):
     told = Evaluation.model_validate_json(sys.argv[3]).model_copy(update={"kernel_id": f"{sys.argv[2]}.{number}"})
     cache.put(told, "here")
@@ -90,15 +90,15 @@ def test_several_processes_write_at_once(tmp_path: Path) -> None:
         for name in ("a", "b", "c")
     ]
     assert [writer.wait(60) for writer in writers] == [0, 0, 0]
-    cache = VerdictCache(tmp_path, 10)
+    cache = EvaluationCache(tmp_path, 10)
     assert all(cache.get(f"{name}.{number}", "here") for name in "abc" for number in range(30))
 
 
 def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:
-    file = VerdictCache(tmp_path, 1).file
+    file = EvaluationCache(tmp_path, 1).file
     file.write_bytes(b"no database " * 1000)
     with pytest.raises(UserError, match=r"verdicts\.sqlite.*evaluation\.cache=off"):
-        VerdictCache(tmp_path, 1).get("k", "here")
+        EvaluationCache(tmp_path, 1).get("k", "here")
 
 
 def test_a_verdict_rests_on_what_it_was_found_with(settings: EvaluationSettings) -> None:

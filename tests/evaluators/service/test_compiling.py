@@ -9,7 +9,7 @@ import pytest
 from devices.base import Artifact
 from devices.cpu import CpuDevice
 from devices.toolchains.loader import LOADER
-from evaluators.service.compiling import Compiled, OtherTarget, Rejected, compile_apart, fingerprint
+from evaluators.service.compiling import Compiled, OtherTarget, Rejected, compile_task, fingerprint
 from kernelevolve.core.evaluation import Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.signature import Signature
@@ -31,7 +31,7 @@ HERE = {name: fingerprint(CPU, TARGET, name) for name in CPU.toolchains()}
 
 
 def made(kernel: Kernel, base: Path, timeout: float = 60.0) -> Compiled | Rejected | OtherTarget:
-    return compile_apart(kernel, CPU, TARGET, Signature(), timeout, HERE, str(base))
+    return compile_task(kernel, CPU, TARGET, Signature(), timeout, HERE, str(base))
 
 
 def test_an_artifact_is_used_from_another_folder(tmp_path: Path) -> None:
@@ -50,14 +50,14 @@ def test_an_artifact_is_used_from_another_folder(tmp_path: Path) -> None:
 
 def test_a_machine_of_another_kind_does_not_compile(tmp_path: Path) -> None:
     wanted = {**HERE, "cpp": "g++ of another machine"}
-    found = compile_apart(KERNEL, CPU, TARGET, Signature(), 60.0, wanted, str(tmp_path))
+    found = compile_task(KERNEL, CPU, TARGET, Signature(), 60.0, wanted, str(tmp_path))
     assert isinstance(found, OtherTarget)
 
 
 def test_nobody_compiles_for_a_processor_with_other_instructions(tmp_path: Path) -> None:
     other = TARGET.model_copy(update={"facts": {**TARGET.facts, "instructions": "others"}})
     assert fingerprint(CPU, other, "cpp") == ""
-    assert isinstance(compile_apart(KERNEL, CPU, other, Signature(), 60.0, HERE, str(tmp_path)), OtherTarget)
+    assert isinstance(compile_task(KERNEL, CPU, other, Signature(), 60.0, HERE, str(tmp_path)), OtherTarget)
 
 
 def test_an_artifact_may_hold_folders(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from evaluators.runtime.base import Runtime
 from evaluators.runtime.cpu.runner import CpuRunner
 from evaluators.service.pipeline import Pipeline
 from evaluators.settings import EvaluationSettings
-from evaluators.timing.benchmark import SpeedupBenchmark, Timed
+from evaluators.timing.benchmark import SpeedupBenchmark, TimedMeasurement
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation, Measurement, Status
 from kernelevolve.core.kernel import Kernel
@@ -277,7 +277,7 @@ def test_what_seems_better_than_the_best_is_measured_again_in_other_processes(
     measured: list[tuple[set[int], Measurement]] = []
     time_it = SpeedupBenchmark.time
 
-    def watched(self: SpeedupBenchmark, kernel: Kernel, runners: Sequence[CpuRunner], *rest: Any) -> Timed:
+    def watched(self: SpeedupBenchmark, kernel: Kernel, runners: Sequence[CpuRunner], *rest: Any) -> TimedMeasurement:
         found = time_it(self, kernel, runners, *rest)
         everyone = {runner.process.pid for runner in (*runners, *pipeline.strict.pool.runners)}
         measured.append((everyone, found.measurement))

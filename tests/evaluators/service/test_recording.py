@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from devices.cpu import CpuDevice
-from evaluators.service.recording import VERDICTS, Replayed, VerdictRecording
+from evaluators.service.recording import VERDICTS, EvaluationRecording, Replayed
 from evaluators.service.service import EvaluationService
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
@@ -33,7 +33,7 @@ def guess(value: float) -> Evaluation:
 
 def test_guesses_and_time_outs_are_given_again_in_turn(tmp_path: Path) -> None:
     given = [guess(1.5), verdict(Status.TIMEOUT), guess(1.2), verdict(Status.OK)]
-    recording = VerdictRecording(tmp_path / VERDICTS)
+    recording = EvaluationRecording(tmp_path / VERDICTS)
     for one in given:
         recording.put(one, "here")
     recording.put(verdict(Status.CRASHED, "other"), "here")
@@ -46,7 +46,7 @@ def test_guesses_and_time_outs_are_given_again_in_turn(tmp_path: Path) -> None:
 def test_a_file_that_is_none_is_told_in_a_line(tmp_path: Path) -> None:
     (tmp_path / VERDICTS).write_text("no database, but long enough to be taken for one\n" * 50)
     with pytest.raises(UserError, match="evaluations cannot be recorded in, or read from"):
-        VerdictRecording(tmp_path / VERDICTS)
+        EvaluationRecording(tmp_path / VERDICTS)
 
 
 @pytest.mark.usefixtures("ray_cluster")

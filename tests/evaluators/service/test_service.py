@@ -193,7 +193,7 @@ class ModelNew(torch.nn.Module):
 def test_a_compile_worker_that_dies_is_replaced(tight: EvaluationService) -> None:
     async def killed() -> Evaluation:
         asked = asyncio.create_task(tight.evaluate(Kernel(source=SLOW_TO_COMPILE, language="cpp")))
-        await kill("ray::compile_apart")
+        await kill("ray::compile_task")
         return await asked
 
     verdict = asyncio.run(killed())
@@ -205,7 +205,7 @@ def test_a_cancelled_evaluation_ends_its_compiler(tight: EvaluationService) -> N
     async def cancelled() -> None:
         source = SLOW_TO_COMPILE.replace("a+b*", "a+c*")
         asked = asyncio.create_task(tight.evaluate(Kernel(source=source, language="cpp")))
-        while not (found := [c for p in processes("ray::compile_apart") for c in p.children(recursive=True)]):
+        while not (found := [c for p in processes("ray::compile_task") for c in p.children(recursive=True)]):
             await asyncio.sleep(0.02)
         asked.cancel()
         gone, left = await asyncio.to_thread(psutil.wait_procs, found, 20.0)

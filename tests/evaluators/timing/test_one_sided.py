@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from evaluators.runtime.base import Noise
 from evaluators.timing.blocks import BlockTime
 from evaluators.timing.one_sided import places
-from evaluators.timing.statistics import is_telling, ratio_of
+from evaluators.timing.statistics import is_precise, ratio_of
 from kernelevolve.core.evaluation import Ratio
 
 _TIMES = 300
@@ -59,7 +59,7 @@ def told(ratio: float, load: Load, processes: Sequence[int], count: int) -> list
         reference = blocks(rng, ratio, processes[0], count, load, all_cores=True)
         kernel = blocks(rng, 1.0, processes[1], count, load, all_cores=False)
         interval = ratio_of(reference, kernel, seed)
-        found.append((interval, is_telling(interval, reference, kernel)))
+        found.append((interval, is_precise(interval, reference, kernel)))
     return found
 
 

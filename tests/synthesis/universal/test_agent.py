@@ -28,16 +28,16 @@ SPEEDS = {2.0: 1.5, 2.5: 3.0, 2.2: 2.0}
 """What the judge of these tests finds, by the factor in a kernel; others are wrong."""
 
 
-class Judge:
+class Evaluate:
     def __init__(self) -> None:
         self.asked: list[Kernel] = []
 
-    async def __call__(self, judged: Kernel) -> Evaluation:
-        self.asked.append(judged)
-        if "unfinished" in judged.source:
-            return make_evaluation(judged, 0.0, Status.COMPILE_ERROR)
-        factor = float(judged.source.partition("gelu(x) * ")[2].split()[0])
-        return make_evaluation(judged, SPEEDS.get(factor, 0.0))
+    async def __call__(self, evaluated: Kernel) -> Evaluation:
+        self.asked.append(evaluated)
+        if "unfinished" in evaluated.source:
+            return make_evaluation(evaluated, 0.0, Status.COMPILE_ERROR)
+        factor = float(evaluated.source.partition("gelu(x) * ")[2].split()[0])
+        return make_evaluation(evaluated, SPEEDS.get(factor, 0.0))
 
 
 def call(name: str, **arguments: str) -> ToolCall:
@@ -52,8 +52,8 @@ def used(workbench: Workbench, *calls: ToolCall) -> list[str]:
 
 
 def test_tools_do_what_they_say() -> None:
-    judge = Judge()
-    bench = Workbench("", judge, 4)
+    evaluate = Evaluate()
+    bench = Workbench("", evaluate, 4)
     assert used(bench, call("read")) == ["the file is empty"]
     told = used(
         bench,
@@ -75,13 +75,13 @@ def test_tools_do_what_they_say() -> None:
     assert told[6].startswith("1.500x over the reference (1.350 to 1.650)")
     assert "2 more files" in told[8], "one text costs one judgement"
     assert told[8].startswith("3.000x")
-    assert [one.source for one in judge.asked] == [kernel(2.0), kernel(2.5)]
+    assert [one.source for one in evaluate.asked] == [kernel(2.0), kernel(2.5)]
     assert bench.best is not None
     assert bench.best.kernel.source == kernel(2.5)
 
 
 def test_what_goes_wrong_is_told() -> None:
-    bench = Workbench(kernel(3.0), Judge(), 1)
+    bench = Workbench(kernel(3.0), Evaluate(), 1)
     told = used(
         bench,
         call("fly"),
@@ -108,7 +108,7 @@ def test_what_goes_wrong_is_told() -> None:
 
 
 def test_a_file_that_does_not_compile_says_so_to_every_tool() -> None:
-    bench = Workbench(kernel(2.0) + "# unfinished\n", Judge(), 1)
+    bench = Workbench(kernel(2.0) + "# unfinished\n", Evaluate(), 1)
     assert all(told.startswith("compile_error: it is wrong") for told in used(bench, call("compile"), call("test")))
 
 
@@ -117,19 +117,19 @@ def test_calls_in_text() -> None:
     calls = calls_in(text)
     assert [one.name for one in calls] == ["read", "answer", "measure"]
     assert len({one.id for one in calls}) == 3
-    bench = Workbench("", Judge(), 1)
+    bench = Workbench("", Evaluate(), 1)
     assert used(bench, *calls)[2].startswith("1.500x")
     assert calls_in("no TOOL: here") == []
 
 
-def worked(endpoint: Endpoint, folder: Path, judge: Judge, parents: Sequence[Parent] = (), **agent: Any) -> Draft:
-    settings = {"steps": 6, "judgements": 3, "protocol": "native", **agent}
+def worked(endpoint: Endpoint, folder: Path, evaluate: Evaluate, parents: Sequence[Parent] = (), **agent: Any) -> Draft:
+    settings = {"steps": 6, "evaluations": 3, "protocol": "native", **agent}
 
     async def propose() -> Draft:
         held = models(endpoint, folder)
         ids = tuple(p.node.id for p in parents)
         expansion = Expansion(step=7, phase="expand" if ids else "draft", parents=ids, seed=5)
-        made = replace(context(held, tuple(parents)), judge=judge)
+        made = replace(context(held, tuple(parents)), evaluate=evaluate)
         try:
             return await operator(agent=settings).propose(expansion, made)
         finally:
@@ -149,9 +149,9 @@ def test_the_best_kernel_that_it_measured_becomes_the_node(tmp_path: Path) -> No
         calls(("write", {"source": kernel(9.0)}), ("test", {})),
         Answer("NOTE: the second was slower", calls=[("done", "{}")], finish="tool_calls"),
     ]
-    judge = Judge()
+    evaluate = Evaluate()
     with Endpoint(script) as endpoint:
-        draft = worked(endpoint, tmp_path, judge)
+        draft = worked(endpoint, tmp_path, evaluate)
         first, second, *_, last = endpoint.requests
     assert draft.kernel.source == kernel(2.5)
     assert (draft.note, draft.operator, len(draft.exchanges), draft.usage.tokens, draft.trials) == (
@@ -172,7 +172,7 @@ def test_the_text_protocol_does_the_same(tmp_path: Path) -> None:
         Answer("NOTE: good enough\nTOOL: done\n"),
     ]
     with Endpoint(script) as endpoint:
-        draft = worked(endpoint, tmp_path, Judge(), protocol="text")
+        draft = worked(endpoint, tmp_path, Evaluate(), protocol="text")
         first, second = endpoint.requests
     assert draft.kernel.source == kernel(2.5)
     assert draft.note == "good enough"
@@ -191,18 +191,18 @@ def test_the_text_protocol_does_the_same(tmp_path: Path) -> None:
     ids=["an answer without tools", "written and not measured", "nothing that is correct"],
 )
 def test_what_an_agent_leaves_is_taken(tmp_path: Path, script: list[Behaviour], source: str) -> None:
-    judge = Judge()
+    evaluate = Evaluate()
     with Endpoint(script) as endpoint:
-        draft = worked(endpoint, tmp_path, judge)
+        draft = worked(endpoint, tmp_path, evaluate)
     assert draft.rejected is None
     assert draft.kernel.source.strip() == source.strip()
-    assert [one.source.strip() for one in judge.asked] == [source.strip()]
+    assert [one.source.strip() for one in evaluate.asked] == [source.strip()]
 
 
 @pytest.mark.parametrize("script", [[Answer("I cannot.")], [Answer(None, refusal="no")], [calls(("done", {}))]])
 def test_an_agent_that_leaves_nothing_is_rejected(tmp_path: Path, script: list[Behaviour]) -> None:
     with Endpoint(script) as endpoint:
-        draft = worked(endpoint, tmp_path, Judge())
+        draft = worked(endpoint, tmp_path, Evaluate())
         assert len(endpoint.requests) == 1
     assert draft.rejected is not None
     assert "without a kernel" in draft.rejected.summary
@@ -210,7 +210,7 @@ def test_an_agent_that_leaves_nothing_is_rejected(tmp_path: Path, script: list[B
 
 def test_no_more_steps_than_allowed(tmp_path: Path) -> None:
     with Endpoint([calls(("read", {}))]) as endpoint:
-        draft = worked(endpoint, tmp_path, Judge(), (parent(1, 2.0, kernel(2.0)),), steps=3)
+        draft = worked(endpoint, tmp_path, Evaluate(), (parent(1, 2.0, kernel(2.0)),), steps=3)
         assert len(endpoint.requests) == 3
     assert draft.kernel.source.startswith(kernel(2.0)), "what it began with was measured at the end"
 
@@ -224,7 +224,7 @@ def test_a_long_conversation_loses_its_oldest_parts_and_goes_on(tmp_path: Path) 
         return calls(("measure", {}), ("done", {}))
 
     with Endpoint(behave) as endpoint:
-        draft = worked(endpoint, tmp_path, Judge(), steps=12)
+        draft = worked(endpoint, tmp_path, Evaluate(), steps=12)
         told = [message["content"] for message in endpoint.requests[-1]["messages"]]
     assert draft.rejected is None
     assert "(left out, to make room)" in told

@@ -17,7 +17,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.graph import Draft, Expansion
 from kernelevolve.core.kernel import Kernel
-from kernelevolve.llm.errors import OverspentError
+from kernelevolve.llm.errors import BudgetExceededError
 from kernelevolve.llm.recording import FILE, Recording
 from kernelevolve.synthesis.base import Context, Parent
 from tests.endpoint import Answer, Behaviour, Endpoint, Fault
@@ -165,8 +165,8 @@ def test_a_prompt_that_is_too_long_is_made_shorter(tmp_path: Path) -> None:
 
 
 def test_a_diagnosis_of_the_model_enters_the_prompt(tmp_path: Path) -> None:
-    answers = [Answer("<think>hm</think>Memory bounds it: fuse."), Answer(FILE_ANSWER)]
-    with Endpoint(answers) as endpoint:
+    expected = [Answer("<think>hm</think>Memory bounds it: fuse."), Answer(FILE_ANSWER)]
+    with Endpoint(expected) as endpoint:
         draft = proposed(endpoint, tmp_path, (parent(1, 2.0),), changes={"refine": True})
         first, second = endpoint.requests
     assert "Do not write a kernel now." in first["messages"][-1]["content"]
@@ -198,7 +198,7 @@ def test_errors_that_end_a_run(tmp_path: Path) -> None:
         finally:
             await held.actor.close()
 
-    with Endpoint([Answer()]) as endpoint, pytest.raises(OverspentError):
+    with Endpoint([Answer()]) as endpoint, pytest.raises(BudgetExceededError):
         asyncio.run(overspent(endpoint))
 
 
@@ -238,7 +238,7 @@ def test_a_bandit_learns_from_what_it_is_told_before_and_after_it_is_asked(tmp_p
     ],
 )
 def test_a_refusal_names_the_setting_that_may_be_meant(tmp_path: Path, words: str, steps: int, mend: str) -> None:
-    agent = {"steps": steps, "judgements": 1, "protocol": "native"}
+    agent = {"steps": steps, "evaluations": 1, "protocol": "native"}
 
     async def never(_: Kernel) -> Evaluation:
         raise AssertionError
@@ -247,5 +247,5 @@ def test_a_refusal_names_the_setting_that_may_be_meant(tmp_path: Path, words: st
         Endpoint([Fault(400, body=error_body(words))]) as endpoint,
         pytest.raises(UserError, match=re.escape(mend)) as raised,
     ):
-        proposed(endpoint, tmp_path, changes={"agent": agent}, made=lambda made: replace(made, judge=never))
+        proposed(endpoint, tmp_path, changes={"agent": agent}, made=lambda made: replace(made, evaluate=never))
     assert str(raised.value).count("operator.") == (mend != "warmth")

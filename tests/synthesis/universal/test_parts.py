@@ -77,7 +77,7 @@ def test_facts_of_a_task() -> None:
     assert found.outputs == ("output 0: float32 [64, 64]", "output 1: float32 [512, 64], strides [1, 512]")
 
 
-def judged(seconds: float, aten: AtenShare | None = None, variant: float = 2.0, **node: object) -> Node:
+def evaluated(seconds: float, aten: AtenShare | None = None, variant: float = 2.0, **node: object) -> Node:
     ratio = Ratio(value=2.0, low=1.9, high=2.1)
     measured = Measurement(speedup=ratio, reference_seconds=2 * seconds, kernel_seconds=seconds, rounds=5)
     small = measured.model_copy(update={"speedup": Ratio(value=variant, low=variant, high=variant)})
@@ -89,11 +89,11 @@ def judged(seconds: float, aten: AtenShare | None = None, variant: float = 2.0, 
 @pytest.mark.parametrize(
     ("node", "facts", "bound"),
     [
-        (judged(5e-6), FACTS, Bound.OVERHEAD),
-        (judged(1e-3), FACTS, Bound.MEMORY),
-        (judged(1e-3), FACTS.model_copy(update={"flops": 10**9}), Bound.COMPUTE),
-        (judged(1e-3), FACTS.model_copy(update={"flops": 10 * FACTS.least_bytes}), Bound.UNCLEAR),
-        (judged(1e-3, AtenShare(share=0.8, operators={"aten::mm": 0.8})), FACTS, Bound.FOREIGN),
+        (evaluated(5e-6), FACTS, Bound.OVERHEAD),
+        (evaluated(1e-3), FACTS, Bound.MEMORY),
+        (evaluated(1e-3), FACTS.model_copy(update={"flops": 10**9}), Bound.COMPUTE),
+        (evaluated(1e-3), FACTS.model_copy(update={"flops": 10 * FACTS.least_bytes}), Bound.UNCLEAR),
+        (evaluated(1e-3, AtenShare(share=0.8, operators={"aten::mm": 0.8})), FACTS, Bound.FOREIGN),
     ],
 )
 def test_what_bounds_a_kernel(node: Node, facts: TaskFacts, bound: Bound) -> None:
@@ -103,7 +103,7 @@ def test_what_bounds_a_kernel(node: Node, facts: TaskFacts, bound: Bound) -> Non
 
 
 def test_findings_are_figures_of_the_verdict() -> None:
-    node = judged(
+    node = evaluated(
         1e-3,
         AtenShare(share=0.3, operators={"aten::mm": 0.3}),
         1.1,

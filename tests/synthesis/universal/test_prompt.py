@@ -14,7 +14,7 @@ from kernelevolve.llm.lengths import tokens_of_message
 from kernelevolve.llm.messages import Role
 from kernelevolve.synthesis.base import Parent
 from kernelevolve.synthesis.universal.history import remembered
-from kernelevolve.synthesis.universal.prompt import Material, Move, PromptBuilder
+from kernelevolve.synthesis.universal.prompt import Material, PromptBuilder, PromptKind
 from kernelevolve.synthesis.universal.templates import Templates
 from kernelevolve.synthesis.universal.views import DocumentView
 from tests.synthesis.universal.conftest import FACTS, HARDWARE, TASK, parent
@@ -39,14 +39,14 @@ kernels = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from(Move),
+    st.sampled_from(PromptKind),
     st.lists(kernels, max_size=2),
     st.lists(kernels, max_size=30),
     st.lists(st.builds(DocumentView, title=texts, text=texts), max_size=4),
     st.integers(1500, 6000),
 )
 def test_no_prompt_is_longer_than_its_budget(
-    move: Move, parents: list[Parent], history: list[Parent], documents: list[DocumentView], budget: int
+    move: PromptKind, parents: list[Parent], history: list[Parent], documents: list[DocumentView], budget: int
 ) -> None:
     material = Material(move, tuple(parents), history, tuple(documents), 1.5, "Begin.")
     try:
@@ -64,11 +64,11 @@ def test_no_prompt_is_longer_than_its_budget(
 def test_ten_thousand_nodes_of_history_cost_no_time() -> None:
     history = [parent(i, float(i % 3), "# some text of a kernel\n" * 20) for i in range(10_000)]
     one = builder()
-    one.build(Material(Move.DRAFT), 24_000)
+    one.build(Material(PromptKind.DRAFT), 24_000)
     best = 9.0
     for _ in range(5):
         begin = time.perf_counter()
-        messages = one.build(Material(Move.IMPROVE, (parent(1, 2.0),), history), 24_000)
+        messages = one.build(Material(PromptKind.IMPROVE, (parent(1, 2.0),), history), 24_000)
         best = min(best, time.perf_counter() - begin)
     assert sum(map(tokens_of_message, messages)) <= 24_000
     assert best < 0.1, "20 ms on an idle machine, see scripts.bench.models"
@@ -78,7 +78,7 @@ def test_the_head_is_the_same_whatever_is_asked() -> None:
     one = builder()
     heads = {
         one.build(Material(move, (parent(3, 1.0),), [parent(9, 0.0)]), 9000)[0]
-        for move in (Move.REPAIR, Move.IMPROVE, Move.CROSSOVER)
+        for move in (PromptKind.REPAIR, PromptKind.IMPROVE, PromptKind.CROSSOVER)
     }
     assert len(heads) == 1
     text = heads.pop().text
@@ -112,12 +112,12 @@ def test_failures_come_first_where_there_is_no_room_for_all() -> None:
         *(parent(i, 0.0, note=f"failing idea {i}") for i in range(10)),
         *(parent(20 + i, 2.0 + i, "x = 1\n" * 500, note=f"working idea {i}") for i in range(10)),
     ]
-    least = total(Material(Move.DRAFT), 10**6)
-    roomy = builder().build(Material(Move.DRAFT, (), history), least + 9000)[1].text
+    least = total(Material(PromptKind.DRAFT), 10**6)
+    roomy = builder().build(Material(PromptKind.DRAFT, (), history), least + 9000)[1].text
     assert roomy.count("x = 1\n" * 500) == 3, "the code of the best"
     assert "working idea 9" in roomy
     assert "failing idea 9" in roomy
-    tight = builder().build(Material(Move.DRAFT, (), history), least + 150)[1].text
+    tight = builder().build(Material(PromptKind.DRAFT, (), history), least + 150)[1].text
     assert "failing idea 9" in tight
     assert "working idea" not in tight
     assert "failing idea 0" not in tight
@@ -135,12 +135,12 @@ def test_a_long_diagnosis_is_cut_before_the_kernel_is() -> None:
     long = diagnosis.model_copy(update={"details": "first line\n" + "noise\n" * 2000 + "last line"})
     verdict = failed.node.evaluation.model_copy(update={"diagnosis": long})
     told = Parent(failed.node.model_copy(update={"evaluation": verdict}), failed.kernel)
-    material = Material(Move.REPAIR, (told,))
+    material = Material(PromptKind.REPAIR, (told,))
     roomy = builder().build(material, 10**6)[1].text
     assert "first line" in roomy
     assert "last line" in roomy
     assert len(roomy) < 6000
-    tight = builder().build(material, total(Material(Move.REPAIR, (failed,)), 10**6) + 10)[1].text
+    tight = builder().build(material, total(Material(PromptKind.REPAIR, (failed,)), 10**6) + 10)[1].text
     assert "first line" not in tight
     assert told.kernel.source.strip() in tight
     with pytest.raises(TooLongError, match="without any history"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kernelevolve.core.errors import UserError
-from kernelevolve.synthesis.universal.prompt import Material, Move, PromptBuilder
+from kernelevolve.synthesis.universal.prompt import Material, PromptBuilder, PromptKind
 from kernelevolve.synthesis.universal.templates import REQUEST, SYSTEM, Templates
 from tests.synthesis.universal.conftest import FACTS, HARDWARE, TASK, context, operator
 
@@ -17,7 +17,7 @@ from tests.synthesis.universal.conftest import FACTS, HARDWARE, TASK, context, o
 def test_a_users_template_takes_the_place_of_one(tmp_path: Path) -> None:
     (tmp_path / REQUEST).write_text("Do it: {{ move }}{% for p in parents %}, {{ p.outcome }}{% endfor %}")
     builder = PromptBuilder(Templates(str(tmp_path)), TASK, FACTS, "cpu", HARDWARE, "cpp", "whole")
-    head, request = builder.build(Material(Move.DRAFT), 9000)
+    head, request = builder.build(Material(PromptKind.DRAFT), 9000)
     assert request.text == "Do it: draft\n"
     assert "The operator" in head.text
 
@@ -67,5 +67,5 @@ def test_templates_travel_to_machines_that_lack_the_folder(tmp_path: Path) -> No
     (folder / REQUEST).write_text("Do it: {{ move }}")
     travelled = pickle.dumps(operator(templates=str(folder)))
     shutil.rmtree(folder)
-    messages = pickle.loads(travelled).prompts(context()).build(Material(Move.DRAFT), 9000)
+    messages = pickle.loads(travelled).prompts(context()).build(Material(PromptKind.DRAFT), 9000)
     assert messages[1].text == "Do it: draft\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kernelevolve.synthesis.builtin.plan.schedule import Group
+from kernelevolve.synthesis.builtin.plan.schedule import FusedGroup
 from kernelevolve.synthesis.traced.program import Program, reads
 
 
@@ -40,7 +40,7 @@ class Fixed:
         return f"  if ({test}) {function}<{main}>(a);\n  else {function}<{other}>(a);\n"
 
 
-def inner_sizes(program: Program, groups: Iterable[Group]) -> Fixed:
+def inner_sizes(program: Program, groups: Iterable[FusedGroup]) -> Fixed:
     """Return the sizes that strides and inner loops depend on: those of all dimensions but the first."""
     found: set[str] = set()
     for g in groups:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import sympy
 
 from kernelevolve.synthesis.builtin.cpp.scalar import index_text
-from kernelevolve.synthesis.builtin.plan.schedule import Group
+from kernelevolve.synthesis.builtin.plan.schedule import FusedGroup
 from kernelevolve.synthesis.traced.expr import Expr, IndexTerm, Load, Search, Size
 from kernelevolve.synthesis.traced.program import Axis, Program, Role, Scatter, Statement, reads
 
@@ -33,7 +33,7 @@ class Layout:
         return total
 
 
-def scratch_layouts(group: Group, rows: int, program: Program, outside: set[str]) -> dict[str, Layout]:
+def scratch_layouts(group: FusedGroup, rows: int, program: Program, outside: set[str]) -> dict[str, Layout]:
     """Return the layouts of the buffers that only this group uses, which are those not in `outside`."""
     layouts: dict[str, Layout] = {}
     for position, s in enumerate(group.statements):
@@ -59,7 +59,7 @@ def _axes(s: Statement) -> tuple[Axis, ...]:
     return s.initial_axes if isinstance(s, Scatter) else s.axes
 
 
-def read_elsewhere(groups: list[Group]) -> list[set[str]]:
+def read_elsewhere(groups: list[FusedGroup]) -> list[set[str]]:
     """Return for each group the buffers that other groups read or write."""
     touched = [{r for s in g.statements for r in (*reads(s), s.buffer)} for g in groups]
     counts = Counter(n for names in touched for n in names)

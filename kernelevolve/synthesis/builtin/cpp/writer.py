@@ -18,7 +18,7 @@ from kernelevolve.synthesis.builtin.cpp.statement import StatementWriter
 from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.plan.arrange import all_axes
 from kernelevolve.synthesis.builtin.plan.planning import Plan
-from kernelevolve.synthesis.builtin.plan.schedule import Group
+from kernelevolve.synthesis.builtin.plan.schedule import FusedGroup
 from kernelevolve.synthesis.builtin.plan.traits import traits_of
 from kernelevolve.synthesis.builtin.plan.transform import extent_hint, transposed_axes
 from kernelevolve.synthesis.traced.expr import Load, walk
@@ -173,7 +173,7 @@ _LARGE = 4 << 20
 """The bytes of a table from which gathered rows cause TLB misses with small pages."""
 
 
-def _gathered(groups: list[Group], program: Program) -> tuple[str, ...]:
+def _gathered(groups: list[FusedGroup], program: Program) -> tuple[str, ...]:
     """Return the large parameters that are read at loaded indices."""
     found: dict[str, None] = {}
     for e in (e for g in groups for s in g.statements for e in expressions(s)):
@@ -208,7 +208,7 @@ def _constant(name: str, program: Program) -> str:
     return f"static const {STORED[b.dtype]} {name}[] = {{{values}}};\n\n"
 
 
-def _external(program: Program, groups: list[Group], ready: set[str]) -> dict[str, bool]:
+def _external(program: Program, groups: list[FusedGroup], ready: set[str]) -> dict[str, bool]:
     """Return the buffers that are passed by pointer, and whether groups write them."""
     found: dict[str, bool] = {}
     results = {o.buffer for o in program.outputs}
@@ -225,12 +225,12 @@ def _external(program: Program, groups: list[Group], ready: set[str]) -> dict[st
     return found
 
 
-def _whole_result(s: Statement, g: Group) -> bool:
+def _whole_result(s: Statement, g: FusedGroup) -> bool:
     """Return whether a statement is a parallel reduction to a scalar, whose result all threads must see."""
     return _is_total(g) and s is g.statements[0]
 
 
-def _is_total(g: Group) -> bool:
+def _is_total(g: FusedGroup) -> bool:
     s = g.statements[0]
     return (
         len(g.statements) == 1
@@ -242,7 +242,7 @@ def _is_total(g: Group) -> bool:
 
 
 def _group(
-    g: Group,
+    g: FusedGroup,
     number: int,
     program: Program,
     choices: Choices,
@@ -279,7 +279,7 @@ def _group(
     return text, _call(g, number, rows, choices, fixed), rows
 
 
-def _rows(g: Group, name: str, program: Program, choices: Choices, limits: CpuLimits, outside: set[str]) -> int:
+def _rows(g: FusedGroup, name: str, program: Program, choices: Choices, limits: CpuLimits, outside: set[str]) -> int:
     """Return the rows of a block: many for a product or an innermost loop, few if their scratch memory is large.
 
     The scratch memory of products may fill half of the second-level cache, since they reread as much per block.
@@ -302,7 +302,7 @@ def _rows(g: Group, name: str, program: Program, choices: Choices, limits: CpuLi
     return max(1, min(rows, last)) if last else rows
 
 
-def _rows_of_tiles(g: Group, position: int, program: Program) -> bool:
+def _rows_of_tiles(g: FusedGroup, position: int, program: Program) -> bool:
     """Return whether the rows of the block are rows of the tiles of a product or of a transposed copy."""
     s = g.statements[position]
     shared = [row[position] for row in g.shared]
@@ -318,7 +318,7 @@ def _real_axes(s: Statement) -> list[Axis]:
     return [a for a in all_axes(s) if a.extent != 1]
 
 
-def _call(g: Group, number: int, rows: int, choices: Choices, fixed: Fixed) -> str:
+def _call(g: FusedGroup, number: int, rows: int, choices: Choices, fixed: Fixed) -> str:
     if not g.shared:
         return f"  group{number}{fixed.arguments}(a, 0, 1);\n"
     extents = g.extents
@@ -384,7 +384,7 @@ def _scratch(layouts: dict[str, Layout], program: Program) -> list[str]:
 
 
 def _total(
-    g: Group, number: int, program: Program, choices: Choices, limits: CpuLimits, fixed: Fixed, used: set[str]
+    g: FusedGroup, number: int, program: Program, choices: Choices, limits: CpuLimits, fixed: Fixed, used: set[str]
 ) -> tuple[str, str]:
     """Write a reduction to one value: blocks in parallel, whose results are combined in order, sums in double."""
     (s,) = g.statements

@@ -8,7 +8,7 @@ from functools import partial
 import sympy
 
 from kernelevolve.synthesis.builtin.knobs import Choices
-from kernelevolve.synthesis.builtin.plan.schedule import Group
+from kernelevolve.synthesis.builtin.plan.schedule import FusedGroup
 from kernelevolve.synthesis.builtin.plan.transform import map_expressions, walks_as_one
 from kernelevolve.synthesis.traced.expr import Load, substitute
 from kernelevolve.synthesis.traced.program import (
@@ -23,7 +23,7 @@ from kernelevolve.synthesis.traced.program import (
 )
 
 
-def arranged(g: Group, name: str, program: Program, choices: Choices) -> Group:
+def arranged(g: FusedGroup, name: str, program: Program, choices: Choices) -> FusedGroup:
     """Which shared axes to run in parallel, which to leave to the statements."""
     if not g.shared:
         return g
@@ -34,12 +34,12 @@ def arranged(g: Group, name: str, program: Program, choices: Choices) -> Group:
             places = [k for k, row in enumerate(shared) if row[position].symbol == column]
             if places:
                 shared = shared[: places[0]]
-    g = _collapsed(Group(g.statements, tuple(shared)), program)
+    g = _collapsed(FusedGroup(g.statements, tuple(shared)), program)
     if not g.shared:
         return g
     only_rows = all(len(all_axes(s)) == len(g.shared) for s in g.statements)
     if only_rows and len(g.shared) > 1 and not choices.flag(f"{name}.flat", False):
-        return Group(g.statements, g.shared[:-1])
+        return FusedGroup(g.statements, g.shared[:-1])
     return g
 
 
@@ -47,7 +47,7 @@ def all_axes(s: Statement) -> tuple[Axis, ...]:
     return (*s.axes, *getattr(s, "reduced", ()), *((s.position,) if hasattr(s, "position") else ()))
 
 
-def _collapsed(g: Group, program: Program) -> Group:
+def _collapsed(g: FusedGroup, program: Program) -> FusedGroup:
     """Merge neighbouring shared axes that every access walks through as one."""
     k = 0
     while k + 1 < len(g.shared):
@@ -59,7 +59,7 @@ def _collapsed(g: Group, program: Program) -> Group:
     return g
 
 
-def _merge(g: Group, k: int, program: Program) -> Group | None:
+def _merge(g: FusedGroup, k: int, program: Program) -> FusedGroup | None:
     outer_row, inner_row = g.shared[k], g.shared[k + 1]
     inner_extent = inner_row[0].extent
     total = sympy.expand(outer_row[0].extent * inner_extent)
@@ -83,7 +83,7 @@ def _merge(g: Group, k: int, program: Program) -> Group | None:
     fixed = tuple(
         tuple(next(a for a in s.axes if a.symbol == r[p].symbol) for p, s in enumerate(statements)) for r in shared
     )
-    return Group(tuple(statements), fixed)
+    return FusedGroup(tuple(statements), fixed)
 
 
 def _point(axis: Axis) -> Axis:

@@ -8,7 +8,7 @@ from kernelevolve.synthesis.builtin.knobs import Choices
 from kernelevolve.synthesis.builtin.plan.arrange import arranged
 from kernelevolve.synthesis.builtin.plan.inlining import inline
 from kernelevolve.synthesis.builtin.plan.library import with_libraries
-from kernelevolve.synthesis.builtin.plan.schedule import Group, group
+from kernelevolve.synthesis.builtin.plan.schedule import FusedGroup, group
 from kernelevolve.synthesis.builtin.plan.transform import (
     collapse_reductions,
     prepared,
@@ -29,7 +29,7 @@ class Plan:
     """Buffers that follow from parameters alone, and are computed again only when these change."""
     early: tuple[Statement, ...]
     """The statements that compute them."""
-    groups: tuple[Group, ...]
+    groups: tuple[FusedGroup, ...]
     """Fused loop nests, in order."""
 
 

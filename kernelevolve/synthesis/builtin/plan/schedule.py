@@ -35,7 +35,7 @@ from kernelevolve.synthesis.traced.program import (
 
 
 @dataclass(frozen=True)
-class Group:
+class FusedGroup:
     """Statements that run together, block by block.
 
     `shared[k]` lists, per statement, that statement's k-th shared axis; extents are equal along a row of it. No shared axis at
@@ -184,7 +184,7 @@ def parallelism(shared: tuple[tuple[Axis, ...], ...], hints: dict[str, int]) -> 
     return total
 
 
-def group(program: Program, choices: Choices, alone: set[str]) -> list[Group]:
+def group(program: Program, choices: Choices, alone: set[str]) -> list[FusedGroup]:
     """Greedy fusion in program order: a statement joins the last group where enough parallel work remains; a call of a library
     is a group by itself.
 
@@ -206,7 +206,9 @@ def group(program: Program, choices: Choices, alone: set[str]) -> list[Group]:
             groups[-1].append(s)
         else:
             groups.append([s])
-    return [Group(tuple(g), () if isinstance(g[0], LibraryCall) else shared_axes(tuple(g), program)) for g in groups]
+    return [
+        FusedGroup(tuple(g), () if isinstance(g[0], LibraryCall) else shared_axes(tuple(g), program)) for g in groups
+    ]
 
 
 def _related(members: list[Statement], s: Statement) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from kernelevolve.synthesis.builtin.plan.schedule import Group
+from kernelevolve.synthesis.builtin.plan.schedule import FusedGroup
 from kernelevolve.synthesis.builtin.plan.transform import extent_hint
 from kernelevolve.synthesis.traced.numbers import ITEM_BYTES
 from kernelevolve.synthesis.traced.program import Program, reads
@@ -21,7 +21,7 @@ def is_large(program: Program) -> bool:
 
 
 def traits_of(
-    program: Program, groups: Sequence[Group], external: Mapping[str, object], rows: Mapping[int, int]
+    program: Program, groups: Sequence[FusedGroup], external: Mapping[str, object], rows: Mapping[int, int]
 ) -> dict[str, float]:
     """For the main inputs.
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from evaluators.correctness.inputs import DerivedInputs, InputSettings, derived_cases
-from evaluators.runtime.tensors import taken_apart
+from evaluators.runtime.tensors import flatten_result
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, load_module
 
@@ -19,7 +19,7 @@ Check = Callable[[Task, Legal], DerivedInputs]
 
 def outputs(loaded: LoadedTask, inputs: list[Any]) -> list[torch.Tensor]:
     with torch.no_grad():
-        return taken_apart(build_model(loaded, loaded.task.seed)(*inputs)).tensors
+        return flatten_result(build_model(loaded, loaded.task.seed)(*inputs)).tensors
 
 
 def _same(a: Sequence[Any], b: Sequence[Any]) -> bool:

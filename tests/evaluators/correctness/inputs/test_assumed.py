@@ -39,14 +39,14 @@ def test_sizes_are_proven_where_all_that_export_assumed_holds() -> None:
 def test_what_is_proven_is_what_the_model_takes() -> None:
     model, inputs = Pooled(), [torch.randn(2, 3, 20, 20)]
     evidence = export_evidence(model, inputs, 60.0)
-    proven = [
+    checked_kernel = [
         shape
         for shape in ((3, 3, 21, 33), (2, 3, 9, 20), (5, 3, 16, 16), (2, 3, 6, 20), (2, 4, 20, 20), (7, 3, 64, 31))
         if evidence.proves({0: shape})
     ]
-    assert (7, 3, 64, 31) in proven
-    assert len(proven) > 2
-    for shape in proven:
+    assert (7, 3, 64, 31) in checked_kernel
+    assert len(checked_kernel) > 2
+    for shape in checked_kernel:
         assert output_shapes(model, inputs, {0: shape}) is not None, shape
 
 

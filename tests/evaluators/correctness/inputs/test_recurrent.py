@@ -10,7 +10,7 @@ from torch import nn
 
 from evaluators.correctness.inputs import exporting
 from evaluators.correctness.inputs.exporting import Evidence, Symbolic, export_evidence, output_shapes
-from evaluators.correctness.inputs.recurrent import Unstepped
+from evaluators.correctness.inputs.recurrent import RecurrenceShapes
 
 pytestmark = pytest.mark.thorough
 
@@ -69,7 +69,7 @@ def test_sizes_are_free_and_fixed_as_with_all_steps(name: str, monkeypatch: pyte
     batch_fits = {i: [7 if size == 3 else size for size in x.shape] for i, x in enumerate(inputs)}
     shapes = output_shapes(model, inputs, batch_fits)
     refused = output_shapes(model, inputs, {**batch_fits, 0: [*batch_fits[0][:-1], 9]})
-    monkeypatch.setattr(exporting, "Unstepped", torch.no_grad)
+    monkeypatch.setattr(exporting, "RecurrenceShapes", torch.no_grad)
     whole = export_evidence(model, inputs, 60.0)
     assert sizes(quick) == sizes(whole)
     assert list(quick.ranges.values()) == list(whole.ranges.values())
@@ -82,7 +82,7 @@ def test_other_functions_and_packed_sequences_are_computed() -> None:
     layer, x = nn.GRU(4, 5), torch.randn(6, 3, 4)
     packed = nn.utils.rnn.pack_padded_sequence(x, [6, 4, 2])
     expected = layer(packed)[0].data
-    with Unstepped():
+    with RecurrenceShapes():
         torch.testing.assert_close(layer(packed)[0].data, expected)
         torch.testing.assert_close(torch.tanh(x), x.tanh())
         assert not torch.equal(layer(x)[0][:, 0], expected[:6])

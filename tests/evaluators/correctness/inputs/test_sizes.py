@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 
-from evaluators.correctness.inputs.groups import Group, Place
+from evaluators.correctness.inputs.groups import Place, SizeGroup
 from evaluators.correctness.inputs.sizes import Sizes, hidden_sizes
 
 
-def group(size: int, place: int, low: int = 1, high: int | None = None) -> Group:
+def group(size: int, place: int, low: int = 1, high: int | None = None) -> SizeGroup:
     limit = int(2.25 * size) + 4 if high is None else high
-    return Group((Place(0, place),), size, low, limit, free=True, why="", seen=frozenset({size}))
+    return SizeGroup((Place(0, place),), size, low, limit, free=True, why="", seen=frozenset({size}))
 
 
-def found(groups: list[Group], room: float) -> list[list[int]]:
+def found(groups: list[SizeGroup], room: float) -> list[list[int]]:
     """Sizes of all dimensions of one input with a dimension for each group; `room`: as many times the main elements."""
 
     def elements(sizes: Sizes) -> int:
