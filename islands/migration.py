@@ -112,7 +112,7 @@ class Migration:
         self._best = Ranking()
         self._sent: set[str] = set()
         self._drawn: list[str] = []
-        """A uniform sample of the ids of correct nodes, for `Choice.RANDOM`."""
+        """A uniform sample of the ids of correct nodes, for `MigrantChoice.RANDOM`."""
         self._correct = 0
         self._received = 0
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernelevolve.synthesis.expected.errors import AnswerError
-from kernelevolve.synthesis.expected.lines import Edit, applied
-from kernelevolve.synthesis.expected.reading import read_answer
-from tests.synthesis.expected.shapes import CHANGED, PARENT, SHAPES, WHOLE, Shape, block, fenced
+from kernelevolve.synthesis.answers.errors import AnswerError
+from kernelevolve.synthesis.answers.lines import Edit, applied
+from kernelevolve.synthesis.answers.reading import read_answer
+from tests.synthesis.answers.shapes import CHANGED, PARENT, SHAPES, WHOLE, Shape, block, fenced
 
 
 def test_there_are_as_many_shapes_as_promised() -> None:

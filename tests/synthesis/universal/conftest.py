@@ -18,7 +18,7 @@ from kernelevolve.core.task import Task
 from kernelevolve.llm.actor import ModelActor
 from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.messages import Request
-from kernelevolve.llm.settings import Choice, LlmSettings
+from kernelevolve.llm.settings import ModelChoice, LlmSettings
 from kernelevolve.synthesis.base import Context, Parent
 from kernelevolve.synthesis.universal.operator import UniversalOperator
 from kernelevolve.synthesis.universal.task_facts import examine
@@ -59,7 +59,7 @@ class DirectModels:
         return {model.name: model.weight for model in self._settings.models}
 
     @property
-    def choice(self) -> Choice:
+    def choice(self) -> ModelChoice:
         return self._settings.choose
 
     async def ask(self, model: str, request: Request, purpose: str) -> Exchange:

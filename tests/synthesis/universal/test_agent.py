@@ -97,7 +97,7 @@ def test_what_goes_wrong_is_told() -> None:
         call("test"),
     )
     assert "there is no tool fly: there are read, write" in told[0]
-    assert "no JSON" in told[1]
+    assert "no valid JSON" in told[1]
     assert "must be an object" in told[2]
     assert "source must be a string" in told[3]
     assert "not in the file" in told[4]
