@@ -96,6 +96,7 @@ class Pipeline:
         best: float | None = None,
         *,
         timing: TimingSettings | None = None,
+        variants: bool | None = None,
         compiled: Compiled | None = None,
     ) -> Evaluation:
         """Evaluate a kernel.
@@ -104,6 +105,7 @@ class Pipeline:
             kernel: The kernel.
             best: The speedup of the best kernel known to a search, 0 if there is none; see `Effort.best`.
             timing: How long to measure, or None for the pipeline's own settings.
+            variants: Whether to measure the task's further inputs too, or None for the pipeline's own settings.
             compiled: The result of `compile_task`, or None to compile the kernel here.
 
         Raises:
@@ -112,7 +114,7 @@ class Pipeline:
             InterruptedJobError: The runtime was interrupted.
         """
         laps = Laps(dict(compiled.seconds) if compiled else {})
-        effort = Effort(timing or self.effort.timing, self.effort.variants, best)
+        effort = Effort(timing or self.effort.timing, self.effort.variants if variants is None else variants, best)
         try:
             artifact = compiled.unpack(self.build_dir) if compiled else self._compiled(kernel, laps)
             verdict = self._again(lambda: self.protocol.evaluate(kernel, artifact, effort))

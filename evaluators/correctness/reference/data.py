@@ -255,7 +255,7 @@ def probe_task(task: Task, settings: EvaluationSettings, runtime: Runtime) -> Pr
         DeviceLock(interruption=runtime.interruption).shared(),
         runtime.spawn(0, trusted=True, memory_gb=None, processor_seconds=seconds) as runner,
     ):
-        return probe_in(runner, task, 2 * settings.run_timeout)
+        return probe_in(runner, task, 2 * settings.run_timeout, "evaluation.run_timeout")
 
 
 def _wanted(settings: EvaluationSettings) -> dict[str, Any]:
@@ -401,13 +401,14 @@ def _compute(
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def probe_in(runner: Runner, task: Task, limit: float) -> Probe:
+def probe_in(runner: Runner, task: Task, limit: float, setting: str) -> Probe:
     """Probe a task in a trusted runner process.
 
     Args:
         runner: The runner process.
         task: The task.
         limit: The seconds that the probe may take.
+        setting: The key of the configuration that raises the limit.
 
     Returns:
         The probe of the task.
@@ -424,7 +425,7 @@ def probe_in(runner: Runner, task: Task, limit: float) -> Probe:
         if failure.status is Status.TIMEOUT:
             raise UserError(
                 f"task {task.name}: one call of the reference, with its inputs and its constructor, takes longer than {limit:g} s: "
-                "make the inputs smaller, or raise evaluation.run_timeout"
+                f"make the inputs smaller, or raise {setting}"
             ) from error
         raise _at_fault(task, failure, limit, scratch_base()) from error
     if leak(task, probe):

@@ -12,6 +12,7 @@ import pytest
 
 from devices.cpu import usable_cores
 from evaluators.runtime.cpu.fork_server import ForkServer
+from evaluators.runtime.cpu.noise import others_running
 from evaluators.runtime.cpu.runner import CpuRunner
 from evaluators.verdict import FailedError
 from kernelevolve.core.evaluation import Status
@@ -26,8 +27,11 @@ KERNEL = "import torch\n\n\nclass ModelNew(torch.nn.Module):\n    pass\n"
 def crowd() -> Iterator[None]:
     """Four programs for each core, which want all of it."""
     command = [sys.executable, "-c", BUSY.format(60)]
-    busy = [subprocess.Popen(command) for _ in range(4 * usable_cores())]
+    # Each in a session of its own: Linux may share the cores between sessions (sched_autogroup), not between processes.
+    busy = [subprocess.Popen(command, start_new_session=True) for _ in range(4 * usable_cores())]
     try:
+        while (others_running() or 0) < 3 * usable_cores():
+            time.sleep(0.01)
         yield
     finally:
         for process in busy:

@@ -275,7 +275,7 @@ def test_compute_that_a_candidate_makes_possible_again_is_noticed(strict: Pipeli
     source = CPP.source.replace("out = torch.empty_like(x)\n", f"{undone}\n        out = torch.empty_like(x)\n")
     verdict = strict.evaluate(Kernel(language="cpp", source=source))
     assert verdict.status is Status.CHEATING
-    assert "possible again" in _summary(verdict)
+    assert "re-enabled" in _summary(verdict)
 
 
 def test_weights_may_be_packed_with_pytorch_in_the_constructor(settings: EvaluationSettings, runtime: Runtime) -> None:

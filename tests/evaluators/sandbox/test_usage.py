@@ -89,9 +89,10 @@ def test_what_no_limit_of_the_system_bounds_is_bounded(small: Pipeline, call: st
     assert verdict.status is Status.OUT_OF_MEMORY, verdict.diagnosis
     assert verdict.diagnosis is not None
     assert words in verdict.diagnosis.summary
-    small.server.rest()
-    held = {runner.process.folder for runner in small.eager.runners}
-    assert set(small.server._base.iterdir()) == held
+    small.runtime.rest()
+    # The runtime is shared: other pipelines keep runners of their references.
+    held = {entry for entry in small.runtime.server._base.iterdir() if list(entry.iterdir())}
+    assert not held
 
 
 def test_a_process_within_its_allowance_may_go_on(tmp_path: Path) -> None:

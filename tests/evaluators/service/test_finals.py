@@ -92,7 +92,7 @@ SPOILERS = [
     (f"{TIMED}return x\n        {RIGHT}", "a timed call"),
     (f"{TIMED}return 'x'\n        {RIGHT}", "it returned 0 tensors, 1 before"),
     (f"{TIMED}os.write(3, b'{{}}\\n'); time.sleep(1)\n        {RIGHT}", "reply of the runner is malformed"),
-    (f"{TIMED}os.close(3)\n        {RIGHT}", "before its result"),
+    (f"{TIMED}os.close(3)\n        {RIGHT}", "before it returned a result"),
 ]
 
 

@@ -109,7 +109,7 @@ def test_the_reference_itself_is_about_as_fast_as_itself(pipeline: Pipeline) -> 
         ("assert x.shape[0] == 512; " + RIGHT, Status.RUNTIME_ERROR, "AssertionError"),
         ("raise ValueError('no luck')", Status.RUNTIME_ERROR, "no luck"),
         ("os.kill(os.getpid(), 11)", Status.CRASHED, "SIGSEGV"),
-        ("os._exit(0)", Status.CRASHED, "before its result"),
+        ("os._exit(0)", Status.CRASHED, "before it returned a result"),
         ("while True: pass", Status.TIMEOUT, "3 s"),
         ("torch.empty(1 << 33).fill_(1); " + RIGHT, Status.OUT_OF_MEMORY, ""),
         ("return torch.full_like(x, float('nan'))", Status.WRONG_RESULT, "NaN"),

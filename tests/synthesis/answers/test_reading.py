@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kernelevolve.synthesis.answers.errors import AnswerError
 from kernelevolve.synthesis.answers.lines import Edit, applied
 from kernelevolve.synthesis.answers.reading import read_answer

@@ -18,7 +18,7 @@ from kernelevolve.core.task import Task
 from kernelevolve.llm.actor import ModelActor
 from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.messages import Request
-from kernelevolve.llm.settings import ModelChoice, LlmSettings
+from kernelevolve.llm.settings import LlmSettings, ModelChoice
 from kernelevolve.synthesis.base import Context, Parent
 from kernelevolve.synthesis.universal.operator import UniversalOperator
 from kernelevolve.synthesis.universal.task_facts import examine
