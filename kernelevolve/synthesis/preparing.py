@@ -19,6 +19,7 @@ from typing import IO, Self
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.helpers import module_command, python_path
 from kernelevolve.core.task import Task
+from kernelevolve.synthesis.background import BackgroundWork
 from kernelevolve.synthesis.base import Operator
 
 _PR_SET_PDEATHSIG = 1
@@ -40,6 +41,7 @@ class Preparing:
         self._process: subprocess.Popen[bytes] | None = None
         self._prepared: Operator | None = None
         self._reply = b""
+        self._background: BackgroundWork | None = None
 
     def __enter__(self) -> Self:
         operator = self._arguments[0]
@@ -102,10 +104,16 @@ class Preparing:
             raise reply
         assert isinstance(reply, Operator)
         self._prepared = reply
+        if self._process.poll() is None:
+            # It goes on with what the search will take later; evaluations come first.
+            self._background = BackgroundWork(self._process.pid)
 
     def end(self) -> None:
         """End the process, so that it does not disturb the measurements that follow."""
         process, self._process = self._process, None
+        background, self._background = self._background, None
+        if background is not None:
+            background.end()
         if process is not None:
             process.kill()
             process.wait()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kernelevolve.core.helpers import import_path, module_command
 from kernelevolve.core.task import Task
+from kernelevolve.synthesis.background import BackgroundWork
 from kernelevolve.synthesis.traced.builder import UnsupportedError
 
 _CHILD = "kernelevolve.synthesis.builtin.inductor.child"
@@ -52,11 +53,13 @@ def answer(task: Task, stage: str, seconds: float = _SECONDS) -> dict[str, str]:
                 stderr=output,
                 start_new_session=True,
             )
+        background = BackgroundWork(process.pid)
         try:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired as expired:
             raise UnsupportedError(f"it took longer than {seconds:g} s") from expired
         finally:
+            background.end()
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
