@@ -311,5 +311,5 @@ def test_another_torch_and_a_slow_compiler_are_reasons_too(monkeypatch: pytest.M
         with pytest.raises(UnsupportedError, match="hands no code over"):
             lower(build_model(loaded, 0), inputs)
         patched.delattr(GraphLowering, "save_output_code")
-        with pytest.raises(UnsupportedError, match="another TorchInductor"):
+        with pytest.raises(UnsupportedError, match="unsupported TorchInductor"):
             lower(build_model(loaded, 0), inputs)
