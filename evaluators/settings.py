@@ -113,7 +113,8 @@ class EvaluationSettings(Record):
     compile_timeout: float = Field(gt=0)
     """The seconds that compiling a kernel may take."""
     run_timeout: float = Field(gt=0)
-    """The seconds that a candidate's correctness run may take, and again its timing. Time in which it waits for cores does not count."""
+    """The seconds that the checks of a candidate may take, or three times as long as the reference takes if that is longer; and again its
+    timing. Time in which it waits for cores does not count."""
     memory_gb: float = Field(gt=0)
     """The memory in GiB that a candidate's process may take beyond what the fork server holds."""
     workers: int = Field(ge=1)

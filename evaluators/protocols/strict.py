@@ -11,7 +11,7 @@ from evaluators.correctness.checker import Checker
 from evaluators.correctness.inputs.checks import COMPILED
 from evaluators.correctness.ledger import RULE, TIMED_CALLS, Ledger
 from evaluators.correctness.reference.data import Reference, compute_reference, find_reference, probe_task
-from evaluators.correctness.reference.probe import Probe, slowness
+from evaluators.correctness.reference.probe import Probe, check_seconds, slowness
 from evaluators.protocols.base import Effort, EvaluationProtocol, Laps, ProtocolResult, signature_of
 from evaluators.runtime.base import Runner, Runtime
 from evaluators.runtime.device_lock import DeviceLock
@@ -213,7 +213,7 @@ class StrictProtocol(EvaluationProtocol):
         others = reference.other.parameters.model_dump() if checked and reference.other else None
         runner = self._spawned(self.settings.memory_gb, artifact.environment, trusted=False)
         try:
-            runner.allow(self.settings.run_timeout)
+            runner.allow(check_seconds(reference.probe, self.settings, len(reference.cases)))
             runner.load_kernel(kernel.source, self.task, reference.init, others=others)
             runner.build(spares=spares)
         except BaseException:
@@ -233,7 +233,9 @@ class StrictProtocol(EvaluationProtocol):
     def _spawned(self, memory_gb: float, environment: Mapping[str, str], *, trusted: bool) -> Runner:
         settings = self.settings
         timing = max(each.disturbed_factor * each.max_seconds for each in (settings.timing, settings.final))
-        seconds = 3 * (settings.run_timeout + PATIENCE * timing)
+        reference = self.reference()
+        checks = check_seconds(reference.probe, settings, len(reference.cases))
+        seconds = 3 * (checks + PATIENCE * timing)
         return self._runtime.spawn(
             input_bytes(self.reference(), settings),
             trusted=trusted,

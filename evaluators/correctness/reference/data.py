@@ -25,7 +25,7 @@ from evaluators.correctness.inputs.checks import (
     VALUES,
     VARIANTS,
 )
-from evaluators.correctness.reference.probe import Probe, leak
+from evaluators.correctness.reference.probe import Probe, leak, preparation_seconds
 from evaluators.correctness.uncertainty import Uncertainty
 from evaluators.folders import private_folder
 from evaluators.runtime import tensors
@@ -359,7 +359,7 @@ def _compute(
     probe: Probe,
 ) -> None:
     forget_old(final.parent, _KEPT_SHARE * psutil.virtual_memory().total)
-    limit = 10 * settings.run_timeout
+    limit = preparation_seconds(probe, settings)
     what = f"the inputs and results of task {task.name}"
     with disk_errors(final.parent, what):
         staged = Path(tempfile.mkdtemp(prefix="new-", dir=final.parent))

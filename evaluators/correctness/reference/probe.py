@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import itertools
+import math
 import os
 import time
 from pathlib import Path
@@ -30,6 +31,8 @@ _CALLS_TO_PREPARE = 12
 """The estimated calls of the reference for each set of inputs when the reference outputs are computed."""
 _CALLS_TO_CHECK = 2
 """The estimated calls of a kernel for each set of inputs when it is checked."""
+_GRANTED = 3.0
+"""How many times as long as the reference a kernel may take to be checked, if that is longer than `run_timeout`."""
 _CALLS_TO_TIME = 15
 """The least calls of the reference and of the kernel for each process that is timed."""
 
@@ -130,6 +133,33 @@ def leak(task: Task, found: Probe) -> str:
     )
 
 
+def check_seconds(found: Probe, settings: EvaluationSettings, cases: int) -> float:
+    """Return the limit on the seconds of the checks of a kernel: `run_timeout`, or three times what the reference takes if that is longer.
+
+    Args:
+        found: The probe of the task.
+        settings: The settings of evaluations.
+        cases: The number of sets of inputs.
+    """
+    return max(settings.run_timeout, _GRANTED * _CALLS_TO_CHECK * (cases + 1) * found.seconds)
+
+
+def preparation_seconds(found: Probe, settings: EvaluationSettings) -> float:
+    """Return the limit on the seconds in which the reference outputs are computed, for the task's own inputs and again for derived ones.
+
+    Args:
+        found: The probe of the task.
+        settings: The settings of evaluations.
+    """
+    return max(10 * settings.run_timeout, _GRANTED * _CALLS_TO_PREPARE * _cases(found, settings) * found.seconds)
+
+
+def _cases(found: Probe, settings: EvaluationSettings) -> int:
+    """Return the number of sets of inputs that a kernel is checked on, at least."""
+    inputs = settings.inputs
+    return settings.trials + found.variants + inputs.shapes + inputs.values + inputs.nonfinite
+
+
 def slowness(task: Task, found: Probe, settings: EvaluationSettings, timing: TimingSettings, *, prepared: bool) -> str:
     """Return a warning about a reference so slow that evaluations take long, with an estimate; empty where it is fast enough.
 
@@ -140,18 +170,17 @@ def slowness(task: Task, found: Probe, settings: EvaluationSettings, timing: Tim
         timing: How kernels will be timed.
         prepared: Whether the reference outputs have been computed before.
     """
-    inputs, rules = settings.inputs, settings.kernelbench
-    cases = settings.trials + found.variants + inputs.shapes + inputs.values + inputs.nonfinite
+    rules, cases = settings.kernelbench, _cases(found, settings)
     if settings.protocol is Protocol.KERNELBENCH:
         prepare, check, limit = 0.0, 2.0 * rules.trials, rules.timeout
         measure = 2.0 * (rules.warmup_calls + rules.discarded_calls + rules.timed_calls)
         longest, name = found.seconds * measure / 2, "evaluation.kernelbench.timeout"
     else:
         prepare = 0.0 if prepared else float(_CALLS_TO_PREPARE * cases)
-        check, limit = float(_CALLS_TO_CHECK * cases), settings.run_timeout
+        check, limit = float(_CALLS_TO_CHECK * cases), math.inf  # See `check_seconds`.
         timed = 1 + found.variants if timing == settings.final else 1
         measure = float(_CALLS_TO_TIME * (timing.reference_processes + timing.kernel_processes) * timed)
-        longest, name = found.seconds * check, "evaluation.run_timeout"
+        longest, name = 0.0, ""
     evaluation = (check + measure) * found.seconds
     if prepare * found.seconds + evaluation < _WORTH_TELLING:
         return ""
