@@ -94,7 +94,8 @@ class Checker:
         *first, again = runner.call([*range(len(cases)), again_slot])
         for slot, (case, returned) in enumerate(zip(cases, first, strict=True)):
             shared = slot > 0 and [o.pointer for o in returned.outputs] == [o.pointer for o in again.outputs]
-            self._compare(runner, returned, case.expected, case.label, shared=shared)
+            previous = cases[slot - 1].expected if slot else None
+            self._compare(runner, returned, case.expected, case.label, previous, shared=shared)
             self._check_memory(
                 runner, case, aliasing.fault(case.expected.fresh, returned.outputs, runner.input_memory())
             )
@@ -193,15 +194,23 @@ class Checker:
         ledger.add(EVALUATION_MODE)
 
     def _compare(
-        self, runner: Runner, returned: Returned, expected: ReferenceOutputs, label: str, *, shared: bool = False
+        self,
+        runner: Runner,
+        returned: Returned,
+        expected: ReferenceOutputs,
+        label: str,
+        previous: ReferenceOutputs | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
         """Compare the results of one call with the reference outputs.
 
         Args:
             runner: The runner process that holds the results.
             returned: The results.
-            answers: The reference outputs.
+            expected: The reference outputs.
             label: The name of the case, for messages.
+            previous: The reference outputs of the call before.
             shared: Whether the results lie in the same memory as those of a later call.
         """
         if len(returned.outputs) != len(expected.forms) or returned.structure != expected.structure:
@@ -214,9 +223,9 @@ class Checker:
                 raise failed(Status.WRONG_SHAPE, runner.stage, f"{name}: shape {output.shape}, expected {shape}")
             if output.dtype != dtype:
                 raise failed(Status.WRONG_SHAPE, runner.stage, f"{name}: torch.{output.dtype}, expected torch.{dtype}")
-            mismatch = compare(
-                runner.read(output), native, oracle, self.bounds(expected)[i], name, expected.uncertainty(i)
-            )
+            bounds, uncertainty = self.bounds(expected)[i], expected.uncertainty(i)
+            before = previous.output(i)[0] if previous and previous.forms == expected.forms else None
+            mismatch = compare(runner.read(output), native, oracle, bounds, name, uncertainty, before)
             if mismatch and shared:
                 summary = f"{label}: the next call overwrites the result"
                 raise failed(Status.WRONG_RESULT, runner.stage, summary, mismatch.details)

@@ -171,13 +171,14 @@ def compare(
     bounds: Bounds,
     label: str,
     uncertainty: Uncertainty = _SURE,
+    previous: torch.Tensor | None = None,
 ) -> Mismatch | None:
     """Compare a candidate's output with the reference outputs.
 
     Each element must satisfy |y - oracle| <= atol + rtol |oracle|. Where PyTorch's own result is farther off, at a discontinuity or
-    where terms cancel, its value is also correct, and so are the values under other roundings (`doubt`). In addition, the RMS error over
-    the whole output must be comparable to that of PyTorch itself, so that zeros, constants or a lower internal precision do not pass
-    where values are small. The comparison runs in chunks and needs only a few MB of memory.
+    where terms cancel, its value is also correct, and so are the values under other roundings (`uncertainty`). In addition, the RMS
+    error over the whole output must be comparable to that of PyTorch itself, so that zeros, constants or a lower internal precision do
+    not pass where values are small. The comparison runs in chunks and needs only a few MB of memory.
 
     Args:
         candidate: The output of the candidate.
@@ -185,7 +186,8 @@ def compare(
         oracle: The same result computed in float64; `native` itself where there is none.
         bounds: The allowed errors, from `bounds_of`.
         label: The name of the output, for messages.
-        doubt: The elements that rounding alone moves, with their values under other roundings.
+        uncertainty: The elements that rounding alone moves, with their values under other roundings.
+        previous: The expected output of the call before, which was on other inputs; None where there was none.
 
     Returns:
         The reason why the output is wrong; None where it is correct.
@@ -224,13 +226,13 @@ def compare(
             first += [_wrong_element(start + i, got[i], want[i], exact[i], bounds) for i in places]
         wrong += count
     if wrong - (outliers if outliers <= bounds.outliers else 0) > bounds.spare * y.numel + (bounds.spare > 0):
-        return _mismatch(y, n, wrong, first, label)
+        return _mismatch(y, n, wrong, first, label, previous)
     rms = math.sqrt(error / max(y.numel, 1))
     if rms > bounds.rms:
         return Mismatch(
             status=Status.WRONG_RESULT,
             summary=f"{label}: RMS error {rms:.3g}, PyTorch's own is {bounds.own:.3g} (RMS of the result {bounds.scale:.3g})",
-            details=f"allowed {bounds.rms:.3g}. {_pattern(y, n)}".strip(),
+            details=f"allowed {bounds.rms:.3g}. {_pattern(y, n, previous)}".strip(),
         )
     return None
 
@@ -370,7 +372,14 @@ def _text(value: torch.Tensor) -> str:
     return repr(value.item())
 
 
-def _mismatch(candidate: Elements, native: Elements, wrong: int, first: list[_WrongElement], label: str) -> Mismatch:
+def _mismatch(
+    candidate: Elements,
+    native: Elements,
+    wrong: int,
+    first: list[_WrongElement],
+    label: str,
+    previous: torch.Tensor | None,
+) -> Mismatch:
     lines = []
     for element in first:
         shape = candidate.shape
@@ -380,7 +389,7 @@ def _mismatch(candidate: Elements, native: Elements, wrong: int, first: list[_Wr
     return Mismatch(
         status=Status.WRONG_RESULT,
         summary=f"{label}: {wrong} of {candidate.numel} elements ({share:.3g}%) are wrong, {lines[0]}",
-        details="\n".join([*lines, _pattern(candidate, native)]).strip(),
+        details="\n".join([*lines, _pattern(candidate, native, previous)]).strip(),
     )
 
 
@@ -389,9 +398,10 @@ def _usual(part: torch.Tensor) -> torch.Tensor:
     return part.to(torch.int64) if part.dtype in (torch.uint16, torch.uint32, torch.uint64) else part
 
 
-def _pattern(candidate: Elements, native: Elements) -> str:
+def _pattern(candidate: Elements, native: Elements, previous: torch.Tensor | None) -> str:
     """Describe what is wrong, from the leading elements."""
     shape = leading(candidate.shape)
     count = math.prod(shape)
     got, want = (_usual(t.part(0, count)).view(shape) for t in (candidate, native))
-    return pattern(got, want, cut=count < candidate.numel)
+    before = None if previous is None or count < candidate.numel else _usual(previous)
+    return pattern(got, want, before, cut=count < candidate.numel)

@@ -26,7 +26,7 @@ from evaluators.service.compiling import Compiled, OtherTarget, Rejected, compil
 from evaluators.service.recording import EvaluationRecording, Replayed
 from evaluators.service.worker import THREADS, EvaluationReply, EvaluationRequest, EvaluationWorker, WorkerFacts
 from evaluators.settings import EvaluationSettings
-from kernelevolve.core.errors import UserError
+from kernelevolve.core.errors import InfrastructureError, UserError
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.signature import Signature
@@ -278,7 +278,7 @@ class EvaluationScheduler:
             except RayError as error:
                 raise UserError(death_message("the process that compiles", "while it compiles", error)) from error
         if not isinstance(made, Compiled | Rejected):
-            raise RuntimeError("a worker's machine compiles for another target than it reported")
+            raise InfrastructureError("a worker's machine compiles for another target than it reported")
         return made
 
     def _rejected(self, kernel: Kernel, made: Rejected, facts: WorkerFacts) -> Evaluation:

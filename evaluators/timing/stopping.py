@@ -76,7 +76,7 @@ class IntervalRule:
             or len(kernel) >= _MORE_ROUNDS * settings.max_rounds
         ):
             return True
-        if len(kernel) < settings.min_rounds or len(kernel) % _GLANCE_ROUNDS:
+        if len(kernel) % _GLANCE_ROUNDS:
             return False
         middle, half = spread_of_places(reference, kernel)
         return self._is_below(middle + half) or half < max(_DISTURBED_INTERVAL, settings.target_interval)

@@ -87,7 +87,7 @@ class HybridOperator(Operator):
             operator.tell(node)
 
     async def propose(self, expansion: Expansion, context: Context) -> Draft:
-        """Let the chosen operator propose, and the model if that operator has no new kernel."""
+        """Let the chosen operator propose, and the other one if that operator has no new kernel."""
         rng = Random(derive_seed(expansion.seed, "who"))
         name = self._chooser.choose(rng)
         if rng.random() < 2 * self.least_share:
@@ -95,4 +95,5 @@ class HybridOperator(Operator):
         try:
             return await self._operators[name].propose(expansion, context)
         except ExhaustedError:
-            return await self._operators[_MODEL].propose(expansion, context)
+            other = _BUILTIN if name == _MODEL else _MODEL
+            return await self._operators[other].propose(expansion, context)

@@ -28,7 +28,9 @@ def pattern(got: torch.Tensor, want: torch.Tensor, previous: torch.Tensor | None
     if not got.numel() or got.shape != want.shape:
         return ""
     if got.is_complex() or want.is_complex():
-        return pattern(torch.view_as_real(got.resolve_conj()), torch.view_as_real(want.resolve_conj()), cut=cut)
+        got, want = torch.view_as_real(got.resolve_conj()), torch.view_as_real(want.resolve_conj())
+        before = None if previous is None else torch.view_as_real(previous.resolve_conj())
+        return pattern(got, want, before, cut=cut)
     evidence = Evidence(got, want)
     description = _described(evidence, previous)
     if not (evidence.is_cut or cut):

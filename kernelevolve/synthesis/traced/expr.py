@@ -90,11 +90,6 @@ round down, and a shift by the width or more shifts all bits out.
 """
 
 
-def is_expr(term: IndexTerm) -> bool:
-    """Return whether an index term depends on loaded values."""
-    return not isinstance(term, sympy.Basic)
-
-
 def divides_axes(term: sympy.Expr) -> bool:
     """Return whether an index term rounds a value that depends on axes. Rounded sizes do not count."""
     return any(not s.is_positive for part in term.atoms(sympy.floor, sympy.Mod) for s in part.free_symbols)
@@ -184,11 +179,6 @@ def walk(expr: Expr) -> list[Expr]:
 
     visit(expr)
     return order
-
-
-def loads(expr: Expr) -> list[Load]:
-    """Return every distinct load of an expression."""
-    return [node for node in walk(expr) if isinstance(node, Load)]
 
 
 def buffers_read(expr: Expr) -> list[str]:

@@ -55,7 +55,7 @@ class Templates:
         names = [path.name for path in sorted(folder.glob("*.j2"))]
         unexpected = set(names) - set(self._texts)
         if not names or unexpected:
-            known = ", ".join(sorted(KNOWN))
+            known = ", ".join(sorted(self._texts))
             raise UserError(f"{folder}: {', '.join(sorted(unexpected)) or 'no file'} is none of the templates {known}")
         for name in names:
             try:

@@ -234,3 +234,17 @@ def test_a_model_that_remembers_outside_of_its_state_is_built_anew_for_each_run(
     counts = Written("self.calls += 1\nassert self.calls < 6, 'worn out'\nreturn x * 2", init="self.calls = 0")
     reference = reference_in(tmp_path / "data", Task(name="counts", source=counts.source("Model")))
     assert len(reference.cases) > 8
+
+
+def test_results_of_the_call_before_are_called_that(of: Of) -> None:
+    """As what is computed once and kept gives."""
+    name = next(iter(REFERENCES))
+    task, reference = of(name)
+    kept = "class Kept(Model):\n    first = None\n\n    def forward(self, *x):\n"
+    kept += "        if self.first is None or self.first.shape != super().forward(*x).shape:\n"
+    kept += (
+        "            self.first = super().forward(*x).clone()\n        return self.first.clone()\n\n\nModelNew = Kept\n"
+    )
+    failure = failure_of(reference, task, f"{task.source}\n\n{kept}")
+    assert failure is not None
+    assert "These are the results of the previous call, on other inputs." in failure.details

@@ -179,11 +179,6 @@ class Scalars:
 
         return show(root)
 
-    def forget(self, level: int) -> None:
-        """Drop all temporaries, which are out of scope after a loop level."""
-        del level
-        self._done.clear()
-
     def _held(self, dtype: str) -> str:
         return "float32" if dtype in ("float16", "bfloat16") else dtype
 

@@ -35,7 +35,8 @@ def _at(v: Virtual, dims: tuple[tuple[Size, ...], ...], index: tuple[IndexTerm, 
 def matmul(call: Call, a: Virtual, b: Virtual, dtype: str) -> Virtual:
     """Return a matrix product. The last two dimensions are the matrices; any batch dimensions before them are equal."""
     a, b = stored(call, a), stored(call, b)
-    rank = len(a.dims)
+    if len(a.dims) < 2:
+        raise UnsupportedError("a product of vectors")
     batch = tuple(
         tuple(refine(x, y) or (x if len(x) >= len(y) else y)) for x, y in zip(a.dims[:-2], b.dims[:-2], strict=True)
     )
@@ -50,8 +51,6 @@ def matmul(call: Call, a: Virtual, b: Virtual, dtype: str) -> Virtual:
     def right(out: tuple[IndexTerm, ...], over: tuple[IndexTerm, ...]) -> Expr:
         return _at(b, right_dims, (*out[:flat_batch], *over, *out[flat_batch + len(rows) :]))
 
-    if rank < 2:
-        raise UnsupportedError("a product of vectors")
     return call.builder.contract((*batch, rows, columns), inner, dtype, left, right, call.name)
 
 
