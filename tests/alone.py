@@ -6,13 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-_HIDDEN = ("kernelevolve", "islands", "evaluators", "devices")
-"""Installed for the tests, so that they must be hidden."""
+from tests.packages import PACKAGES
 
 
 def runs_alone(folder: Path, code: str) -> None:
     """`kernel.py` in the folder serves `code`, which sees it as `kernel`, sees torch, and raises where it is wrong."""
-    hide = f"import sys; sys.modules.update(dict.fromkeys({_HIDDEN!r})); sys.path.insert(0, '.')"
+    hide = f"import sys; sys.modules.update(dict.fromkeys({PACKAGES!r})); sys.path.insert(0, '.')"
     done = subprocess.run(
         [sys.executable, "-I", "-c", f"{hide}; import torch, kernel; {code}; print('right')"],
         cwd=folder,

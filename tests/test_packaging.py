@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("kernelevolve", "islands", "evaluators", "devices")
+from tests.packages import PACKAGES, ROOT
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +29,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_every_module_and_every_default(wheel: Path) -> None:
     held = set(zipfile.ZipFile(wheel).namelist())
-    modules = {str(p.relative_to(ROOT)) for name in PACKAGES for p in (ROOT / name).rglob("*.py")}
+    kinds = ("*.py", "*.md", "*.j2", "*.txt", "*.npz")
+    modules = {str(p.relative_to(ROOT)) for name in PACKAGES for kind in kinds for p in (ROOT / name).rglob(kind)}
     defaults = {f"kernelevolve/conf/{p.relative_to(ROOT / 'conf')}" for p in (ROOT / "conf").rglob("*.yaml")}
     assert modules
     assert defaults

@@ -58,6 +58,17 @@ class GraphStore(ABC):
         """Return the first `count` children of a node in the order of insertion."""
 
     @abstractmethod
+    def page(self, after: int = 0, count: int = 500) -> list[tuple[int, Node]]:
+        """Return (place, node) of the nodes that were inserted after a place, at most `count`, in the order of insertion."""
+
+    @abstractmethod
+    def edges(self, after: int = 0, count: int = 2000) -> list[tuple[int, str, str]]:
+        """Return (place of the child, id of the parent, id of the child) of the edges to nodes inserted after a place, in that order.
+
+        The edges to one node are on one page: the last node's may exceed `count`.
+        """
+
+    @abstractmethod
     def statistics(self) -> Mapping[str, float]:
         """Return counts over the whole graph in constant time.
 

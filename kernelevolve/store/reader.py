@@ -81,6 +81,40 @@ class GraphQueries:
         )
         return [Node.model_validate_json(joined(*row)) for row in rows]
 
+    def page(self, after: int = 0, count: int = 500) -> list[tuple[int, Node]]:
+        """Return the nodes that were inserted after a place, in the order of insertion, each with its place.
+
+        Args:
+            after: The place; 0 for the first page, afterwards that of the last node of the page before.
+            count: The greatest number of nodes of the page.
+        """
+        rows = self._db.execute(
+            f"SELECT nodes.number, {_RECORD} FROM {_JOINED} WHERE nodes.number > ? ORDER BY nodes.number LIMIT ?",
+            (after, count),
+        )
+        return [(int(number), Node.model_validate_json(joined(*row))) for number, *row in rows]
+
+    def edges(self, after: int = 0, count: int = 2000) -> list[tuple[int, str, str]]:
+        """Return (place of the child, id of the parent, id of the child) of the edges to nodes inserted after a place, in that order.
+
+        The edges to one node are on one page: the last node's may exceed `count`.
+
+        Args:
+            after: The place of the last child of the page before; 0 for the first page.
+            count: The number of edges after which the page ends.
+        """
+        rows = self._db.execute(
+            "SELECT nodes.number, parents.value, nodes.id FROM nodes, json_each(nodes.record, '$.parents') AS parents"
+            " WHERE nodes.number > ? ORDER BY nodes.number, parents.key",
+            (after,),
+        )
+        found: list[tuple[int, str, str]] = []
+        for number, parent, child in rows:
+            if len(found) >= count and number != found[-1][0]:
+                break
+            found.append((int(number), str(parent), str(child)))
+        return found
+
     def statistics(self) -> Mapping[str, float]:
         """Return the counts that `GraphStore.statistics` describes."""
         found = dict(self._db.execute("SELECT name, value FROM counters"))

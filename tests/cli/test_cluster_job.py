@@ -22,11 +22,11 @@ import pytest
 
 from kernelevolve.core.errors import UserError
 from kernelevolve.store.reader import GraphReader
+from tests.packages import PACKAGES
 from tests.small_task import QUICK, SOURCE
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).parent / "ray"
-PACKAGES = ("kernelevolve", "islands", "evaluators", "devices", "conf")
 ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"},
     "RAY_AUTH_MODE": "token",
@@ -117,7 +117,7 @@ def submitted(command: list[str], log: Path) -> subprocess.Popen[bytes]:
 @pytest.mark.timeout(420)
 def test_a_submitted_job_goes_on_while_machines_come_and_go(tmp_path: Path) -> None:
     checkout, run, task = tmp_path / "checkout", tmp_path / "run", tmp_path / "task.py"
-    for name in PACKAGES:
+    for name in (*PACKAGES, "conf"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
     task.write_text(SOURCE)
     port, dashboard = free_port(), free_port()

@@ -92,6 +92,22 @@ class GraphStoreConformance(ABC):
         assert store.children("run.0.3") == []
         store.close()
 
+    def test_nodes_and_edges_are_read_by_pages_while_more_come(self, tmp_path: Path) -> None:
+        store = self.open(tmp_path)
+        store.insert([make_entry(0), make_entry(1), make_entry(2, parents=("run.0.1", "run.0.0"))])
+        first = store.page(0, 2)
+        assert [node.id for _, node in first] == ["run.0.0", "run.0.1"]
+        store.insert([make_entry(3, parents=("run.0.2",))])
+        second = store.page(first[-1][0], 10)
+        assert [node.id for _, node in second] == ["run.0.2", "run.0.3"]
+        assert store.page(second[-1][0]) == []
+        edges = store.edges(0, 1)
+        assert [edge[1:] for edge in edges] == [("run.0.1", "run.0.2"), ("run.0.0", "run.0.2")], "of one node, together"
+        more = store.edges(edges[-1][0], 1)
+        assert [edge[1:] for edge in more] == [("run.0.2", "run.0.3")]
+        assert store.edges(more[-1][0]) == []
+        store.close()
+
     def test_statistics_count_distinct_kernels(self, tmp_path: Path) -> None:
         store = self.open(tmp_path)
         store.insert([make_entry(0, 1.0), make_entry(1, 2.0), make_entry(2, 0.0), make_entry(3, 1.5)])

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 import kernelevolve
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import AllowAten
-from kernelevolve.tasks.catalog import SUITES, check_source, find_task, list_tasks, summary_of
+from kernelevolve.tasks.catalog import find_task, list_tasks
+from kernelevolve.tasks.form import check_source, summary_of
+from kernelevolve.tasks.shipped import SUITES
 
 MINIMAL = '"""Nothing much."""\nclass Model: ...\ndef get_inputs(): return []\n'
 
