@@ -92,6 +92,7 @@ def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_runs_side_by_side_share_a_ray_and_say_which_is_which(tmp_path: Path) -> None:
     (tmp_path / "task.py").write_text(SOURCE)
     done = sweep(tmp_path, "-j", "2", "task=task.py", "seed=4,5", "run.dir=out", "islands.count=1")

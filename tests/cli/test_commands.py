@@ -180,6 +180,7 @@ def wait_for(process: subprocess.Popen[bytes], there: Callable[[], bool]) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_killed_run_goes_on_without_repeating_and_an_interrupted_one_says_how_to_go_on(task: Path) -> None:
     """Ctrl-C reaches the whole foreground process group, Ray's processes included."""
     folder, log = task.parent / "run", task.parent / "log.txt"

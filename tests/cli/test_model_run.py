@@ -110,6 +110,7 @@ def nodes(folder: Path) -> list[Node]:
 
 
 @pytest.mark.alone
+@pytest.mark.thorough
 def test_fitness_rises_and_a_recorded_run_repeats_with_no_network(tmp_path: Path) -> None:
     (tmp_path / "task.py").write_text(TASK)
     budget = ("budget.seconds=150", "budget.evaluations=6")

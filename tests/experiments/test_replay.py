@@ -179,6 +179,7 @@ def test_mistakes_in_tabulating_are_told_in_one_line(
     assert "\n" not in error
 
 
+@pytest.mark.thorough
 def test_tabulating_and_replaying_for_real(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "t.npz"
     words = ["dlrm/swish_layernorm", "threads=all,one", "evaluation.timing.max_seconds=0.05"]

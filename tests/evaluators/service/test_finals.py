@@ -159,6 +159,7 @@ def test_a_reference_that_cannot_be_timed_is_the_tasks_fault(quick: EvaluationSe
         compared_apart([GOOD, OTHER], quick, Task(name="worn", source=worn))
 
 
+@pytest.mark.thorough
 def test_compiling_holds_no_lock_and_measuring_does(
     quick: EvaluationSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

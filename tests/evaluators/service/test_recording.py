@@ -50,6 +50,7 @@ def test_a_file_that_is_none_is_told_in_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.thorough
 def test_a_replay_is_given_what_was_measured_then(
     settings: EvaluationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
