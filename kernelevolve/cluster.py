@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import Field
 
+from kernelevolve.core.child_process import ROOT
 from kernelevolve.core.errors import UserError
-from kernelevolve.core.helpers import ROOT
 from kernelevolve.core.record import Record
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"

@@ -15,8 +15,8 @@ import ray
 
 from kernelevolve.cluster import ClusterSettings, ray_session
 from kernelevolve.config import RunConfig
+from kernelevolve.core.child_process import module_command, python_path
 from kernelevolve.core.errors import UserError
-from kernelevolve.core.helpers import module_command, python_path
 from kernelevolve.report.folder import default_folder
 
 

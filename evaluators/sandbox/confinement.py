@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from evaluators.sandbox.landlock import confine
-from kernelevolve.core.helpers import ROOT
+from kernelevolve.core.child_process import ROOT
 
 _PACKAGES = ("kernelevolve", "evaluators", "devices")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix", "/sys")

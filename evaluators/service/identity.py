@@ -11,7 +11,7 @@ from pathlib import Path
 from devices.base import Device
 from evaluators.service.compiling import fingerprint
 from evaluators.settings import EvaluationSettings
-from kernelevolve.core.helpers import ROOT
+from kernelevolve.core.child_process import ROOT
 from kernelevolve.core.record import content_id
 from kernelevolve.core.target import Target
 from kernelevolve.core.task import Task

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Self
 
+from kernelevolve.core.child_process import module_command, python_path
 from kernelevolve.core.errors import UserError
-from kernelevolve.core.helpers import module_command, python_path
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.background import BackgroundWork
 from kernelevolve.synthesis.base import Operator

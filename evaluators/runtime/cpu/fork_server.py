@@ -16,13 +16,12 @@ from typing import Any, NoReturn
 from evaluators.folders import OwnedFolder
 from evaluators.runtime.base import RuntimeLostError
 from evaluators.runtime.cpu.arena import Arena
-from evaluators.runtime.cpu.fork_server_main import KEPT_VARIABLES
 from evaluators.runtime.cpu.runner_process import BlockOrder, BlockReply, RunnerProcess
 from evaluators.runtime.interruption import Interruption
 from evaluators.sandbox.limits import Limits
 from evaluators.sandbox.usage import Allowance
 from evaluators.scratch import disk_errors, remove_tree, scratch_base
-from kernelevolve.core.helpers import ROOT, module_command, python_path
+from kernelevolve.core.child_process import ROOT, module_command, python_path, scrubbed_environment
 
 _STEADY_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 """The settings of glibc that make it keep freed memory, like a caching allocator. Otherwise page faults would dominate the times."""
@@ -94,8 +93,8 @@ class ForkServer:
 
     def _environment(self) -> dict[str, str]:
         """Return the environment of the server: none of the user's keys, and the chosen number of threads, where Ray sets 1."""
-        kept = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
-        return {**kept, **_STEADY_MEMORY, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": str(self._threads)}
+        own = {"PYTHONPATH": python_path(), "OMP_NUM_THREADS": str(self._threads)}
+        return scrubbed_environment(**_STEADY_MEMORY, **own)
 
     def spawn(
         self,

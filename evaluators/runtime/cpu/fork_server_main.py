@@ -44,6 +44,7 @@ from evaluators.sandbox import seccomp
 from evaluators.sandbox.limits import Limits
 from evaluators.sandbox.usage import Allowance, excess, private_bytes
 from evaluators.scratch import remove_tree
+from kernelevolve.core.child_process import scrubbed_environment
 
 _PIPE_READS = 32
 """The most reads of a dead process's output. They take more than a pipe can hold."""
@@ -59,8 +60,6 @@ _TIMED_GLANCE_NANOSECONDS = 250_000_000
 """The nanoseconds between two checks of a process's resources in a timed block. A check makes the block longer by some 0.1 ms."""
 _LOST_SHARE = 0.9
 """The largest share of an order's time that can count as lost to other programs, so that its limit grows tenfold at most."""
-KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ", "PYTHONPATH")
-"""The environment variables that runner processes get from the worker's environment."""
 _CLOCK = time.perf_counter_ns
 READY = '{"calls"'
 """The beginning of the reply of a process that is ready for a timed block. A process that sends it wrongly harms only itself."""
@@ -375,7 +374,7 @@ def main() -> None:
     become_subreaper()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # `Child.halt` waits for it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    home = {k: v for k, v in os.environ.items() if k in KEPT_VARIABLES}
+    home = scrubbed_environment(PYTHONPATH=os.environ["PYTHONPATH"])
     gc.disable()  # Imports leave next to nothing to collect, and collecting takes a fifth of their time.
     with hugepages.huge_heap():
         import evaluators.runtime.cpu.runner_main  # This imports torch, which runner processes inherit.

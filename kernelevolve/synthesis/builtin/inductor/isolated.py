@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
-from kernelevolve.core.helpers import import_path, module_command
+from kernelevolve.core.child_process import import_path, kill_group, module_command, scrubbed_environment
 from kernelevolve.core.task import Task
 from kernelevolve.synthesis.background import BackgroundWork
 from kernelevolve.synthesis.traced.builder import UnsupportedError
@@ -18,8 +16,6 @@ from kernelevolve.synthesis.traced.builder import UnsupportedError
 _CHILD = "kernelevolve.synthesis.builtin.inductor.child"
 _SECONDS = 900.0
 """The wall-clock seconds after which the process counts as hanging. Its work is limited by processor time instead."""
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ")
-"""The environment variables that the process inherits."""
 
 
 def answer(task: Task, stage: str, seconds: float = _SECONDS) -> dict[str, str]:
@@ -60,8 +56,7 @@ def answer(task: Task, stage: str, seconds: float = _SECONDS) -> dict[str, str]:
             raise UnsupportedError(f"it took longer than {seconds:g} s") from expired
         finally:
             background.end()
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            kill_group(process.pid)
             process.wait()
         result = folder / "result.json"
         if code == -signal.SIGXCPU:
@@ -76,6 +71,11 @@ def answer(task: Task, stage: str, seconds: float = _SECONDS) -> dict[str, str]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k in _KEPT_VARIABLES}
-    private = {"HOME": str(folder), "TMPDIR": str(folder), "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache")}
-    return {**kept, **private, "PYTHONPATH": import_path(), "PYTHONHASHSEED": "0"}
+    """Return the environment of the process, whose home and caches are in the folder."""
+    return scrubbed_environment(
+        HOME=str(folder),
+        TMPDIR=str(folder),
+        TORCHINDUCTOR_CACHE_DIR=str(folder / "cache"),
+        PYTHONPATH=import_path(),
+        PYTHONHASHSEED="0",
+    )

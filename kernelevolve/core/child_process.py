@@ -1,13 +1,32 @@
-"""Starting our modules in processes of their own, independent of the files in the current folder."""
+"""Starting our modules in processes of their own, with none of the user's keys, whatever files lie in the current folder."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that contains our packages."""
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CXX", "OMP_NUM_THREADS", "TZ")
+"""The environment variables that a process which runs foreign code inherits."""
+
+
+def scrubbed_environment(**further: str) -> dict[str, str]:
+    """Return the environment of a process that runs foreign code: no keys, no settings of libraries.
+
+    Args:
+        further: Variables that are set beside the inherited ones.
+    """
+    return {name: value for name, value in os.environ.items() if name in _KEPT_VARIABLES} | further
+
+
+def kill_group(group: int) -> None:
+    """Kill a process group. One that is gone already is no error."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def module_command(module: str, *arguments: str) -> list[str]:

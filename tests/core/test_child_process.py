@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kernelevolve.cluster import _job
-from kernelevolve.core.helpers import ROOT, import_path, python_path
+from kernelevolve.core.child_process import ROOT, import_path, python_path, scrubbed_environment
 
 
 @pytest.fixture
@@ -42,3 +42,11 @@ def test_the_command_runs_beside_a_users_modules() -> None:
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_keys_do_not_reach_a_process_that_runs_foreign_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "hush")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    found = scrubbed_environment(HOME="/nowhere", OMP_NUM_THREADS="2")
+    assert "hush" not in found.values()
+    assert (found["HOME"], found["OMP_NUM_THREADS"], found["PATH"]) == ("/nowhere", "2", os.environ["PATH"])
