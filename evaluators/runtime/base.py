@@ -323,6 +323,8 @@ class Observation(Protocol):
 class Runtime(ABC):
     """Starts runners on one target and times their blocks. Call `close` in the end."""
 
+    device: str
+    """The device on this machine that its runners are timed on, by the name of its lock: `cpu`."""
     threads: int
     """The number of threads of each runner."""
     interruption: Interruption

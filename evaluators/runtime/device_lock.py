@@ -1,7 +1,8 @@
 """The device lock: a writer-preferring readers-writer lock between the processes of one user on one machine.
 
-Measuring takes the lock exclusively; work that would disturb measuring takes it shared. There are two lock files. A process that wants to
-measure first locks `queue`, so that later shared holders wait behind it and measuring never starves, and then locks `device`. The kernel
+Measuring takes the lock exclusively; work that would disturb measuring takes it shared. Each device has
+two lock files. A process that wants to measure first locks `queue`, so that later shared holders wait behind it and measuring never
+starves, and then locks `device`. The kernel
 releases both when the process dies. All runs of a user on a machine use the same files, whatever their environment says about temporary
 folders. Different users do not share a lock, because another user could keep it forever.
 """
@@ -40,23 +41,27 @@ def lock_folder() -> Path:
 class DeviceLock:
     """The lock of a device: `shared` for compiling and checking, `exclusive` for measuring."""
 
-    def __init__(self, folder: Path | None = None, interruption: Interruption | None = None) -> None:
+    def __init__(
+        self, folder: Path | None = None, interruption: Interruption | None = None, *, device: str = "cpu"
+    ) -> None:
         """Create the lock without taking it. Signals are handled while it waits.
 
         Args:
             folder: The folder of the lock files, or None for `lock_folder()`.
             interruption: A flag. While it is set, waiting raises InterruptedJobError.
+            device: The device on this machine: `cpu`, or an accelerator with a lock of its own.
         """
+        self._device = device
         self._folder = folder or lock_folder()
         self._interruption = interruption
 
     def _open(self, name: str) -> int:
         flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            return os.open(self._folder / name, flags, 0o600)
+            return os.open(self._folder / f"{self._device}.{name}", flags, 0o600)
         except FileNotFoundError:  # Many systems remove old files and folders from /tmp.
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            return os.open(self._folder / name, flags, 0o600)
+            return os.open(self._folder / f"{self._device}.{name}", flags, 0o600)
 
     @contextmanager
     def _lock(self, name: str, kind: int) -> Iterator[int]:

@@ -69,7 +69,7 @@ class Pipeline:
         torch.set_num_threads(1)
         self._owns_runtime = runtime is None
         self.runtime = runtime or open_runtime(settings)
-        self.lock = DeviceLock(interruption=self.runtime.interruption)
+        self.lock = DeviceLock(interruption=self.runtime.interruption, device=self.runtime.device)
         with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
             self._own_builds = None if build_dir else OwnedFolder(Path(tempfile.gettempdir()), "kernelevolve-build")
         self.build_dir = build_dir or (self._own_builds.path if self._own_builds else Path())

@@ -83,6 +83,7 @@ class SimulatedRuntime(Runtime):
     """`latency`: seconds that each way to the device and back takes."""
 
     def __init__(self, latency: float = 0.0) -> None:
+        self.device = "simulated"
         self.threads = 1
         self.interruption = Interruption()
         self.latency = latency

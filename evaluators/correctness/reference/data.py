@@ -252,7 +252,7 @@ def probe_task(task: Task, settings: EvaluationSettings, runtime: Runtime) -> Pr
     """Probe a task in a runner process of its own. Raises UserError as `probe_in` does."""
     seconds = 2.0 * settings.run_timeout * (os.cpu_count() or 1)
     with (
-        DeviceLock(interruption=runtime.interruption).shared(),
+        DeviceLock(interruption=runtime.interruption, device=runtime.device).shared(),
         runtime.spawn(0, trusted=True, memory_gb=None, processor_seconds=seconds) as runner,
     ):
         return probe_in(runner, task, 2 * settings.run_timeout, "evaluation.run_timeout")
@@ -366,7 +366,7 @@ def _compute(
     seconds = 2 * limit * (os.cpu_count() or 1)
     try:
         with (
-            DeviceLock(interruption=runtime.interruption).shared(),
+            DeviceLock(interruption=runtime.interruption, device=runtime.device).shared(),
             runtime.spawn(0, trusted=True, memory_gb=None, processor_seconds=seconds) as runner,
         ):
             runner.allow(limit)

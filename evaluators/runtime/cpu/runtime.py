@@ -35,6 +35,7 @@ class CpuRuntime(Runtime):
 
     def __init__(self, server: ForkServer, threads: int) -> None:
         """`threads` is the number of threads of each runner, with which `server` was made too."""
+        self.device = "cpu"
         self.threads = threads
         self.server = server
         self.interruption = server.interruption

@@ -85,7 +85,7 @@ def test_asking_who_measures_does_not_keep_anybody_from_it(tmp_path: Path) -> No
     with measuring(tmp_path):
         pass
     with lock.exclusive():
-        assert (tmp_path / "device").read_text() == str(os.getpid())
+        assert (tmp_path / "cpu.device").read_text() == str(os.getpid())
 
 
 def test_waiting_can_be_called_off_and_leaves_no_lock(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_process_that_works_stands_still_while_somebody_measures(tmp_path: Pat
             while state(worker.pid) == "T" and time.monotonic() < deadline:
                 time.sleep(0.01)
             assert state(worker.pid) == "S"
-            handle = os.open(tmp_path / "device", os.O_RDWR)
+            handle = os.open(tmp_path / "cpu.device", os.O_RDWR)
             with pytest.raises(BlockingIOError):  # The lock was taken again.
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.close(handle)
@@ -196,4 +196,14 @@ def test_every_process_of_a_user_finds_the_same_lock_folder(tmp_path: Path, monk
 def test_a_lock_folder_that_was_removed_is_created_again(tmp_path: Path) -> None:
     lock = DeviceLock(tmp_path / "lock")
     with lock.exclusive():
-        assert sorted(path.name for path in (tmp_path / "lock").iterdir()) == ["device", "queue"]
+        assert sorted(path.name for path in (tmp_path / "lock").iterdir()) == ["cpu.device", "cpu.queue"]
+
+
+def test_devices_of_a_machine_have_locks_of_their_own(tmp_path: Path) -> None:
+    with DeviceLock(tmp_path).exclusive(), DeviceLock(tmp_path, device="cuda:0").exclusive():
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "cpu.device",
+            "cpu.queue",
+            "cuda:0.device",
+            "cuda:0.queue",
+        ]
