@@ -13,7 +13,7 @@ CORE := core search
 # Tests start hundreds of interpreters. Without bytecode files each of them would compile this package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-thorough lint format clean
+.PHONY: demo check test test-thorough lint format clean
 
 demo: $(STAMP)
 	@$(BIN)/kernelevolve run task=$(DEMO_TASK) budget.seconds=$(DEMO_SECONDS) evaluation.cache=off

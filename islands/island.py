@@ -13,6 +13,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from evaluators.base import Evaluator
 from islands.memory import History, Library
+from islands.population import Population
 from islands.settings import IslandSettings
 from kernelevolve.core.errors import InfrastructureError
 from kernelevolve.core.evaluation import Evaluation, Status
@@ -25,7 +26,7 @@ from kernelevolve.core.usage import Usage
 from kernelevolve.llm.base import Models
 from kernelevolve.llm.errors import BudgetExceededError
 from kernelevolve.remote import plain
-from kernelevolve.search.base import Strategy, View
+from kernelevolve.search.base import Strategy
 from kernelevolve.store.actor import Member
 from kernelevolve.store.client import StoreClient
 from kernelevolve.store.ledger import Claim
@@ -79,19 +80,10 @@ class Island:
         self._settings = settings
         self._store = store
         self._operator = plan.operator
-        self._strategy: Strategy = instantiate(dict(strategy), seed=derive_seed(plan.seed, "island", index))
-        self._migration = settings.migration(index, plan.seed)
+        made: Strategy = instantiate(dict(strategy), seed=derive_seed(plan.seed, "island", index))
+        self._population: Population[str] = Population(index, made, settings, plan.seed)
         self._history = History(settings.history)
         self._library = Library(store)
-        self._received: set[str] = set()
-        """The ids of the kernels whose nodes the strategy has received."""
-        self._evaluated: set[str] = set()
-        """The ids of all kernels known to be evaluated: those of `_received`, and those that claims found in other
-        islands.
-        """
-        self._migrants: set[str] = set()
-        self._own_nodes = 0
-        self._in_flight: dict[int, Expansion] = {}
         self._doing: dict[int, str] = {}
         """Step -> a description of the work in progress."""
         self._idle = 0
@@ -116,7 +108,7 @@ class Island:
         self._outbox = asyncio.Queue()
         self._news = asyncio.Event()
         self._member: Member = await self._store.enlist(self._index)
-        self._next_step = self._member.next_step
+        self._population.next_step = self._member.next_step
         self._clock = self._member.seconds - time.monotonic()
         async for node in self._store.log(self._index):
             self._tell(node)
@@ -154,17 +146,7 @@ class Island:
 
     async def _slot(self) -> None:
         while not self._over:
-            step = self._next_step
-            self._next_step += 1
-            expansion = self._strategy.ask(
-                View(
-                    step=step,
-                    island=self._index,
-                    in_flight=tuple(self._in_flight.values()),
-                    fraction=self._fraction,
-                )
-            )
-            self._in_flight[step] = expansion
+            expansion = self._population.ask(self._fraction)
             exhausted = None
             try:
                 if not await self._carry_out(expansion):
@@ -173,8 +155,8 @@ class Island:
             except ExhaustedError as error:
                 exhausted = str(error)
             finally:
-                self._in_flight.pop(step, None)
-                self._doing.pop(step, None)
+                self._population.drop(expansion.step)
+                self._doing.pop(expansion.step, None)
             if exhausted is not None and not await self._something_new(exhausted):
                 return
 
@@ -195,23 +177,20 @@ class Island:
 
     async def _carry_out(self, expansion: Expansion) -> bool:
         """Propose, evaluate and insert one kernel. Return False if the run has ended instead."""
-        plan = self._plan
+        plan, population = self._plan, self._population
         context = Context(
             task=plan.task,
             target=plan.target,
             parents=await self._library.get(expansion.parents),
             history=await self._library.get(self._history.choose(expansion)),
-            known=self._evaluated,
+            known=population.known,
             models=plan.models,
             evaluate=self._evaluate_apart,
             purpose=f"{plan.run}.{self._index}.{expansion.step}",
         )
         usage, trials = Usage(), 0
         exchanges: tuple[int, ...] = ()
-        for attempt in range(self._settings.reproposals + 1):
-            is_last = attempt == self._settings.reproposals
-            seed = derive_seed(expansion.seed, "again", attempt) if attempt else expansion.seed
-            proposal = expansion.model_copy(update={"seed": seed})
+        for proposal, is_last in population.attempts(expansion):
             self._doing[expansion.step] = "a kernel was being proposed"
             try:
                 draft = await self._retried(self._operator.propose, proposal, context)
@@ -220,13 +199,13 @@ class Island:
                 return False
             kernel, usage = draft.kernel, usage + draft.usage
             exchanges, trials = (*exchanges, *draft.exchanges), trials + draft.trials
-            if kernel.id in self._evaluated and not is_last:
+            if kernel.id in population.known and not is_last:
                 continue
             answer = await self._store.claim(self._member, kernel.id, patient=is_last)
             if answer.claim is Claim.OVER:
                 return False
             if answer.claim is not Claim.GRANTED and not is_last:
-                self._evaluated.add(kernel.id)
+                population.known.add(kernel.id)
                 continue
             self._doing[expansion.step] = f"{draft.operator} was being evaluated"
             evaluation = answer.evaluation or await self._verdict(draft)
@@ -309,17 +288,17 @@ class Island:
                 self._tell(entry.node)
                 if not entry.inserted.cancelled():
                     entry.inserted.set_result(None)
-                for neighbour, node_ids in self._migration.due(self._own_nodes).items():
+                for neighbour, node_ids in self._population.departures().items():
                     await self._store.send(neighbour, node_ids)
             if receipt.mail:
                 await self._immigrate(receipt.mail)
 
     async def _immigrate(self, node_ids: tuple[str, ...]) -> None:
         """Append received nodes to the log if their kernels are new on this island."""
-        foreign = [node_id for node_id in dict.fromkeys(node_ids) if node_id not in self._migrants]
+        foreign = [node_id for node_id in dict.fromkeys(node_ids) if self._population.is_stranger(node_id)]
         entries: dict[str, tuple[Node, Kernel]] = {}
         for node, kernel in await self._store.fetch(foreign):
-            if node.island != self._index and node.kernel_id not in self._received:
+            if self._population.takes(node, node.kernel_id):
                 entries.setdefault(node.kernel_id, (node, kernel))
         if entries:
             await self._store.receive(self._member, [node.id for node, _ in entries.values()])
@@ -328,19 +307,10 @@ class Island:
             self._tell(node)
 
     def _tell(self, node: Node) -> None:
-        self._strategy.tell(node)
+        self._population.tell(node, node.kernel_id)
         self._operator.tell(node)
         self._history.tell(node)
         self._news.set()
-        if node.kernel_id not in self._received:
-            self._received.add(node.kernel_id)
-            self._evaluated.add(node.kernel_id)
-            self._migration.tell(node)
-        if node.island == self._index:
-            self._own_nodes += 1
-            self._in_flight.pop(node.step, None)
-        else:
-            self._migrants.add(node.id)
 
 
 async def _unwrapped(answer: Awaitable[T]) -> T:

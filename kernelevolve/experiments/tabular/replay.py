@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from islands.population import Population
 from islands.settings import IslandSettings
 from kernelevolve.core.evaluation import Diagnosis, Evaluation, Measurement, Ratio, Status
 from kernelevolve.core.graph import Expansion, Node
@@ -24,7 +25,7 @@ from kernelevolve.core.seeds import derive_seed
 from kernelevolve.experiments.curves import Curve
 from kernelevolve.experiments.tabular.moving import TableOperator
 from kernelevolve.experiments.tabular.table import Table
-from kernelevolve.search.base import Strategy, View
+from kernelevolve.search.base import Strategy
 
 _RUN = "replay"
 BuildStrategy = Callable[[int, int], Strategy]
@@ -80,15 +81,9 @@ class _Island:
     """The state of one island."""
 
     def __init__(self, index: int, plan: ReplayPlan, seed: int) -> None:
-        settings = plan.islands
-        self.strategy = plan.strategy(index, derive_seed(seed, "island", index))
-        self.migration = settings.migration(index, seed)
-        self.in_flight: dict[int, Expansion] = {}
-        self.received: set[int] = set()
-        self.evaluated: set[int] = set()
+        strategy = plan.strategy(index, derive_seed(seed, "island", index))
+        self.population: Population[int] = Population(index, strategy, plan.islands, seed)
         self.mail: deque[Node] = deque()
-        self.next_step = 0
-        self.own_nodes = 0
 
 
 class _Run:
@@ -130,14 +125,9 @@ class _Run:
 
     def _begin(self, index: int, now: float) -> None:
         plan, island = self._plan, self._islands[index]
-        step = island.next_step
-        island.next_step += 1
-        fraction = min(1.0, len(self._curve) / plan.evaluations)
-        view = View(step=step, island=index, in_flight=tuple(island.in_flight.values()), fraction=fraction)
-        expansion = island.strategy.ask(view)
-        island.in_flight[step] = expansion
+        expansion = island.population.ask(min(1.0, len(self._curve) / plan.evaluations))
         parents = [self._nodes[parent][1] for parent in expansion.parents]
-        row, move = self._propose(island, expansion, parents)
+        row, move = self._propose(island.population, expansion, parents)
         is_new = row not in self._claimed
         if is_new:
             self._free = max(self._free, now) + float(plan.table.seconds[row])
@@ -146,15 +136,13 @@ class _Run:
         heapq.heappush(self._events, _Event(at, self._begun, index, expansion, row, move, is_new))
         self._begun += 1
 
-    def _propose(self, island: _Island, expansion: Expansion, parents: Sequence[int]) -> tuple[int, str]:
-        for attempt in range(self._plan.islands.reproposals + 1):
-            seed = derive_seed(expansion.seed, "again", attempt) if attempt else expansion.seed
-            proposal = expansion.model_copy(update={"seed": seed})
-            row, move = self._plan.operator.propose(proposal, parents, island.evaluated)
-            if row not in island.evaluated:
+    def _propose(self, population: Population[int], expansion: Expansion, parents: Sequence[int]) -> tuple[int, str]:
+        for proposal, _ in population.attempts(expansion):
+            row, move = self._plan.operator.propose(proposal, parents, population.known)
+            if row not in population.known:
                 if row not in self._claimed:
                     break
-                island.evaluated.add(row)
+                population.known.add(row)
         return row, move
 
     def _finish(self, event: _Event) -> None:
@@ -180,23 +168,14 @@ class _Run:
             self._note(event, evaluation)
         else:
             self._repeats += 1
-        island.in_flight.pop(expansion.step)
-        self._tell(island, node)
-        island.own_nodes += 1
-        for neighbour, node_ids in island.migration.due(island.own_nodes).items():
+        population = island.population
+        population.tell(node, event.row)
+        for neighbour, node_ids in population.departures().items():
             self._islands[neighbour].mail.extend(self._nodes[node_id][0] for node_id in node_ids)
         while island.mail:
-            migrant = island.mail.popleft()
-            if migrant.island != event.island and self._nodes[migrant.id][1] not in island.received:
-                self._tell(island, migrant)
-
-    def _tell(self, island: _Island, node: Node) -> None:
-        row = self._nodes[node.id][1]
-        island.strategy.tell(node)
-        if row not in island.received:
-            island.received.add(row)
-            island.evaluated.add(row)
-            island.migration.tell(node)
+            migrant, row = self._nodes[island.mail.popleft().id]
+            if population.takes(migrant, row):
+                population.tell(migrant, row)
 
     def _note(self, event: _Event, evaluation: Evaluation) -> None:
         """Add a point to the curve."""
