@@ -18,6 +18,14 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(STAMP)
 	@$(BIN)/kernelevolve run task=$(DEMO_TASK) budget.seconds=$(DEMO_SECONDS) evaluation.cache=off
 
+# What a change should pass before each commit: the linters, and the tests that need no cluster and no reference.
+QUICK := core search store tasks report devices/test_cpu.py evaluators/timing evaluators/sandbox evaluators/runtime/test_device_lock.py \
+	evaluators/runtime/test_runtimes.py evaluators/correctness/test_compare.py evaluators/correctness/test_mismatch.py \
+	islands/test_migration.py islands/test_population.py synthesis/answers test_config.py
+
+check: lint
+	@$(BIN)/python -m pytest -n 2 -q --dist worksteal -m "not gpu and not alone and not thorough" $(QUICK:%=tests/%)
+
 # Tests that measure times come last, beside each other only: they wait for one device lock, so that one at a time measures.
 test: $(DEV_STAMP)
 	@$(BIN)/python -m pytest -n 2 -q $(CORE:%=tests/%) $(CORE:%=--cov=kernelevolve/%) --cov-report=term:skip-covered
