@@ -25,9 +25,9 @@ _REPEAT = Tolerance(rtol=1e-3, atol=1e-4)
 SLOTS_TOGETHER = 2
 """The number of cases of the same shapes that are called back to back before their results are compared."""
 _ABOUT_OTHERS = (
-    "This check initializes the parameters with another seed, and gives parameters that the constructor sets to a constant, such as the "
-    "weight of a norm, other values, as after training: make parameters with the same calls as the reference, give them the same names, "
-    "and use them all."
+    "This check initializes the parameters with another seed. It gives parameters that the constructor sets to a constant or computes from "
+    "others, such as the weight of a norm, other values, as after training. Make parameters with the same calls as the reference, give "
+    "them the same names, and use them all."
 )
 
 

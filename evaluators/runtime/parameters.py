@@ -1,16 +1,17 @@
 """Perturbation of parameters that a constructor initializes to a constant, such as the ones and zeros of a normalization layer.
 
 A kernel that omits such a parameter, or confuses two of them, computes correct results until training or a checkpoint changes their
-values. The perturbed values are set while the constructor runs, since a kernel may pack its weights there. They depend on the constant,
-the shape and the number of parameters of that shape made before. A kernel that makes its parameters as the reference does therefore gets
-the same values, however many other parameters it has.
+values. The same holds for parameters that are computed from others, which are perturbed as well. The new values are set while the
+constructor runs, since a kernel may pack its weights there. They depend on the initial value, the shape and the number of parameters of
+that shape made before. A kernel that makes its parameters as the reference does therefore gets the same values, however many other
+parameters it has.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -37,8 +38,10 @@ class Constant(Record):
     """A parameter or running statistic with a constant initial value, which a kernel could replace by a number in its code."""
 
     value: float | None
-    """The value of all its elements, or None if it is a copy of another parameter or does not depend on the seed."""
-    ordinal: int
+    """The value of all its elements, or None if it is computed from other parameters or does not depend on the seed."""
+    shape: tuple[int, ...]
+    """Its shape."""
+    ordinal: int = 0
     """Its position among the parameters of its shape, in the order in which they are made."""
 
 
@@ -59,6 +62,7 @@ class Perturbed:
     def __init__(self, others: PerturbedParameters) -> None:
         self._others = others
         self._constants = {c.value for c in others.constants.values() if c.value is not None}
+        self._derived = {(c.shape, c.ordinal) for c in others.constants.values() if c.value is None}
         self._known: dict[int, tuple[torch.Tensor, int]] = {}
         """The parameters and their ordinals, by the address of their storage. They are kept so that no other gets the same memory."""
         self._perturbed: set[int] = set()
@@ -75,15 +79,17 @@ class Perturbed:
         self.written(tensor, variance=variance)
 
     def written(self, tensor: torch.Tensor, *, variance: bool = False) -> None:
-        """Handle a write to a tensor: perturb it if it is a whole registered parameter and is constant."""
+        """Handle a write to a tensor: perturb it if it is a whole registered parameter, constant or in the place of a derived one."""
         place = tensor.untyped_storage().data_ptr()
         owner, ordinal = self._known.get(place, (None, 0))
         value = _constant(tensor)
-        if owner is None or owner.numel() != tensor.numel() or self._single.get(place) == value:
+        if owner is None or owner.numel() != tensor.numel() or (place in self._single and self._single[place] == value):
             return
         if value is None or value not in self._constants:
-            return  # It is a tensor of a helper and not one of the reference's constants.
-        self._perturb(tensor, Constant(value=value, ordinal=ordinal), variance=variance)
+            if (tuple(owner.shape), ordinal) not in self._derived:
+                return  # It is a tensor of a helper and not one of the reference's constants.
+            value = None
+        self._perturb(tensor, Constant(value=value, shape=tuple(owner.shape), ordinal=ordinal), variance=variance)
         if tensor.numel() == 1:
             self._single[place] = float(tensor.detach().real if tensor.is_complex() else tensor.detach())
 
@@ -104,7 +110,7 @@ class Perturbed:
         for name, tensor in _tensors(model).items():
             if name in found:
                 _, ordinal = self._known.get(tensor.untyped_storage().data_ptr(), (None, self._counts[tensor.shape]))
-                found[name] = Constant(value=found[name].value, ordinal=ordinal)
+                found[name] = found[name].model_copy(update={"ordinal": ordinal})
         return self._others.model_copy(update={"constants": found})
 
     def _perturb(self, tensor: torch.Tensor, constant: Constant, *, variance: bool) -> None:
@@ -112,23 +118,24 @@ class Perturbed:
         perturb(tensor, constant, signed=self._others.signed and not variance)
 
 
-def constants_of(model: nn.Module, again: nn.Module) -> dict[str, Constant]:
+def constants_of(model: nn.Module, again: nn.Module, derived: Collection[str]) -> dict[str, Constant]:
     """Return the constant parameters of a model by name, with all ordinals 0.
 
     Args:
         model: The model.
         again: The same model built with another seed.
+        derived: The names of the parameters that are computed from others.
     """
     found: dict[str, Constant] = {}
     others = _tensors(again)
     for name, tensor in _tensors(model).items():
         value = _constant(tensor)
         if value is not None:
-            found[name] = Constant(value=value, ordinal=0)
+            found[name] = Constant(value=value, shape=tuple(tensor.shape))
         elif not tensor.is_floating_point() or tensor.itemsize < 2 or tensor.numel() == 0:
             continue
-        elif torch.equal(tensor, others[name]) or _is_copy(name, tensor, model):
-            found[name] = Constant(value=None, ordinal=0)
+        elif name in derived or torch.equal(tensor, others[name]) or _is_copy(name, tensor, model):
+            found[name] = Constant(value=None, shape=tuple(tensor.shape))
     return found
 
 
@@ -221,15 +228,16 @@ def perturbed(others: PerturbedParameters) -> Iterator[Perturbed]:
         return written
 
     with ExitStack() as stack:
-        stack.enter_context(_replaced(nn.Parameter, "__new__", parameter))
-        stack.enter_context(_replaced(_NormBase, "reset_running_stats", running))
+        stack.enter_context(replaced(nn.Parameter, "__new__", parameter))
+        stack.enter_context(replaced(_NormBase, "reset_running_stats", running))
         for name in ("fill_", "zero_", "copy_"):
-            stack.enter_context(_replaced(torch.Tensor, name, seen(getattr(torch.Tensor, name))))
+            stack.enter_context(replaced(torch.Tensor, name, seen(getattr(torch.Tensor, name))))
         yield state
 
 
 @contextmanager
-def _replaced(owner: type, name: str, function: Callable[..., Any]) -> Iterator[None]:
+def replaced(owner: type, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Replace an attribute of a class in this context."""
     inherited = name not in vars(owner)
     before = vars(owner).get(name)
     setattr(owner, name, function)

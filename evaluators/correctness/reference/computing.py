@@ -23,6 +23,7 @@ from evaluators.correctness.inputs.stand_ins import stand_in
 from evaluators.correctness.inputs.worth import another_function, unfit
 from evaluators.correctness.likeness import alike, check_same, differing, state_of
 from evaluators.correctness.reference.arguments import DrawnArguments, SavedArguments, write_arguments
+from evaluators.correctness.reference.derived_parameters import derived_parameters
 from evaluators.correctness.reference.runs import CallResults, ReferenceRuns, plain_attributes
 from evaluators.correctness.reference.work import Work
 from evaluators.correctness.ties import tied
@@ -361,7 +362,8 @@ class ReferenceComputation:
         why = ""
         seed = derive_seed(self._settings.derived.seed, "other parameters")
         try:
-            constants = constants_of(build_model(self._loaded, self._seed, seed), build_model(self._loaded, self._seed))
+            built, derived = derived_parameters(lambda: build_model(self._loaded, self._seed, seed))
+            constants = constants_of(built, build_model(self._loaded, self._seed), derived)
         except (UserError, KeyError) as error:
             return None, str(error).removeprefix(f"task {self._loaded.task.name}: ")
         for signed in (True, False):

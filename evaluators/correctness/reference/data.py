@@ -43,7 +43,7 @@ from kernelevolve.tasks.structure import Plain, Structure
 
 MANIFEST = "manifest.json"
 """The name of the file that describes the others in its folder."""
-_FORMAT = "38"
+_FORMAT = "39"
 """The version of the stored data, messages included, which is part of the hash that names each folder."""
 _EAGER = "torch.compile in the task has no effect: the reference runs, and is timed, without being compiled"
 JOB = "evaluators.correctness.reference.job:ReferenceJob"

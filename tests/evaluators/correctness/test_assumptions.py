@@ -15,6 +15,9 @@ from tests.evaluators.written import Written
 
 _AFFINE = "self.w = nn.Parameter(torch.ones(48))\nself.b = nn.Parameter(torch.zeros(48))"
 _LINEAR = "self.linear = nn.Linear(48, 16)\nself.norm = nn.LayerNorm(16)"
+_NORMED = "self.l = nn.utils.parametrizations.weight_norm(nn.Linear(48, 16))"
+_NORMED_BY_HOOK = "self.l = nn.utils.weight_norm(nn.Linear(48, 16))"
+_DOUBLED = "self.a = nn.Parameter(torch.randn(48))\nself.b = nn.Parameter(self.a.detach() * 2)"
 _HALVES = "return [torch.rand(40, 48)]"
 
 REFERENCES = {
@@ -44,6 +47,14 @@ REFERENCES = {
     ),
     "copied": Written(
         "return x * self.w", init="self.w = nn.Parameter(torch.empty(48))\nself.w.data.copy_(torch.ones(48))"
+    ),
+    "weight norm": Written("return self.l(x)", init=_NORMED),
+    "weight norm by a hook": Written("return self.l(x)", init=_NORMED_BY_HOOK),
+    "doubled": Written("return x * self.a + self.b", init=_DOUBLED),
+    "doubled later": Written(
+        "return x * self.a + self.b",
+        init="self.a, self.b = nn.Parameter(torch.empty(48)), nn.Parameter(torch.empty(48))\n"
+        "nn.init.normal_(self.a)\nself.b.data.copy_(self.a * 2)",
     ),
     "one element": Written("return x * self.w", init="self.w = nn.Parameter(torch.ones(1))"),
     "logarithm of a parameter": Written(
@@ -133,6 +144,21 @@ REFERENCES = {
 }
 
 WRONG = [
+    (
+        "weight norm",
+        "v = self.l.parametrizations.weight.original1\nreturn F.linear(x, v, self.l.bias)",
+        None,
+        "the magnitude is that of the initial weight",
+    ),
+    (
+        "weight norm by a hook",
+        "return F.linear(x, self.l.weight_v, self.l.bias)",
+        None,
+        "the magnitude is that of the initial weight",
+    ),
+    ("weight norm", "return self.l(x)", "self.l = nn.Linear(48, 16)", "no weight norm at all"),
+    ("doubled", "return (x + 2) * self.a", None, "one of them twice"),
+    ("doubled later", "return (x + 2) * self.a", None, "one of them twice"),
     ("affine", "return x", None, "without its parameters"),
     ("affine", "return x * self.w", None, "without the shift"),
     ("affine", "return x * 1.0", "pass", "it has no parameters"),
@@ -260,6 +286,22 @@ HONEST = [
         None,
         "zeros for padding",
     ),
+    (
+        "weight norm",
+        "return F.linear(x, self.w, self.l.bias)",
+        _NORMED
+        + "\np = self.l.parametrizations.weight\nv = p.original1.detach()"
+        + "\nself.w = v * (p.original0.detach() / v.norm(dim=1, keepdim=True))",
+        "packed",
+    ),
+    (
+        "weight norm by a hook",
+        "return F.linear(x, self.l.weight_v * (self.l.weight_g / self.l.weight_v.norm(dim=1, keepdim=True)), self.l.bias)",
+        None,
+        "written out",
+    ),
+    ("doubled", "return torch.addcmul(self.d, x, self.c)", _DOUBLED.replace(".a", ".c").replace(".b", ".d"), "renamed"),
+    ("doubled later", "return torch.addcmul(self.b, x, self.a)", _DOUBLED, "made in another way"),
     ("view", "return x.reshape(-1)", None, "another view"),
     ("view", "return x.reshape(-1).clone()", None, "a copy of a view"),
     ("transposed copy", "return x.contiguous().t().clone(memory_format=torch.contiguous_format)", None, "a clone"),
