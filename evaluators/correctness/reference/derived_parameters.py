@@ -45,7 +45,7 @@ def derived_parameters(build: Callable[[], nn.Module]) -> tuple[nn.Module, froze
     return model, frozenset(name for name, tensor in model.named_parameters() if values.is_derived(tensor))
 
 
-class _Values(TorchDispatchMode):
+class _Values(TorchDispatchMode):  # type: ignore[misc]
     """Follows which memory holds values that depend on parameters. Memory is told apart by the address of its storage."""
 
     def __init__(self) -> None:

@@ -321,20 +321,18 @@ from torch import nn
 
 
 class ModelNew(nn.Module):
-    calls = 0
+    calls = before = 0
 
     def forward(self, x):
         y = x + 1
         self.calls += 1
-        if self.calls in (420, 1020):
+        if self.calls >= 420 and self.calls % 100 == 20:
             faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-            assert self.calls == 420, f"{faults - self.before} page faults"
-            self.before = faults
+            self.before = self.before or faults
+            assert faults - self.before < 100, f"{faults - self.before} page faults after {self.calls} calls"
         return y
 """,
     )
     with closing(Pipeline(ADD_ONE, CpuDevice(), settings)) as pipeline:
         verdict = pipeline.evaluate(counting)
-    assert verdict.diagnosis is not None
-    assert verdict.diagnosis.summary.endswith(" page faults")
-    assert int(verdict.diagnosis.summary.split()[-3]) < 100
+    assert verdict.status is Status.OK, verdict.diagnosis
