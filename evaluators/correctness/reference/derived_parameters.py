@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from evaluators.runtime.parameters import replaced
+from kernelevolve.core.errors import UserError
 
 _REPLACES = ("fill_", "zero_", "copy_")
 """The operations that replace all values of their first argument, besides those that draw random numbers."""
@@ -29,7 +30,8 @@ def derived_parameters(build: Callable[[], nn.Module]) -> tuple[nn.Module, froze
         build: Returns a new model.
 
     Returns:
-        The model, and the names of those of its parameters whose values depend on those of a parameter made before.
+        The model, and the names of those of its parameters whose values depend on those of another parameter. There are none where the
+        constructor calls what cannot be observed, such as a higher-order operator.
     """
     values = _Values()
     new = nn.Parameter.__new__
@@ -41,8 +43,14 @@ def derived_parameters(build: Callable[[], nn.Module]) -> tuple[nn.Module, froze
         return found
 
     with replaced(nn.Parameter, "__new__", parameter), values:
-        model = build()
-    return model, frozenset(name for name, tensor in model.named_parameters() if values.is_derived(tensor))
+        try:
+            model = build()
+        except (UserError, RuntimeError, AttributeError, TypeError):
+            model = None
+            torch._dynamo.reset()  # It would raise the same error again without the observation.
+    if model is None:
+        return build(), frozenset()
+    return model, values.derived(model)
 
 
 class _Values(TorchDispatchMode):  # type: ignore[misc]
@@ -60,10 +68,15 @@ class _Values(TorchDispatchMode):  # type: ignore[misc]
         if place:
             self._parameters.add(place)
 
-    def is_derived(self, tensor: torch.Tensor) -> bool:
-        """Return whether the values of a parameter depend on another parameter."""
-        place = _place(tensor)
-        return bool(self._sources.get(place, set()) - {place})
+    def derived(self, model: nn.Module) -> frozenset[str]:
+        """Return the names of a model's parameters that depend on another one of it, or like an earlier one on one that was dropped."""
+        found, seen = set(), {_place(tensor) for tensor in model.parameters()}
+        for name, tensor in model.named_parameters():
+            sources = self._sources.get(_place(tensor), set()) - {_place(tensor)}
+            if sources & seen:
+                found.add(name)
+            seen |= sources
+        return frozenset(found)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
