@@ -19,7 +19,6 @@ from evaluators.runtime.interruption import InterruptedJobError
 from evaluators.settings import EvaluationSettings, TimingSettings
 from evaluators.timing.benchmark import PATIENCE, SpeedupBenchmark, TimedMeasurement
 from evaluators.timing.reference_pool import ReferencePool
-from evaluators.timing.stopwatch import input_bytes
 from evaluators.verdict import FailedError
 from kernelevolve.core.evaluation import AtenShare, FallbackShare, Measurement
 from kernelevolve.core.kernel import Kernel
@@ -237,7 +236,7 @@ class StrictProtocol(EvaluationProtocol):
         checks = check_seconds(reference.probe, settings, len(reference.cases))
         seconds = 3 * (checks + PATIENCE * timing)
         return self._runtime.spawn(
-            input_bytes(self.reference(), settings),
+            self.benchmark().input_bytes,
             trusted=trusted,
             memory_gb=memory_gb,
             processor_seconds=self._runtime.threads * seconds + settings.compile_reference_timeout,

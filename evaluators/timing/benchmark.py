@@ -74,6 +74,10 @@ class SpeedupBenchmark:
         self._pool = pool
         self._settings = settings
         self._lock = lock
+        main = checker.reference.main
+        self._main_bytes = sum(path.stat().st_size for path in main.folder.glob(f"{main.name}.draw0.*"))
+        self.input_bytes = input_bytes(checker.reference, settings)
+        """The bytes of memory for inputs that a runner needs at most."""
         self._values: dict[str, FreshValues] = {}
         self._calibrations = Calibrations()
         self._known: dict[str, deque[BlockTime]] = defaultdict(lambda: deque(maxlen=_KNOWN_BLOCKS))
@@ -178,14 +182,11 @@ class SpeedupBenchmark:
 
         Large inputs get fewer runners. They span so many pages that their placement in memory matters little.
         """
-        main = self._checker.reference.main
-        size = sum(path.stat().st_size for path in main.folder.glob(f"{main.name}.draw0.*"))
-        return max(1, min(runners, _REPLICATED_BYTES // max(1, size)))
+        return max(1, min(runners, _REPLICATED_BYTES // max(1, self._main_bytes)))
 
     def references(self, timing: TimingSettings) -> list[Runner]:
         """Return runners of the reference that are ready to be timed. Raises UserError if the reference cannot be built."""
-        size = input_bytes(self._checker.reference, self._settings)
-        return self._pool.get(self.at_most(timing.reference_processes), size)
+        return self._pool.get(self.at_most(timing.reference_processes), self.input_bytes)
 
     def _fresh_values(self, case: Case) -> FreshValues:
         if case.name not in self._values:
