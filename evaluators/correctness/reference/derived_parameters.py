@@ -58,7 +58,8 @@ class _Values(TorchDispatchMode):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self._parameters: set[int] = set()
+        self._parameters: dict[int, torch.Tensor] = {}
+        """The parameters by address. They are kept, also those that the constructor drops, so that no other gets the same memory."""
         self._sources: dict[int, set[int]] = {}
         """The parameters on which the values at an address depend, by address."""
 
@@ -66,7 +67,7 @@ class _Values(TorchDispatchMode):  # type: ignore[misc]
         """Register a parameter."""
         place = _place(parameter)
         if place:
-            self._parameters.add(place)
+            self._parameters[place] = parameter
 
     def derived(self, model: nn.Module) -> frozenset[str]:
         """Return the names of a model's parameters that depend on another one of it, or like an earlier one on one that was dropped."""
@@ -91,7 +92,6 @@ class _Values(TorchDispatchMode):  # type: ignore[misc]
             if not place:
                 continue
             if place not in places:  # The memory is new, whatever was at its address before.
-                self._parameters.discard(place)
                 self._sources.pop(place, None)
             elif not func._schema.is_mutable:
                 continue  # It is a view.

@@ -58,6 +58,10 @@ def _tied() -> nn.Module:
     return model
 
 
+def _copies_of_one_that_is_dropped() -> nn.Module:
+    return nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)
+
+
 def _conditional() -> nn.Module:
     first = nn.Parameter(torch.randn(4))
     with torch.no_grad():
@@ -100,6 +104,11 @@ def test_parameters_that_are_drawn_on_their_own_are_not_derived(build: Callable[
 )
 def test_parameters_that_are_computed_from_others_are_derived(build: Callable[[], nn.Module], names: set[str]) -> None:
     assert derived_parameters(build)[1] == names
+
+
+def test_the_first_copy_of_a_dropped_parameter_is_not_derived() -> None:
+    model, names = derived_parameters(_copies_of_one_that_is_dropped)
+    assert names == {name for name, _ in model.named_parameters() if name.startswith("layers.1.")}
 
 
 def test_a_constructor_that_cannot_be_observed_builds_its_model_all_the_same() -> None:
