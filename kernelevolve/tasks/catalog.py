@@ -29,4 +29,4 @@ def find_task(name: str) -> Task:
         if task is not None:
             return task
     hint = next(filter(None, (source.hint(name) for source in SOURCES)), "")
-    raise UserError(f"no task '{name}'{hint}; `kernelevolve tasks list` shows all")
+    raise UserError(f"no task '{name}'{hint}{'' if hint else ';'} `kernelevolve tasks list` shows all")

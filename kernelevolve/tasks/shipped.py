@@ -45,7 +45,7 @@ class ShippedTasks(TaskSource):
 
     def hint(self, name: str) -> str:
         by_key = {key: full for full in _paths() for key in (full, full.rpartition("/")[2])}
-        near = get_close_matches(name, by_key, n=1, cutoff=0.4)
+        near = get_close_matches(name, by_key, n=1)
         return f"; did you mean {by_key[near[0]]}?" if near else ""
 
 

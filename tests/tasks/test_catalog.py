@@ -51,7 +51,8 @@ def test_a_file_anywhere_is_a_task(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("dlrm/mapid", "no task 'dlrm/mapid'; did you mean dlrm/map_id"),
+        ("dlrm/mapid", r"no task 'dlrm/mapid'; did you mean dlrm/map_id\? `kernelevolve tasks list` shows all"),
+        ("nothing.py", r"no task file nothing\.py$"),
         ("masked_sotfmax", "did you mean dlrm/masked_softmax"),
         ("interaction", "fits dlrm/dot_interaction, dlrm/fm_interaction"),
         ("dlrm", "is a suite: name one of its tasks, such as dlrm/attention_pooling"),
