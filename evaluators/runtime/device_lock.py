@@ -99,30 +99,48 @@ class DeviceLock:
             raise
 
     @contextmanager
-    def shared(self) -> Iterator[GiveWay]:
+    def shared(self, group: int | None = None) -> Iterator[GiveWay]:
         """Hold the lock together with other shared holders.
+
+        Args:
+            group: The id of a process group that works for the caller already. It is stopped until the lock is held.
 
         Yields:
             A function that takes the id of a process group that works for the caller. If a process measures or waits to measure, the
             function stops the group and releases the lock until measuring is over. The caller calls it regularly.
         """
+        if group is not None:
+            handle = self._open("device")
+            try:
+                if not self._taken_in_turn(handle):
+                    self._stop_until_taken(handle, group)
+                yield partial(self._give_way, handle)
+            finally:
+                os.close(handle)
+            return
         with self._lock("queue", fcntl.LOCK_SH):
             pass
         with self._lock("device", fcntl.LOCK_SH) as handle:
             yield partial(self._give_way, handle)
 
     def _give_way(self, handle: int, group: int) -> None:
-        if self._queue_is_free():
-            return
+        if not self._queue_is_free():
+            fcntl.flock(handle, fcntl.LOCK_UN)
+            self._stop_until_taken(handle, group)
+
+    def _stop_until_taken(self, handle: int, group: int) -> None:
         _signal(group, signal.SIGSTOP)
         try:
-            fcntl.flock(handle, fcntl.LOCK_UN)
-            while not (self._queue_is_free() and _taken(handle)):
+            while not self._taken_in_turn(handle):
                 if self._interruption is not None:
                     self._interruption.check()
                 time.sleep(_STEP_SECONDS)
         finally:
             _signal(group, signal.SIGCONT)
+
+    def _taken_in_turn(self, handle: int) -> bool:
+        """Take the lock shared if nobody measures or waits to measure. Return whether it was taken."""
+        return self._queue_is_free() and _taken(handle)
 
     def _queue_is_free(self) -> bool:
         """Return whether nobody measures or waits to measure."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from evaluators.runtime.device_lock import DeviceLock
+from evaluators.runtime.interruption import InterruptedJobError, Interruption
 
 _LEAST_PRIORITY = 19
 _POLL_SECONDS = 0.01
@@ -21,7 +23,7 @@ class BackgroundWork:
 
     def __init__(self, group: int) -> None:
         self._group = group
-        self._ended = threading.Event()
+        self._ended = Interruption()
         yield_processors(group)
         self._thread = threading.Thread(target=self._give_way, daemon=True)
         self._thread.start()
@@ -30,11 +32,13 @@ class BackgroundWork:
         """Stop looking after the group. It may have ended before."""
         self._ended.set()
         self._thread.join()
+        self._ended.close()
 
     def _give_way(self) -> None:
-        with DeviceLock().shared() as give_way:
-            while not self._ended.wait(_POLL_SECONDS):
+        with suppress(InterruptedJobError), DeviceLock(interruption=self._ended).shared(self._group) as give_way:
+            while not self._ended.is_set:
                 give_way(self._group)
+                time.sleep(_POLL_SECONDS)
 
 
 def yield_processors(group: int) -> None:

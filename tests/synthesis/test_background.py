@@ -45,6 +45,22 @@ def test_it_stands_still_while_somebody_measures_and_goes_on_afterwards(busy: ps
         background.end()
 
 
+def test_it_stands_still_where_somebody_measures_when_it_begins(busy: psutil.Process) -> None:
+    with DeviceLock().exclusive():
+        background = BackgroundWork(busy.pid)
+        wait_for(busy, psutil.STATUS_STOPPED)
+    wait_for(busy, psutil.STATUS_RUNNING)
+    background.end()
+
+
+def test_it_can_end_while_somebody_measures(busy: psutil.Process) -> None:
+    with DeviceLock().exclusive():
+        background = BackgroundWork(busy.pid)
+        wait_for(busy, psutil.STATUS_STOPPED)
+        background.end()
+        wait_for(busy, psutil.STATUS_RUNNING)
+
+
 def test_it_has_the_least_priority(busy: psutil.Process) -> None:
     background = BackgroundWork(busy.pid)
     background.end()
