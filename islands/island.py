@@ -25,7 +25,7 @@ from kernelevolve.core.task import Task
 from kernelevolve.core.usage import Usage
 from kernelevolve.llm.base import Models
 from kernelevolve.llm.errors import BudgetExceededError
-from kernelevolve.remote import plain
+from kernelevolve.remote import plain, stand_by
 from kernelevolve.search.base import Strategy
 from kernelevolve.store.actor import Member
 from kernelevolve.store.client import StoreClient
@@ -74,6 +74,7 @@ class Island:
 
     def __init__(self, index: int, plan: SearchPlan, strategy: Mapping[str, Any], store: StoreClient) -> None:
         """Create an island. Its strategy is a mapping with `_target_`, instantiated with the island's own seed."""
+        stand_by()
         settings = plan.settings
         self._index = index
         self._plan = plan

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import cache
 from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from kernelevolve.core.bystanders import register_bystander
 from kernelevolve.core.errors import UserError
 
 T = TypeVar("T")
@@ -63,6 +65,16 @@ def plain(error: RayTaskError, *kinds: type[Exception]) -> BaseException:
     if isinstance(error.cause, UserError):
         return UserError(str(error.cause))
     return error.cause if kinds and isinstance(error.cause, kinds) else error
+
+
+@cache
+def stand_by() -> None:
+    """Let this process be stopped for moments in which another one measures, if it is a Ray worker of the cluster's only machine.
+
+    Where there are several machines, processes of the others wait for its answers.
+    """
+    if ray.is_initialized() and ray.get_runtime_context().worker.mode == ray.WORKER_MODE and len(ray.nodes()) == 1:
+        register_bystander()
 
 
 def spread(index: int) -> NodeAffinitySchedulingStrategy:

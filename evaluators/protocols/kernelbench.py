@@ -127,7 +127,7 @@ class KernelBenchProtocol(EvaluationProtocol):
                 reference = self._reference(stack, prepared.input_bytes)
                 runner = self._kernel(stack, kernel, artifact, prepared)
                 outputs = self._check(reference, runner)
-            with laps.lap("timing"), self._lock.exclusive():
+            with laps.lap("timing"), self._lock.exclusive(), self._runtime.alone():
                 runner.stage = "timing"
                 (reference_times, kernel_times), machine = undisturbed(
                     self._runtime,

@@ -9,7 +9,8 @@ the timing use only these two classes and know nothing of the device. `cpu/` imp
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
@@ -386,6 +387,11 @@ class Runtime(ABC):
     @abstractmethod
     def observe(self) -> Observation:
         """Begin to observe the machine, before a measurement."""
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep this user's other processes from the device for a measurement. The caller holds the device lock exclusively."""
+        yield
 
     def run_one(self, block: TimedBlock) -> float:
         """Run one timed block and return its seconds. Raises FailedError if the runner fails."""

@@ -11,31 +11,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import signal
-import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from evaluators.folders import private_folder
 from evaluators.runtime.interruption import Interruption
+from kernelevolve.core.private_folder import machine_folder
 
-_EVERYONES = Path("/tmp")
-"""The folder of lock folders, which does not depend on the environment."""
 GiveWay = Callable[[int], None]
 """A function that stops a process group while another process measures."""
-_GLANCE_SECONDS = 0.02
-"""The seconds between two checks for an interruption while waiting."""
-_STEP_SECONDS = 0.002
-"""The seconds between two attempts to take the lock again."""
-
-
-def lock_folder() -> Path:
-    """Return the folder of this user's locks, which is the same in every session. Raises UserError as `private_folder` does."""
-    return private_folder(_EVERYONES if _EVERYONES.is_dir() else Path(tempfile.gettempdir()), "kernelevolve")
+_GLANCE_MILLISECONDS = 100
+"""The milliseconds after which a waiting thread runs Python code again, in which Ray can raise an exception to cancel its task."""
 
 
 class DeviceLock:
@@ -47,12 +37,12 @@ class DeviceLock:
         """Create the lock without taking it. Signals are handled while it waits.
 
         Args:
-            folder: The folder of the lock files, or None for `lock_folder()`.
+            folder: The folder of the lock files, or None for `machine_folder()`.
             interruption: A flag. While it is set, waiting raises InterruptedJobError.
             device: The device on this machine: `cpu`, or an accelerator with a lock of its own.
         """
         self._device = device
-        self._folder = folder or lock_folder()
+        self._folder = folder or machine_folder()
         self._interruption = interruption
 
     def _open(self, name: str) -> int:
@@ -67,36 +57,42 @@ class DeviceLock:
     def _lock(self, name: str, kind: int) -> Iterator[int]:
         handle = self._open(name)
         try:
-            fcntl.flock(handle, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._wait(handle, kind)
-        try:
+            self._take(handle, kind)
             yield handle
         finally:
             os.close(handle)
 
+    def _take(self, handle: int, kind: int) -> None:
+        """Take the lock. If it raises, the lock is free as soon as the caller has closed the handle."""
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._wait(handle, kind)
+
     def _wait(self, handle: int, kind: int) -> None:
-        """Wait for the lock in a thread, since flock(2) itself cannot be interrupted. Closes the handle if it raises."""
-        ours, taken, given_up = threading.Lock(), threading.Event(), False
+        """Wait for the lock in a thread, since flock(2) itself cannot be interrupted."""
+        own, taken = os.dup(handle), os.eventfd(0, os.EFD_CLOEXEC)
+        told = os.dup(taken)
 
         def take() -> None:
-            fcntl.flock(handle, kind)
-            with ours:
-                taken.set()
-                if given_up:
-                    os.close(handle)
+            try:
+                fcntl.flock(own, kind)
+            finally:
+                os.close(own)
+                os.eventfd_write(told, 1)
+                os.close(told)
 
         threading.Thread(target=take, daemon=True).start()
+        events = select.poll()
+        events.register(taken, select.POLLIN)
+        if self._interruption is not None:
+            events.register(self._interruption.fd, select.POLLIN)
         try:
-            while not taken.wait(_GLANCE_SECONDS):
+            while not any(fd == taken for fd, _ in events.poll(_GLANCE_MILLISECONDS)):
                 if self._interruption is not None:
                     self._interruption.check()
-        except BaseException:
-            with ours:
-                given_up = True
-                if taken.is_set():
-                    os.close(handle)
-            raise
+        finally:
+            os.close(taken)
 
     @contextmanager
     def shared(self, group: int | None = None) -> Iterator[GiveWay]:
@@ -109,19 +105,15 @@ class DeviceLock:
             A function that takes the id of a process group that works for the caller. If a process measures or waits to measure, the
             function stops the group and releases the lock until measuring is over. The caller calls it regularly.
         """
-        if group is not None:
-            handle = self._open("device")
-            try:
-                if not self._taken_in_turn(handle):
-                    self._stop_until_taken(handle, group)
-                yield partial(self._give_way, handle)
-            finally:
-                os.close(handle)
-            return
-        with self._lock("queue", fcntl.LOCK_SH):
-            pass
-        with self._lock("device", fcntl.LOCK_SH) as handle:
+        handle = self._open("device")
+        try:
+            if group is None:
+                self._take_in_turn(handle)
+            elif not (self._queue_is_free() and _taken(handle)):
+                self._stop_until_taken(handle, group)
             yield partial(self._give_way, handle)
+        finally:
+            os.close(handle)
 
     def _give_way(self, handle: int, group: int) -> None:
         if not self._queue_is_free():
@@ -131,16 +123,15 @@ class DeviceLock:
     def _stop_until_taken(self, handle: int, group: int) -> None:
         _signal(group, signal.SIGSTOP)
         try:
-            while not self._taken_in_turn(handle):
-                if self._interruption is not None:
-                    self._interruption.check()
-                time.sleep(_STEP_SECONDS)
+            self._take_in_turn(handle)
         finally:
             _signal(group, signal.SIGCONT)
 
-    def _taken_in_turn(self, handle: int) -> bool:
-        """Take the lock shared if nobody measures or waits to measure. Return whether it was taken."""
-        return self._queue_is_free() and _taken(handle)
+    def _take_in_turn(self, handle: int) -> None:
+        """Take the lock shared, behind everybody who measures or waits to measure."""
+        with self._lock("queue", fcntl.LOCK_SH):
+            pass
+        self._take(handle, fcntl.LOCK_SH)
 
     def _queue_is_free(self) -> bool:
         """Return whether nobody measures or waits to measure."""

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from evaluators.folders import private_folder
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation, Status
+from kernelevolve.core.private_folder import private_folder
 from kernelevolve.core.record import content_id
 
 _CERTAIN = frozenset(

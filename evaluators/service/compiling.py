@@ -20,6 +20,7 @@ from kernelevolve.core.evaluation import Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.signature import Signature
 from kernelevolve.core.target import Target
+from kernelevolve.remote import stand_by
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def compile_task(
     Returns:
         The compiled kernel, its failure, or `OtherTarget` if this machine's artifacts would differ.
     """
+    stand_by()
     begin = time.monotonic()
     failure = check_source(kernel.source)
     seconds = {"source": time.monotonic() - begin}

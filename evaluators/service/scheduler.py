@@ -32,7 +32,7 @@ from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.signature import Signature
 from kernelevolve.core.target import Target
 from kernelevolve.core.task import Task
-from kernelevolve.remote import death_message, spread
+from kernelevolve.remote import death_message, spread, stand_by
 
 _CLOSE_SECONDS = 8.0
 """The seconds that a worker gets to close before it is killed."""
@@ -71,6 +71,7 @@ class EvaluationScheduler:
             recording: The file to which every evaluation is appended. Its folder must exist when the first kernel comes.
             replayed: The recording of an earlier run, whose evaluations are returned again.
         """
+        stand_by()
         self._task, self._device, self._settings = task, device, settings
         self._cache_base = cache_base
         self._cache: EvaluationCache | None = None

@@ -130,7 +130,7 @@ class SpeedupBenchmark:
         bounds = self._checker.bounds(case.expected)
         after = self._checker.bounds(case.effects.expected) if case.effects else ()
         references = self.references(timing)
-        with self._lock.exclusive():
+        with self._lock.exclusive(), self._runtime.alone():
             for runner in (*references, *(runner for entrant in others.values() for runner in entrant.runners)):
                 runner.allow(limit)
             observation = self._runtime.observe()

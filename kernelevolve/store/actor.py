@@ -15,6 +15,7 @@ from kernelevolve.core.evaluation import Evaluation, Status
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.usage import Usage
+from kernelevolve.remote import stand_by
 from kernelevolve.store.ledger import Claim, Ledger
 from kernelevolve.store.snapshot import Improvement, IslandTally, Snapshot
 from kernelevolve.store.sqlite import SqliteStore
@@ -77,6 +78,7 @@ class StoreActor:
 
     def __init__(self, folder: Path, name: str, budget: Budget, max_repeats: int, patience: float) -> None:
         """Create the actor. `patience` is the seconds to wait for another process that writes the graph."""
+        stand_by()
         self._folder = folder
         self._name = name
         self._patience = patience

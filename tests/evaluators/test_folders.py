@@ -9,8 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from evaluators.correctness.reference.data import forget_old
-from evaluators.folders import OwnedFolder, private_folder
+from evaluators.folders import OwnedFolder
+from kernelevolve.core.private_folder import machine_folder, private_folder
 
 ROOT = Path(__file__).parents[2]
 OWNER = """
@@ -99,3 +102,11 @@ def test_data_of_tasks_is_forgotten_from_the_oldest_on(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"used", "recent"}
     forget_old(tmp_path, 100)
     assert {p.name for p in tmp_path.iterdir()} == {"used"}
+
+
+def test_every_process_of_a_user_finds_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = machine_folder()
+    for name in ("XDG_RUNTIME_DIR", "TMPDIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert machine_folder() == here

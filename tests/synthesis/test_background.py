@@ -20,7 +20,7 @@ from kernelevolve.synthesis.background import BackgroundWork
 @pytest.fixture
 def busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[psutil.Process]:
     """A process in a group and a session of its own that never rests, and a lock of this test's own."""
-    monkeypatch.setattr("evaluators.runtime.device_lock.lock_folder", lambda: tmp_path)
+    monkeypatch.setattr("evaluators.runtime.device_lock.machine_folder", lambda: tmp_path)
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
     yield psutil.Process(process.pid)
     os.killpg(process.pid, signal.SIGKILL)

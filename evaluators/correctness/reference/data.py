@@ -27,7 +27,6 @@ from evaluators.correctness.inputs.checks import (
 )
 from evaluators.correctness.reference.probe import Probe, leak, preparation_seconds
 from evaluators.correctness.uncertainty import Uncertainty
-from evaluators.folders import private_folder
 from evaluators.runtime import tensors
 from evaluators.runtime.base import Runner, Runtime
 from evaluators.runtime.device_lock import DeviceLock
@@ -37,6 +36,7 @@ from evaluators.settings import EvaluationSettings
 from evaluators.verdict import FailedError, Failure
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Status
+from kernelevolve.core.private_folder import private_folder
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.structure import Plain, Structure

@@ -236,9 +236,10 @@ class _Server:
             return {"ended": self._lost(process)}
         others = others_running()
         before = moment(process.pid, threads)
-        begin = _CLOCK()
+        begin, ran = _CLOCK(), time.thread_time_ns()
         process.go()
         process.free(threads, self._cores)
+        beside = _CLOCK() - begin - (time.thread_time_ns() - ran)
         reply = self._reply(process, deadline, _TIMED_GLANCE_NANOSECONDS)
         end = _CLOCK()
         if isinstance(reply, dict):
@@ -251,7 +252,7 @@ class _Server:
         return {
             "report": reply,
             "nanoseconds": end - begin,
-            "lost_nanoseconds": lost(before, after, len(self._cores), seen),
+            "lost_nanoseconds": lost(before.without(max(0, beside)), after, len(self._cores), seen),
             "others": seen,
         }
 

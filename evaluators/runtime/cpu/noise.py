@@ -5,8 +5,9 @@ A thread that is ready to run but has no core waits in a run queue, and the kern
 the process did not take the cores from each other, another program took part of the block.
 
 A program on another core takes no core from a block, but it uses caches and memory bandwidth. It shows in the number of runnable threads
-in /proc/loadavg, which is read at both ends of a block. If there was one, the waiting of the fork server counts too, since its clock stops
-late if it gets no core when the runner is done. If there was none, the server waited only for the runner, which does not delay the clock.
+in /proc/loadavg, which is read at both ends of a block. If there was one, the waiting of the fork server for the end of the block counts
+too, since its clock stops late if it gets no core when the runner is done. If there was none, the server waited only for the runner. What
+it waited earlier, while it let the runner go on, delays nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _SCHEDULER_CLOCK = 2
 """The kind of clock, in the id of a process's clock, that counts the time its threads ran."""
@@ -35,6 +36,10 @@ class Moment:
     """The nanoseconds for which each thread waited for a core."""
     watcher_waited: int = 0
     """The nanoseconds for which the process that holds the clock waited for a core."""
+
+    def without(self, watcher_waited: int) -> Moment:
+        """Return the moment from which the watcher's next `watcher_waited` nanoseconds of waiting do not count."""
+        return replace(self, watcher_waited=self.watcher_waited + watcher_waited)
 
 
 def moment(pid: int, threads: Sequence[int]) -> Moment:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psutil
@@ -13,7 +14,9 @@ from evaluators.runtime.cpu.fork_server import ForkServer
 from evaluators.runtime.cpu.machine_state import Snapshot, between, snapshot
 from evaluators.runtime.cpu.runner import CpuRunner
 from evaluators.runtime.cpu.runner_process import BlockOrder, BlockReply
+from evaluators.runtime.cpu.stillness import Stillness
 from evaluators.runtime.layout import Layout
+from kernelevolve.core.bystanders import bystanders
 from kernelevolve.core.evaluation import MachineState
 
 _TRUSTED_SHARE = 0.8
@@ -39,11 +42,13 @@ class CpuRuntime(Runtime):
         self.threads = threads
         self.server = server
         self.interruption = server.interruption
+        self._stillness = Stillness()
 
     def start(self) -> None:
         self.server.start()
 
     def close(self) -> None:
+        self._stillness.close()
         self.server.close()
 
     def rest(self) -> None:
@@ -75,6 +80,11 @@ class CpuRuntime(Runtime):
         orders = [runner.block_order(block) for runner, block in zip(runners, blocks, strict=True)]
         replies = self.server.run(orders)
         return [_result(*each) for each in zip(runners, orders, replies, strict=True)]
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._stillness.kept(bystanders()):
+            yield
 
     def observe(self) -> Observation:
         return _Observed(snapshot())

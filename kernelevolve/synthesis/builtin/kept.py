@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from evaluators.folders import private_folder
+from kernelevolve.core.private_folder import private_folder
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 

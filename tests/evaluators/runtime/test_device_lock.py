@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.runtime.device_lock import DeviceLock, lock_folder
+from evaluators.runtime.device_lock import DeviceLock
 from evaluators.runtime.interruption import InterruptedJobError, Interruption
 
 ROOT = Path(__file__).parents[3]
@@ -183,14 +183,6 @@ def test_measuring_is_alone(tmp_path: Path) -> None:
         events.append("measured")
     thread.join()
     assert events == ["measured", "shared"]
-
-
-def test_every_process_of_a_user_finds_the_same_lock_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = lock_folder()
-    for name in ("XDG_RUNTIME_DIR", "TMPDIR"):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    assert lock_folder() == here
 
 
 def test_a_lock_folder_that_was_removed_is_created_again(tmp_path: Path) -> None:

@@ -102,6 +102,8 @@ def test_who_holds_the_clock_counts_too_unless_it_waited_for_the_block_itself() 
     assert lost(before, after, 2, None) == 400, "nobody knows whether others were there"
     assert lost(before, after, 2, 0) == 0, "there was nobody but the block"
     assert lost(before, after, 1, 1) == 0, "the block had all cores itself"
+    assert lost(before.without(300), after, 2, 1) == 100, "what it waited before it watched delays nothing"
+    assert lost(before.without(500), after, 2, 1) == 0
 
 
 def test_others_that_can_run_are_counted_and_waited_for() -> None:

@@ -170,7 +170,7 @@ def test_compiling_holds_no_lock_and_measuring_does(
     entered: list[float] = []
     ended: list[float] = []
     ask = RunnerProcess.ask
-    monkeypatch.setattr("evaluators.runtime.device_lock.lock_folder", lambda: tmp_path)
+    monkeypatch.setattr("evaluators.runtime.device_lock.machine_folder", lambda: tmp_path)
 
     def watched(self: RunnerProcess, order: Mapping[str, Any], limit: float) -> Mapping[str, Any]:
         if order["do"] == "reference" and order["compiled"]:
