@@ -91,7 +91,10 @@ def plan_text(final: TimingSettings, kernels: int, *, with_compile: bool) -> str
     """Describe the final measurement and its expected duration."""
     seconds = final.max_seconds * (kernels + with_compile)
     against = "eager and torch.compile" if with_compile else "eager"
+    first = (
+        "compiling eager with torch.compile and checking the kernels again" if with_compile else "checking them again"
+    )
     return (
         f"measuring the best {kernels} against {against}: about {seconds:.0f} s, "
-        f"up to {final.disturbed_factor * seconds:.0f} s if other programs use the cores"
+        f"up to {final.disturbed_factor * seconds:.0f} s if other programs use the cores, after {first}"
     )
