@@ -24,7 +24,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ from evaluators.runtime.cpu.child import (
     become_subreaper,
     prctl,
 )
-from evaluators.runtime.cpu.noise import Moment, await_idle, lost, moment, others_running, threads_of
+from evaluators.runtime.cpu.noise import Waiting, await_idle, lost, moment, others_running
 from evaluators.sandbox import seccomp
 from evaluators.sandbox.limits import Limits
 from evaluators.sandbox.usage import Allowance, excess, private_bytes
@@ -58,8 +57,6 @@ _GLANCE_NANOSECONDS = 20_000_000
 """The nanoseconds that a process runs between two checks of its resources. It can take some ten megabytes in that time."""
 _TIMED_GLANCE_NANOSECONDS = 250_000_000
 """The nanoseconds between two checks of a process's resources in a timed block. A check makes the block longer by some 0.1 ms."""
-_LOST_SHARE = 0.9
-"""The largest share of an order's time that can count as lost to other programs, so that its limit grows tenfold at most."""
 _CLOCK = time.perf_counter_ns
 READY = '{"calls"'
 """The beginning of the reply of a process that is ready for a timed block. A process that sends it wrongly harms only itself."""
@@ -213,19 +210,14 @@ class _Server:
         except OSError:
             return {"ended": self._lost(process)}
         process.free(threads, self._cores)
-        began = moment(process.pid, threads_of(process.pid))
-        reply = self._reply(process, deadline, spare=lambda: self._kept_waiting(process, began))
+        waiting = Waiting(process.pid, len(self._cores))
+        reply = self._reply(process, deadline, waiting=waiting)
         if isinstance(reply, dict):
             return {"ended": reply}
-        waited = self._kept_waiting(process, began)
+        waited = waiting.nanoseconds()
         if not process.halt():
             return {"ended": self._end(process, timeout=True)}
         return {"reply": reply, "lost_nanoseconds": waited}
-
-    def _kept_waiting(self, process: Child, began: Moment) -> int:
-        """Return the nanoseconds since `began` in which other programs kept a process from its cores. Its limit is extended by them."""
-        now = moment(process.pid, threads_of(process.pid))
-        return min(lost(began, now, len(self._cores), 0), int(_LOST_SHARE * (now.clock - began.clock)))
 
     def _block(self, process: Child, deadline: int) -> dict[str, Any]:
         """Let a prepared process run its calls, and time them."""
@@ -261,21 +253,23 @@ class _Server:
         process: Child,
         deadline: int,
         glance: int = _GLANCE_NANOSECONDS,
-        spare: Callable[[], int] = lambda: 0,
+        waiting: Waiting | None = None,
     ) -> str | dict[str, Any]:
         """Return the reply of a process, one line without its end, or a description of how the process ended.
 
-        Its resources are checked every `glance` nanoseconds. `spare` returns the nanoseconds by which the deadline has moved.
+        Its resources are checked every `glance` nanoseconds. Its deadline moves by the time of `waiting`.
         """
         reply, first = bytearray(), deadline
         seen = _CLOCK() - min(process.unseen, _GLANCE_NANOSECONDS)
         while True:
             now = _CLOCK()
             if now >= deadline:
-                deadline = first + spare()
+                deadline = first + (waiting.nanoseconds() if waiting is not None else 0)
                 if now >= deadline:
                     return self._end(process, timeout=True)
             if now >= seen + glance:
+                if waiting is not None:
+                    waiting.begin()
                 found = self._excess(process)
                 if found is not None:
                     return self._end(process, timeout=False, excess=found)

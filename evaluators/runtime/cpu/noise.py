@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 
 _SCHEDULER_CLOCK = 2
 """The kind of clock, in the id of a process's clock, that counts the time its threads ran."""
+_LOST_SHARE = 0.9
+"""The largest share of an order's time that can count as lost to other programs, so that its limit grows tenfold at most."""
 _STEP_SECONDS = 1e-4
 """The seconds between two checks whether the machine is idle."""
 
@@ -85,6 +87,31 @@ def threads_of(pid: int) -> list[int]:
     with suppress(OSError):
         return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
     return []
+
+
+class Waiting:
+    """The time in which other programs keep a process from its cores during an order, by which its limit is extended.
+
+    It counts from `begin` on, which is called when the order turns out to take long. Counting costs more than a short order.
+    """
+
+    def __init__(self, pid: int, cores: int) -> None:
+        """`pid` is the id of the process, and `cores` the number of cores."""
+        self._pid = pid
+        self._cores = cores
+        self._began: Moment | None = None
+
+    def begin(self) -> None:
+        """Begin to count, unless that was done before."""
+        if self._began is None:
+            self._began = moment(self._pid, threads_of(self._pid))
+
+    def nanoseconds(self) -> int:
+        """Return the nanoseconds since `begin` in which the process had no core because of other programs."""
+        if self._began is None:
+            return 0
+        now = moment(self._pid, threads_of(self._pid))
+        return min(lost(self._began, now, self._cores, 0), int(_LOST_SHARE * (now.clock - self._began.clock)))
 
 
 def others_running() -> int | None:
