@@ -96,6 +96,8 @@ class CpuRunner(Runner):
         self._input_memory: list[tuple[int, int]] | None = None
         self._ruled = False
         """Whether the runner holds a kernel of a task that forbids some PyTorch operators."""
+        self._untold: dict[str, Any] = {}
+        """The layout of the inputs, as a part of the next order, if the process does not know it yet."""
         self._left = 0.0
         """The seconds that its orders may still take."""
         self._given = 0.0
@@ -161,7 +163,7 @@ class CpuRunner(Runner):
             return
         self.process.arena.use(layout)
         self._slots = Slots(self.process.arena.memory, layout)
-        self._order(do="inputs", layout=layout.model_dump())
+        self._untold = {"layout": layout.model_dump()}
 
     def inputs(self, slot: int) -> list[Any]:
         return self.slots.inputs(slot)
@@ -226,7 +228,9 @@ class CpuRunner(Runner):
             "slots": [0] * block.warm,
             "padding": block.padding,
             "touch": block.touch,
+            **self._untold,
         }
+        self._untold = {}
         staged = self._slots.layout.part(block.staged) if self._slots is not None else (0, 0)
         return BlockOrder(self.process, order, self._left, staged, block.patience)
 
@@ -259,8 +263,9 @@ class CpuRunner(Runner):
     def _order(self, **order: Any) -> _AnyReply:
         """Have the runner process carry out one order of `runner_main.py`, and return its reply."""
         begin = time.monotonic()
+        told, self._untold = self._untold, {}
         try:
-            return self._checked(self.process.ask(order, self._left))
+            return self._checked(self.process.ask({**order, **told}, self._left))
         except RunnerEndedError as error:
             raise self._ended(error) from error
         except MalformedReplyError as error:

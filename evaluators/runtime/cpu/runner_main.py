@@ -106,7 +106,6 @@ class _Runner:
         self._drawer: Drawer | None = None
         self._spares: list[Any] | None = None
         self._rule = AllowAten.ALL
-        self._layout: Layout | None = None
         self._inputs: list[list[Any]] = []
         self._results: list[Any] = []
         self._calls = 0
@@ -116,7 +115,9 @@ class _Runner:
         self._padding: torch.Tensor | None = None
 
     def obey(self, order: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Carry out one order. Return the reply, or None if it was written already."""
+        """Carry out one order. If it has a layout, the inputs are laid out first. Return the reply, or None if it was written already."""
+        if "layout" in order:
+            self._lay_out(Layout.model_validate(order["layout"]))
         match order["do"]:
             case "host":
                 module, _, name = order["job"].partition(":")
@@ -138,10 +139,6 @@ class _Runner:
                 return {"there": self._exchange(order["other"])}
             case "mode":
                 self._model.train(order["train"])
-            case "inputs":
-                self._layout = Layout.model_validate(order["layout"])
-                self._results.clear()
-                self._inputs = [self._arguments_in(self._layout, slot) for slot in range(self._layout.slots)]
             case "call":
                 return self._call(order["slots"])
             case "rule":
@@ -171,6 +168,10 @@ class _Runner:
             self._make = lambda: compiled(build_model(loaded, task.seed))
         else:
             self._make = lambda: build_model(loaded, task.seed)
+
+    def _lay_out(self, layout: Layout) -> None:
+        self._results.clear()
+        self._inputs = [self._arguments_in(layout, slot) for slot in range(layout.slots)]
 
     def _arguments_in(self, layout: Layout, slot: int) -> list[Any]:
         leaves = views(self._memory, layout, slot)

@@ -42,7 +42,7 @@ def test_memory_goes_from_one_player_to_the_next_of_its_size() -> None:
             with server.spawn(size, trusted=False, memory_gb=1.0, cpu_seconds=60.0) as process:
                 found = process.arena.fd
                 process.arena.memory[:4] = b"left"
-                assert process.ask({"do": "inputs", "layout": layout_of([]).model_dump()}, 30.0) == {}
+                assert process.ask({"do": "fallback", "layout": layout_of([]).model_dump()}, 30.0) == {"fallback": None}
             return found
 
         first = spawned(1 << 20)
@@ -64,7 +64,9 @@ def test_a_player_has_no_memory_of_others() -> None:
             server.stage(1 << 20)
             with spawn() as second:
                 for process in (first, second):
-                    assert process.ask({"do": "inputs", "layout": layout_of([]).model_dump()}, 30.0) == {}
+                    assert process.ask({"do": "fallback", "layout": layout_of([]).model_dump()}, 30.0) == {
+                        "fallback": None
+                    }
                     maps = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
                     shared = [line.split()[4] for line in maps if "memfd:kernelevolve-inputs" in line]
                     assert shared == [str(os.fstat(process.arena.fd).st_ino)]
