@@ -1,6 +1,6 @@
 """A first kernel for references that the traced form cannot express: the exported ATen graph, as readable Python.
 
-Little faster than the reference as such: it saves the calls of modules.
+It is hardly faster than the reference, since it only saves the calls of modules.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ _HEAD = "import torch\nfrom torch import device\n\ninf, nan = float('inf'), floa
 
 
 def aten_kernel(task: Task, model: torch.nn.Module, inputs: Sequence[Any]) -> Kernel:
-    """The graph of `model` as the forward of `ModelNew`; inputs that it does not hold for take the reference's own operations.
+    """Return a kernel that runs the graph of `model`. Inputs that the graph does not hold for take the reference's own operations.
 
-    Raises UnsupportedError where torch.export has no graph of it.
+    Raises:
+        UnsupportedError: torch.export has no graph of the model.
     """
     modes = mode_condition(watched_modes(model))
     taken = export_program(model, inputs, table={})

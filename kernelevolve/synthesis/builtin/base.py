@@ -12,7 +12,7 @@ from kernelevolve.synthesis.builtin.knobs import Knob
 from kernelevolve.synthesis.traced.program import Program
 
 Point = tuple[tuple[str, KnobValue], ...]
-"""Knobs with their values, sorted by name."""
+"""The values of knobs, as (name, value), sorted by name."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,11 @@ class Written:
     """The kernel at a point of a program's space."""
 
     kernel: Kernel
+    """The kernel."""
     space: Mapping[str, Knob]
-    """The knobs that there are around the point."""
+    """The knobs that can be changed at the point."""
     traits: Mapping[str, float]
-    """What tells schedules apart, see `plan/traits.py`."""
+    """The numbers that distinguish schedules, see `plan/traits.py`."""
 
 
 class Writer(Protocol):
@@ -35,9 +36,9 @@ class Writer(Protocol):
         ...
 
     def check(self, program: Program) -> None:
-        """Write a program with its default knobs and forget it. Raises UnsupportedError where it cannot be written."""
+        """Write a program with its default knobs and discard the result. Raises UnsupportedError if it cannot be written."""
         ...
 
     def write(self, program: Program, task: Task, point: Point) -> Written:
-        """The kernel with these knobs, and the default of any other. Raises as `check` does."""
+        """Write the kernel with these knobs and the default of every other one. Raises as `check` does."""
         ...

@@ -1,4 +1,4 @@
-"""The ways to a kernel, from the one that promises most to the one that is always there, and which of them work for a task."""
+"""The stages of the built-in operator: the sources of kernels, the most promising first, and which of them work for a task."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from kernelevolve.core.evaluation import Status
 from kernelevolve.core.graph import Node
 
 _SAME = 4
-"""Kernels that fail for the same reason, none being right, after which a stage is given up."""
+"""The number of kernels that fail for the same reason after which a stage without a correct kernel is given up."""
 _ANY = 12
-"""Kernels that fail for whatever reason, after which it is."""
+"""The number of kernels that fail for any reason after which a stage without a correct kernel is given up."""
 _MOVES = frozenset({"draft", "mutate", "crossover"})
 
 
 class Stage(StrEnum):
-    """A way to a kernel, the most promising first. The value is the move of its drafts: `builtin/inductor`."""
+    """A source of kernels, the most promising first. The value is part of the name of its drafts, as in `builtin/inductor`."""
 
     TRACED = "traced"
-    """C++ of our own from the traced form."""
+    """C++ that is written from the traced form."""
     INDUCTOR = "inductor"
     """TorchInductor's code."""
     ATEN = "aten"
@@ -42,20 +42,21 @@ WORDS: Mapping[Stage, str] = {
 
 @dataclass
 class Chain:
-    """What is known of each stage. All of it follows from what is absent and the nodes told, in order."""
+    """What is known of each stage. It follows from `absent` and from the nodes in the order of `tell`."""
 
     absent: dict[Stage, str] = field(default_factory=dict)
-    """Why there is no kernel of a stage."""
+    """The reasons why stages have no kernel, by stage."""
     _stages: dict[str, Stage] = field(default_factory=dict)
-    """By node."""
+    """The stage of each node, by the node's id."""
     _right: set[Stage] = field(default_factory=set)
+    """The stages with a correct kernel."""
     _failures: dict[Stage, dict[str, str]] = field(default_factory=dict)
-    """Of each stage, why a kernel failed, by its id."""
+    """The reasons why kernels failed, by stage and the kernel's id."""
     _best: float = 0.0
     """The greatest speedup of a kernel that is no copy of the reference."""
 
     def tell(self, node: Node) -> None:
-        """A node was inserted, of whatever operator."""
+        """Learn from a node that was inserted. Nodes of other operators are ignored."""
         stage = self._stage_of(node)
         if stage is None:
             return
@@ -70,37 +71,37 @@ class Chain:
 
     @property
     def nothing_right(self) -> bool:
-        """Whether no kernel of any stage is known to be right."""
+        """Whether no correct kernel is known."""
         return not self._right
 
     @property
     def any_doubted(self) -> bool:
-        """Whether kernels of some stage have failed, and none of it is right."""
+        """Whether some stage has failed kernels and no correct one."""
         return any(self._doubted(stage) for stage in Stage)
 
     @property
     def none_faster(self) -> bool:
-        """Whether kernels are right that are no copies of the reference, and none of these is as fast as the reference."""
+        """Whether there are correct kernels besides copies of the reference, all of them slower than the reference."""
         return 0.0 < self._best < 1.0
 
     def works(self, stage: Stage) -> bool:
-        """Whether one of its kernels is right."""
+        """Return whether a stage has a correct kernel."""
         return stage in self._right
 
     def tried(self, stage: Stage) -> bool:
-        """Whether one of its kernels was judged."""
+        """Return whether a kernel of a stage was evaluated."""
         return stage in self._right or stage in self._failures
 
     def hopeless(self, node: Node) -> bool:
-        """Whether a node failed as all of its stage have: changing it would not help."""
+        """Return whether a node failed like all other nodes of its stage, so that changing it does not help."""
         stage = self._stages.get(node.id)
         return stage is not None and node.evaluation.status is not Status.OK and self._doubted(stage)
 
     def plan(self, rng: Random) -> list[Stage]:
-        """The stages that the next draft may be of, the one to be tried first in front.
+        """Return the stages that the next draft may come from, in the order in which to try them.
 
-        Of a stage that is doubted further kernels are tried now and then, until it is given up; where none is faster than the reference,
-        so are stages of which nothing is known to be right.
+        Half of the time, stages without failures come first. A stage with nothing but failures is thus still tried, until it is given up.
+        If no kernel is faster than the reference, stages without a correct kernel come first too.
         """
         left = [stage for stage in Stage if stage not in self.absent and not self._given_up(stage)]
         if rng.random() < 0.5:
@@ -108,7 +109,7 @@ class Chain:
         return left
 
     def why_not_above(self, stage: Stage) -> str:
-        """Why none of the stages before this one serves, in a line for a person; "" where that is not so."""
+        """Return one line that says why the stages before this one have no kernel, or an empty text if they have."""
         reasons = []
         for other in Stage:
             if other is stage:

@@ -1,4 +1,4 @@
-"""What a kernel does with inputs that it was not written for: the reference's own operations, counted."""
+"""The fallback of kernels to the reference's own operations, for inputs that they were not written for. Its calls are counted."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def __reference(self, *inputs):
 
 
 def reference_method(task: Task) -> str:
-    """The method `__reference` of `ModelNew`. Where the task forbids PyTorch's own compute it raises ValueError."""
+    """Return the text of the method `__reference` of `ModelNew`. It raises ValueError if the task forbids PyTorch's own compute."""
     return _COUNTED if task.allow_aten is AllowAten.ALL else _REFUSED
 
 
 def fallback_calls(model: Any) -> int:
-    """How often a built kernel of ours has run the reference's own operations."""
+    """Return how many calls of a built kernel have run the reference's own operations."""
     return int(getattr(model, "_ModelNew__fallback", {"calls": 0})["calls"])
 
 
 def unless(condition: str, names: Sequence[str]) -> str:
-    """Statements of `forward` that hand its inputs, `names`, to the reference where `condition` does not hold; "" where there is none."""
+    """Return statements of `forward` that pass its inputs `names` to the reference unless `condition` holds. Without one they are empty."""
     if not condition:
         return ""
     return textwrap.indent(f"if not ({condition}):\n    return self.__reference({', '.join(names)})", "    ")
 
 
 def unpacked(arguments: Arguments) -> list[str]:
-    """Statements of `forward` that give each leaf of what it takes its name; what is nested otherwise goes to the reference."""
+    """Return statements of `forward` that name each leaf of its arguments. Arguments that are nested otherwise go to the reference."""
     nested = unless(" and ".join(arguments.conditions()), arguments.parameters)
     return [*filter(None, [nested]), *(f"    {line}" for line in arguments.unpacking())]
 
@@ -59,9 +59,13 @@ def unpacked(arguments: Arguments) -> list[str]:
 def fits_method(
     name: str, inputs: Sequence[str], bindings: Sequence[tuple[str, str]], conditions: Sequence[str]
 ) -> str:
-    """A method that says whether all of `conditions` hold for its inputs.
+    """Return the text of a method that says whether all conditions hold for its inputs.
 
-    They may use the sizes that `bindings` give by name, and each is safe once those before it hold.
+    Args:
+        name: The name of the method.
+        inputs: The names of its inputs.
+        bindings: Sizes that the conditions may use, as (name, expression).
+        conditions: Python expressions. Each can be evaluated if those before it hold.
     """
     bound = {size for size, _ in bindings}
     early = [c for c in conditions if not bound & _names(c) and ".shape[" not in c]

@@ -1,4 +1,4 @@
-"""What follows from a task and takes long to make: made once on a machine, kept for some hours."""
+"""A cache of what follows from a task and takes long to compute. It is computed once on a machine and kept for some hours."""
 
 from __future__ import annotations
 
@@ -22,9 +22,14 @@ _KEPT_SECONDS = 12 * 3600.0
 
 
 def kept(task: Task, what: str, make: Callable[[], bytes]) -> bytes:
-    """What `make` returns, from an earlier call on this machine by this user where it is kept. Who comes second waits for the first.
+    """Return the result of `make`, or that of an earlier call by this user on this machine. Concurrent calls wait for the first one.
 
-    It is kept for this version of torch and of the code that makes it. Raises what `make` raises, and keeps nothing then.
+    It is kept for this version of torch and of our code. If `make` raises, the error is passed on and nothing is kept.
+
+    Args:
+        task: The task.
+        what: The name of the result.
+        make: The function that computes it.
     """
     folder = private_folder(Path(tempfile.gettempdir()), _STEM)
     place = folder / content_id(task.id, what, str(torch.__version__), _version())

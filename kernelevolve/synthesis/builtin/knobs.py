@@ -1,4 +1,4 @@
-"""The schedule of a synthesised kernel: named values, each with the values that it may take."""
+"""Knobs: the named decisions of a schedule, each with the values that it may take."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from kernelevolve.core.kernel import KnobValue
 
 @dataclass(frozen=True)
 class Knob:
-    """One decision. The first value of the domain is the default."""
+    """One decision."""
 
     name: str
+    """The name of the knob."""
     domain: tuple[KnobValue, ...]
+    """The values that it may take."""
     ordered: bool = False
-    """Neighbours in the domain are alike: a mutation moves by a step or two."""
+    """Whether neighbours in the domain are similar. A mutation then moves by one or two steps."""
 
 
 Space = Mapping[str, Knob]
 
 
 class Choices:
-    """Values for knobs, falling back to the default for those that were not chosen; remembers which were asked for.
+    """The chosen values of knobs, with the default for all others.
 
-    Planning asks for knobs as it meets decisions, so the space of a program is what one planning run has asked for.
+    Planning picks each knob when it meets the decision. The space of a program is therefore what one planning run has picked.
     """
 
     def __init__(self, chosen: Mapping[str, KnobValue] | None = None) -> None:
@@ -34,7 +36,7 @@ class Choices:
         self.values: dict[str, KnobValue] = {}
 
     def pick(self, name: str, *domain: KnobValue, ordered: bool = False) -> KnobValue:
-        """The chosen value where it is legal, else the first of the domain."""
+        """Return the chosen value if it is legal, else the first of the domain, which is the default."""
         unique = tuple(dict.fromkeys(domain))
         self.space[name] = Knob(name, tuple(sorted(unique)) if ordered else unique, ordered)
         value = self._chosen.get(name, domain[0])
@@ -54,7 +56,7 @@ class Choices:
 
 
 def moved(knob: Knob, value: KnobValue, rng: random.Random) -> KnobValue:
-    """Another value: a near one where the domain is ordered, any other where it is not."""
+    """Return another value of a knob: mostly a near one if the domain is ordered, else any."""
     others = [v for v in knob.domain if v != value]
     if not others:
         return value

@@ -1,4 +1,4 @@
-"""`ModelNew` beside a reference: the task's file without what makes inputs, and a class that derives from its `Model`."""
+"""The source of kernels beside their reference: the task's file without its input functions, and a class that derives from `Model`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TASK_FUNCTIONS = frozenset({"get_inputs", "get_init_inputs", "get_input_variant
 LOADED_NAMES = frozenset(
     {"CPP_FLAGS", "CPP_SOURCE", "_LIBRARY", *re.findall(r"^(?:def|import) (\w+)", LOADER, re.MULTILINE)}
 )
-"""What a kernel in C++ binds at the top of its file."""
+"""The names that a C++ kernel binds at the top of its file."""
 _WORD = re.compile(r"\w+")
 
 _Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
@@ -31,16 +31,21 @@ _Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 def model_new_source(
     task_source: str, forward_source: str, *, prelude: str = "", reserved: frozenset[str] = frozenset()
 ) -> str:
-    """The source of a file that defines `ModelNew`, which derives from the `Model` of `task_source`.
+    """Return the source of a file that defines `ModelNew`, which derives from the `Model` of a task.
 
-    The constructor is the reference's, and `super().forward` its operations. `forward_source` is the text of one or more
-    method definitions (indented or not; none: a plain copy of the reference). Methods beside `forward` hide nothing of the
-    reference's where their names begin with two underscores. `prelude` is put after the leading imports, as it is; what the task's
-    module calls by a name that the prelude binds, or that is `reserved`, gets another one. What
-    makes inputs goes, and with it the constants and functions that nothing refers to any more.
+    The constructor is the reference's, and `super().forward` runs its operations. The functions that make inputs are left out, together
+    with constants and functions that nothing else refers to.
 
-    Raises `UserError` when `task_source` is no Python or binds no `Model`; `libcst.ParserSyntaxError` when
-    `forward_source` or `prelude` is no Python.
+    Args:
+        task_source: The task's file.
+        forward_source: Method definitions, indented or not. Without any, the result is a copy of the reference. Names of methods
+            besides `forward` should begin with two underscores, so that they hide nothing of the reference.
+        prelude: The text after the leading imports. Names of the task's file that it binds are renamed.
+        reserved: Further names of the task's file that are renamed.
+
+    Raises:
+        UserError: `task_source` is no Python or binds no `Model`.
+        libcst.ParserSyntaxError: `forward_source` or `prelude` is no Python.
     """
     try:
         module = cst.parse_module(task_source)
@@ -65,7 +70,7 @@ def model_new_source(
 
 
 def _yielding(module: cst.Module, reserved: frozenset[str]) -> cst.Module:
-    """The module with other names for what it binds under reserved ones; modules that both import stay."""
+    """Return the module with new names for what it binds under reserved names, except for modules that both import."""
     bound: set[str] = set()
     for statement in module.body:
         if isinstance(statement, cst.ClassDef | cst.FunctionDef):
@@ -81,7 +86,7 @@ def _yielding(module: cst.Module, reserved: frozenset[str]) -> cst.Module:
 
 
 class _Rename(cst.CSTTransformer):
-    """Other names for some; attributes, keywords and what an import takes from elsewhere stay."""
+    """Renames some names. Attributes, keywords and imported names stay."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         super().__init__()
@@ -136,10 +141,10 @@ def _is_task_only(statement: _Statement) -> bool:
 
 
 def _names(nodes: Sequence[cst.CSTNode]) -> frozenset[str]:
-    """Every name that is read or written below `nodes`, and every word of their strings (annotations, `__all__`)."""
+    """Return every name below `nodes`, and every word of their strings, which may be annotations or `__all__`."""
     found: set[str] = set()
     for node in nodes:
-        # Tokens: walking the tree of a large forward takes seconds.
+        # Tokens are used because walking the tree of a large forward takes seconds.
         text = cst.Module(body=[]).code_for_node(node)
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             if token.type == tokenize.NAME:
@@ -150,7 +155,7 @@ def _names(nodes: Sequence[cst.CSTNode]) -> frozenset[str]:
 
 
 def _bound(statement: _Statement) -> frozenset[str]:
-    """The names that a statement binds, where it does nothing besides; empty for all that may have another effect."""
+    """Return the names that a statement binds, or none if it may have another effect."""
     if isinstance(statement, cst.FunctionDef) and not statement.decorators:
         return frozenset({statement.name.value})
     if isinstance(statement, cst.SimpleStatementLine):
@@ -172,7 +177,7 @@ def _bound(statement: _Statement) -> frozenset[str]:
 
 
 def _without_unused(body: Sequence[_Statement], used: frozenset[str]) -> list[_Statement]:
-    """Drop constants and plain functions to which nothing that stays refers; imports and calls stay."""
+    """Return the statements without the constants and functions that nothing refers to. Imports and calls stay."""
     bound = [_bound(s) for s in body]
     bound = [frozenset() if b and _has_effect(s) else b for s, b in zip(body, bound, strict=True)]
     names = [_names([s]) for s in body]
@@ -191,7 +196,7 @@ def _has_effect(statement: _Statement) -> bool:
 
 
 def _end_of_imports(body: Sequence[_Statement]) -> int:
-    """The index behind the docstring and the leading imports."""
+    """Return the index of the first statement after the docstring and the leading imports."""
     leading = m.SimpleStatementLine(
         body=[m.Import() | m.ImportFrom() | m.Expr(m.SimpleString() | m.ConcatenatedString())]
     )

@@ -1,4 +1,4 @@
-"""Training or evaluation: which modules of a reference look at it, and in which mode each of them was when a kernel was written."""
+"""Training and evaluation mode: the modules of a reference that depend on it, and the mode that a kernel was written for."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _PLAIN = ("Module", "Sequential", "ModuleList", "ModuleDict")
 
 
 def watched_modes(model: nn.Module) -> dict[str, bool]:
-    """The mode of each module that may compute something else in the other mode, by its dotted name ("" is `model` itself).
+    """Return the mode of each module that may compute something else in the other mode, by dotted name; "" is `model` itself.
 
-    A module may where the text of its class reads `.training`, or, for a class of the task's own file, the file does.
+    Those are modules whose class reads `.training`. For a class of the task's own file, the whole file is searched.
     """
     seen: dict[type, bool] = {}
     return {name: module.training for name, module in model.named_modules() if _looks(type(module), seen)}
 
 
 def mode_condition(modes: Mapping[str, bool]) -> str:
-    """A Python expression of `self` that holds in these modes; "" where there are none."""
+    """Return a Python expression of `self` that is true in these modes, or an empty text if there are none."""
     return " and ".join(f"{'' if mode else 'not '}{attribute_text(name)}.training" for name, mode in modes.items())
 
 
@@ -39,7 +39,7 @@ def _counts(base: type) -> bool:
 
 
 def _text(base: type) -> str:
-    """The whole file for a class that is not torch's: its functions may be handed the module."""
+    """Return the text of a class of torch, or else the whole file, since its functions may receive the module."""
     try:
         if base.__module__.startswith("torch."):
             return inspect.getsource(base)

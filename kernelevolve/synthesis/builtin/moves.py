@@ -1,4 +1,4 @@
-"""Moves from point to point of a space of knobs: what a draft, a mutation and a crossover choose, whoever writes the kernel there."""
+"""Moves from point to point of a space of knobs, for drafts, mutations and crossovers."""
 
 from __future__ import annotations
 
@@ -14,25 +14,35 @@ Point = Mapping[str, KnobValue]
 
 @dataclass(frozen=True)
 class KnobMove:
-    """Where it leads, and what it changed, in a line for a person."""
+    """A move to a point."""
 
     point: Point
+    """The point that it leads to."""
     note: str
+    """One line that says what changed."""
 
 
 def drafted(default: Point, space: Space, most: int, rng: random.Random) -> KnobMove:
-    """From the default, with 1 to `most` knobs moved."""
+    """Return a move from the default that changes 1 to `most` knobs."""
     return changed(default, space, rng.randint(1, max(1, most)), rng)
 
 
 def mutated(point: Point, space: Space, most: int, rng: random.Random) -> KnobMove:
-    """One knob moved in half of the cases, else 1 to `most`."""
+    """Return a move that changes one knob in half of the cases, else 1 to `most`."""
     return changed(point, space, 1 if rng.random() < 0.5 else rng.randint(1, max(1, most)), rng)
 
 
 def crossed(first: Point, second: Point, space: Space, mutation: float, rng: random.Random) -> KnobMove:
-    """Each knob that differs from either with equal chance. With the probability `mutation`, and where nothing came from the second,
-    one more is moved. `space`: around the first."""
+    """Return a crossover of two points, which takes each differing knob from either with equal probability.
+
+    With probability `mutation`, and if nothing came from the second point, one more knob is moved.
+
+    Args:
+        first, second: The points.
+        space: The knobs around the first point.
+        mutation: The probability of a further move.
+        rng: The source of randomness.
+    """
     chosen = dict(first)
     differing = sorted(name for name, value in second.items() if chosen.get(name) != value)
     taken = [name for name in differing if rng.random() < 0.5]
@@ -47,7 +57,7 @@ def crossed(first: Point, second: Point, space: Space, mutation: float, rng: ran
 
 
 def changed(point: Point, space: Space, moves: int, rng: random.Random) -> KnobMove:
-    """So many knobs moved, fewer where there are fewer."""
+    """Return a move that changes `moves` knobs, or all if there are fewer."""
     chosen, notes, names = dict(point), [], _movable(space)
     for name in rng.sample(names, min(moves, len(names))):
         value = moved(space[name], chosen[name], rng)

@@ -32,42 +32,43 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 _REMEMBERED = 8
-"""Points whose kernels are kept: parents are written again to see what is around them."""
+"""The number of kernels that are kept. Parents are written again to find the knobs around them."""
 _GLANCE_SECONDS, _PATIENCE_SECONDS = 0.2, 3.0
-"""That a program which is still being traced is waited for before something at hand is proposed in its place, and something that takes
-another process."""
+"""The seconds to wait for a program that is still being traced, before a copy of the reference is proposed instead, and before a kernel
+that another process has to make."""
 
 
 @dataclass
 class BuiltinOperator(Operator):
-    """Writes kernels from the traced form of the reference, as a point in a space of knobs.
+    """Writes kernels from the traced form of the reference. Each is a point in a space of knobs.
 
-    A kernel of its own is changed through its knobs, structure included, and written anew; anybody else's through the knobs
-    that its text shows. What cannot be traced, and what fails whatever its knobs, starts from TorchInductor's code, then the ATen graph,
-    then the reference's own operations. A copy of these is judged first where nothing is known to be right and more may take long, and
-    where what is right is slower than the reference.
+    It changes kernels of its own through their knobs, structure included, and writes them anew. It changes other kernels through the knobs
+    in their text. If the reference cannot be traced, or all kernels from the traced form fail, it starts from TorchInductor's code, then
+    from the ATen graph, then from the reference's own operations. It proposes a copy of the reference first if no kernel is known to be
+    correct and the first one may take long, and later if every correct kernel is slower than the reference.
     """
 
     trusted: ClassVar[bool] = True
 
     attempts: int
-    """Tries for a kernel that nobody has judged yet."""
+    """The number of tries to find a kernel that was not evaluated yet."""
     draft_moves: int
-    """Knobs that a draft moves away from the default, at most."""
+    """The most knobs that a draft moves away from their defaults."""
     mutation_moves: int
-    """Knobs that a mutation moves, at most."""
+    """The most knobs that a mutation moves."""
     crossover_mutation: float
-    """Probability that a crossover moves one knob as well."""
+    """The probability that a crossover moves one more knob."""
     program: Program | None = None
+    """The traced form of the reference, or None while there is none."""
     writer: Writer = ANY
+    """The writer of kernels."""
     pending: bool = False
-    """Whether the reference is still being traced, in another process: then a copy of it is proposed before the program is waited for."""
+    """Whether another process is still tracing the reference. A copy of the reference is then proposed before waiting for the program."""
     chain: Chain = field(default_factory=Chain, compare=False)
-    """Told of every node: each island has its own."""
+    """What is known of the stages. Each island has its own."""
     _seeds: dict[Stage, Once[tuple[Seed, ...]]] = field(default_factory=dict, init=False, compare=False, repr=False)
-
     _late: Once[Program | Untraced] | None = field(default=None, init=False, compare=False, repr=False)
-    """The program that came while the search was going on."""
+    """The program that arrives during the search."""
     _points: dict[Any, Written | Draft] = field(default_factory=dict, init=False, compare=False, repr=False)
     """The last kernels that were written, by task and knobs."""
 
@@ -105,7 +106,7 @@ class BuiltinOperator(Operator):
         return await self._draft(expansion.step, context, rng)
 
     def _expanded(self, context: Context, rng: random.Random) -> Draft | None:
-        """A new kernel near the parents; None where there is none."""
+        """Return a new kernel near the parents, or None if there is none."""
         if all(self.chain.hopeless(parent.node) for parent in context.parents):
             return None
         for _ in range(self.attempts):
@@ -140,13 +141,13 @@ class BuiltinOperator(Operator):
         raise ExhaustedError(self._why_exhausted())
 
     async def _aside(self, write: Callable[P, Draft | None], *values: P.args, **named: P.kwargs) -> Draft | None:
-        """In a thread where it takes seconds: verdicts on other candidates are taken meanwhile."""
+        """Write a draft. If that takes seconds, it is done in a thread, so that the island goes on."""
         if self._is_large():
             return await asyncio.to_thread(write, *values, **named)
         return write(*values, **named)
 
     async def _meanwhile(self, context: Context) -> Draft | None:
-        """What takes less than tracing does, while that goes on; None once there is a program, or where nothing else is new."""
+        """Return a draft that takes less time than tracing. Return None once there is a program or nothing else is new."""
         program = asyncio.ensure_future(self._wait_for_program(context.task))
         try:
             for stage, patience in ((Stage.REFERENCE, _GLANCE_SECONDS), (Stage.ATEN, _PATIENCE_SECONDS)):
@@ -164,7 +165,7 @@ class BuiltinOperator(Operator):
         return None
 
     async def _unjudged(self, stage: Stage, context: Context) -> Draft | None:
-        """The first seed of a stage that is new; None where there is none."""
+        """Return the first new seed of a stage, or None if there is none."""
         if stage in self.chain.absent:
             return None
         try:
@@ -182,7 +183,7 @@ class BuiltinOperator(Operator):
         return self.pending or self.chain.any_doubted or (step == 0 and (self.program is None or self._is_large()))
 
     def _is_copy_wanted(self) -> bool:
-        """Whether a copy of the reference would be the best kernel so far: a search need not end with one that is slower."""
+        """Return whether a copy of the reference would be the best kernel so far."""
         possible = Stage.REFERENCE not in self.chain.absent and not self.chain.tried(Stage.REFERENCE)
         return possible and self.chain.none_faster
 
@@ -190,7 +191,7 @@ class BuiltinOperator(Operator):
         return self.program is not None and is_large(self.program)
 
     async def _wait_for_program(self, task: Task) -> None:
-        """Until there is one, or a reason why not."""
+        """Wait until there is a program or a reason why there is none."""
         from kernelevolve.synthesis.builtin.tracing import kept_trace
 
         if self._late is None:
@@ -207,7 +208,7 @@ class BuiltinOperator(Operator):
         return "all kernels that the built-in operator has for this task were judged"
 
     def _traced(self, step: int, context: Context, rng: random.Random) -> Draft | None:
-        """A new point of the program's space; None where none is found."""
+        """Return a kernel at a new point of the program's space, or None if none is found."""
         default = self._at((), context.task)
         if isinstance(default, Draft):
             return default if default.kernel.id not in context.known else None
@@ -223,7 +224,7 @@ class BuiltinOperator(Operator):
         return None
 
     async def _from_seeds(self, stage: Stage, context: Context, rng: random.Random) -> Draft | None:
-        """A seed of a stage, or one with other knobs; None where there is none, or none that is new."""
+        """Return a seed of a stage, or one with other knobs. Return None if there is none that is new."""
         new = await self._unjudged(stage, context)
         if new is not None or stage in self.chain.absent:
             return new
@@ -236,7 +237,7 @@ class BuiltinOperator(Operator):
         return None
 
     def _retuned(self, kernel: Kernel, rng: random.Random) -> Iterator[tuple[str, str]]:
-        """Some changes of the knobs that a text shows, then, where they can be counted, all."""
+        """Yield random changes of the knobs in a kernel's text, as (text, note), and then all of them if they can be enumerated."""
         for _ in range(self.attempts):
             retuned = mutate(kernel.source, kernel.language, rng)
             if retuned is None:
@@ -261,7 +262,7 @@ class BuiltinOperator(Operator):
         return self.program
 
     def _own(self, parent: Parent, task: Task) -> Mapping[str, Knob] | None:
-        """The space of a kernel that this operator wrote, None for anybody else's."""
+        """Return the space around a kernel of this operator, or None for any other kernel."""
         if self.program is None or not parent.kernel.knobs:
             return None
         again = self._at(tuple(sorted(parent.kernel.knobs.items())), task)
@@ -274,7 +275,7 @@ class BuiltinOperator(Operator):
         return self._written(mutated(parent.kernel.knobs, space, self.mutation_moves, rng), task, "mutate")
 
     def _textual(self, kernel: Kernel, rng: random.Random) -> Draft | None:
-        """A change of the knobs that the text of a kernel shows; None where it shows none."""
+        """Return a change of the knobs in a kernel's text, or None if it has none."""
         retuned = mutate(kernel.source, kernel.language, rng)
         if retuned is None:
             return None
@@ -299,7 +300,7 @@ class BuiltinOperator(Operator):
         return Draft(kernel=made.kernel, operator=f"builtin/{name}", note=move.note, traits=made.traits)
 
     def _at(self, knobs: Point, task: Task) -> Written | Draft:
-        """The kernel at a point; a draft that is none where the writer fails there."""
+        """Return the kernel at a point, or a rejected draft if the writer fails there."""
         point = task.id, knobs
         if point not in self._points:
             self._points[point] = self._written_at(knobs, task)
@@ -310,7 +311,7 @@ class BuiltinOperator(Operator):
     def _written_at(self, knobs: Point, task: Task) -> Written | Draft:
         try:
             return self.writer.write(self._program(), task, knobs)
-        except Exception as fault:  # noqa: BLE001 - a fault of ours at one point must not end a search: the node says it
+        except Exception as fault:  # noqa: BLE001 - a bug at one point must not end a search; the node shows it
             summary = f"the writer fails at this point: {type(fault).__name__}: {' '.join(str(fault).split())[:200]}"
             kernel = Kernel(source=f"# {dict(knobs)}\n", language=self.writer.language)
             return Draft(kernel=kernel, operator="builtin/draft", rejected=Diagnosis(stage="source", summary=summary))

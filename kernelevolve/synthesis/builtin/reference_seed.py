@@ -1,4 +1,4 @@
-"""Kernels that are the reference's own operations: a copy that is always right, and what PyTorch itself can do better."""
+"""Kernels from the reference's own operations: a copy, which is always correct, and faster ways in which PyTorch can run it."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def _mapped(value, function):
 
 
 def reference_copy(task: Task) -> Kernel:
-    """The reference as it is."""
+    """Return a copy of the reference."""
     return Kernel(source=model_new_source(task.source, ""), language="python")
 
 
 def reference_variants(task: Task) -> dict[str, Kernel]:
-    """Further kernels from the reference's own operations, by what they do otherwise, in a line for a person."""
+    """Return further kernels from the reference's own operations, by one line that says what they do differently."""
     found: dict[str, Kernel] = {}
     if _convolves(task.source):
         source = model_new_source(task.source, _CHANNELS_LAST, prelude=_LAYOUT_HEAD)

@@ -19,12 +19,13 @@ class Seed:
     """A kernel to start from."""
 
     kernel: Kernel
+    """The kernel."""
     remark: str = ""
-    """What is particular about it, in a line for a person."""
+    """One line that says what is particular about it, or an empty text."""
 
 
 def forbidden(task: Task) -> dict[Stage, str]:
-    """The stages whose kernels the task's rule forbids, and why."""
+    """Return the stages whose kernels the task's rule forbids, with the reason."""
     if task.allow_aten is AllowAten.ALL:
         return {}
     why = f"its task forbids PyTorch's own compute (allow_aten: {task.allow_aten.value})"
@@ -32,9 +33,12 @@ def forbidden(task: Task) -> dict[Stage, str]:
 
 
 def seeds_of(task: Task, stage: Stage) -> tuple[Seed, ...]:
-    """The seeds of a stage but the traced form's, the most promising first. Those from PyTorch's compilers take many seconds.
+    """Return the seeds of a stage other than the traced form, the most promising first.
 
-    Raises UnsupportedError with the reason where there are none.
+    Those from PyTorch's compilers take many seconds.
+
+    Raises:
+        UnsupportedError: There are none. The error says why.
     """
     if stage is Stage.REFERENCE:
         variants = [Seed(kernel, what) for what, kernel in reference_variants(task).items()]
@@ -46,6 +50,6 @@ def seeds_of(task: Task, stage: Stage) -> tuple[Seed, ...]:
 
 
 def _answer(task: Task, stage: Stage) -> dict[str, str]:
-    """What the process of a stage answers."""
+    """Return the answer of the process that makes the seeds of a stage."""
     found: dict[str, str] = json.loads(kept(task, stage.value, lambda: json.dumps(answer(task, stage.value)).encode()))
     return found

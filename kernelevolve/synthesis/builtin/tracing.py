@@ -1,4 +1,4 @@
-"""The traced program of a task, or why there is none."""
+"""The traced program of a task, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from kernelevolve.tasks.eager import run_eagerly
 from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs, load_module
 
 _UNROLLED = 1500
-"""Operations: the longest nets without loops have a third of it."""
+"""The number of operations above which a call is taken for an unrolled loop. The longest nets without loops have a third of it."""
 
 
 @dataclass(frozen=True)
 class Untraced:
-    """A reference has no traced program."""
+    """The result for a reference that has no traced program."""
 
     why: str
-    """In a line for a person."""
+    """One line that says why."""
 
 
 class _Many(Exception):  # noqa: N818 - no error
@@ -51,7 +51,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[misc]
 
 
 def is_unrolled(loaded: LoadedTask) -> bool:
-    """Whether a call of the reference is so many operations as only the steps of a loop are."""
+    """Return whether a call of the reference has so many operations that they must be the steps of a loop."""
     model, inputs = build_model(loaded, loaded.task.seed), draw_inputs(loaded, loaded.task.seed)
     # A library may do all steps of a recurrence in one operation, which torch.export takes apart.
     recurs = any(isinstance(module, nn.RNNBase) for module in model.modules())
@@ -61,24 +61,25 @@ def is_unrolled(loaded: LoadedTask) -> bool:
             model(*inputs)
     except _Many:
         return True
-    except Exception:  # noqa: BLE001 - the reference's own code: it is blamed for what it raises where it runs undisturbed
+    except Exception:  # noqa: BLE001 - the reference's own code, which is blamed where it runs undisturbed
         return False
     return False
 
 
 def kept_trace(task: Task) -> Program | Untraced:
-    """As `trace_task`; made once on a machine, for it may take a minute."""
+    """Return the result of `trace_task`, which is computed once on a machine, since it may take a minute."""
     found: Program | Untraced = pickle.loads(kept(task, "traced", lambda: pickle.dumps(trace_task(task))))
     return found
 
 
 def trace_task(task: Task) -> Program | Untraced:
-    """The traced program of a task's reference, from which C++ can be written; where it is large, that has not been tried.
+    """Trace the reference of a task, and check that C++ can be written from the program unless it is large.
 
-    A program of an unrolled loop is one for the shapes of the task's inputs alone, unless the task has others: with free sizes tracing
-    takes four times as long, a minute where the loop has some hundred steps. Other shapes take the reference's own operations.
+    The program of an unrolled loop holds only for the shapes of the task's inputs, unless the task has variants. With free sizes, tracing
+    takes four times as long: a minute for a loop of some hundred steps. Other shapes take the reference's own operations.
 
-    Raises `UserError` where the reference raises.
+    Raises:
+        UserError: The reference raises an error.
     """
     run_eagerly()
     loaded = load_module(task)
@@ -91,7 +92,7 @@ def trace_task(task: Task) -> Program | Untraced:
             ANY.check(program)
     except UnsupportedError as reason:
         why = f"the traced form lacks {reason}"
-    except Exception as fault:  # noqa: BLE001 - a fault of ours must not keep the user from a kernel: later stages need no program
+    except Exception as fault:  # noqa: BLE001 - a bug must not keep the user from a kernel; later stages need no program
         words = str(fault).strip().splitlines()
         why = f"the traced form fails: {type(fault).__name__}{f': {words[0][:200]}' if words else ''}"
     else:

@@ -1,4 +1,4 @@
-"""Which writer writes kernels for a target."""
+"""The choice of the writer for a target."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from kernelevolve.synthesis.builtin.cpp.kernels import CppWriter
 from kernelevolve.synthesis.builtin.cpp.limits import CpuLimits
 
 ANY: Writer = CppWriter(CpuLimits.of({}))
-"""A writer for what is common, where the target is not known yet."""
+"""The writer that is used while the target is unknown. It assumes common limits."""
 
 
 def writer_for(target: Target) -> Writer:
-    """The writer for a target. Raises UserError where there is none."""
+    """Return the writer for a target. Raises UserError if there is none."""
     if target.device != "cpu":
         raise UserError(f"the built-in operator writes kernels for the device cpu only, not {target.device}")
     return CppWriter(CpuLimits.of(target.facts))

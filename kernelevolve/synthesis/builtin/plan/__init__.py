@@ -1,1 +1,1 @@
-"""What a traced program becomes before it is written: target-neutral rewrites, fusion, and what is left to libraries."""
+"""Planning of a traced program before it is written: target-neutral rewrites, fusion, and the choice of library calls."""

@@ -1,4 +1,4 @@
-"""Which shared axes of a group run in parallel, and which of them run as one."""
+"""The choice of the shared axes of a group that run in parallel, and the merging of neighbouring ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kernelevolve.synthesis.traced.program import (
 
 
 def arranged(g: FusedGroup, name: str, program: Program, choices: Choices) -> FusedGroup:
-    """Which shared axes to run in parallel, which to leave to the statements."""
+    """Return the group with the shared axes that run in parallel. The others are left to the statements."""
     if not g.shared:
         return g
     shared = list(g.shared)
@@ -87,5 +87,5 @@ def _merge(g: FusedGroup, k: int, program: Program) -> FusedGroup | None:
 
 
 def _point(axis: Axis) -> Axis:
-    """An axis that was merged away: it stays in place with a single value, so that indices keep their rank."""
+    """Return the axis with a single value. A merged axis stays in place like this, so that indices keep their rank."""
     return Axis(axis.symbol, sympy.Integer(1))

@@ -1,4 +1,4 @@
-"""Which intermediates are computed where they are needed instead of being stored."""
+"""Inlining: intermediates are computed where they are needed instead of being stored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kernelevolve.synthesis.traced.program import (
 )
 
 _FEW = 4
-"""Places at which what costs next to nothing is computed anew."""
+"""The most places at which a cheap value is computed again."""
 
 _COST = dict.fromkeys(("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "erf", "erfc", "tanh", "sigmoid"), 10)
 _COST |= dict.fromkeys(("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "pow", "atan2", "fmod"), 20)
@@ -30,7 +30,7 @@ _COST |= dict.fromkeys(("div", "sqrt", "rsqrt", "reciprocal", "mod", "floordiv",
 
 
 def cost(expr: Expr) -> int:
-    """Rough work per element; loads and plain arithmetic count 1, searches a lot."""
+    """Return the rough work per element, in plain operations. A load counts 1, and a search many."""
     total = 0
     for node in walk(expr):
         match node:
@@ -46,7 +46,7 @@ def cost(expr: Expr) -> int:
 
 
 def inline(program: Program, choices: Choices) -> Program:
-    """Replace loads of elementwise intermediates by what computes them, where that saves more than it repeats."""
+    """Replace loads of elementwise intermediates by their expressions, if that saves more memory traffic than it repeats work."""
     chosen = _inlined(program, choices)
     values: dict[str, Compute] = {}
     kept: list[Statement] = []
@@ -67,8 +67,10 @@ def inline(program: Program, choices: Choices) -> Program:
 
 
 def _inlined(program: Program, choices: Choices) -> set[str]:
-    """Buffers to inline, decided from the results backwards: a value that one loop nest alone needs is computed there;
-    one that several need is stored or repeated, as the knob `store.<buffer>` says."""
+    """Return the buffers to inline, which are decided from the results backwards.
+
+    A value that only one loop nest needs is computed there. One that several need is stored or repeated, by the knob `store.<buffer>`.
+    """
     definers: dict[str, int] = {}
     consumers: dict[str, list[Statement]] = {}
     searched: set[str] = set()
@@ -80,7 +82,7 @@ def _inlined(program: Program, choices: Choices) -> set[str]:
             searched.update(n.buffer for n in walk(e) if isinstance(n, Search))
     chosen: set[str] = set()
     nests: dict[str, dict[int, tuple[Statement, int]]] = {}
-    """Per buffer, the statements that will compute it where it is inlined, and at how many places each of them reads it."""
+    """The statements that compute each buffer if it is inlined, with the number of places at which they read it."""
     for s in reversed(program.statements):
         users = _users(s.buffer, consumers.get(s.buffer, []), chosen, nests)
         nests[s.buffer] = users
@@ -115,8 +117,10 @@ def _users(
     chosen: set[str],
     nests: Mapping[str, Mapping[int, tuple[Statement, int]]],
 ) -> dict[int, tuple[Statement, int]]:
-    """The loop nests that need a buffer, and at how many places each of them does: steps of a recurrence that each read
-    the one before at two places would double the work with every step."""
+    """Return the loop nests that need a buffer, with the number of places at which each of them does.
+
+    Places count because the steps of a recurrence that each read the one before at two places would double the work with every step.
+    """
     users: dict[int, tuple[Statement, int]] = {}
     for c in consumers:
         keys: dict[int, Hashable] = {}
@@ -130,7 +134,7 @@ def _users(
 
 
 def _revisits(definition: Compute, consumer: Statement) -> bool:
-    """Whether the consumer reads each element more than once: it loops over axes that the definition lacks."""
+    """Return whether the consumer reads each element more than once, because it loops over axes that the definition lacks."""
     if isinstance(consumer, LibraryCall):
         return True
     axes = [*consumer.axes, *(consumer.reduced if isinstance(consumer, Reduce) else ())]

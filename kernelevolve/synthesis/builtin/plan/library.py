@@ -1,4 +1,4 @@
-"""Which operations are left to PyTorch's libraries, and how a kernel's Python calls them."""
+"""The choice of the operations that PyTorch's libraries compute, and the text of their calls."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from kernelevolve.synthesis.traced.program import LibraryCall, Operand, Program,
 _PRODUCT = 1 << 30
 _CONVOLUTION = 1 << 19
 _SIMPLE_CONVOLUTION = 1 << 30
-"""Multiplications from which on a library gains more than fusing the operation with its neighbours does."""
+"""The number of multiplications from which a library gains more than fusing the operation with its neighbours."""
 
 
 def worth(call: LibraryCall, hints: Mapping[str, int]) -> bool:
-    """Whether the call is left to a library by default.
+    """Return whether a library computes the call by default.
 
-    Convolutions along one dimension, and those of each channel by itself, fuse well up to larger sizes than others do.
+    Convolutions along one dimension, and depthwise ones, fuse well up to larger sizes than others.
     """
     least = _PRODUCT
     if call.operation == "convolution":
@@ -30,7 +30,7 @@ def worth(call: LibraryCall, hints: Mapping[str, int]) -> bool:
 
 
 def with_libraries(program: Program, choices: Choices, allowed: bool) -> Program:
-    """Each call of a library kept or expanded, as its knob says; all expanded where the task does not allow PyTorch's own compute."""
+    """Keep or expand each library call, by its knob. All are expanded unless PyTorch's own compute is `allowed`."""
     statements: list[Statement] = []
     for s in program.statements:
         if not isinstance(s, LibraryCall):
@@ -45,7 +45,7 @@ def with_libraries(program: Program, choices: Choices, allowed: bool) -> Program
 
 
 def call_text(call: LibraryCall, program: Program, shape_text: Callable[[tuple[Size, ...]], str]) -> str:
-    """The call as Python, of tensors that are named as the buffers are."""
+    """Return the call as Python text. Its tensors have the names of the buffers."""
     text = f"{_called(call, [_operand(o, program, shape_text) for o in call.operands])}.contiguous()"
     # A product of batches is one of three dimensions, whatever the result's are.
     shape = next((output.shape for output in program.outputs if output.buffer == call.buffer), None)

@@ -1,4 +1,4 @@
-"""From a traced program to a plan: rewritten, divided into fused groups, with what is computed once set apart."""
+"""Planning: a traced program is rewritten and divided into fused groups, apart from what is computed only once."""
 
 from __future__ import annotations
 
@@ -21,20 +21,26 @@ from kernelevolve.synthesis.traced.program import Program, Statement
 
 @dataclass(frozen=True)
 class Plan:
-    """What a writer prints."""
+    """The plan of a kernel, which a writer prints."""
 
     program: Program
     """The rewritten program."""
     ready: frozenset[str]
-    """Buffers that follow from parameters alone, and are computed again only when these change."""
+    """The buffers that follow from parameters alone. They are computed again only when these change."""
     early: tuple[Statement, ...]
-    """The statements that compute them."""
+    """The statements that compute the buffers in `ready`."""
     groups: tuple[FusedGroup, ...]
-    """Fused loop nests, in order."""
+    """The fused loop nests, in order."""
 
 
 def plan_of(program: Program, choices: Choices, *, libraries: bool) -> Plan:
-    """Plan a program by the knobs of `choices`, which are asked for as planning goes. `libraries`: whether PyTorch's own may be called."""
+    """Plan a program.
+
+    Args:
+        program: The program.
+        choices: The knobs, which are picked during planning.
+        libraries: Whether PyTorch's libraries may be called.
+    """
     program = retarget(inline(with_libraries(program, choices, libraries), choices))
     program = reassociate(program, choices)
     program = collapse_reductions(relayout(program))

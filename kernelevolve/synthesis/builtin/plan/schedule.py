@@ -1,8 +1,8 @@
 """Grouping statements into fused loop nests.
 
-A group runs one parallel loop over *shared* axes that all of its statements carry through unchanged, in blocks of rows of the
-last shared axis; within a block its statements follow each other, and what only they use lives in a small scratch of the
-thread. So norms, softmaxes, chains of products with their epilogues, attention are one pass over memory.
+A group runs one parallel loop over the *shared* axes, which all of its statements have. The loop runs over blocks of rows of the last
+shared axis. Within a block the statements run one after the other, and what only they use lives in a small scratch buffer of the thread.
+Norms, softmaxes, attention, and chains of products with their epilogues therefore take one pass over memory.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from kernelevolve.synthesis.traced.program import (
 class FusedGroup:
     """Statements that run together, block by block.
 
-    `shared[k]` lists, per statement, that statement's k-th shared axis; extents are equal along a row of it. No shared axis at
-    all: the group runs on one thread, or parallelises a reduction.
+    `shared[k]` holds the k-th shared axis of each statement; all of these have the same extent. A group without shared axes runs on one
+    thread, or parallelises a reduction.
     """
 
     statements: tuple[Statement, ...]
@@ -51,7 +51,7 @@ class FusedGroup:
 
 
 def shared_axes(statements: tuple[Statement, ...], program: Program) -> tuple[tuple[Axis, ...], ...]:
-    """The axes that every statement has and every access inside of the group respects."""
+    """Return the axes that all statements have, and that every access inside of the group keeps."""
     defined: dict[str, list[int]] = {}
     for position, s in enumerate(statements):
         defined.setdefault(s.buffer, []).append(position)
@@ -119,11 +119,11 @@ def shared_axes(statements: tuple[Statement, ...], program: Program) -> tuple[tu
 
 
 _Place = tuple[int, sympy.Symbol]
-"""An axis of the statement at a position."""
+"""An axis of the statement at a position, as (position, axis)."""
 
 
 def _linked(position: int, statements: tuple[Statement, ...], defined: Mapping[str, list[int]]) -> bool:
-    """Whether the statement reads or defines what another one of the group defines or reads."""
+    """Return whether the statement at a position shares a buffer with another one of the group that one of them defines."""
     s = statements[position]
     return any(defined.get(name, [position]) != [position] for name in (*reads(s), s.buffer)) or any(
         s.buffer in reads(other) for other in statements if other is not s
@@ -136,8 +136,10 @@ def _align(
     parent: dict[_Place, _Place],
     find: Callable[[_Place], _Place],
 ) -> None:
-    """Nothing ties this statement's axes to those of the others, so they may run in step with any: with those at the same
-    depth that index the same dimension of a buffer that both read."""
+    """Align the axes of a statement that nothing ties to the others of its group.
+
+    They could run in step with any axes. Those at the same depth that index the same dimension of a buffer that both read are chosen.
+    """
     s = statements[position]
     own = {a.symbol: (depth, a) for depth, a in enumerate(_own(s))}
     taken: set[_Place] = set()
@@ -185,10 +187,14 @@ def parallelism(shared: tuple[tuple[Axis, ...], ...], hints: dict[str, int]) -> 
 
 
 def group(program: Program, choices: Choices, alone: set[str]) -> list[FusedGroup]:
-    """Greedy fusion in program order: a statement joins the last group where enough parallel work remains; a call of a library
-    is a group by itself.
+    """Divide the statements of a program into fused groups, greedily and in order.
 
-    Statements of `alone` (buffers) are left out: they are prepared beforehand.
+    A statement joins the last group if enough parallel work remains. A library call is a group of its own.
+
+    Args:
+        program: The program.
+        choices: The knobs.
+        alone: The buffers that are computed beforehand. Their statements are left out.
     """
     statements = [s for s in program.statements if s.buffer not in alone]
     groups: list[list[Statement]] = []
@@ -212,7 +218,7 @@ def group(program: Program, choices: Choices, alone: set[str]) -> list[FusedGrou
 
 
 def _related(members: list[Statement], s: Statement) -> bool:
-    """Whether fusing saves traffic: s reads what a member writes, or reads what a member reads."""
+    """Return whether fusing `s` saves memory traffic: it reads something that a member writes or reads."""
     written = {m.buffer for m in members}
     read = {r for m in members for r in reads(m)}
     return bool((written | read) & {*reads(s), s.buffer})

@@ -1,4 +1,4 @@
-"""What tells schedules apart, in numbers: how often memory is passed, how much, in what portions, and how deeply work is fused."""
+"""Traits: the numbers that distinguish schedules, such as the passes over memory and the depth of fusion."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from kernelevolve.synthesis.traced.numbers import ITEM_BYTES
 from kernelevolve.synthesis.traced.program import Program, reads
 
 _LARGE = 150
-"""Statements."""
+"""The number of statements from which a program is large."""
 PASSES, TRAFFIC, PORTION, FUSION = "passes", "traffic_bytes", "portion_bytes", "fusion"
 
 
 def is_large(program: Program) -> bool:
-    """Whether its C++ takes seconds to write, and many to compile."""
+    """Return whether the C++ of a program takes seconds to write, and many to compile."""
     return len(program.statements) > _LARGE
 
 
 def traits_of(
     program: Program, groups: Sequence[FusedGroup], external: Mapping[str, object], rows: Mapping[int, int]
 ) -> dict[str, float]:
-    """For the main inputs.
+    """Return the traits of a schedule for the main inputs.
 
-    `passes`: loop nests. `traffic_bytes`: of what each of them reads and writes, in memory that lives longer than a block.
-    `portion_bytes`: that share of a block, in the nest where it is largest. `fusion`: statements of the longest nest.
+    `passes` is the number of loop nests. `traffic_bytes` counts what the nests read and write in memory that lives longer than a block.
+    `portion_bytes` is the share of one block in that, for the nest in which it is largest. `fusion` is the number of statements of the
+    longest nest.
 
-    `external`: buffers that live longer than a block; `rows`: of a block, by the number of its group.
+    `external` holds the buffers that live longer than a block, and `rows` the rows of a block by the number of its group.
     """
     traffic, portions = 0, [1.0]
     for number, group in enumerate(groups):

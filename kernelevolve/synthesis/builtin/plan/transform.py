@@ -1,4 +1,4 @@
-"""Rewriting a program before it is scheduled: how products associate, how operands are laid out."""
+"""Rewrites of a program before it is scheduled, such as the order of products and the layout of operands."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from kernelevolve.synthesis.traced.program import (
 
 
 def extent_hint(extent: Size, hints: dict[str, int]) -> int:
-    """The size for the main inputs."""
+    """Return the size for the main inputs."""
     value = extent.subs({s: hints[s.name] for s in extent.free_symbols})
     return int(value)
 
@@ -66,12 +66,12 @@ def map_expressions(statement: Statement, fn: Callable[[Expr], Expr]) -> Stateme
 
 
 def affine(load: Load) -> bool:
-    """Whether every index term is a sum of multiples of axes: what a product's operands have to be."""
+    """Return whether every index term is a sum of multiples of axes, as the operands of a product need."""
     return not any(isinstance(t, sympy.Basic) and divides_axes(t) for t in load.index)
 
 
 def collapse_reductions(program: Program) -> Program:
-    """Merge neighbouring reduced axes that every access walks through as one, so that short ones run as long vectors."""
+    """Merge neighbouring reduced axes that every access walks through as one. Short axes then run as long vectors."""
     statements: list[Statement] = []
     for s in program.statements:
         fresh = s
@@ -96,7 +96,7 @@ def _merged(s: Reduce, k: int, program: Program) -> Reduce | None:
 
 
 def walks_as_one(roots: list[Expr], outer: Axis, inner: Axis, buffers: dict[str, Buffer]) -> bool:
-    """Whether every access moves by inner.extent steps of `inner` for one of `outer`."""
+    """Return whether one step of `outer` moves every access as far as `inner.extent` steps of `inner`."""
     both = {outer.symbol, inner.symbol}
     for root in roots:
         for node in walk(root):
@@ -112,7 +112,7 @@ def walks_as_one(roots: list[Expr], outer: Axis, inner: Axis, buffers: dict[str,
 
 
 def retarget(program: Program) -> Program:
-    """Let what a result merely copies be computed in place of it."""
+    """Compute what a result merely copies directly into the result."""
     statements = list(program.statements)
     buffers = dict(program.buffers)
     for copy in program.statements:
@@ -144,14 +144,14 @@ def retarget(program: Program) -> Program:
 
 
 def _of_operand(s: Statement, old: str, new: str) -> Statement:
-    """A call of a library with one buffer for another; any other statement as it is."""
+    """Return a library call with one buffer replaced by another. Other statements are returned unchanged."""
     if not isinstance(s, LibraryCall):
         return s
     return replace(s, operands=tuple(replace(o, buffer=new) if o.buffer == old else o for o in s.operands))
 
 
 def pruned(program: Program, statements: Iterable[Statement]) -> Program:
-    """With other statements, and only the buffers that these use."""
+    """Return the program with other statements, and only the buffers that these use."""
     statements = tuple(statements)
     used = {n for s in statements for n in (*reads(s), s.buffer)}
     buffers = {n: b for n, b in program.buffers.items() if n in used or b.role is Role.INPUT}
@@ -160,10 +160,10 @@ def pruned(program: Program, statements: Iterable[Statement]) -> Program:
 
 
 def reassociate(program: Program, choices: Choices) -> Program:
-    """Products of three factors in the order that the knob names: (ab)c as written, or (ac)b, (bc)a.
+    """Compute products of three factors in the order that a knob names: (ab)c as written, (ac)b or (bc)a.
 
-    sum_q (sum_p a*b) * c is pulled apart into one sum over p and q of a*b*c and paired anew; the default is the order with the
-    fewest multiplications for the main shapes (the matrix chain problem for three factors).
+    sum_q (sum_p a*b) * c is rewritten as one sum of a*b*c over p and q, and divided again. The default is the order with the fewest
+    multiplications for the main shapes, which is the matrix chain problem for three factors.
     """
     statements = list(program.statements)
     buffers = dict(program.buffers)
@@ -227,7 +227,7 @@ def _orders(outer: Contract, inner: Contract, side: str) -> dict[str, tuple[Cont
 
 
 def axis_stride(load: Load, axis: Axis, buffers: Mapping[str, Buffer]) -> Size | None:
-    """How far apart in memory, in elements, neighbours along an axis are; None where it is not linear."""
+    """Return the distance in memory, in elements, of neighbours along an axis, or None if the index is not linear in it."""
     stride: Size = sympy.Integer(1)
     total: Size = sympy.Integer(0)
     for term, extent in zip(reversed(load.index), reversed(buffers[load.buffer].extents), strict=True):
@@ -251,8 +251,10 @@ def axis_stride(load: Load, axis: Axis, buffers: Mapping[str, Buffer]) -> Size |
 
 
 def relayout(program: Program) -> Program:
-    """Give every contraction a right operand that is contiguous along the innermost result axis, by a transposed copy
-    where it is not. Copies of parameters alone are computed once, see `prepared`."""
+    """Give every contraction a right operand that is contiguous along the innermost result axis.
+
+    Other operands are replaced by transposed copies. Copies of parameters are computed once, see `prepared`.
+    """
     statements: list[Statement] = []
     buffers = dict(program.buffers)
     copies: dict[tuple[str, tuple[sympy.Expr, ...]], str] = {}
@@ -295,11 +297,11 @@ def relayout(program: Program) -> Program:
 
 
 TRANSPOSED = ("float32", "float64", "int32", "int64")
-"""Types of elements that vectors can be shuffled of."""
+"""The dtypes whose transposed copies can be written with vector shuffles."""
 
 
 def transposed_axes(s: Statement, program: Program) -> tuple[Axis, Axis] | None:
-    """(the axis that a copy writes along, the axis that it reads along) where they differ and both are long."""
+    """Return the axes that a copy writes and reads along, or None unless they differ and both are long."""
     if not isinstance(s, Compute) or not isinstance(s.value, Load):
         return None
     source, target = s.value, Load(s.buffer, tuple(a.symbol for a in s.axes), program.buffers[s.buffer].dtype)
@@ -316,7 +318,7 @@ def transposed_axes(s: Statement, program: Program) -> tuple[Axis, Axis] | None:
 
 
 def row_candidates(s: Contract, buffers: Mapping[str, Buffer]) -> list[Axis]:
-    """Result axes along which the left operand varies alone: rows of a matrix product. None: a matrix times a vector."""
+    """Return the result axes along which only the left operand varies: the rows of a matrix product. A matrix times a vector has none."""
     return [
         a
         for a in s.axes[:-1]
@@ -325,7 +327,7 @@ def row_candidates(s: Contract, buffers: Mapping[str, Buffer]) -> list[Axis]:
 
 
 def prepared(program: Program) -> set[str]:
-    """Intermediates that depend on constants and on parameters alone that no call changes, in all of their parts."""
+    """Return the intermediates that depend only on constants and on parameters that no call changes."""
     changed = {o.attribute for o in program.outputs if o.attribute}
     fixed = {
         n

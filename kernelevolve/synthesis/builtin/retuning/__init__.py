@@ -1,1 +1,1 @@
-"""Tunable values in the text of any kernel file, whoever wrote it."""
+"""Tuning of the values in the text of any kernel file, whoever wrote it."""

@@ -1,4 +1,4 @@
-"""The tunable values of C++ text: macros, constants, template defaults, pragmas; and those of compiler flags."""
+"""The tunable values of C++ text (macros, constants, template defaults and pragmas) and of compiler flags."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SWITCHED = re.compile(
 
 
 def cpp_sites(text: str) -> Iterator[Site]:
-    """The sites of a C++ text, in no particular order. What comments and strings hold does not count."""
+    """Yield the sites of a C++ text, in no particular order. Comments and strings have none."""
     code = _NOT_CODE.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)
     for kind, pattern in _CONSTANTS:
         if kind == "template" and "template" not in code:
@@ -68,7 +68,7 @@ def _clauses(pragma: str, offset: int) -> Iterator[Site]:
 
 
 def flag_site(flag: str) -> Site | None:
-    """The site of one compiler flag, of its whole text; None where changing it would be no tuning."""
+    """Return the site of a compiler flag, which spans its whole text, or None if the flag is not tunable."""
     if flag in _LEVELS:
         return Site("-O", "flag", flag, 0, len(flag), _LEVELS)
     if flag.startswith(_WIDTH):

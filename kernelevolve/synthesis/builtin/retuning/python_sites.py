@@ -1,4 +1,4 @@
-"""The tunable values of a Python file: its own constants, and those of the C++ and the flags that its strings hold."""
+"""The tunable values of a Python file: its own constants, and those of the C++ and the compiler flags in its strings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ESCAPE = re.compile(
 
 
 def python_sites(source: str, language: str) -> list[Site]:
-    """The sites of a file, in the order of the text. Raises `SyntaxError` or `ValueError` where it is no Python."""
+    """Return the sites of a file, in the order of the text. Raises SyntaxError or ValueError if it is no Python."""
     tree = ast.parse(source)
     reader = _Reader(source, language)
     reader.knobs_are_read = any(
@@ -88,7 +88,7 @@ class _Reader:
             self._constant(name, "constant", value)
 
     def _constant(self, name: str, kind: str, node: ast.expr) -> None:
-        """Lower-case names are API or model parameters (`block_size` of a transformer), save for the launch options."""
+        """Add the site of a constant. Lower-case names other than launch options are parameters of an API or of a model."""
         if isinstance(node, ast.Constant) and isinstance(node.value, bool | int):
             launch = name in _LAUNCH_OPTIONS and self._language.has_launch_options
             if launch or (name == name.upper() and (is_tile_name(name) or is_switch_name(name))):
@@ -98,7 +98,7 @@ class _Reader:
                     self.found.append(Site(name, kind, node.value, start, end, domain))
 
     def _declared(self, name: str, node: ast.expr) -> None:
-        """An entry of `KNOBS` is a knob by declaration, provided that the file reads `KNOBS` at all."""
+        """Add the site of an entry of `KNOBS`, which is a knob if the file reads `KNOBS`."""
         if self.knobs_are_read and isinstance(node, ast.Constant) and isinstance(node.value, bool | int):
             value = node.value
             if isinstance(value, bool) or value >= 0:
@@ -127,7 +127,7 @@ class _Reader:
         return self._starts[line - 1] + len(self._lines[line - 1].encode()[:utf8_column].decode())
 
     def _decode(self, node: ast.Constant) -> tuple[str, list[tuple[int, int]]]:
-        """What a string literal (or several in a row) holds, and the characters of the file behind each of its own."""
+        """Return the text of a string literal, or of several in a row, and the range of the file behind each of its characters."""
         start, end = self._span(node)
         text: list[str] = []
         spans: list[tuple[int, int]] = []

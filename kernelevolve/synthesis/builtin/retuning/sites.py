@@ -1,4 +1,4 @@
-"""What a tunable value in a text is, which names and values count as tunable, and which others are plausible."""
+"""Sites: tunable values in a text. Names and values decide what is tunable and which other values are plausible."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kernelevolve.core.kernel import KnobValue
 
 @dataclass(frozen=True)
 class Site:
-    """A value found in a piece of text: characters `start` to `end` (exclusive) spell it."""
+    """A value in a text, which the characters from `start` to before `end` spell."""
 
     name: str
     kind: str
@@ -19,7 +19,7 @@ class Site:
     start: int
     end: int
     domain: tuple[KnobValue, ...]
-    """The value itself and the plausible others, in their order; never fewer than two."""
+    """The value and the other plausible ones, in order. There are at least two."""
 
 
 _TILE_WORDS = frozenset(
@@ -48,7 +48,7 @@ _TILE_WORDS = frozenset(
     ]
 )
 _COUNTED = frozenset({"threads", "warps", "stages"})
-"""`NUM_THREADS` is a choice; the number of anything else follows from the problem."""
+"""The nouns whose number is the author's choice, as in `NUM_THREADS`. The number of anything else follows from the problem."""
 _SWITCHES = frozenset({"use", "enable", "with"})
 _LARGEST = 1 << 16
 _FIXED: Mapping[str, tuple[int, ...]] = {"num_warps": (1, 2, 4, 8, 16), "num_stages": (1, 2, 3, 4, 5)}
@@ -59,7 +59,7 @@ def _words(name: str) -> list[str]:
 
 
 def is_tile_name(name: str) -> bool:
-    """Whether a constant of this name is a choice of the kernel's author rather than a part of the problem."""
+    """Return whether a constant of this name is a choice of the kernel's author rather than a part of the problem."""
     words = _words(name)
     if words and words[0] in {"n", "num", "total", "count"}:
         return bool(_COUNTED & set(words))
@@ -67,12 +67,12 @@ def is_tile_name(name: str) -> bool:
 
 
 def is_switch_name(name: str) -> bool:
-    """Whether 0 and 1 of a constant of this name mean off and on."""
+    """Return whether 0 and 1 of a constant of this name mean off and on."""
     return bool(_words(name)[:1]) and _words(name)[0] in _SWITCHES
 
 
 def sizes_around(value: int, *, zero: bool = False) -> tuple[int, ...]:
-    """The powers of two from a quarter to four times `value`, with `value` itself; of 0, small ones."""
+    """Return `value` and the powers of two from a quarter to four times `value`. For 0, return small ones."""
     if value == 0:
         return (0, 1, 2, 4, 8)
     near = {value}
@@ -85,7 +85,7 @@ def sizes_around(value: int, *, zero: bool = False) -> tuple[int, ...]:
 
 
 def constant_domain(name: str, value: bool | int) -> tuple[KnobValue, ...]:
-    """The plausible values of a named constant; empty where it is none to be tuned."""
+    """Return the plausible values of a constant, or none if it is not tunable."""
     if isinstance(value, bool):
         return (False, True) if is_tile_name(name) or is_switch_name(name) else ()
     if name in _FIXED:

@@ -1,4 +1,4 @@
-"""Reads the tunable values of any kernel file, whoever wrote it, and moves them without touching another character."""
+"""Reading and changing the tunable values of any kernel file. No other character of the file changes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from kernelevolve.synthesis.builtin.retuning.python_sites import python_sites
 _MOST_MOVES = 3
 _MOST_VARIANTS = 2048
 _FAR = 0.25
-"""The share of the moves of a number that go anywhere in its domain rather than one step up or down."""
+"""The probability that a number moves to any value of its domain rather than by one step."""
 
 
 @dataclass(frozen=True)
 class SourceKnob:
     """A tunable value of one source text.
 
-    `kind` says what holds it: `define`, `constexpr`, `template`, `pragma`, `flag` (in C++ and its flags), `constant`,
-    `argument`, `default`, `entry`, `declared` (in Python). The characters `start` to `end` (exclusive) of the source
-    spell it; `line` counts from 1 and `column` from 0. `domain` holds the value and the plausible others.
+    `kind` is `define`, `constexpr`, `template`, `pragma` or `flag` in C++ and its flags, and `constant`, `argument`, `default`, `entry`
+    or `declared` in Python. The characters of the source from `start` to before `end` spell the value. `line` counts from 1 and
+    `column` from 0. `domain` holds the value and the other plausible ones.
     """
 
     name: str
-    """Unique in its source: further ones of the same name are `name#2`, `name#3`, ..."""
+    """The name, which is unique in its source. Further knobs of the same name are `name#2`, `name#3`, ..."""
     kind: str
     value: KnobValue
     start: int
@@ -39,10 +39,10 @@ class SourceKnob:
 
 
 def read_knobs(source: str, language: str) -> tuple[SourceKnob, ...]:
-    """The knobs of a kernel file (Python, which may hold C++ in string literals), in the order of the text.
+    """Return the knobs of a kernel file, in the order of the text. Its string literals may hold C++.
 
-    Only values that look like choices of the kernel's author count: tile-like names, schedules, unrolling, flags. A text
-    that is no Python has none.
+    Only values that look like choices of the kernel's author count: sizes of tiles, schedules, unrolling, flags. A text that is no Python
+    has none.
     """
     try:
         sites = python_sites(source, language)
@@ -60,12 +60,12 @@ def read_knobs(source: str, language: str) -> tuple[SourceKnob, ...]:
 
 
 def with_knob(source: str, knob: SourceKnob, value: KnobValue) -> str:
-    """`source` with the knob's value replaced, all else as it was. Raises `ValueError` where `value` is of another type."""
+    """Return the source with the value of one knob replaced. Raises ValueError if `value` is of another type."""
     return with_knobs(source, [(knob, value)])
 
 
 def with_knobs(source: str, changes: Iterable[tuple[SourceKnob, KnobValue]]) -> str:
-    """`source` with several knobs' values replaced; all of them must have been read from this very text."""
+    """Return the source with the values of several knobs replaced. All of them must have been read from this text."""
     for knob, value in sorted(changes, key=lambda change: change[0].start, reverse=True):
         source = source[: knob.start] + _spelled(source[knob.start : knob.end], knob, value) + source[knob.end :]
     return source
@@ -80,7 +80,7 @@ def _spelled(now: str, knob: SourceKnob, value: KnobValue) -> str:
 
 
 def mutate(source: str, language: str, rng: random.Random) -> tuple[str, str] | None:
-    """One to three knobs moved within their domains, and a line that says so; None where there is no knob to move."""
+    """Move one to three knobs within their domains. Return the text and one line that says what changed, or None if there is no knob."""
     knobs = [knob for knob in read_knobs(source, language) if len(knob.domain) > 1]
     if not knobs:
         return None
@@ -90,9 +90,9 @@ def mutate(source: str, language: str, rng: random.Random) -> tuple[str, str] | 
 
 
 def variants(source: str, language: str, rng: random.Random) -> Iterator[tuple[str, str]]:
-    """Every text that other values of the knobs give, each once, in an order that `rng` draws, with a line that says what changed.
+    """Yield every text with other values of the knobs once, in random order, as (text, one line that says what changed).
 
-    None where there are more than some thousand.
+    If there are more than some thousand, nothing is yielded.
     """
     knobs = [knob for knob in read_knobs(source, language) if len(knob.domain) > 1]
     count = prod(len(knob.domain) for knob in knobs)
@@ -118,9 +118,10 @@ def _moved(knob: SourceKnob, rng: random.Random) -> KnobValue:
 
 
 def crossover(source_a: str, source_b: str, language: str, rng: random.Random) -> tuple[str, str] | None:
-    """`source_a` with the values of `source_b` in some of the knobs of the same name, at least one, and a line that says so.
+    """Give at least one knob of `source_a` the value of the knob of the same name in `source_b`.
 
-    None where no knob of the same name and kind holds another value.
+    Returns:
+        The text and one line that says what changed, or None if no knob of the same name and kind has another value.
     """
     theirs = {(knob.name, knob.kind): knob.value for knob in read_knobs(source_b, language)}
     differing = [
