@@ -52,7 +52,7 @@ _STEPS = 20
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """The estimated location of the logarithm of an implementation's time."""
 
     log: float
@@ -69,14 +69,14 @@ class Place:
     """The distance between the mean of the lower half of the used blocks and the mean of all of them."""
 
 
-def places(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> tuple[Place, Place]:
+def locations(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> tuple[Location, Location]:
     """Return the locations of the reference and the kernel, from blocks of the best noise level of which both have enough."""
     sides = reference, kernel
     most = next(
         (g for g in (Noise.QUIET, Noise.SHARED) if all(_count(side, g) >= _ENOUGH for side in sides)), Noise.NOISY
     )
     for share in _SHARES:
-        first, second = (_place(side, most, share) for side in sides)
+        first, second = (_location(side, most, share) for side in sides)
         if max(first.smear, second.smear) < _SHARP or min(first.blocks, second.blocks) * share < _FEWEST:
             break
     return first, second
@@ -86,7 +86,7 @@ def _count(blocks: Sequence[BlockTime], most: Noise) -> int:
     return sum(block.noise <= most for block in blocks)
 
 
-def _place(blocks: Sequence[BlockTime], most: Noise, share: float) -> Place:
+def _location(blocks: Sequence[BlockTime], most: Noise, share: float) -> Location:
     by_process: dict[int, list[float]] = defaultdict(list)
     for block in blocks:
         if block.noise <= most:
@@ -107,7 +107,7 @@ def _place(blocks: Sequence[BlockTime], most: Noise, share: float) -> Place:
     if most is Noise.NOISY:
         blocks_noise += _UNKNOWN**2 + _taken_off(blocks, share) ** 2
     middle = _huber(lows, np.sqrt(USUAL**2 + noise))
-    return Place(middle, blocks_noise, blocks_noise + between / processes, freedom, count, smear)
+    return Location(middle, blocks_noise, blocks_noise + between / processes, freedom, count, smear)
 
 
 def _taken_off(blocks: Sequence[BlockTime], share: float) -> float:

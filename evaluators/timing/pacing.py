@@ -61,7 +61,7 @@ class Pacing:
             return 0.0
         return _PATIENCE_SECONDS
 
-    def saw(self, noise: Sequence[Noise], idle: Sequence[bool | None], call_seconds: Collection[float]) -> bool:
+    def learn(self, noise: Sequence[Noise], idle: Sequence[bool | None], call_seconds: Collection[float]) -> bool:
         """Learn from the blocks of a round.
 
         Args:

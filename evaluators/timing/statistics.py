@@ -29,7 +29,7 @@ import numpy as np
 
 from evaluators.runtime.base import Noise
 from evaluators.timing.blocks import BlockTime, undisturbed_rounds
-from evaluators.timing.one_sided import USUAL, USUAL_FREEDOM, places
+from evaluators.timing.one_sided import USUAL, USUAL_FREEDOM, locations
 from evaluators.timing.robust import CORNER, huber
 from kernelevolve.core.evaluation import Measurement, Ratio
 
@@ -69,7 +69,7 @@ def ratio_of(reference: Sequence[BlockTime], kernel: Sequence[BlockTime], seed: 
         seed: The seed of the bootstrap.
     """
     rounds = undisturbed_rounds(reference, kernel)
-    middle, variance, freedom = _of_places(reference, kernel) if rounds is None else _of_rounds(rounds, seed)
+    middle, variance, freedom = _of_locations(reference, kernel) if rounds is None else _of_rounds(rounds, seed)
     beside = sum(block.noise is not Noise.QUIET for block in (*reference, *kernel))
     if beside > _COMPANY_SHARE * (len(reference) + len(kernel)):
         # This variance is known beforehand, so it has infinitely many degrees of freedom.
@@ -78,9 +78,9 @@ def ratio_of(reference: Sequence[BlockTime], kernel: Sequence[BlockTime], seed: 
     return _ratio(middle, variance, freedom)
 
 
-def _of_places(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> tuple[float, float, float]:
+def _of_locations(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> tuple[float, float, float]:
     """Return the location of the logarithm, its variance and its degrees of freedom, from unpaired blocks."""
-    first, second = places(reference, kernel)
+    first, second = locations(reference, kernel)
     variance = first.variance + second.variance
     freedom = variance**2 / (first.variance**2 / first.freedom + second.variance**2 / second.freedom)
     return first.log - second.log, variance, freedom

@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluators.settings import TimingSettings
 from evaluators.timing.blocks import BlockTime, Times, undisturbed_rounds
-from evaluators.timing.one_sided import places
+from evaluators.timing.one_sided import locations
 from evaluators.timing.robust import EFFICIENCY, huber
 
 _NORMAL = 1.96
@@ -34,9 +34,9 @@ def spread(rounds: Sequence[tuple[BlockTime, BlockTime]]) -> tuple[float, float]
     return middle, _NORMAL * scale / math.sqrt(EFFICIENCY * len(logs))
 
 
-def spread_of_places(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> tuple[float, float]:
+def spread_of_locations(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> tuple[float, float]:
     """Return the location of the log ratio and the half-width of its interval, from unpaired blocks."""
-    first, second = places(reference, kernel)
+    first, second = locations(reference, kernel)
     return first.log - second.log, _NORMAL * math.sqrt(first.noise + second.noise)
 
 
@@ -78,7 +78,7 @@ class IntervalRule:
             return True
         if len(kernel) % _GLANCE_ROUNDS:
             return False
-        middle, half = spread_of_places(reference, kernel)
+        middle, half = spread_of_locations(reference, kernel)
         return self._is_below(middle + half) or half < max(_DISTURBED_INTERVAL, settings.target_interval)
 
     def _is_below(self, most: float) -> bool:
@@ -121,6 +121,6 @@ class DurationRule:
             return (
                 rounds % _GLANCE_ROUNDS == 0
                 and seconds > settings.max_seconds * self._entrants
-                and all(spread_of_places(reference, kernel)[1] < wanted for kernel in disturbed)
+                and all(spread_of_locations(reference, kernel)[1] < wanted for kernel in disturbed)
             )
         return seconds > settings.max_seconds * self._entrants * (1 if rounds >= settings.min_rounds else 2)

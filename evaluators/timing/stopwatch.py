@@ -182,7 +182,9 @@ class Stopwatch:
             if enough({name: times[name] for name in self._alive()}, time.monotonic() - begin):
                 break
             noise = [block.noise for block in measured.values()]
-            if self._pacing.saw(noise, waited, [min(b.seconds for b in blocks) for blocks in times.values() if blocks]):
+            if self._pacing.learn(
+                noise, waited, [min(b.seconds for b in blocks) for blocks in times.values() if blocks]
+            ):
                 # Blocks of another length are not comparable with later ones.
                 times, begin = {name: [] for name in self._all}, time.monotonic()
         return {name: tuple(times[name]) for name in self._alive()}

@@ -2,7 +2,7 @@
 
 from evaluators.correctness.inputs.cases import DerivedCase, DerivedInputs, InputSettings, Kind, derived_cases
 from evaluators.correctness.inputs.ranges import declared_ranges
-from evaluators.correctness.inputs.worth import unfit
+from evaluators.correctness.inputs.suitability import unfit
 
 __all__ = [
     "DerivedCase",

@@ -23,7 +23,6 @@ from evaluators.correctness.inputs.ranges import declared_ranges
 from evaluators.correctness.inputs.relations import Bound, Ordered
 from evaluators.correctness.inputs.shapes import reshape_inputs
 from evaluators.correctness.inputs.sizes import Sizes, hidden_sizes
-from evaluators.correctness.inputs.stand_ins import restored, stand_in, unchanging
 from evaluators.correctness.inputs.values import (
     BELOW,
     FURTHER,
@@ -42,6 +41,7 @@ from evaluators.correctness.inputs.values import (
     redistribute,
     takes_nonfinite,
 )
+from evaluators.correctness.inputs.wider_dtypes import restored, unchanging, widened
 from kernelevolve.core.record import Record
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.tasks.flat_model import taking_leaves
@@ -186,11 +186,11 @@ class _Deriving:
     def result(self) -> DerivedInputs:
         loaded = self.loaded
         self.given, self.nesting = flat_inputs(loaded, draw_inputs(loaded, self.seeds[0]))
-        first = [stand_in(x) for x in self.given]
+        first = [widened(x) for x in self.given]
         self.ranges = declared_ranges(loaded, first)
         torch.manual_seed(self.seeds[0])
         variants = [
-            [stand_in(x) for x in flat_inputs(loaded, given, name)[0]]
+            [widened(x) for x in flat_inputs(loaded, given, name)[0]]
             for name, given in loaded.get_input_variants().items()
         ]
         self.facts, main = self._facts(first, variants)
@@ -205,7 +205,7 @@ class _Deriving:
 
     def _draw(self, seed: int) -> list[Any]:
         """Draw the main inputs and return stand-ins for their leaves."""
-        return [stand_in(x) for x in flat_inputs(self.loaded, draw_inputs(self.loaded, seed))[0]]
+        return [widened(x) for x in flat_inputs(self.loaded, draw_inputs(self.loaded, seed))[0]]
 
     def _restored(self, made: Sequence[Any]) -> list[Any]:
         return [restored(x, like) for x, like in zip(made, self.given, strict=True)]

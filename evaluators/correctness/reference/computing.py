@@ -16,12 +16,12 @@ from torch.nn.parameter import is_lazy
 
 from evaluators.correctness.compare import bounds_of, room_of
 from evaluators.correctness.constant_results import ConstantResults
+from evaluators.correctness.determinism import alike, check_same, differing, state_of
 from evaluators.correctness.inputs.cases import DerivedCase, InputSettings, Kind, derived_cases
 from evaluators.correctness.inputs.checks import OTHER_PARAMETERS, SHAPES
 from evaluators.correctness.inputs.ranges import declared_ranges
-from evaluators.correctness.inputs.stand_ins import stand_in
-from evaluators.correctness.inputs.worth import another_function, unfit
-from evaluators.correctness.likeness import alike, check_same, differing, state_of
+from evaluators.correctness.inputs.suitability import another_function, unfit
+from evaluators.correctness.inputs.wider_dtypes import widened
 from evaluators.correctness.reference.arguments import DrawnArguments, SavedArguments, write_arguments
 from evaluators.correctness.reference.derived_parameters import derived_parameters
 from evaluators.correctness.reference.runs import CallResults, ReferenceRuns, plain_attributes
@@ -178,7 +178,7 @@ class ReferenceComputation:
             self._sameness.add(native.results)
         if trial == 0 and variant is None:
             # Raises where the declared ranges are wrong, so that the task's author learns of it.
-            declared_ranges(self._loaded, [stand_in(x) for x in leaves])
+            declared_ranges(self._loaded, [widened(x) for x in leaves])
         if trial == 0:
             self._check_sharing(leaves, given, arguments, native, seed)
         return {**case, **self._reference_outputs(f"{name}.", arguments, native, _MAIN_ROUNDINGS)}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from devices.languages import fold, language_of, unfold
 from kernelevolve.core.evaluation import Diagnosis
@@ -41,23 +41,31 @@ _SEEDS = 1 << 31
 """The number of seeds, since endpoints accept 31 bits."""
 
 
-class Settings(Protocol):
+@dataclass
+class AskingSettings:
     """The settings of the operator that requests depend on."""
 
     prompt_tokens: int
+    """The greatest number of tokens of a prompt."""
     answer_tokens: int
+    """The greatest number of tokens of an answer."""
     temperature: float | None
+    """The sampling temperature; None leaves it to the endpoint."""
     form: Literal["whole", "edits", "either"]
+    """The form of answers: whole files, edits of the parent, or either."""
     corrections: int
+    """The greatest number of times that an unusable answer goes back to the model."""
     refine: bool
+    """Whether a separate request first asks the model what bounds the parents and what to change."""
     agent: AgentSettings
+    """The settings of the agent loop, or a mapping of them."""
 
 
 class Asking:
     """Asks a model for the kernel of one expansion."""
 
     def __init__(
-        self, settings: Settings, prompts: PromptBuilder, context: Context, model: str, seed: int, angle: str
+        self, settings: AskingSettings, prompts: PromptBuilder, context: Context, model: str, seed: int, angle: str
     ) -> None:
         """Initialize the requests.
 

@@ -6,7 +6,7 @@ import random
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from devices.languages import LANGUAGES
 from kernelevolve.core.errors import UserError
@@ -18,7 +18,7 @@ from kernelevolve.llm.choosing import Chooser
 from kernelevolve.llm.errors import MissingExchangeError, RefusedError, TooLongError, TransientError
 from kernelevolve.synthesis.base import Context, Operator
 from kernelevolve.synthesis.universal.agent import AgentProtocol, AgentSettings
-from kernelevolve.synthesis.universal.asking import Asking
+from kernelevolve.synthesis.universal.asking import Asking, AskingSettings
 from kernelevolve.synthesis.universal.prompt import Material, PromptBuilder, PromptKind
 from kernelevolve.synthesis.universal.task_facts import TaskFacts, examine
 from kernelevolve.synthesis.universal.templates import SHIPPED, Templates
@@ -27,7 +27,7 @@ _LIMIT = re.compile(r"max_(completion_|output_)?tokens", re.IGNORECASE)
 
 
 @dataclass
-class UniversalOperator(Operator):
+class UniversalOperator(AskingSettings, Operator):
     """Asks a language model for a draft, a repair, an improvement or a crossover.
 
     An answer that cannot be used goes back to the model with the reason, up to `corrections` times. Then the draft is
@@ -36,22 +36,8 @@ class UniversalOperator(Operator):
 
     needs_models: ClassVar[bool] = True
 
-    prompt_tokens: int
-    """The greatest number of tokens of a prompt."""
-    answer_tokens: int
-    """The greatest number of tokens of an answer."""
-    temperature: float | None
-    """The sampling temperature; None leaves it to the endpoint."""
-    form: Literal["whole", "edits", "either"]
-    """The form of answers: whole files, edits of the parent, or either."""
-    corrections: int
-    """The greatest number of times that an unusable answer goes back to the model."""
-    refine: bool
-    """Whether a separate request first asks the model what bounds the parents and what to change."""
     templates: str | None
     """A folder with templates that replace shipped ones; None uses the shipped ones alone."""
-    agent: AgentSettings
-    """The settings of the agent loop, or a mapping of them."""
     facts: TaskFacts | None = None
     """The facts about the task; None until `prepare`."""
     _templates: Templates = field(init=False, repr=False)

@@ -1,4 +1,4 @@
-"""The place of blocks of which others made some longer: simulated noise that is one-sided, and partly unseen."""
+"""The location of blocks of which others made some longer: simulated noise that is one-sided, and partly unseen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evaluators.runtime.base import Noise
 from evaluators.timing.blocks import BlockTime
-from evaluators.timing.one_sided import places
+from evaluators.timing.one_sided import locations
 from evaluators.timing.statistics import is_precise, ratio_of
 from kernelevolve.core.evaluation import Ratio
 
@@ -102,15 +102,15 @@ def test_where_hardly_a_block_is_left_alone_little_is_told_and_no_false_speedup(
 )
 def test_any_blocks_have_a_place_within_them(found: list[tuple[float, Noise, float]], processes: int) -> None:
     side = [BlockTime(i % processes, seconds, grade, lost) for i, (seconds, grade, lost) in enumerate(found)]
-    for place in places(side, side):
-        assert np.log(min(block.alone for block in side)) - 1e-6 <= place.log
-        assert place.log <= np.log(max(block.seconds for block in side)) + 1e-6
-        assert 0 < place.noise <= place.variance < np.inf
-        assert place.freedom > 0
+    for location in locations(side, side):
+        assert np.log(min(block.alone for block in side)) - 1e-6 <= location.log
+        assert location.log <= np.log(max(block.seconds for block in side)) + 1e-6
+        assert 0 < location.noise <= location.variance < np.inf
+        assert location.freedom > 0
 
 
 def test_longer_disturbances_move_nothing_where_enough_was_left_alone() -> None:
     rng = np.random.default_rng(0)
     side = blocks(rng, 1.0, 6, 80, SOME, all_cores=True)
     longer = [BlockTime(b.process, 10 * b.seconds if b.disturbed else b.seconds, b.noise, b.lost) for b in side]
-    assert places(side, side)[0].log == places(longer, longer)[0].log
+    assert locations(side, side)[0].log == locations(longer, longer)[0].log

@@ -23,14 +23,14 @@ def test_on_a_quiet_machine_blocks_stay_long_and_nobody_waits() -> None:
     assert made.calls == 128
     for number in range(60):
         one = Noise.NOISY if number % 8 == 0 else Noise.QUIET
-        assert not made.saw([one, Noise.QUIET], [None, None], [CALL, 3 * CALL])
+        assert not made.learn([one, Noise.QUIET], [None, None], [CALL, 3 * CALL])
     assert made.calls == 128
     assert made.patience() == 0.0
 
 
 def test_where_others_disturb_blocks_are_short_once_and_for_all() -> None:
     made = pacing()
-    shorter = [made.saw([Noise.NOISY, Noise.SHARED], [None, None], [CALL, 3 * CALL]) for _ in range(20)]
+    shorter = [made.learn([Noise.NOISY, Noise.SHARED], [None, None], [CALL, 3 * CALL]) for _ in range(20)]
     assert shorter.count(True) == 1
     assert 2e-4 <= made.calls * CALL <= 1e-3
     assert made.patience() > 0
@@ -41,14 +41,14 @@ def test_a_short_block_has_a_call_and_no_more_than_there_are_slots(fastest: floa
     made = Pacing(FINAL, 64)
     made.calls = made.wanted_calls([fastest, slowest])
     for _ in range(10):
-        made.saw([Noise.NOISY] * 2, [None] * 2, [fastest, slowest])
+        made.learn([Noise.NOISY] * 2, [None] * 2, [fastest, slowest])
     assert 1 <= made.calls <= 64
 
 
 def test_blocks_that_were_too_short_since_making_ready_was_disturbed_are_made_longer() -> None:
     made = pacing()
     made.calls = 1
-    assert any(made.saw([Noise.NOISY] * 2, [None] * 2, [CALL, CALL]) for _ in range(10))
+    assert any(made.learn([Noise.NOISY] * 2, [None] * 2, [CALL, CALL]) for _ in range(10))
     assert made.calls * CALL == pytest.approx(8e-4)
 
 
@@ -56,6 +56,6 @@ def test_waiting_that_is_in_vain_is_given_up() -> None:
     lucky, vain = pacing(), pacing()
     for made, found in ((lucky, True), (vain, False)):
         for _ in range(10):
-            made.saw([Noise.NOISY] * 2, [found if made.patience() else None] * 2, [CALL, CALL])
+            made.learn([Noise.NOISY] * 2, [found if made.patience() else None] * 2, [CALL, CALL])
     assert lucky.patience() > 0
     assert vain.patience() == 0.0

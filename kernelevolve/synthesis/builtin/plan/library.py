@@ -16,7 +16,7 @@ _SIMPLE_CONVOLUTION = 1 << 30
 """The number of multiplications from which a library gains more than fusing the operation with its neighbours."""
 
 
-def worth(call: LibraryCall, hints: Mapping[str, int]) -> bool:
+def prefers_library(call: LibraryCall, hints: Mapping[str, int]) -> bool:
     """Return whether a library computes the call by default.
 
     Convolutions along one dimension, and depthwise ones, fuse well up to larger sizes than others.
@@ -35,7 +35,7 @@ def with_libraries(program: Program, choices: Choices, allowed: bool) -> Program
     for s in program.statements:
         if not isinstance(s, LibraryCall):
             statements.append(s)
-        elif allowed and choices.flag(f"library.{s.buffer}", worth(s, program.hints)):
+        elif allowed and choices.flag(f"library.{s.buffer}", prefers_library(s, program.hints)):
             statements.append(replace(s, expansion=()))
         else:
             statements.extend(s.expansion)

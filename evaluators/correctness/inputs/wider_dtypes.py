@@ -10,7 +10,7 @@ import torch
 _WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64}
 
 
-def stand_in(x: Any) -> Any:
+def widened(x: Any) -> Any:
     """Return a tensor in a dtype that PyTorch operations support; return anything else unchanged."""
     if not isinstance(x, torch.Tensor):
         return x
@@ -22,10 +22,10 @@ def stand_in(x: Any) -> Any:
 
 
 def restored(x: Any, like: Any) -> Any:
-    """Return the inverse of `stand_in`.
+    """Return the inverse of `widened`.
 
     Args:
-        x: A stand-in, which may have another shape than `like`.
+        x: A widened tensor, which may have another shape than `like`.
         like: A tensor of the original dtype.
     """
     if not isinstance(like, torch.Tensor) or x.dtype is like.dtype:
