@@ -25,7 +25,6 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.evaluation import Evaluation, Measurement, Status
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.task import Task
-from scripts.bench.evaluation_overhead import TASK as ADD_ONE
 from tests.evaluators.silu_mul import TASK, python_kernel
 
 pytestmark = pytest.mark.alone
@@ -308,31 +307,3 @@ def test_a_kernel_a_thousand_times_slower_than_the_reference_is_slow_and_no_time
     assert found.status is Status.OK, found.diagnosis
     assert found.fitness < 0.1
     assert found.speedup is None or found.speedup.high < 0.1
-
-
-def test_timed_blocks_take_no_memory_from_the_system(settings: EvaluationSettings) -> None:
-    """Whatever results of a block may lie in was touched before the first: no timed call is slow for that."""
-    counting = Kernel(
-        language="python",
-        source="""import resource
-
-import torch
-from torch import nn
-
-
-class ModelNew(nn.Module):
-    calls = before = 0
-
-    def forward(self, x):
-        y = x + 1
-        self.calls += 1
-        if self.calls >= 420 and self.calls % 100 == 20:
-            faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-            self.before = self.before or faults
-            assert faults - self.before < 100, f"{faults - self.before} page faults after {self.calls} calls"
-        return y
-""",
-    )
-    with closing(Pipeline(ADD_ONE, CpuDevice(), settings)) as pipeline:
-        verdict = pipeline.evaluate(counting)
-    assert verdict.status is Status.OK, verdict.diagnosis
