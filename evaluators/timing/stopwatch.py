@@ -48,8 +48,10 @@ _PADDING_BYTES = 1 << 18
 """The most bytes that are allocated before a block, so that results lie elsewhere in each block."""
 _SETTLED_SHARE = 0.25
 """The largest share of `max_seconds` that the preparation may use up. On a busy machine it takes longer."""
-_OVERHEADS = 5
-"""The number of empty blocks by which the overhead of a block is measured."""
+_OVERHEADS = 8
+"""The number of further empty blocks by which the overhead of a block is measured."""
+_BRIEF_SECONDS = 0.005
+"""The seconds of a call above which the overhead is measured without calls. It hardly matters there."""
 _RELAXED = 2.0
 """The factor by which the bounds of outputs are relaxed for timed calls."""
 REFERENCE = "eager"
@@ -237,11 +239,20 @@ class Stopwatch:
         return returned
 
     def _measure_overhead(self) -> float:
-        """Return the seconds that a block without calls takes."""
+        """Return the seconds that a block without calls takes, like the blocks of rounds after a call whose time does not count.
+
+        Other programs make it longer, never shorter, so the mean of the lower half is taken.
+        """
         runner = self._all[REFERENCE].runners[0]
         known = self._calibrations.overhead(runner)
         if known is None:
-            known = min(self._runtime.run_one(TimedBlock(runner, 0, self._outputs)) for _ in range(_OVERHEADS))
+            begin = time.monotonic()
+            blocks = [self._runtime.run_one(TimedBlock(runner, 0, self._outputs, warm=True))]
+            warm = time.monotonic() - begin < _BRIEF_SECONDS
+            for _ in range(_OVERHEADS):
+                blocks.append(self._runtime.run_one(TimedBlock(runner, 0, self._outputs, warm=warm)))
+            lower = sorted(blocks)[: (len(blocks) + 1) // 2]
+            known = sum(lower) / len(lower)
             self._calibrations.set_overhead(runner, known)
         return known
 
