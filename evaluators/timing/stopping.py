@@ -21,6 +21,8 @@ _GLANCE_ROUNDS = 4
 """The number of rounds between two estimates from disturbed blocks."""
 _DISTURBED_INTERVAL = 0.03
 """The least relative half-width of the interval that a disturbed measurement aims for."""
+_DISTURBED_ROUNDS = 12
+"""The least number of rounds of a disturbed measurement, if `min_rounds` is greater. Its interval is wide for other reasons than noise."""
 _MORE_ROUNDS = 4
 """The multiple of `max_rounds` that is allowed on a busy machine, where blocks are short."""
 _PATIENCE = 4
@@ -69,7 +71,7 @@ class IntervalRule:
 
     def _disturbed(self, reference: Sequence[BlockTime], kernel: Sequence[BlockTime], seconds: float) -> bool:
         settings = self._settings
-        if len(kernel) < settings.min_rounds:
+        if len(kernel) < min(settings.min_rounds, _DISTURBED_ROUNDS):
             return seconds > _PATIENCE * settings.max_seconds
         if (
             seconds > settings.disturbed_factor * settings.max_seconds

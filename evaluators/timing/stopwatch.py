@@ -21,7 +21,7 @@ import torch
 from evaluators.correctness.checker import SLOTS_TOGETHER
 from evaluators.correctness.compare import Bounds, compare
 from evaluators.correctness.reference.data import Case, Reference
-from evaluators.runtime.base import BlockResult, Returned, Runner, Runtime, TimedBlock
+from evaluators.runtime.base import BlockResult, Noise, Returned, Runner, Runtime, TimedBlock
 from evaluators.runtime.layout import TABLE_BYTES, layout_of
 from evaluators.runtime.tensors import comparable
 from evaluators.settings import EvaluationSettings, TimingSettings
@@ -152,6 +152,8 @@ class Stopwatch:
         self._all: dict[str, Entrant] = {REFERENCE: Entrant(reference, checked=False), **others}
         self._calibrations = calibrations
         self._overhead = 0.0
+        self._warm_noise: list[Noise] = []
+        """The noise of the latest untimed blocks, which shows before the first round whether the machine is busy."""
         self._pacing = Pacing(settings, self._slots)
 
     @property
@@ -270,7 +272,15 @@ class Stopwatch:
             if wanted <= _LONG_ENOUGH * pacing.calls:
                 break
             pacing.calls = wanted
-        self._each(lambda name: self._warm_up(self._all[name].runners))
+        longest = max((len(entrant.runners) for entrant in self._alive().values()), default=0)
+        for number in range(longest):
+            self._warm_up_each(number)
+            pacing.learn(self._warm_noise, (), self._call_times())
+            self._warm_noise.clear()
+
+    def _warm_up_each(self, number: int) -> None:
+        """Warm up one runner of each entrant."""
+        self._each(lambda name: self._warm_up(self._all[name].runners[number : number + 1]))
 
     def _call_times(self) -> list[float]:
         """Return the seconds per call of each entrant that did not fail."""
@@ -298,7 +308,9 @@ class Stopwatch:
             self._write(runner, known.warm_slots, self._calls - known.warm_slots)
             for _ in range(_WARM_BLOCKS):
                 block = TimedBlock(runner, self._calls, self._outputs, warm=True, padding=_PADDING_BYTES, touch=True)
-                seconds = self._per_call(self._runtime.run_one(block), self._calls)
+                [result] = self._runtime.run([block])
+                self._warm_noise.append(result.checked().noise)
+                seconds = self._per_call(result.seconds, self._calls)
                 known.call_seconds = min(seconds, known.call_seconds or seconds)
             known.warm_slots = self._calls
 

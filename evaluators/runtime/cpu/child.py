@@ -116,10 +116,10 @@ class Child:
                 os.killpg(self.pid, signal.SIGCONT)
 
     def place(self, cores: list[int]) -> list[int]:
-        """Bind each thread of the stopped process to a core, the main thread to the first one. Return the threads.
+        """Bind each thread of the process to a core, the main thread to the first one. Return the threads.
 
-        Otherwise threads that continue at the same time could share a core, one of them spinning, until the scheduler separates them
-        some milliseconds later.
+        Otherwise threads that continue at the same time could share a core, one of them spinning, until the scheduler separates them.
+        That takes some milliseconds, and a second on a machine where another program uses the other core.
         """
         threads = [self.pid]
         with contextlib.suppress(FileNotFoundError):
@@ -132,8 +132,11 @@ class Child:
         return threads
 
     def free(self, threads: list[int], cores: list[int]) -> None:
-        """Let threads, and those that they start, run on all cores again."""
-        for thread in threads:
+        """Let the main thread, and those that it starts, run on all cores again.
+
+        The other threads stay on their cores if there is one thread for each core. Fewer can avoid a core that another program uses.
+        """
+        for thread in threads[:1] if len(threads) == len(cores) else threads:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(thread, cores)
 

@@ -53,6 +53,8 @@ _LAST_MILLISECONDS = 200
 """The milliseconds that a process which has closed its channel gets to exit by itself."""
 _NO_SLACK = 1
 """The timer slack of the server: the nanoseconds by which a sleep may take longer."""
+_FIRST_MILLISECONDS = 3
+"""The milliseconds after which threads that a call has started are bound to cores."""
 _GLANCE_NANOSECONDS = 20_000_000
 """The nanoseconds that a process runs between two checks of its resources. It can take some ten megabytes in that time."""
 _TIMED_GLANCE_NANOSECONDS = 250_000_000
@@ -210,6 +212,8 @@ class _Server:
         except OSError:
             return {"ended": self._lost(process)}
         process.free(threads, self._cores)
+        if placed and not process.poll.poll(_FIRST_MILLISECONDS):
+            process.free(process.place(self._cores), self._cores)  # It may have started threads.
         waiting = Waiting(process.pid, len(self._cores))
         reply = self._reply(process, deadline, waiting=waiting)
         if isinstance(reply, dict):
