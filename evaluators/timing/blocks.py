@@ -25,6 +25,8 @@ class BlockTime:
     """The influence of other programs on the block."""
     lost: float = 0.0
     """The seconds per call for which the block waited for a core; a lower bound."""
+    start_error: float = 0.0
+    """The standard deviation of the seconds per call that starting the block took and that were not taken off."""
 
     @property
     def alone(self) -> float:

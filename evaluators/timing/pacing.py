@@ -24,6 +24,8 @@ _LOOK_BLOCKS = 8
 """The least number of blocks from which it is decided to change to short blocks."""
 _DISTURBED_SHARE = 0.3
 """The share of noisy blocks from which on blocks are short."""
+_DISTURBED_SHARE_BEFORE = 0.6
+"""The same for untimed blocks."""
 _PATIENCE_SECONDS = 6e-3
 """The most seconds for which a block waits for an idle machine."""
 _TRIALS = 8
@@ -40,6 +42,7 @@ class Pacing:
         self._settings = settings
         self._slots = slots
         self._seen: list[Noise] = []
+        self._before: list[Noise] = []
         self._waits: list[bool] = []
         self._short = False
         self.calls = 1
@@ -73,11 +76,19 @@ class Pacing:
             Whether the number of calls has changed, so that earlier blocks are not comparable with later ones.
         """
         self._waits += [found for found in idle if found is not None]
-        if self._short:
-            return False
         self._seen += noise
-        recent = self._seen[-4 * _LOOK_BLOCKS :]
-        if len(recent) < _LOOK_BLOCKS or sum(g is Noise.NOISY for g in recent) < _DISTURBED_SHARE * len(recent):
+        return self._shorten(self._seen, _DISTURBED_SHARE, call_seconds)
+
+    def look_ahead(self, noise: Sequence[Noise], call_seconds: Collection[float]) -> None:
+        """Learn from untimed blocks before the first round. They are noisier, so only many noisy ones count."""
+        self._before += noise
+        self._shorten(self._before, _DISTURBED_SHARE_BEFORE, call_seconds)
+
+    def _shorten(self, seen: Sequence[Noise], share: float, call_seconds: Collection[float]) -> bool:
+        """Change to short blocks if enough of the last blocks were noisy. Return whether the number of calls has changed."""
+        recent = seen[-4 * _LOOK_BLOCKS :]
+        noisy = sum(each is Noise.NOISY for each in recent)
+        if self._short or len(recent) < _LOOK_BLOCKS or noisy < share * len(recent):
             return False
         self._short = True
         before, self.calls = self.calls, self._short_calls(call_seconds)

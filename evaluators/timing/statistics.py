@@ -56,6 +56,8 @@ _BLOCK = 0.2
 _LEAST_VARIANCE = 1e-12
 _COMPANY = 0.02
 """The standard deviation of the influence of other programs on a ratio through shared caches and memory."""
+_COMPANY_LEAN = 0.05
+"""The standard deviation of the time that this influence adds to the blocks of both sides, as a share of the faster side's."""
 _COMPANY_SHARE = 0.1
 """The share of blocks that were not quiet above which that influence counts."""
 
@@ -70,12 +72,26 @@ def ratio_of(reference: Sequence[BlockTime], kernel: Sequence[BlockTime], seed: 
     """
     rounds = undisturbed_rounds(reference, kernel)
     middle, variance, freedom = _of_locations(reference, kernel) if rounds is None else _of_rounds(rounds, seed)
+    # This variance is known beforehand, so it has infinitely many degrees of freedom.
+    scattered, variance = variance, variance + _systematic(middle, reference, kernel)
+    freedom *= (variance / max(scattered, _LEAST_VARIANCE)) ** 2
+    return _ratio(middle, variance, freedom)
+
+
+def _systematic(middle: float, reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> float:
+    """Return the variance of a ratio's logarithm due to influences that lengthen all blocks, and so do not show in their scatter.
+
+    They are the start of a block and, if there was company, the loss of shared caches and memory. What lengthens the blocks of both sides
+    equally moves a ratio towards 1, and the more the further away it is.
+    """
+    first, second = (
+        float(np.mean([block.start_error / block.seconds for block in side])) for side in (reference, kernel)
+    )
+    found = (first - second) ** 2
     beside = sum(block.noise is not Noise.QUIET for block in (*reference, *kernel))
     if beside > _COMPANY_SHARE * (len(reference) + len(kernel)):
-        # This variance is known beforehand, so it has infinitely many degrees of freedom.
-        alone, variance = variance, variance + _COMPANY**2
-        freedom *= (variance / max(alone, _LEAST_VARIANCE)) ** 2
-    return _ratio(middle, variance, freedom)
+        found += _COMPANY**2 + (_COMPANY_LEAN * (1 - math.exp(-abs(middle)))) ** 2
+    return found
 
 
 def _of_locations(reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> tuple[float, float, float]:

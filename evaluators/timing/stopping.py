@@ -19,7 +19,7 @@ _RACED_ROUNDS = 4
 for ending a disturbed measurement."""
 _GLANCE_ROUNDS = 4
 """The number of rounds between two estimates from disturbed blocks."""
-_DISTURBED_INTERVAL = 0.03
+_DISTURBED_INTERVAL = 0.04
 """The least relative half-width of the interval that a disturbed measurement aims for."""
 _DISTURBED_ROUNDS = 12
 """The least number of rounds of a disturbed measurement, if `min_rounds` is greater. Its interval is wide for other reasons than noise."""

@@ -50,6 +50,8 @@ _SETTLED_SHARE = 0.25
 """The largest share of `max_seconds` that the preparation may use up. On a busy machine it takes longer."""
 _OVERHEADS = 8
 """The number of further empty blocks by which the overhead of a block is measured."""
+_START_ERROR = 1.5e-5
+"""The seconds by which the first call of a block takes longer than the others because it finds other data in the caches, roughly."""
 _BRIEF_SECONDS = 0.005
 """The seconds of a call above which the overhead is measured without calls. It hardly matters there."""
 _RELAXED = 2.0
@@ -275,7 +277,7 @@ class Stopwatch:
         longest = max((len(entrant.runners) for entrant in self._alive().values()), default=0)
         for number in range(longest):
             self._warm_up_each(number)
-            pacing.learn(self._warm_noise, (), self._call_times())
+            pacing.look_ahead(self._warm_noise, self._call_times())
             self._warm_noise.clear()
 
     def _warm_up_each(self, number: int) -> None:
@@ -344,7 +346,8 @@ class Stopwatch:
             if entrant.checked:
                 self._check_inputs(runners[name], runners[REFERENCE])
             seconds = self._per_call(result.seconds, self._calls)
-            return BlockTime(number % len(entrant.runners), seconds, result.noise, result.lost_seconds / self._calls)
+            lost, error = result.lost_seconds / self._calls, _START_ERROR / self._calls
+            return BlockTime(number % len(entrant.runners), seconds, result.noise, lost, error)
 
         return self._each(measured, order), [result.waited_well for result in results.values()]
 
