@@ -16,7 +16,7 @@ _LONGEST = 30
 """The multiple of `block_seconds` that a block of the slowest entrant may take if it has several calls."""
 _SHORT_SECONDS = 8e-4
 """The wanted seconds of a short block of the fastest entrant."""
-_SHORTEST_SECONDS = 2e-4
+_SHORTEST_SECONDS = 4e-4
 """The least seconds of a short block of the fastest entrant."""
 _LONG_SECONDS = 2e-3
 """The most seconds of a short block of the slowest entrant, about a time slice of the operating system's scheduler."""

@@ -95,6 +95,8 @@ class Child:
     """The end of its printed output."""
     stopped: bool = False
     """Whether it is stopped."""
+    starts_threads: bool = False
+    """Whether its calls start threads that do a part of the work and end."""
     poll: select.poll = field(default_factory=select.poll)
     """The poll object with which the server waits for the process."""
 
@@ -132,13 +134,14 @@ class Child:
         return threads
 
     def free(self, threads: list[int], cores: list[int]) -> None:
-        """Let the main thread, and those that it starts, run on all cores again.
+        """Let threads run on all cores again, unless there is one for each core and they start no others.
 
-        The other threads stay on their cores if there is one thread for each core. Fewer can avoid a core that another program uses.
+        Fewer threads can then avoid a core that another program uses. Threads that are started inherit the cores of their creator.
         """
-        for thread in threads[:1] if len(threads) == len(cores) else threads:
-            with contextlib.suppress(ProcessLookupError):
-                os.sched_setaffinity(thread, cores)
+        if len(threads) != len(cores) or self.starts_threads:
+            for thread in threads:
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(thread, cores)
 
     def kill(self) -> None:
         """Kill the process and its process group."""

@@ -38,7 +38,7 @@ from evaluators.runtime.cpu.child import (
     become_subreaper,
     prctl,
 )
-from evaluators.runtime.cpu.noise import Waiting, await_idle, lost, moment, others_running
+from evaluators.runtime.cpu.noise import Waiting, await_idle, has_other_threads, lost, moment, others_running
 from evaluators.sandbox import seccomp
 from evaluators.sandbox.limits import Limits
 from evaluators.sandbox.usage import Allowance, excess, private_bytes
@@ -241,6 +241,7 @@ class _Server:
         if isinstance(reply, dict):
             return {"ended": reply}
         after = moment(process.pid, threads)
+        process.starts_threads = process.starts_threads or has_other_threads(before, after)
         if not process.halt():
             return {"ended": self._end(process, timeout=True)}
         later = others_running()

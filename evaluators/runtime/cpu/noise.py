@@ -22,6 +22,8 @@ _SCHEDULER_CLOCK = 2
 """The kind of clock, in the id of a process's clock, that counts the time its threads ran."""
 _LOST_SHARE = 0.9
 """The largest share of an order's time that can count as lost to other programs, so that its limit grows tenfold at most."""
+_OTHERS_NANOSECONDS, _OTHERS_SHARE = 100_000, 0.1
+"""The processor time of other threads, in nanoseconds plus a share of all, that is notable."""
 _STEP_SECONDS = 1e-4
 """The seconds between two checks whether the machine is idle."""
 
@@ -38,6 +40,8 @@ class Moment:
     """The nanoseconds for which each thread waited for a core."""
     watcher_waited: int = 0
     """The nanoseconds for which the process that holds the clock waited for a core."""
+    threads_ran: int = 0
+    """The nanoseconds of processor time of the given threads."""
 
     def without(self, watcher_waited: int) -> Moment:
         """Return the moment from which the watcher's next `watcher_waited` nanoseconds of waiting do not count."""
@@ -46,21 +50,30 @@ class Moment:
 
 def moment(pid: int, threads: Sequence[int]) -> Moment:
     """Return the counters of a process and some of its threads now. They are 0 or missing if it is dead or the kernel has none."""
-    waited, ran = {}, 0
+    waited, ran, threads_ran = {}, 0, 0
     for thread in threads:
         with suppress(OSError):
-            waited[thread] = _waited(f"/proc/{pid}/task/{thread}/schedstat")
+            used, waited[thread] = _used_and_waited(f"/proc/{pid}/task/{thread}/schedstat")
+            threads_ran += used
     with suppress(OSError):
         ran = time.clock_gettime_ns(~pid << 3 | _SCHEDULER_CLOCK)
     watcher = 0
     with suppress(OSError):
-        watcher = _waited("/proc/thread-self/schedstat")
-    return Moment(time.perf_counter_ns(), ran, waited, watcher)
+        _, watcher = _used_and_waited("/proc/thread-self/schedstat")
+    return Moment(time.perf_counter_ns(), ran, waited, watcher, threads_ran)
 
 
-def _waited(path: str) -> int:
+def _used_and_waited(path: str) -> tuple[int, int]:
     with open(path, "rb", buffering=0) as file:
-        return int(file.read(64).split()[1])
+        used, waited, _ = file.read(64).split()
+        return int(used), int(waited)
+
+
+def has_other_threads(before: Moment, after: Moment) -> bool:
+    """Return whether threads besides the given ones did a notable part of a process's work between two moments."""
+    ran = after.ran - before.ran
+    others = ran - (after.threads_ran - before.threads_ran)
+    return others > _OTHERS_NANOSECONDS + _OTHERS_SHARE * ran
 
 
 def lost(before: Moment, after: Moment, cores: int, others: int | None) -> int:

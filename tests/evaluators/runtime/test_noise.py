@@ -16,7 +16,7 @@ import pytest
 
 from devices.cpu import CpuDevice
 from evaluators.runtime.base import BlockResult, Noise, Runtime, TimedBlock
-from evaluators.runtime.cpu.noise import Moment, await_idle, lost, moment, others_running
+from evaluators.runtime.cpu.noise import Moment, await_idle, has_other_threads, lost, moment, others_running
 from evaluators.runtime.cpu.runner_process import noise_of
 from evaluators.runtime.cpu.runtime import CpuRuntime
 from evaluators.service.pipeline import Pipeline
@@ -241,3 +241,23 @@ def test_no_interval_is_told_that_is_wider_than_half_as_much_again(high: float, 
 
 def test_of_a_block_something_is_left() -> None:
     assert 0 < BlockTime(0, 1e-3, Noise.NOISY, lost=2e-3).alone < BlockTime(0, 1e-3).alone == 1e-3
+
+
+def test_work_of_threads_that_end_is_seen() -> None:
+    before = Moment(clock=0, ran=0, waited={1: 0}, threads_ran=0)
+    own = Moment(clock=10**7, ran=10**7, waited={1: 0}, threads_ran=10**7 - 50_000)
+    assert not has_other_threads(before, own), "reading the counters takes time too"
+    shared = Moment(clock=10**7, ran=2 * 10**7, waited={1: 0}, threads_ran=10**7)
+    assert has_other_threads(before, shared)
+
+
+def test_a_process_that_starts_threads_is_told_from_one_that_does_not() -> None:
+    me, this = os.getpid(), [threading.get_native_id()]
+    before = moment(me, this)
+    burn(0.05)
+    assert not has_other_threads(before, moment(me, this))
+    before = moment(me, this)
+    thread = threading.Thread(target=burn, args=(0.05,))
+    thread.start()
+    thread.join()
+    assert has_other_threads(before, moment(me, this))
