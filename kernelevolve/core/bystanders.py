@@ -30,17 +30,18 @@ class Bystander:
 
 
 def register_bystander() -> None:
-    """Register this process. Registering again does nothing."""
+    """Register this process. Registering again does nothing. Where there is no room for the record, the process is not stopped."""
     pid = os.getpid()
     folder = machine_folder() / "bystanders"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    (folder / str(pid)).write_text(start_of(pid) or "")
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        (folder / str(pid)).write_text(start_of(pid) or "")
 
 
 def bystanders() -> list[Bystander]:
     """Return the registered processes that live, without this one. The records of dead ones are removed."""
     found = []
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         for record in (machine_folder() / "bystanders").iterdir():
             with suppress(OSError, ValueError):
                 bystander = Bystander(int(record.name), record.read_text())

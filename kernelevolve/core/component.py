@@ -6,7 +6,9 @@ import difflib
 import importlib
 import inspect
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -51,10 +53,9 @@ class Component(BaseModel):
             inspect.signature(found).bind_partial(**self.arguments)
         except TypeError as error:
             raise UserError(f"{group}: {name} does not take these settings: {error}") from error
-        hints = get_type_hints(found.__init__)
         for key, value in self.arguments.items():
             try:
-                TypeAdapter(hints.get(key, Any)).validate_python(value)
+                TypeAdapter(_type_of(found, key)).validate_python(value)
             except ValidationError as error:
                 raise refusal(error, f"{group}.{key}", {}) from error
         return found
@@ -115,3 +116,14 @@ def refusal(error: ValidationError, prefix: str, data: Mapping[str, Any]) -> Use
             f"there is no setting {key}{nearest(key, [name for name in keys(data, f'{prefix}.' if prefix else '') if name != key])}"
         )
     return UserError(f"{key}={json.dumps(first['input'], default=str)}: {first['msg'][0].lower()}{first['msg'][1:]}")
+
+
+def _type_of(component: Any, argument: str) -> Any:
+    """Return the type of a constructor's argument. A dataclass's field is looked up in the module of the class that declares it."""
+    bases = inspect.getmro(component)
+    for base in bases if is_dataclass(component) else ():
+        annotation = inspect.get_annotations(base).get(argument)
+        if annotation is not None:
+            field = type(argument, (), {"__annotations__": {argument: annotation}})
+            return get_type_hints(field, vars(sys.modules[base.__module__]))[argument]
+    return get_type_hints(component.__init__).get(argument, Any)

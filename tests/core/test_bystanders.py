@@ -59,3 +59,9 @@ def test_what_else_lies_in_the_folder_is_left_alone(folder: Path) -> None:
     (folder / "bystanders" / "notes").write_text("x")
     assert bystanders() == []
     assert (folder / "bystanders" / "notes").exists()
+
+
+def test_a_process_without_room_for_a_record_goes_on(folder: Path) -> None:
+    (folder / "bystanders").write_text("in the way")
+    register_bystander()
+    assert (folder / "bystanders").read_text() == "in the way"

@@ -40,9 +40,9 @@ class Stillness:
             self._channel = None
 
     def _order(self, order: str) -> None:
-        """Give an order and wait until it is carried out. If the process is dead, nothing is stopped, and blocks are noisier."""
-        channel = self._channel or self._start()
+        """Give an order and wait until it is carried out. If there is no process, nothing is stopped, and blocks are noisier."""
         try:
+            channel = self._channel or self._start()
             channel.sendall(f"{order}\n".encode())
             answered = channel.recv(1)
         except OSError:
