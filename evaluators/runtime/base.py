@@ -328,6 +328,8 @@ class Runtime(ABC):
     """The device on this machine that its runners are timed on, by the name of its lock: `cpu`."""
     threads: int
     """The number of threads of each runner."""
+    start_error: float = 0.0
+    """The seconds by which the start of a timed block may lengthen it, beyond those of a block without calls."""
     interruption: Interruption
     """A flag that interrupts the current job. While it is set, the busy runner is ended and all orders raise InterruptedJobError."""
 

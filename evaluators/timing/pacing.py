@@ -25,7 +25,7 @@ _LOOK_BLOCKS = 8
 _DISTURBED_SHARE = 0.3
 """The share of noisy blocks from which on blocks are short."""
 _DISTURBED_SHARE_BEFORE = 0.6
-"""The same for untimed blocks."""
+"""The share of noisy blocks from which on blocks are short, among untimed blocks before the first round."""
 _PATIENCE_SECONDS = 6e-3
 """The most seconds for which a block waits for an idle machine."""
 _TRIALS = 8

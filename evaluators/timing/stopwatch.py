@@ -50,8 +50,6 @@ _SETTLED_SHARE = 0.25
 """The largest share of `max_seconds` that the preparation may use up. On a busy machine it takes longer."""
 _OVERHEADS = 8
 """The number of further empty blocks by which the overhead of a block is measured."""
-_START_ERROR = 1.5e-5
-"""The seconds by which the first call of a block takes longer than the others because it finds other data in the caches, roughly."""
 _BRIEF_SECONDS = 0.005
 """The seconds of a call above which the overhead is measured without calls. It hardly matters there."""
 _RELAXED = 2.0
@@ -346,7 +344,7 @@ class Stopwatch:
             if entrant.checked:
                 self._check_inputs(runners[name], runners[REFERENCE])
             seconds = self._per_call(result.seconds, self._calls)
-            lost, error = result.lost_seconds / self._calls, _START_ERROR / self._calls
+            lost, error = result.lost_seconds / self._calls, self._runtime.start_error / self._calls
             return BlockTime(number % len(entrant.runners), seconds, result.noise, lost, error)
 
         return self._each(measured, order), [result.waited_well for result in results.values()]

@@ -36,6 +36,18 @@ def test_where_others_disturb_blocks_are_short_once_and_for_all() -> None:
     assert made.patience() > 0
 
 
+@pytest.mark.parametrize(("noisy", "short"), [(3, False), (5, True)])
+def test_untimed_blocks_shorten_the_first_round_where_most_are_disturbed(noisy: int, short: bool) -> None:
+    made = pacing()
+    made.look_ahead([Noise.NOISY] * 7, [CALL, 3 * CALL])
+    assert made.calls == 128, "too few to tell"
+    made = pacing()
+    for number in range(8):
+        made.look_ahead([Noise.NOISY if number < noisy else Noise.QUIET], [CALL, 3 * CALL])
+    assert (made.calls < 128) is short
+    assert (made.patience() > 0) is short
+
+
 @pytest.mark.parametrize(("fastest", "slowest"), [(1e-3, 1e-2), (1e-5, 15e-5), (1e-6, 1e-1)])
 def test_a_short_block_has_a_call_and_no_more_than_there_are_slots(fastest: float, slowest: float) -> None:
     made = Pacing(FINAL, 64)

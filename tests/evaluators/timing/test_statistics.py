@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from evaluators.runtime.base import Noise
 from evaluators.timing.statistics import ratio_of
 from tests.evaluators.timing.simulated import blocks, offsets
 
@@ -72,3 +74,19 @@ def test_two_processes_that_lie_apart_tell_what_is_usual_and_no_less_than_they_d
     assert apart.low < 3.0
     assert apart.high > 6.0
     assert apart.high / apart.low < 20.0
+
+
+def width(ratio: float, **further: Any) -> float:
+    """Return the width of the interval of a ratio, from long measurements whose blocks have these fields."""
+    sides = (blocks(random.Random(seed), seconds, [1.0] * 4, 400) for seed, seconds in ((0, ratio * 1e-4), (1, 1e-4)))
+    first, second = ([replace(block, **further) for block in side] for side in sides)
+    found = ratio_of(first, second, 0)
+    return found.high / found.low
+
+
+@pytest.mark.parametrize("further", [{"start_error": 5e-6}, {"noise": Noise.SHARED}])
+def test_what_lengthens_both_sides_alike_widens_the_interval_of_a_ratio_far_from_one(further: dict[str, Any]) -> None:
+    assert width(1.0) < 1.03
+    assert width(3.0) < 1.03
+    assert width(3.0, **further) > width(1.0, **further) + 0.04
+    assert width(1.0, start_error=5e-6) < 1.03, "both sides of a ratio of 1 are longer by the same share"
