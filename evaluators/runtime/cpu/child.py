@@ -121,12 +121,13 @@ class Child:
         """Bind each thread of the process to a core, the main thread to the first one. Return the threads.
 
         Otherwise threads that continue at the same time could share a core, one of them spinning, until the scheduler separates them.
-        That takes some milliseconds, and a second on a machine where another program uses the other core.
+        That takes some milliseconds, and a second on a machine where another program uses the other core. A process that starts threads is
+        left alone: it could start them before `free`, and they would stay on its core.
         """
         threads = [self.pid]
         with contextlib.suppress(FileNotFoundError):
             threads += sorted(int(name) for name in os.listdir(f"/proc/{self.pid}/task") if int(name) != self.pid)
-        if len(cores) > 1:
+        if len(cores) > 1 and not self.starts_threads:
             for i, thread in enumerate(threads):
                 core = cores[1 + (i - 1) % (len(cores) - 1)] if i else cores[0]
                 with contextlib.suppress(ProcessLookupError):

@@ -52,6 +52,10 @@ def test_threads_that_start_others_are_let_go(child: Child) -> None:
     child.starts_threads = True
     child.free(threads, CORES)
     assert all(os.sched_getaffinity(thread) == set(CORES) for thread in threads)
+    child.place(CORES)
+    assert all(os.sched_getaffinity(thread) == set(CORES) for thread in threads), (
+        "none that it starts is bound before `free`"
+    )
 
 
 @pytest.mark.parametrize("child", [len(CORES) - 1, len(CORES) + 1], indirect=True)
