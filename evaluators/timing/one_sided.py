@@ -47,6 +47,8 @@ _EFFICIENCY = 0.5
 """The variance of the mean divided by that of the mean of the lower half, for normal noise."""
 _BLOCK = 0.2
 """The standard deviation of a block that is assumed if there is only one."""
+_FINEST = 1e-4
+"""The least standard deviation of a block: a clock's steps can make blocks equal that were not."""
 _STEPS = 20
 """The most iterations of Huber's estimate."""
 
@@ -99,7 +101,7 @@ def _location(blocks: Sequence[BlockTime], most: Noise, share: float) -> Locatio
     lows = np.array([_low(logs, share) for logs in groups])
     left = np.sort(np.concatenate([logs - low for logs, low in zip(groups, lows, strict=True)]))
     lower = left[: _part(count, share)]
-    scale = 2 * float(np.sqrt(np.mean(lower**2))) if count > len(groups) else _BLOCK
+    scale = max(_FINEST, 2 * float(np.sqrt(np.mean(lower**2)))) if count > len(groups) else _BLOCK
     noise = scale**2 / (_EFFICIENCY * np.array([len(logs) for logs in groups], dtype=float))
     between, freedom = _between(lows, noise)
     smear = _low(left, share) - _low(left, share / 2)

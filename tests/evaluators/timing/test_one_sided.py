@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evaluators.runtime.base import Noise
@@ -100,6 +100,7 @@ def test_where_hardly_a_block_is_left_alone_little_is_told_and_no_false_speedup(
     ),
     st.integers(1, 6),
 )
+@example([(1.0, Noise.QUIET, 0.0)] * 8, 1)
 def test_any_blocks_have_a_place_within_them(found: list[tuple[float, Noise, float]], processes: int) -> None:
     side = [BlockTime(i % processes, seconds, grade, lost) for i, (seconds, grade, lost) in enumerate(found)]
     for location in locations(side, side):
