@@ -32,8 +32,11 @@ test: $(DEV_STAMP)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu and not alone and not thorough" $(CORE:%=--ignore=tests/%) $(if $(COVERAGE),--cov --cov-append --cov-report=term:skip-covered)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and alone and not thorough"
 
-# Many cases of one kind (small operators, families of operations, honest and cheating kernels), and whole runs of a minute.
+# Many cases of one kind (small operators, families of operations, honest and cheating kernels), whole runs of a minute, and property
+# tests with new random examples each time: an example that fails is printed, and belongs into its test.
 test-thorough: $(DEV_STAMP)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not thorough and not gpu and not alone" --hypothesis-profile=explore \
+		$$(grep -rl "from hypothesis import" tests --include="test_*.py")
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "thorough and not gpu and not alone"
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "thorough and not gpu and alone"
 

@@ -8,8 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 import ray
+from hypothesis import settings
 
 from tests.keys import KEY, VARIABLE
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=2000, deadline=None, print_blob=True)
+settings.load_profile("repeatable")
 
 
 def pytest_collection_finish() -> None:
