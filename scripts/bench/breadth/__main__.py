@@ -1,7 +1,9 @@
 """KernelBench's problems, shrunk for a CPU: does each end with a correct kernel, how fast, and why not?
 
     python -m scripts.bench.breadth CLONE [--levels 1 2 3] [--only TEXT] [--sample 40] [--seconds 20] [--out FOLDER]
+    python -m scripts.bench.breadth CLONE --verdicts [--jobs 2] ...
 
+The second form times nothing and takes a tenth of the time: it judges the copies and finds the first right draft of each.
 CLONE is a clone of KernelBench. Copies with smaller sizes are made in FOLDER, outside of any repository. A row is written
 as soon as its problem is done: the same command with the same FOLDER goes on where it stopped, and `--table` only prints.
 Ends with 1 where a bar is missed. Some problems import `einops`.
@@ -13,11 +15,14 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from scripts.bench.breadth.problems import LEVELS, Problem, problems_of, sample, shrunk_copy
-from scripts.bench.breadth.table import bars, table
-from scripts.bench.breadth.trying import PROTOCOLS, Row, judge_copy, search
+from scripts.bench.breadth.table import bars, table, verdict_bars, verdict_table
+from scripts.bench.breadth.trying import PROTOCOLS, Row, judge_copy, judged, search
+from scripts.bench.breadth.verdicts import Verdicts
 
 
 def main() -> int:
@@ -31,6 +36,8 @@ def main() -> int:
     line.add_argument("--no-compile", action="store_true", help="do not measure torch.compile")
     line.add_argument("--protocols", nargs="*", choices=PROTOCOLS, default=list(PROTOCOLS), help="copies are judged by")
     line.add_argument("--out", type=Path, metavar="FOLDER")
+    line.add_argument("--verdicts", action="store_true", help="judge copies and first drafts, and time nothing")
+    line.add_argument("--jobs", type=int, default=2, metavar="N", help="problems beside each other, with --verdicts")
     line.add_argument("--table", action="store_true", help="print what is there already")
     options = line.parse_args()
     try:
@@ -42,10 +49,10 @@ def main() -> int:
     folder = options.out or Path(tempfile.mkdtemp(prefix="kernelevolve-breadth-"))
     folder.mkdir(parents=True, exist_ok=True)
     print(f"into {folder}", file=sys.stderr)
+    if options.verdicts:
+        return _verdicts(problems, folder, options)
     journal = folder / "rows.jsonl"
-    rows = (
-        {row.problem: row for row in map(Row.from_json, journal.read_text().splitlines())} if journal.exists() else {}
-    )
+    rows = {row.problem: row for row in map(Row.from_json, _lines(journal))}
     for problem in problems:
         if problem.name in rows or options.table:
             continue
@@ -59,6 +66,27 @@ def main() -> int:
     lines, met = bars(chosen)
     print("", *lines, sep="\n")
     return 0 if met else 1
+
+
+def _verdicts(problems: Sequence[Problem], folder: Path, options: argparse.Namespace) -> int:
+    journal = folder / "verdicts.jsonl"
+    rows = {row.problem: row for row in map(Verdicts.from_json, _lines(journal))}
+    left = [problem for problem in problems if problem.name not in rows and not options.table]
+    with ThreadPoolExecutor(options.jobs) as pool, journal.open("a") as file:
+        for row in pool.map(lambda problem: judged(problem.name, shrunk_copy(problem, folder)[0]), left):
+            rows[row.problem] = row
+            file.write(row.to_json() + "\n")
+            file.flush()
+            print(verdict_table([row]).splitlines()[-1], file=sys.stderr, flush=True)
+    chosen = [rows[problem.name] for problem in problems if problem.name in rows]
+    print(verdict_table(chosen))
+    lines, met = verdict_bars(chosen)
+    print("", *lines, sep="\n")
+    return 0 if met else 1
+
+
+def _lines(journal: Path) -> list[str]:
+    return journal.read_text().splitlines() if journal.exists() else []
 
 
 def _tried(problem: Problem, folder: Path, options: argparse.Namespace) -> Row:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from scripts.bench.breadth.trying import PROTOCOLS, Row, Search
+from scripts.bench.breadth.trying import PROTOCOLS, Row, Search, Verdicts
 
 _MOST_REFUSED = 6
 _FIRST_SECONDS = 20.0
@@ -46,6 +46,53 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def verdict_table(rows: Sequence[Verdicts]) -> str:
+    """In Markdown, a line for each problem."""
+    lines = [
+        "| problem | first right draft | copy | preparing s | first s | drafts before |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        copies = "; ".join(f"{protocol}: {verdict}" for protocol, verdict in row.copies.items() if verdict != "ok")
+        cells = (
+            row.problem,
+            row.refused or row.broke or row.first or "none",
+            copies or "ok",
+            f"{row.prepare_seconds:.1f}",
+            f"{row.first_seconds:.1f}",
+            "; ".join(row.complaints),
+        )
+        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
+    return "\n".join(lines)
+
+
+def verdict_bars(rows: Sequence[Verdicts]) -> tuple[list[str], bool]:
+    """(a line for each bar, whether all are met)."""
+    refused = sum(bool(row.refused) for row in rows)
+    lost = sum(not row.first and not row.refused for row in rows)
+    late = sum(row.prepare_seconds + row.first_seconds > _FIRST_SECONDS for row in rows)
+    lines = [
+        (f"without a right draft and not refused: {lost} of {len(rows)} (bar 0)", not lost),
+        (f"refused: {refused} (bar {_MOST_REFUSED})", refused <= _MOST_REFUSED),
+        (f"first right draft after {_FIRST_SECONDS:g} s or more, beside others: {late}", True),
+        (f"traced: {sum('builtin/draft' in row.first for row in rows)} of {len(rows)}", True),
+        *_copy_bars([row.copies for row in rows if row.copies]),
+    ]
+    return _told(lines)
+
+
+def _copy_bars(copies: Sequence[dict[str, str]]) -> Iterator[tuple[str, bool]]:
+    for protocol in PROTOCOLS:
+        told = [verdicts[protocol] for verdicts in copies if protocol in verdicts]
+        if told:
+            right = sum(verdict == "ok" for verdict in told)
+            yield f"copies of the reference ok, {protocol}: {right} of {len(told)}", right == len(told)
+
+
+def _told(lines: Sequence[tuple[str, bool]]) -> tuple[list[str], bool]:
+    return [f"{text}{'' if met else ': MISSED'}" for text, met in lines], all(met for _, met in lines)
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "/").replace("\n", " ")[:200]
 
@@ -81,15 +128,8 @@ def bars(rows: Sequence[Row]) -> tuple[list[str], bool]:
             lines.append(
                 (f"over torch.compile, traced: {mean:.2f}x of {len(compiled)} (bar 1.3x)", mean >= _OVER_COMPILE)
             )
-    judged = [row for row in rows if row.copies]
-    for protocol in PROTOCOLS:
-        told = [row.copies[protocol] for row in judged if protocol in row.copies]
-        if told:
-            right_copies = sum(verdict == "ok" for verdict in told)
-            lines.append(
-                (f"copies of the reference ok, {protocol}: {right_copies} of {len(told)}", right_copies == len(told))
-            )
-    return [f"{text}{'' if met else ': MISSED'}" for text, met in lines], all(met for _, met in lines)
+    lines += _copy_bars([row.copies for row in rows if row.copies])
+    return _told(lines)
 
 
 def _mean(values: Sequence[float]) -> float:

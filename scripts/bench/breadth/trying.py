@@ -68,6 +68,35 @@ class Row:
         return cls(**{**plain, "changes": tuple(plain["changes"])}, search=Search(**search) if search else None)
 
 
+@dataclass(frozen=True)
+class Verdicts:
+    """All that is told of one problem without timing."""
+
+    problem: str
+    copies: dict[str, str]
+    """Protocol -> `ok`, or status and summary of the copy of the reference."""
+    first: str = ""
+    """The operator and the note of the first right draft; empty where none is right."""
+    complaints: tuple[str, ...] = ()
+    """Why the drafts before it are not."""
+    refused: str = ""
+    """The line by which the task was refused; empty where it was not."""
+    broke: str = ""
+    """How the judging itself failed; empty where it did not."""
+    prepare_seconds: float = 0.0
+    """That the evaluator took until it could judge."""
+    first_seconds: float = 0.0
+    """That the operator and the evaluator took from then on until the first right draft."""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Verdicts:
+        plain = json.loads(text)
+        return cls(**{**plain, "complaints": tuple(plain["complaints"])})
+
+
 def copy_of(source: str) -> str:
     """The file with its class `Model` called `ModelNew`: the reference as a kernel."""
     tokens = [
@@ -92,6 +121,23 @@ def judge_copy(task: Path, protocols: Sequence[str]) -> dict[str, str]:
         diagnosis = verdict["diagnosis"]
         found[protocol] = f"{verdict['status']}: {diagnosis['summary']}" if diagnosis else verdict["status"]
     return found
+
+
+def judged(name: str, task: Path) -> Verdicts:
+    """What a process of its own tells of a problem: a traceback or a time limit is told as the reason."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "scripts.bench.breadth.verdicts", name, str(task)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        return Verdicts(name, {}, broke=f"it took longer than {_PATIENCE:g} s")
+    if done.returncode:
+        return Verdicts(name, {}, broke=f"exit code {done.returncode}: {_last_line(done.stderr)}")
+    return Verdicts.from_json(_last_line(done.stdout))
 
 
 def search(task: Path, seconds: float, folder: Path, *, compiled: bool) -> Search:
