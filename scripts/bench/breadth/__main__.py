@@ -12,12 +12,14 @@ Ends with 1 where a bar is missed. Some problems import `einops`.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 from scripts.bench.breadth.problems import LEVELS, Problem, problems_of, sample, shrunk_copy
 from scripts.bench.breadth.table import bars, table, verdict_bars, verdict_table
@@ -72,8 +74,22 @@ def _verdicts(problems: Sequence[Problem], folder: Path, options: argparse.Names
     journal = folder / "verdicts.jsonl"
     rows = {row.problem: row for row in map(Verdicts.from_json, _lines(journal))}
     left = [problem for problem in problems if problem.name not in rows and not options.table]
-    with ThreadPoolExecutor(options.jobs) as pool, journal.open("a") as file:
-        for row in pool.map(lambda problem: judged(problem.name, shrunk_copy(problem, folder)[0]), left):
+    # Threads of programs that share cores wait for each other, so each job has its own.
+    mine = sorted(os.sched_getaffinity(0))
+    jobs = max(1, min(options.jobs, len(mine)))
+    shares: SimpleQueue[list[int]] = SimpleQueue()
+    for job in range(jobs):
+        shares.put(mine[job::jobs])
+
+    def judge(problem: Problem) -> Verdicts:
+        cores = shares.get()
+        try:
+            return judged(problem.name, shrunk_copy(problem, folder)[0], cores)
+        finally:
+            shares.put(cores)
+
+    with ThreadPoolExecutor(jobs) as pool, journal.open("a") as file:
+        for row in pool.map(judge, left):
             rows[row.problem] = row
             file.write(row.to_json() + "\n")
             file.flush()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tokenize
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -123,11 +123,11 @@ def judge_copy(task: Path, protocols: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def judged(name: str, task: Path) -> Verdicts:
-    """What a process of its own tells of a problem: a traceback or a time limit is told as the reason."""
+def judged(name: str, task: Path, cores: Iterable[int]) -> Verdicts:
+    """What a process of its own on these cores tells of a problem: a traceback or a time limit is told as the reason."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "scripts.bench.breadth.verdicts", name, str(task)],
+            [sys.executable, "-m", "scripts.bench.breadth.verdicts", name, str(task), *map(str, cores)],
             capture_output=True,
             text=True,
             check=False,

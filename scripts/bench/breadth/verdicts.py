@@ -1,13 +1,14 @@
 """Verdicts without times: is a copy of the reference right by each protocol, and which is the built-in operator's first right draft?
 
-    python -m scripts.bench.breadth.verdicts NAME TASK
+    python -m scripts.bench.breadth.verdicts NAME TASK CORE...
 
-prints one JSON object. Nothing is timed but by KernelBench's protocol, whose figure is ignored, so that several may run beside each other.
+prints one JSON object, from these cores. Nothing is timed but by KernelBench's protocol, whose figure is ignored, so that several may run beside each other.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from contextlib import closing
@@ -139,7 +140,8 @@ def _node(draft: Draft, step: int, task: Task, found: Diagnosis) -> Node:
 
 
 def main() -> int:
-    name, path = sys.argv[1:]
+    name, path, *cores = sys.argv[1:]
+    os.sched_setaffinity(0, map(int, cores))
     print(verdicts_of(Path(path), name).to_json())
     return 0
 
