@@ -18,8 +18,8 @@ import torch
 
 from devices.base import Artifact
 from evaluators.correctness.ledger import TRIALS, Ledger
-from evaluators.correctness.reference.data import probe_in
 from evaluators.correctness.reference.probe import slowness
+from evaluators.correctness.reference.store import probe_in
 from evaluators.protocols.base import Effort, EvaluationProtocol, Laps, ProtocolResult, signature_of
 from evaluators.protocols.kernelbench_rules import difference, ratio_of_means
 from evaluators.runtime.base import DrawnInputs, Returned, Runner, Runtime, TimedBlock

@@ -10,8 +10,9 @@ from devices.base import Artifact
 from evaluators.correctness.checker import Checker
 from evaluators.correctness.inputs.checks import COMPILED
 from evaluators.correctness.ledger import RULE, TIMED_CALLS, Ledger
-from evaluators.correctness.reference.data import Reference, compute_reference, find_reference, probe_task
+from evaluators.correctness.reference.data import Reference
 from evaluators.correctness.reference.probe import Probe, check_seconds, slowness
+from evaluators.correctness.reference.store import compute_reference, find_reference, probe_task
 from evaluators.protocols.base import Effort, EvaluationProtocol, Laps, ProtocolResult, signature_of
 from evaluators.runtime.base import Runner, Runtime
 from evaluators.runtime.device_lock import DeviceLock

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.correctness.reference.data import forget_old
+from evaluators.correctness.reference.store import forget_old
 from evaluators.folders import OwnedFolder
 from kernelevolve.core.private_folder import machine_folder, private_folder
 
@@ -20,7 +20,7 @@ OWNER = """
 import sys, time
 from pathlib import Path
 from evaluators.folders import OwnedFolder
-from evaluators.correctness.reference.data import forget_old
+from evaluators.correctness.reference.store import forget_old
 owned = OwnedFolder(Path(sys.argv[1]), "some")
 (owned.path / "below").mkdir()
 (owned.path / "below" / "file").write_text("data")

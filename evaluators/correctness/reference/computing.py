@@ -14,20 +14,20 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from evaluators.correctness.compare import bounds_of, room_of
+from evaluators.correctness.compare import bounds_of
 from evaluators.correctness.constant_results import ConstantResults
 from evaluators.correctness.determinism import alike, check_same, differing, state_of
 from evaluators.correctness.inputs.cases import DerivedCase, InputSettings, Kind, derived_cases
 from evaluators.correctness.inputs.checks import OTHER_PARAMETERS, SHAPES
 from evaluators.correctness.inputs.ranges import declared_ranges
-from evaluators.correctness.inputs.suitability import another_function, unfit
+from evaluators.correctness.inputs.suitability import unfit
 from evaluators.correctness.inputs.wider_dtypes import widened
 from evaluators.correctness.reference.arguments import DrawnArguments, SavedArguments, write_arguments
 from evaluators.correctness.reference.derived_parameters import derived_parameters
+from evaluators.correctness.reference.outputs import MAIN_ROUNDINGS, ROUNDINGS, OutputsWriter
 from evaluators.correctness.reference.runs import CallResults, ReferenceRuns, plain_attributes
 from evaluators.correctness.reference.work import Work
 from evaluators.correctness.ties import tied
-from evaluators.correctness.uncertainty import uncertainty_of
 from evaluators.runtime import tensors
 from evaluators.runtime.parameters import PerturbedParameters, constants_of, perturbed
 from kernelevolve.core.errors import UserError
@@ -45,20 +45,10 @@ _DRAW_STRIDE = 1_000_003
 """The difference between the seeds of two draws for timed calls."""
 _STEPS = 2
 """The number of calls before the one in evaluation mode."""
-_MAIN_ROUNDINGS = 4
-"""The number of runs with other roundings on the task's own inputs."""
-_ROUNDINGS = 2
-"""The number of runs with other roundings on all other inputs."""
-_ROUNDED_WORK = 50_000_000
-"""The elements that each run with another rounding may read or write, on average; a quarter of it on inputs that are not the task's own."""
-_ROUNDING_WORK = 15
-"""The elements that are read or written to round one element of a result."""
 _DERIVED_WORK = 6_000_000_000
 """The elements that the reference may read or write on all derived inputs together, which limits their number."""
 _LEAST_DERIVED = 4
 """The number of derived inputs that is tried however much work they are."""
-_ATTENTION = "_scaled_dot_product_"
-"""The prefix of the ATen operations that implement attention."""
 _LIGHT_WORK = 200_000_000
 """The elements read or written by a call up to which the call takes less time than tracing the model without data."""
 _HUGE_BYTES = 512 << 20
@@ -112,8 +102,6 @@ class ReferenceComputation:
         self._settings = ReferenceSettings.model_validate(settings)
         self._work: Work | None = None
         """The work of a run on the main inputs; None where the reference does not run in float64."""
-        self._float64 = True
-        """Whether the reference computes the same function in float64."""
         self._sameness = ConstantResults()
         self._finite = False
         """Whether all results on the main inputs are finite."""
@@ -126,6 +114,7 @@ class ReferenceComputation:
         def compute() -> dict[str, Any]:
             self._loaded = load_module(self._task)
             self._runs = ReferenceRuns(self._loaded)
+            self._outputs = OutputsWriter(self._folder, self._loaded.task.tolerance, self._runs)
             cases: list[dict[str, Any]] = []
             for variant in (None, *self._loaded.get_input_variants()):
                 for trial in range(self._settings.trials if variant is None else 1):
@@ -181,7 +170,7 @@ class ReferenceComputation:
             declared_ranges(self._loaded, [widened(x) for x in leaves])
         if trial == 0:
             self._check_sharing(leaves, given, arguments, native, seed)
-        return {**case, **self._reference_outputs(f"{name}.", arguments, native, _MAIN_ROUNDINGS)}
+        return {**case, **self._outputs.write(f"{name}.", arguments, native, MAIN_ROUNDINGS)}
 
     def _main(self, arguments: SavedArguments, case: dict[str, Any], seed: int) -> CallResults:
         """Return the results on the main inputs, and add those in evaluation mode to `case` where they differ.
@@ -222,7 +211,8 @@ class ReferenceComputation:
         work = Work()
         oracle = runs.wide(arguments, native, mode=work)
         if oracle is not None:
-            self._work, self._far_off = work, self._share_far_off(native, oracle)
+            self._work = self._outputs.work = work
+            self._far_off = self._share_far_off(native, oracle)
         if changing or not alike(native, later):
 
             def prepare(wide: nn.Module) -> None:
@@ -230,7 +220,7 @@ class ReferenceComputation:
                     wide(*arguments(wide=True))
                 wide.eval()
 
-            outputs = self._reference_outputs(f"{case['case']}.later.", arguments, later, _ROUNDINGS, prepare)
+            outputs = self._outputs.write(f"{case['case']}.later.", arguments, later, ROUNDINGS, prepare)
             case["later"] = {"steps": _STEPS, **outputs}
         return native
 
@@ -341,9 +331,7 @@ class ReferenceComputation:
             **{"case": name, "variant": None, "trial": 0, "label": case.name, "inputs": described, "draws": 1},
             "nesting": main["nesting"],
             "check": case.check,
-            **self._reference_outputs(
-                f"{name}.", arguments, native, _ROUNDINGS, oracle=oracle, nonfinite=case.nonfinite
-            ),
+            **self._outputs.write(f"{name}.", arguments, native, ROUNDINGS, oracle=oracle, nonfinite=case.nonfinite),
         }
 
     def _share_far_off(self, native: CallResults, oracle: Sequence[torch.Tensor] | None) -> float:
@@ -391,101 +379,8 @@ class ReferenceComputation:
         why = unfit(native.results, oracle, strict=True, finite=self._finite)
         if why:
             return None, why
-        outputs = self._reference_outputs("other.", arguments, native, _ROUNDINGS, oracle=oracle, runs=runs)
+        outputs = self._outputs.write("other.", arguments, native, ROUNDINGS, oracle=oracle, runs=runs)
         return {"parameters": others.model_dump(), **outputs}, ""
-
-    def _reference_outputs(
-        self,
-        prefix: str,
-        arguments: SavedArguments,
-        native: CallResults,
-        roundings: int,
-        prepare: Callable[[nn.Module], None] | None = None,
-        oracle: tuple[torch.Tensor, ...] | None = None,
-        runs: ReferenceRuns | None = None,
-        *,
-        nonfinite: bool = False,
-    ) -> dict[str, Any]:
-        """Write the reference outputs of one call and return their manifest entry.
-
-        Args:
-            prefix: The start of the files' names.
-            arguments: The source of the arguments.
-            native: PyTorch's own results.
-            roundings: The number of runs with other roundings; fewer are made where they are too much work.
-            prepare: A function that is given the model before each call.
-            oracle: The results in float64, where they were computed before.
-            runs: The runs to use instead of those with the task's own parameters.
-            nonfinite: Whether the arguments hold NaN and infinities.
-        """
-        runs = runs or self._runs
-        if oracle is None:
-            oracle = runs.wide(arguments, native, prepare)
-        room = 0
-        if oracle is not None and self._work is not None:
-            cost = self._work.moved + _ROUNDING_WORK * self._work.written
-            room = (roundings * _ROUNDED_WORK if roundings == _MAIN_ROUNDINGS else _ROUNDED_WORK // 2) // max(cost, 1)
-        count = min(roundings, room)
-        others = runs.rounded(arguments, native, count, prepare)
-        if nonfinite and self._work is not None and any(_ATTENTION in name for name in self._work.operations):
-            others += runs.by_other_attention(arguments, native)
-        if self._float64 and oracle is not None and another_function(native.results, oracle, others):
-            self._float64 = False
-        if not self._float64:
-            oracle, others = None, []
-        split = len(native.outputs)
-        entry = {
-            "structure": native.structure,
-            "forms": native.forms,
-            "fresh": native.fresh,
-            "values": native.values,
-            "roundings": len(others),
-            **self._write_outputs(prefix, native.outputs, oracle and oracle[:split], [o[:split] for o in others]),
-        }
-        if native.changed:
-            changed = tuple(native.changed.values())
-            entry["after"] = {
-                "positions": list(native.changed),
-                "structure": "",
-                "forms": [],
-                "values": [],
-                **self._write_outputs(
-                    f"{prefix}after.", changed, oracle and oracle[split:], [o[split:] for o in others]
-                ),
-            }
-        return entry
-
-    def _write_outputs(
-        self,
-        prefix: str,
-        native: Sequence[torch.Tensor],
-        oracle: Sequence[torch.Tensor] | None,
-        others: Sequence[Sequence[torch.Tensor]],
-    ) -> dict[str, Any]:
-        """Write tensors with their oracle and uncertainty, and return how to read them."""
-
-        def write(kind: str, values: Sequence[torch.Tensor]) -> list[dict[str, Any]]:
-            return [tensors.save(t, self._folder / f"{prefix}{kind}{i}", contiguous=True) for i, t in enumerate(values)]
-
-        uncertainties: list[dict[str, Any]] = []
-        for i, result in enumerate(native):
-            wide = result if oracle is None else oracle[i]
-            rows = [other[i] for other in others]
-            if not result.is_floating_point():
-                # Integers that were computed from float64 values are one more rounding of the same result.
-                rows, wide = ([wide, *rows] if oracle is not None else []), result
-            uncertainty = uncertainty_of(result, wide, rows, *room_of(result.dtype, self._loaded.task.tolerance))
-            stored: dict[str, Any] = {"typical": uncertainty.typical, "rms": uncertainty.rms}
-            if uncertainty.places.numel():
-                stored["places"] = tensors.save(uncertainty.places, self._folder / f"{prefix}places{i}")
-                stored["values"] = tensors.save(
-                    uncertainty.values, self._folder / f"{prefix}values{i}", contiguous=True
-                )
-            uncertainties.append(stored)
-        exact = None
-        if oracle is not None and any(t.is_floating_point() for t in native):
-            exact = write("oracle", [o if n.is_floating_point() else n for n, o in zip(native, oracle, strict=True)])
-        return {"native": write("native", native), "oracle": exact, "doubts": uncertainties}
 
     def _draws(self, variant: str | None, name: str, described: Sequence[dict[str, Any]], nesting: Structure) -> int:
         """Write further draws of the same shapes for timed calls, and return the number of draws including the first."""

@@ -2,7 +2,8 @@
 
     python -m scripts.bench.breadth.verdicts NAME TASK CORE...
 
-prints one JSON object, from these cores. Nothing is timed but by KernelBench's protocol, whose figure is ignored, so that several may run beside each other.
+prints one JSON object, from these cores. Nothing is timed but by KernelBench's protocol, whose figure is ignored, so that several may run
+beside each other.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ import pytest
 from evaluators.correctness.checker import Checker
 from evaluators.correctness.inputs.checks import COMPILED
 from evaluators.correctness.ledger import Ledger
-from evaluators.correctness.reference.data import Reference, compute_reference, find_reference, probe_task
+from evaluators.correctness.reference.data import Reference
+from evaluators.correctness.reference.store import compute_reference, find_reference, probe_task
 from evaluators.runtime.base import Runtime
 from evaluators.runtime.cpu.fork_server import ForkServer
 from evaluators.runtime.cpu.runtime import CpuRuntime

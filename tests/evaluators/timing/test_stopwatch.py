@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from evaluators.correctness.checker import Checker
-from evaluators.correctness.reference.data import compute_reference, probe_task
+from evaluators.correctness.reference.store import compute_reference, probe_task
 from evaluators.runtime.base import BlockResult, TimedBlock
 from evaluators.runtime.cpu.fork_server import ForkServer
 from evaluators.runtime.cpu.runner import CpuRunner

@@ -15,19 +15,29 @@ from kernelevolve.synthesis.traced.program import Axis, Reduce, Scan, SegmentRed
 
 _LINE = 64
 """The bytes of a cache line."""
+_LONG_SUM = 4096
+"""The number of terms beyond which a chain of additions in single precision may be off by more than PyTorch's pairwise sums allow."""
 
 
 class BlockWriter(NestWriter):
     """Writes accumulators and blocked reductions as C++."""
 
-    def accumulator(self, s: Reduce | SegmentReduce | Scan) -> str:
-        """Return the C++ type of partial results. Sums and products of floats may be held in double."""
+    def accumulator(self, s: Reduce | SegmentReduce | Scan, terms: int = 0) -> str:
+        """Return the C++ type of partial results. Sums and products of floats may be held in double.
+
+        Args:
+            s: What is reduced.
+            terms: The approximate number of values that are added to each partial result one after the other. Long sums have a knob of
+                their own, because the rounding errors of values of one sign grow with it.
+        """
         dtype = s.value.dtype
         if s.kind in ("any", "all"):
             return "uint8_t"
         if s.kind in ("sum", "mean", "prod") and dtype in ("float16", "bfloat16", "float32"):
             # A scan has a single chain of additions, in which rounding errors accumulate.
             widths = ("double", "float") if isinstance(s, Scan) else ("float", "double")
+            if terms > _LONG_SUM:
+                return self.choices.word(f"{self.group}.accumulate.long", "double", "float")
             return self.choices.word(f"{self.group}.accumulate", *widths)
         return "float" if dtype in ("float16", "bfloat16") else CTYPE[dtype]
 

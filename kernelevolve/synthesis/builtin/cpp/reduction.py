@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import sympy
 
 from kernelevolve.synthesis.builtin.cpp.accumulate import BlockWriter
 from kernelevolve.synthesis.builtin.cpp.nest import Loop, Nest
 from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, Scalars, index_text
+from kernelevolve.synthesis.builtin.plan.transform import extent_hint
 from kernelevolve.synthesis.traced.builder import compute_dtype
 from kernelevolve.synthesis.traced.expr import FLOATS, Load
 from kernelevolve.synthesis.traced.program import Axis, Reduce, Scan, SegmentReduce
+
+_LANES = 64
+"""The partial results of a row by default."""
 
 
 class ReductionWriter(BlockWriter):
@@ -22,7 +27,8 @@ class ReductionWriter(BlockWriter):
         index = tuple(a.symbol for a in s.axes)
         target = Load(s.buffer, index, self.program.buffers[s.buffer].dtype)
         inner = self._innermost(s.buffer, [*s.reduced, *out], [s.value], target)
-        ctype = self.accumulator(s)
+        terms = prod(extent_hint(a.extent, self.program.hints) for a in s.reduced)
+        ctype = self.accumulator(s, terms // _LANES if inner in s.reduced else terms)
         if inner in s.reduced:
             outer = [a for a in s.reduced if a is not inner]
             return self._lanes(s, out, outer, inner, tile, ctype, lambda r: [self._store(s.buffer, index, r)])
@@ -53,7 +59,7 @@ class ReductionWriter(BlockWriter):
             finish: Returns the lines that store a result.
             span: The bounds of the outermost reduced loop, in place of the whole extent; None for that.
         """
-        lanes = self.choices.number(f"{self.group}.lanes", 64, 8, 16, 32, 128)
+        lanes = self.choices.number(f"{self.group}.lanes", _LANES, 8, 16, 32, 128)
         init = self.initial(s.kind, ctype)
         reduced_loops = [self._loop(a, None) for a in outer]
         start, end = "0", index_text(inner.extent)
@@ -136,9 +142,15 @@ class ReductionWriter(BlockWriter):
             lines += ["#pragma omp simd", f"for (int64_t l = 0; l < {lanes}; ++l) acc[l] = {step};"]
         return lines
 
-    def partial(self, s: Reduce) -> list[str]:
-        """Return the body of a function that reduces the range lo to hi - 1 of `partial_axis` to one value."""
-        ctype = self.accumulator(s)
+    def partial_type(self, s: Reduce, rows: int) -> str:
+        """Return the C++ type of the result of `partial` for a range of so many rows."""
+        axis = self.partial_axis(s)
+        hints = self.program.hints
+        others = prod(extent_hint(a.extent, hints) for a in s.reduced if a is not axis)
+        return self.accumulator(s, min(rows, extent_hint(axis.extent, hints)) * others // _LANES)
+
+    def partial(self, s: Reduce, ctype: str) -> list[str]:
+        """Return the body of a function that reduces the range lo to hi - 1 of `partial_axis` to one value of type `ctype`."""
         ranked = sorted(s.reduced, key=lambda a: self._score(a, s.reduced, [s.value], None))
         inner = ranked[-1]
         outer = [a for a in s.reduced if a is not inner]

@@ -395,8 +395,8 @@ def _total(
     rows = choices.number(
         f"g{number}.rows", *((8192, 1024, 2048, 4096, 16384, 65536) if single else (16, 1, 2, 4, 8, 64))
     )
-    ctype = writer.accumulator(s)
-    body = "\n".join("  " + x for x in (*_unpack(g.statements, program, {}, fixed), *writer.partial(s)))
+    ctype = writer.partial_type(s, rows)
+    body = "\n".join("  " + x for x in (*_unpack(g.statements, program, {}, fixed), *writer.partial(s, ctype)))
     text = f"{fixed.head}static {ctype} group{number}(const Arguments& a, int64_t lo, int64_t hi) {{\n{body}\n}}\n"
     wide = "double" if ctype == "float" else ctype
     combine = writer.combine(s.kind, wide, "total", f"({wide})part[b]")
