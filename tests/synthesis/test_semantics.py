@@ -43,6 +43,17 @@ def in_tuple(*parts: str) -> str:
     return "(" + ", ".join(line for part in parts for line in part.splitlines()) + ",)"
 
 
+def test_long_sums_of_equal_values(check: Check) -> None:
+    """Each rounding error of a sum of equal values has the same sign, so a chain of a million of them would be off."""
+    forward = in_tuple(
+        "x.sum((1, 2, 3)), x.mean(), x.sum((0, 2, 3)), x.flatten(1).var(1), x.sum(2), x.flatten(1).sum(0)[:5]"
+    )
+    check(
+        task_of(f"x, = x; return {forward}", "[torch.full((3, 64, 96, 128), 0.7) + 0.1 * (torch.arange(128) > 63)]"),
+        **EXACT,
+    )
+
+
 @pytest.mark.parametrize("dtype", ENDS)
 def test_integers_of_every_width(check: Check, dtype: str) -> None:
     ends = ENDS[dtype]
