@@ -44,6 +44,19 @@ def test_places_in_any_dimension(check: Check) -> None:
     )
 
 
+def test_values_that_broadcast_to_what_they_are_written_to(check: Check) -> None:
+    """The export does not prove that values are as large as what they are written to, so other sizes may broadcast."""
+    inputs = "[torch.randn(5, 6), torch.tensor([1, 2, 2]), torch.randn(3, 6)]"
+    check(
+        task_of(
+            "a, i, v = x; return torch.index_put(a, (i,), v, accumulate=True)",
+            inputs,
+            variants="{'a': [torch.randn(4, 9), torch.tensor([1, 2]), torch.randn(2, 1)], "
+            "'b': [torch.randn(4, 9), torch.tensor([1, 2]), torch.randn(1, 9)]}",
+        )
+    )
+
+
 def test_masks(check: Check) -> None:
     forward = """a, r, m, v = x; b = a.clone(); b[a < 0] = 0.5; c = a.clone(); c[m] = r; d = a.clone(); d[:, r > 0] = v
         return b, c, d, a.masked_scatter(a > 0, a * 3), torch.where(m[:, None], a, r)"""

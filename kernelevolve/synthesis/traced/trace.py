@@ -385,7 +385,7 @@ class _Lowering:
             input_shapes=self.input_shapes,
             constants={n: v for n, v in b.constants.items() if n in used},
             ranges=ranges(self.exported, self.symbols),
-            conditions=conditions(self.exported, self.symbols),
+            conditions=tuple(dict.fromkeys((*conditions(self.exported, self.symbols), *b.conditions))),
         )
 
     def _target(self, spec: Any) -> tuple[str, str]:

@@ -165,7 +165,10 @@ def _index_put(call: Call) -> Virtual:
         for d, s in enumerate(i.shape):
             position = d + rank - len(i.dims)
             block[position] = s if block[position] in (0, 1) else block[position]
+            _assume_broadcast(call, s, block[position])
     shape = (*(v.shape[d] for d in lead), *block, *(v.shape[d] for d in tail))
+    for s, whole in zip(reversed(values.shape), reversed(shape), strict=False):
+        _assume_broadcast(call, s, whole)
 
     def target(at: _Index) -> tuple[Expr, ...]:
         inner = at[len(lead) : len(lead) + rank]
@@ -181,6 +184,12 @@ def _index_put(call: Call) -> Virtual:
     return _scattered(call, v, shape, target, wide, "sum" if accumulate else "set")
 
 
+def _assume_broadcast(call: Call, given: Size, whole: Size) -> None:
+    """Assume that a dimension that is not 1 now is as large as the one that it broadcasts to; the export does not check this."""
+    if given != 1:
+        call.builder.assume_equal(given, whole)
+
+
 def _put_where(call: Call, v: Virtual, mask: Virtual, first: int, values: Virtual, accumulate: bool) -> Virtual:
     """Write by a mask over the dimensions from `first` on. The values may differ along the other dimensions only."""
     behind = first + len(mask.dims)
@@ -189,6 +198,8 @@ def _put_where(call: Call, v: Virtual, mask: Virtual, first: int, values: Virtua
         raise UnsupportedError(
             "index_put by a mask of as many values as it has places: their number depends on the data"
         )
+    for given_size, whole in zip(reversed(values.shape), reversed(v.shape[behind:]), strict=False):
+        _assume_broadcast(call, given_size, whole)
     dims = dims_of(v.shape)
     work = compute_dtype(v.dtype)
 
