@@ -13,6 +13,10 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.tasks.loading import LoadedTask
 
 
+class NotDeterministicError(UserError):
+    """The reference gives several results for the same inputs."""
+
+
 def check_same(loaded: LoadedTask, first: CallResults, second: CallResults, what: str) -> None:
     """Check that two calls gave the same results.
 
@@ -23,10 +27,10 @@ def check_same(loaded: LoadedTask, first: CallResults, second: CallResults, what
         what: What differs, for the message.
 
     Raises:
-        UserError: The results differ.
+        NotDeterministicError: The results differ.
     """
     if not alike(first, second):
-        raise UserError(f"task {loaded.task.name}: the reference is not deterministic: {what}")
+        raise NotDeterministicError(f"task {loaded.task.name}: the reference is not deterministic: {what}")
 
 
 def alike(first: CallResults, second: CallResults) -> bool:

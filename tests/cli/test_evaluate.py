@@ -112,6 +112,11 @@ def test_a_mistake_is_one_line_before_anything_is_judged(task: Path, words: list
     [
         ("kept.append(x * 2.0); return kept[-1] + 0", "the reference leaks: its process grows by "),
         ("return x * torch.rand(1)", "not deterministic"),
+        (
+            "return x + torch.rand(1) * (x == 0)",
+            "not deterministic: forward draws random numbers, which change its result",
+        ),
+        ("y = x * 2.0; x.unsqueeze_(0); return y", "forward gives input 0 another shape in place"),
         ("__import__('time').sleep(9); return x", "takes longer than 2 s"),
     ],
 )

@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from evaluators.correctness.compare import bounds_of
 from evaluators.correctness.constant_results import ConstantResults
-from evaluators.correctness.determinism import alike, check_same, differing, state_of
+from evaluators.correctness.determinism import NotDeterministicError, alike, check_same, differing, state_of
 from evaluators.correctness.inputs.cases import DerivedCase, InputSettings, Kind, derived_cases
 from evaluators.correctness.inputs.checks import OTHER_PARAMETERS, SHAPES
 from evaluators.correctness.inputs.ranges import declared_ranges
@@ -43,6 +43,8 @@ _TRIAL_STRIDE = 1000
 """The difference between the seeds of two trials."""
 _DRAW_STRIDE = 1_000_003
 """The difference between the seeds of two draws for timed calls."""
+_CHANCES = 4
+"""The number of further calls with other random numbers, where a call draws some. Their results must be the same."""
 _STEPS = 2
 """The number of calls before the one in evaluation mode."""
 _DERIVED_WORK = 6_000_000_000
@@ -85,7 +87,8 @@ def _init(loaded: LoadedTask) -> list[dict[str, Any]] | None:
 class ReferenceComputation:
     """Computes the reference data of one task into one folder: first `own`, then `derived`.
 
-    Both methods return a part of the manifest that `data.read_reference` reads, or `error`, a message for the task's author.
+    Both methods return a part of the manifest that `data.read_reference` reads; or `refused`, why no kernel of the task can be judged; or
+    `error`, why these cases cannot be computed.
     """
 
     def __init__(self, task: Task, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -121,7 +124,7 @@ class ReferenceComputation:
                     cases.append(self._case(variant, trial, f"case{len(cases)}"))
             return {"cases": cases, "init": _init(self._loaded), "made_eager": made_eager()}
 
-        return self._or_error(compute)
+        return self._or_message(compute)
 
     def derived(self, main: Mapping[str, Any]) -> dict[str, Any]:
         """Compute the cases that are derived from the task's own.
@@ -129,11 +132,13 @@ class ReferenceComputation:
         Args:
             main: The first case that `own` returned.
         """
-        return self._or_error(lambda: self._derived(main))
+        return self._or_message(lambda: self._derived(main))
 
-    def _or_error(self, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _or_message(self, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:
             return compute()
+        except NotDeterministicError as error:
+            return {"refused": str(error)}
         except UserError as error:
             return {"error": str(error)}
         except (MemoryError, RuntimeError) as error:
@@ -161,6 +166,7 @@ class ReferenceComputation:
             self._main_arguments = arguments
         else:
             native = self._runs.native(self._runs.build(), arguments, seed)
+        self._check_chance(arguments, native, seed)
         if trial == 1:
             self._check_memory(arguments, native, seed)
         if variant is None:
@@ -223,6 +229,14 @@ class ReferenceComputation:
             outputs = self._outputs.write(f"{case['case']}.later.", arguments, later, ROUNDINGS, prepare)
             case["later"] = {"steps": _STEPS, **outputs}
         return native
+
+    def _check_chance(self, arguments: SavedArguments, native: CallResults, seed: int) -> None:
+        """Raise NotDeterministicError where the results depend on random numbers, which a kernel cannot draw in the same way."""
+        if not native.random:
+            return
+        for i in range(1, _CHANCES + 1):
+            other = self._runs.native(self._runs.build(), arguments, derive_seed(seed, "chance", i))
+            check_same(self._loaded, native, other, "forward draws random numbers, which change its result")
 
     def _check_memory(self, arguments: SavedArguments, native: CallResults, seed: int) -> None:
         """Raise UserError where the results depend on the inputs of an earlier call."""
@@ -305,6 +319,7 @@ class ReferenceComputation:
             native = runs.native(runs.build(), arguments, self._seed)
         except (UserError, TypeError) as error:
             return str(error).removeprefix(f"task {loaded.task.name}: ")
+        self._check_chance(arguments, native, self._seed)
         if case.kind is Kind.VALUES and not case.nonfinite:
             self._sameness.add(native.results)
         oracle = runs.wide(arguments, native)

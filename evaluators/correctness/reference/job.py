@@ -38,7 +38,7 @@ class ReferenceJob:
             settings: The fields of `ReferenceSettings`.
 
         Returns:
-            The part of the manifest about these cases, or `error`, the message for the task's author.
+            The part of the manifest about these cases, or a message; see `ReferenceComputation`.
         """
         # Imported here, since it imports torch.export, which takes seconds.
         from evaluators.correctness.reference.computing import ReferenceComputation
@@ -53,7 +53,7 @@ class ReferenceJob:
             main: The first case that `own` returned.
 
         Returns:
-            The part of the manifest about these cases, or `error`, the message for the task's author.
+            The part of the manifest about these cases, or a message; see `ReferenceComputation`.
         """
         if self._computing is None:
             raise ValueError("call own before derived")

@@ -52,6 +52,8 @@ class CallResults:
     """The leaves of the arguments that the call changed in place: their index -> their new value."""
     fresh: tuple[bool, ...] = ()
     """For each returned tensor, whether its memory was its own."""
+    random: bool = False
+    """Whether the call drew random numbers from PyTorch's global generator."""
 
     @property
     def results(self) -> tuple[torch.Tensor, ...]:
@@ -125,10 +127,11 @@ class ReferenceRuns:
             The results.
 
         Raises:
-            UserError: forward raises, or returns something other than tensors and plain values.
+            UserError: forward raises, returns something other than tensors and plain values, or resizes an input.
         """
         name = self._loaded.task.name
         torch.manual_seed(seed)
+        drawn_before = torch.get_rng_state()
         given = arguments.leaves()
         try:
             result = model(*arguments.nested(given))
@@ -143,9 +146,16 @@ class ReferenceRuns:
         except TypeError as error:
             raise UserError(f"task {name}: forward {error}") from error
         forms = tuple((str(t.dtype).removeprefix("torch."), tuple(t.shape)) for t in found.tensors)
-        changed = _changed(given, arguments.leaves())
+        random = not torch.equal(drawn_before, torch.get_rng_state())
+        before = arguments.leaves()
+        for i, (late, early) in enumerate(zip(given, before, strict=True)):
+            if isinstance(late, torch.Tensor) and late.shape != early.shape:
+                raise UserError(
+                    f"task {name}: forward gives input {i} another shape in place, which a kernel cannot do: return a new tensor instead"
+                )
+        changed = _changed(given, before)
         fresh = with_memory_of_their_own(found.tensors, given, model)
-        return CallResults(_outputs(found), forms, tuple(found.values), found.structure, changed, fresh)
+        return CallResults(_outputs(found), forms, tuple(found.values), found.structure, changed, fresh, random)
 
     def wide(
         self,

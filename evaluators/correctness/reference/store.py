@@ -29,7 +29,7 @@ from kernelevolve.core.private_folder import private_folder
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 
-_FORMAT = "39"
+_FORMAT = "40"
 """The version of the stored data, messages included, which is part of the hash that names each folder."""
 _EAGER = "torch.compile in the task has no effect: the reference runs, and is timed, without being compiled"
 JOB = "evaluators.correctness.reference.job:ReferenceJob"
@@ -153,8 +153,9 @@ def _compute(
                 manifest = dict(runner.ask("own", folder=str(staged), settings=wanted))
             except FailedError as error:
                 raise _at_fault(task, error.failure, limit, staged) from error
-            if "error" in manifest:
-                raise UserError(manifest["error"])
+            for message in ("refused", "error"):
+                if message in manifest:
+                    raise UserError(manifest[message])
             runner.allow(limit)
             derived = _derived(runner, manifest["cases"][0])
         manifest |= {
@@ -218,6 +219,8 @@ def _derived(runner: Runner, main: Mapping[str, Any]) -> Mapping[str, Any]:
     except FailedError as error:
         overtime = error.failure.status is Status.TIMEOUT
         return _nothing_derived(f"the process that computed them ended ({error.failure.summary})", overtime=overtime)
+    if "refused" in derived:
+        raise UserError(derived["refused"])
     if "error" in derived:
         return _nothing_derived(derived["error"])
     return derived
