@@ -1,4 +1,4 @@
-"""References of many hundred operations, which are the steps of a loop: traced for the task's own shapes, right for all."""
+"""References that are traced for the task's own shapes alone: steps of a loop, and what free sizes do not allow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kernelevolve.synthesis.builtin import tracing
 from kernelevolve.synthesis.builtin.fallback import fallback_calls
 from kernelevolve.synthesis.builtin.tracing import is_unrolled, trace_task
 from kernelevolve.synthesis.traced.program import Program
-from kernelevolve.tasks.loading import load_module
+from kernelevolve.tasks.loading import draw_inputs, load_module
 
 from .conftest import load
 from .test_builtin_operator import prepared, propose
@@ -83,3 +83,28 @@ def test_where_other_shapes_are_timed_or_must_be_written_the_sizes_are_free(monk
     assert sizes(task) == 0
     assert sizes(task.model_copy(update={"allow_aten": AllowAten.NONE})) == 2
     assert sizes(task_of("nn.Identity()", "4, 6", LOOP, VARIANTS)) == 2
+
+
+@pytest.mark.parametrize(
+    ("inputs", "forward", "others"),
+    [
+        ("torch.randn(2, 3, 9, 9), torch.randn(4, 3, 3, 3)", "return F.conv2d(x, w)", ((2, 3, 7, 8), (5, 3, 2, 2))),
+        ("torch.randn(7, 5), torch.randn(5)", "return x.diagonal() * w", ((4, 6), (4,))),
+    ],
+)
+def test_what_free_sizes_do_not_allow_is_traced_for_the_sizes_of_the_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: str, forward: str, others: tuple[tuple[int, ...], ...]
+) -> None:
+    source = SOURCE.replace("[torch.randn({shape})]", f"[{inputs}]").replace("forward(self, x)", "forward(self, x, w)")
+    head = "import torch.nn.functional as F\n"
+    task = Task(name="sizes", source=head + source.format(layer="nn.Identity()", forward=forward))
+    program = trace_task(task)
+    assert isinstance(program, Program), program
+    module = load(propose(prepared(task), task, 0).kernel, tmp_path, monkeypatch)
+    model, reference = module.ModelNew(), module.Model()
+    own = draw_inputs(load_module(task), 0)
+    torch.testing.assert_close(model(*own), reference(*own), rtol=1e-4, atol=1e-4)
+    assert fallback_calls(model) == 0
+    x = [torch.randn(shape) for shape in others]
+    torch.testing.assert_close(model(*x), reference(*x))
+    assert fallback_calls(model) == 1

@@ -16,7 +16,7 @@ from kernelevolve.synthesis.builtin.kept import kept
 from kernelevolve.synthesis.builtin.modes import watched_modes
 from kernelevolve.synthesis.builtin.plan.traits import is_large
 from kernelevolve.synthesis.builtin.writers import ANY
-from kernelevolve.synthesis.traced.builder import UnsupportedError
+from kernelevolve.synthesis.traced.builder import SizeError, UnsupportedError
 from kernelevolve.synthesis.traced.program import Program
 from kernelevolve.synthesis.traced.trace import trace
 from kernelevolve.tasks.eager import run_eagerly
@@ -75,29 +75,38 @@ def kept_trace(task: Task) -> Program | Untraced:
 def trace_task(task: Task) -> Program | Untraced:
     """Trace the reference of a task, and check that C++ can be written from the program unless it is large.
 
-    The program of an unrolled loop holds only for the shapes of the task's inputs, unless the task has variants. With free sizes, tracing
-    takes four times as long: a minute for a loop of some hundred steps. Other shapes take the reference's own operations.
+    The program holds only for the shapes of the task's inputs where the reference is an unrolled loop, since tracing with free sizes would
+    take four times as long (a minute for a loop of some hundred steps), and where the traced form cannot express it with free sizes. Other
+    shapes then take the reference's own operations. Tasks with variants, or with a rule about ATen, always have free sizes.
 
     Raises:
         UserError: The reference raises an error.
     """
     run_eagerly()
     loaded = load_module(task)
-    inputs = draw_inputs(loaded, task.seed)
-    fixed = not loaded.get_input_variants() and task.allow_aten is AllowAten.ALL and is_unrolled(loaded)
-    model = build_model(loaded, task.seed)
+    fixable = not loaded.get_input_variants() and task.allow_aten is AllowAten.ALL
+    fixed = fixable and is_unrolled(loaded)
+    traced, by_size = _traced(loaded, fixed=fixed)
+    if by_size and fixable and not fixed:
+        again, _ = _traced(loaded, fixed=True)
+        traced = again if isinstance(again, Program) else traced
+    if isinstance(traced, Untraced):
+        fresh = build_model(loaded, task.seed)
+        with torch.no_grad(), loaded.blamed("forward"):
+            fresh(*draw_inputs(loaded, task.seed))
+    return traced
+
+
+def _traced(loaded: LoadedTask, *, fixed: bool) -> tuple[Program | Untraced, bool]:
+    """Return the program or why there is none, and whether free sizes may be the reason."""
+    model, seed = build_model(loaded, loaded.task.seed), loaded.task.seed
     try:
-        program = replace(trace(model, inputs, fixed=fixed), modes=watched_modes(model))
+        program = replace(trace(model, draw_inputs(loaded, seed), fixed=fixed), modes=watched_modes(model))
         if not is_large(program):
             ANY.check(program)
     except UnsupportedError as reason:
-        why = f"the traced form lacks {reason}"
+        return Untraced(f"the traced form lacks {reason}"), isinstance(reason, SizeError)
     except Exception as fault:  # noqa: BLE001 - a bug must not keep the user from a kernel; later stages need no program
         words = str(fault).strip().splitlines()
-        why = f"the traced form fails: {type(fault).__name__}{f': {words[0][:200]}' if words else ''}"
-    else:
-        return program
-    fresh = build_model(loaded, task.seed)
-    with torch.no_grad(), loaded.blamed("forward"):
-        fresh(*draw_inputs(loaded, task.seed))
-    return Untraced(why)
+        return Untraced(f"the traced form fails: {type(fault).__name__}{f': {words[0][:200]}' if words else ''}"), True
+    return program, False

@@ -10,7 +10,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils._sympy.printers import PythonPrinter
 
-from kernelevolve.synthesis.traced.builder import UnsupportedError
+from kernelevolve.synthesis.traced.builder import SizeError
 
 _BOUNDLESS = 1 << 40
 """A number of elements that no dimension reaches."""
@@ -38,7 +38,7 @@ def conditions(exported: ExportedProgram, names: _Names) -> tuple[str, ...]:
     They stem from branches in the model and in PyTorch, such as whether a last pooling window counts.
 
     Raises:
-        UnsupportedError: A condition is on a size that is not a dimension of an input.
+        SizeError: A condition is on a size that is not a dimension of an input.
     """
     values = [n.meta.get("val") for n in exported.graph_module.graph.nodes if n.op == "placeholder"]
     environment = next((v.fake_mode.shape_env for v in values if isinstance(v, torch.Tensor)), None)
@@ -49,7 +49,7 @@ def conditions(exported: ExportedProgram, names: _Names) -> tuple[str, ...]:
     for guard in environment.guards:
         expression = environment.simplify(guard.expr)
         if expression.free_symbols - names.keys():
-            raise UnsupportedError("a condition on a size that the inputs' shapes do not give")
+            raise SizeError("a condition on a size that the inputs' shapes do not give")
         named = expression.xreplace(names)
         if named is not sympy.true and (drops or not _says_two_or_more(named)):
             # The file of a kernel does not always import math.

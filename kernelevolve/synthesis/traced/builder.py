@@ -29,6 +29,10 @@ class UnsupportedError(Exception):
     """The traced form cannot express a reference. The message names the unsupported part."""
 
 
+class SizeError(UnsupportedError):
+    """The traced form cannot express a reference whose sizes are free. It may be able to if they are fixed."""
+
+
 def cast(expr: Expr, dtype: str) -> Expr:
     """Convert an expression to a dtype. Literals are converted here if the conversion is the same on every machine."""
     if expr.dtype == dtype:

@@ -16,7 +16,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 
 from kernelevolve.synthesis.traced.assumptions import conditions, ranges
 from kernelevolve.synthesis.traced.attributes import attribute_text, find_tensor, free_name
-from kernelevolve.synthesis.traced.builder import Builder, UnsupportedError, cast
+from kernelevolve.synthesis.traced.builder import Builder, SizeError, UnsupportedError, cast
 from kernelevolve.synthesis.traced.decompositions import decompositions
 from kernelevolve.synthesis.traced.expr import Const, Expr, IndexValue, Op, Size
 from kernelevolve.synthesis.traced.flattened import Flattened
@@ -264,7 +264,7 @@ class _Lowering:
             return sympy.floor(parts[0] / parts[1])
         if name in ("Mod", "PythonMod"):
             return sympy.Mod(parts[0], parts[1])
-        raise UnsupportedError(f"a size with {name}")
+        raise SizeError(f"a size with {name}")
 
     def _multiple(self, expr: Any) -> Size:
         """Convert a float that is a size, a quotient of sizes, or such a value times floats that do not round it."""
@@ -279,7 +279,7 @@ class _Lowering:
             return self._symbolic(expr.args[0]) / self._symbolic(expr.args[1])
         if isinstance(expr, sympy.Mul) or name == "Mul":
             return sympy.Mul(*(self._multiple(a) for a in expr.args))
-        raise UnsupportedError(f"a size that is a rounded {name}")
+        raise SizeError(f"a size that is a rounded {name}")
 
     def _number(self, expr: Any) -> Expr:
         """Convert a float that is computed from sizes to an expression of dtype float64."""
@@ -303,7 +303,7 @@ class _Lowering:
             "Pow": "pow",
         }
         if name not in names:
-            raise UnsupportedError(f"a number computed from sizes with {name}")
+            raise SizeError(f"a number computed from sizes with {name}")
         first, *rest = (self._number(a) for a in expr.args)
         for part in rest:
             first = Op(names[name], (first, part), "float64")
@@ -327,7 +327,7 @@ class _Lowering:
                 self.numbers[value.node.expr] = cast(self.values[node.args[0]].at(()), "float64")
             return self._number(value.node.expr)
         if isinstance(value, torch.SymBool):
-            raise UnsupportedError("a condition on sizes")
+            raise SizeError("a condition on sizes")
         name = str(node.target)
         if "getitem" in name:
             return self.values[node.args[0]][node.args[1]]

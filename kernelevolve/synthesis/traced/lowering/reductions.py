@@ -6,7 +6,7 @@ import math
 
 import sympy
 
-from kernelevolve.synthesis.traced.builder import UnsupportedError, cast, compute_dtype
+from kernelevolve.synthesis.traced.builder import SizeError, cast, compute_dtype
 from kernelevolve.synthesis.traced.expr import FLOATS, Const, Expr, IndexTerm, Op, Size, as_expr
 from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, dim_of, dims_arg, scalar
 from kernelevolve.synthesis.traced.virtual import ONE, Virtual, broadcast_at, common_dims, ravel
@@ -95,7 +95,7 @@ def _moments(
     shape = tuple(s for d, s in enumerate(v.shape) if d not in over)
     kept = Virtual(tuple(d for i, d in enumerate(centre.dims) if i not in over), centre.dtype, centre.at)
     if kept.shape != shape:
-        raise UnsupportedError("a mean of this shape")
+        raise SizeError("a mean of this shape")
     return found, kept
 
 
