@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,8 @@ import torch
 
 from scripts.bench.breadth.problems import problems_of, sample, shrunk_copy
 from scripts.bench.breadth.shrink import Limits, shrink
-from scripts.bench.breadth.table import bars, table
-from scripts.bench.breadth.trying import Row, Search, copy_of
+from scripts.bench.breadth.table import bars, table, verdict_bars, verdict_table
+from scripts.bench.breadth.trying import Row, Search, Verdicts, copy_of, judged
 
 PROBLEM = """
 import torch
@@ -138,6 +139,43 @@ def test_a_row_says_why_there_is_no_kernel() -> None:
     assert (
         table([lost]).splitlines()[-1] == "| 1/7_x | traced | none correct | - | 4 | - | ok | wrong_result: 3% / off |"
     )
+
+
+_FIRST = "builtin/draft: the default schedule"
+_COPIES = {"strict": "ok", "kernelbench": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "missed"),
+    [
+        (Verdicts("1/1", _COPIES, _FIRST), ""),
+        (Verdicts("1/1", {}, refused="it draws random numbers"), ""),
+        (Verdicts("1/1", _COPIES, complaints=("builtin/draft: off",)), "without a right draft"),
+        (Verdicts("1/1", {}, broke="exit code 1: no"), "without a right draft"),
+        (
+            Verdicts("1/1", {**_COPIES, "kernelbench": "wrong_result: off"}, _FIRST),
+            "copies of the reference ok, kernelbench",
+        ),
+    ],
+)
+def test_each_bar_of_verdicts_can_be_missed(verdicts: Verdicts, missed: str) -> None:
+    lines, met = verdict_bars([Verdicts.from_json(verdicts.to_json())])
+    assert met is not bool(missed)
+    assert [line.startswith(missed) for line in lines if line.endswith("MISSED")] == [True] * bool(missed)
+
+
+def test_a_problem_is_judged_in_a_process_of_its_own(tmp_path: Path) -> None:
+    right, random, broken = (tmp_path / f"{name}.py" for name in ("right", "random", "broken"))
+    small = PROBLEM.replace("4096", "16").replace("2048", "32")
+    right.write_text(small)
+    random.write_text(small.replace("* y", "* y * torch.rand(1)"))
+    broken.write_text("import nothing_of_this_name")
+    core = min(os.sched_getaffinity(0))
+    row = judged("1/1", right, [core])
+    assert (row.first, row.copies, row.refused) == (_FIRST, _COPIES, ""), row
+    assert "not deterministic" in judged("1/2", random, [core]).refused
+    assert "defines no class Model" in judged("1/3", broken, [core]).refused
+    assert judged("1/4", right, [1 << 20]).broke.startswith("exit code 1: OSError"), "no machine has this core"
 
 
 def test_a_folder_that_is_no_clone_is_a_mistake_in_one_line(tmp_path: Path) -> None:

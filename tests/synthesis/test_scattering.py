@@ -46,13 +46,14 @@ def test_places_in_any_dimension(check: Check) -> None:
 
 def test_values_that_broadcast_to_what_they_are_written_to(check: Check) -> None:
     """The export does not prove that values are as large as what they are written to, so other sizes may broadcast."""
-    inputs = "[torch.randn(5, 6), torch.tensor([1, 2, 2]), torch.randn(3, 6)]"
+    inputs = "[torch.randn(5, 6), torch.tensor([1, 2, 2]), torch.randn(3, 6), torch.randn(3, 3)]"
     check(
         task_of(
-            "a, i, v = x; return torch.index_put(a, (i,), v, accumulate=True)",
+            """a, i, v, w = x
+        return torch.index_put(a, (i,), v, accumulate=True), torch.index_put(a[:, ::2], (i,), w, accumulate=True)""",
             inputs,
-            variants="{'a': [torch.randn(4, 9), torch.tensor([1, 2]), torch.randn(2, 1)], "
-            "'b': [torch.randn(4, 9), torch.tensor([1, 2]), torch.randn(1, 9)]}",
+            variants="{'a': [torch.randn(4, 9), torch.tensor([1, 2]), torch.randn(2, 1), torch.randn(2, 1)], "
+            "'b': [torch.randn(4, 9), torch.tensor([1, 2]), torch.randn(1, 9), torch.randn(1, 5)]}",
         )
     )
 

@@ -52,9 +52,13 @@ def conditions(exported: ExportedProgram, names: _Names) -> tuple[str, ...]:
             raise SizeError("a condition on a size that the inputs' shapes do not give")
         named = expression.xreplace(names)
         if named is not sympy.true and (drops or not _says_two_or_more(named)):
-            # The file of a kernel does not always import math.
-            found.append(PythonPrinter().doprint(named).replace("math.", '__import__("math").'))
+            found.append(condition_text(named))
     return tuple(dict.fromkeys(found))
+
+
+def condition_text(condition: sympy.Basic) -> str:
+    """Return a condition on sizes as a Python expression, for the file of a kernel, which does not always import math."""
+    return str(PythonPrinter().doprint(condition)).replace("math.", '__import__("math").')
 
 
 def _drops(exported: ExportedProgram) -> bool:

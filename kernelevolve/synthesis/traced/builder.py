@@ -59,15 +59,15 @@ class Builder:
         self.buffers: dict[str, Buffer] = {}
         self.statements: list[Statement] = []
         self.constants: dict[str, list[float | int | bool]] = {}
-        self.conditions: dict[str, None] = {}
-        """Conditions on sizes under which the statements are valid, as Python expressions of their names, in order."""
+        self.conditions: dict[sympy.Basic, None] = {}
+        """Conditions on sizes under which the statements are valid, in order."""
         self._axes = 0
         self._temporaries = 0
 
     def assume_equal(self, a: Size, b: Size) -> None:
         """Make it a condition of the program that two sizes are equal, where the export has not proven it."""
         if sympy.expand(a - b) != 0:
-            self.conditions[f"{a} == {b}"] = None
+            self.conditions[sympy.Eq(a, b)] = None
 
     def axes(self, extents: Sequence[Size]) -> tuple[Axis, ...]:
         """Return new axes of the given extents."""

@@ -14,7 +14,7 @@ import torch
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind, OutputKind
 
-from kernelevolve.synthesis.traced.assumptions import conditions, ranges
+from kernelevolve.synthesis.traced.assumptions import condition_text, conditions, ranges
 from kernelevolve.synthesis.traced.attributes import attribute_text, find_tensor, free_name
 from kernelevolve.synthesis.traced.builder import Builder, SizeError, UnsupportedError, cast
 from kernelevolve.synthesis.traced.decompositions import decompositions
@@ -385,7 +385,9 @@ class _Lowering:
             input_shapes=self.input_shapes,
             constants={n: v for n, v in b.constants.items() if n in used},
             ranges=ranges(self.exported, self.symbols),
-            conditions=tuple(dict.fromkeys((*conditions(self.exported, self.symbols), *b.conditions))),
+            conditions=tuple(
+                dict.fromkeys((*conditions(self.exported, self.symbols), *map(condition_text, b.conditions)))
+            ),
         )
 
     def _target(self, spec: Any) -> tuple[str, str]:

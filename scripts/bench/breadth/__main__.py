@@ -64,10 +64,7 @@ def main() -> int:
             file.write(row.to_json() + "\n")
         print(table([row]).splitlines()[-1], file=sys.stderr, flush=True)
     chosen = [rows[problem.name] for problem in problems if problem.name in rows]
-    print(table(chosen))
-    lines, met = bars(chosen)
-    print("", *lines, sep="\n")
-    return 0 if met else 1
+    return _ended(table(chosen), *bars(chosen))
 
 
 def _verdicts(problems: Sequence[Problem], folder: Path, options: argparse.Namespace) -> int:
@@ -95,9 +92,12 @@ def _verdicts(problems: Sequence[Problem], folder: Path, options: argparse.Names
             file.flush()
             print(verdict_table([row]).splitlines()[-1], file=sys.stderr, flush=True)
     chosen = [rows[problem.name] for problem in problems if problem.name in rows]
-    print(verdict_table(chosen))
-    lines, met = verdict_bars(chosen)
-    print("", *lines, sep="\n")
+    return _ended(verdict_table(chosen), *verdict_bars(chosen))
+
+
+def _ended(rows: str, lines: Sequence[str], met: bool) -> int:
+    """Print the table and the bars, and return the exit code."""
+    print(rows, "", *lines, sep="\n")
     return 0 if met else 1
 
 

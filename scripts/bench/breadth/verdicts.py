@@ -81,10 +81,10 @@ def first_right(pipeline: Pipeline, operator: Operator) -> FirstRight:
 
 def verdicts_of(path: Path, name: str) -> Verdicts:
     """Judge a task's copy and the operator's first drafts."""
-    task = find_task(str(path))
-    copy = Kernel(source=copy_of(path.read_text()), language="python")
     copies: dict[str, str] = {}
     try:
+        task = find_task(str(path))
+        copy = Kernel(source=copy_of(path.read_text()), language="python")
         started = time.monotonic()
         with closing(_pipeline(task, "strict")) as pipeline:
             pipeline.warm()
