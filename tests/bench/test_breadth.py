@@ -12,7 +12,7 @@ import torch
 
 from scripts.bench.breadth.problems import problems_of, sample, shrunk_copy
 from scripts.bench.breadth.shrink import Limits, shrink
-from scripts.bench.breadth.table import bars, table, verdict_bars, verdict_table
+from scripts.bench.breadth.table import bars, table, verdict_bars
 from scripts.bench.breadth.trying import Row, Search, Verdicts, copy_of, judged
 
 PROBLEM = """
