@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
+from devices.toolchains.parsing import nodes, parsed
+
 
 class LiteralError(ValueError):
     """The kernel file lacks a valid literal."""
@@ -13,10 +15,10 @@ class LiteralError(ValueError):
 def read_literals(text: str) -> tuple[str, list[str]]:
     """Return `CPP_SOURCE` and `CPP_FLAGS` of a kernel file. Raises LiteralError if the file has no such literals."""
     try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError) as error:
+        tree = parsed(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise LiteralError(f"the kernel file is no valid Python: {error}") from error
-    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    names = [node for node in nodes(tree) if isinstance(node, ast.Name)]
     source = _value(_assigned(tree, names, "CPP_SOURCE"), "CPP_SOURCE")
     flags = _value(_assigned(tree, names, "CPP_FLAGS"), "CPP_FLAGS")
     if not isinstance(source, str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from devices.toolchains.parsing import parsed
 from evaluators.verdict import Failure
 from kernelevolve.core.evaluation import Status
 
@@ -19,7 +20,7 @@ def check_source(source: str) -> Failure | None:
     if len(source) > _LONGEST_SOURCE:
         return Failure(Status.INVALID_SOURCE, "source", f"the file is longer than {_LONGEST_SOURCE} characters")
     try:
-        tree = ast.parse(source)
+        tree = parsed(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None)
         return Failure(Status.INVALID_SOURCE, "source", f"no valid Python{f', line {line}' if line else ''}: {error}")
