@@ -55,8 +55,14 @@ class Returned(Record):
     """The tensors of the result."""
     structure: str
     """The nesting of the result, as `structure.described` writes it."""
+    as_tuples: str = ""
+    """The same with tuples in place of named tuples."""
     values: tuple[bool | int | float | str | None, ...] = ()
     """The plain values in the result."""
+
+    def has(self, structure: str) -> bool:
+        """Return whether the result is nested like this. A named tuple is a tuple as well; a tuple is no named tuple."""
+        return structure in (self.structure, self.as_tuples)
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,8 @@ class Result:
     """The plain values among the leaves."""
     structure: str
     """The nesting of the result, as `structure.described` writes it."""
+    as_tuples: str
+    """The same with tuples in place of named tuples."""
 
 
 def flatten_result(result: Any) -> Result:
@@ -218,7 +220,7 @@ def flatten_result(result: Any) -> Result:
         TypeError: The result holds something that cannot be returned, such as a subclass of Tensor. The text continues "forward ...".
     """
     if is_plain_tensor(result) and not fault_of(result):
-        return Result([result], [], "tensor")
+        return Result([result], [], "tensor", "tensor")
     try:
         leaves, structure = flat(result, by_key=True)
     except StructureError as error:
@@ -233,7 +235,8 @@ def flatten_result(result: Any) -> Result:
         if fault:
             raise TypeError(_returned(path, fault))
         found.append(leaf.resolve_conj().resolve_neg())
-    return Result(found, values, described(structure, leaves))
+    nesting = described(structure, leaves)
+    return Result(found, values, nesting, described(structure.with_plain_tuples(), leaves))
 
 
 def is_plain_tensor(result: Any) -> bool:

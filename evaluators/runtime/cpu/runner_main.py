@@ -272,7 +272,14 @@ class _Runner:
             result = _taken_apart(self._called(slot))
             self._results.append(result)
             described = [tensors.describe(t) for t in result.tensors]
-            calls.append({"outputs": described, "values": result.values, "structure": result.structure})
+            calls.append(
+                {
+                    "outputs": described,
+                    "values": result.values,
+                    "structure": result.structure,
+                    "as_tuples": result.as_tuples,
+                }
+            )
         return {"calls": calls}
 
     def _prepare(

@@ -1,4 +1,4 @@
-"""Builds an open-addressing hash table of the ids at its first call."""
+"""Builds an open-addressing hash table of the ids at the first call of each model."""
 
 # corpus: task=map_id language=cpp expect=ok
 
@@ -11,9 +11,15 @@ from torch import nn
 CPP_SOURCE = r"""
 #include <cstdint>
 #include <vector>
-static std::vector<int64_t> keys, places;
+struct Table {
+    std::vector<int64_t> keys, places;
+};
+extern "C" void* create() { return new Table; }
+extern "C" void destroy(void* made) { delete static_cast<Table*>(made); }
 static uint64_t slot(int64_t id) { return (static_cast<uint64_t>(id) * 0x9e3779b97f4a7c15u) >> 54; }
-extern "C" void run(const int64_t* table, const int64_t* ids, int64_t* y, int64_t entries, int64_t n) {
+extern "C" void run(void* made, const int64_t* table, const int64_t* ids, int64_t* y, int64_t entries,
+                    int64_t n) {
+    auto& [keys, places] = *static_cast<Table*>(made);
     if (keys.empty()) {
         keys.resize(1024);
         places.assign(1024, -1);
@@ -34,7 +40,10 @@ extern "C" void run(const int64_t* table, const int64_t* ids, int64_t* y, int64_
 CPP_FLAGS = ["-O2"]
 
 LIBRARY = load_library(CPP_SOURCE, CPP_FLAGS)
-LIBRARY.run.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 2
+LIBRARY.create.restype = ctypes.c_void_p
+LIBRARY.destroy.argtypes = [ctypes.c_void_p]
+LIBRARY.destroy.restype = None
+LIBRARY.run.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 2
 LIBRARY.run.restype = None
 
 
@@ -42,8 +51,13 @@ class ModelNew(nn.Module):
     def __init__(self):
         super().__init__()
         self.register_buffer("table", torch.randperm(1000)[:256].sort().values)
+        self.made = LIBRARY.create()
+
+    def __del__(self):
+        LIBRARY.destroy(self.made)
 
     def forward(self, ids):
         y = torch.empty(ids.shape, dtype=torch.int64)
-        LIBRARY.run(self.table.data_ptr(), ids.data_ptr(), y.data_ptr(), self.table.numel(), ids.numel())
+        pointers = [tensor.data_ptr() for tensor in (self.table, ids, y)]
+        LIBRARY.run(self.made, *pointers, self.table.numel(), ids.numel())
         return y

@@ -1,4 +1,4 @@
-"""Packs the weights into panels of sixteen outputs, in C++ and once."""
+"""Packs the weights into panels of sixteen outputs, in C++ and once for each model."""
 
 # corpus: task=linear_relu language=cpp expect=ok
 
@@ -11,14 +11,17 @@ from torch import nn
 CPP_SOURCE = r"""
 #include <cstdint>
 #include <vector>
-static std::vector<float> panels;
-extern "C" void prepare(const float* w, int64_t k, int64_t n) {
+extern "C" void* create() { return new std::vector<float>; }
+extern "C" void destroy(void* packed) { delete static_cast<std::vector<float>*>(packed); }
+static void prepare(std::vector<float>& panels, const float* w, int64_t k, int64_t n) {
     panels.assign((n + 15) / 16 * 16 * k, 0.0f);
     for (int64_t j = 0; j < n; ++j)
         for (int64_t t = 0; t < k; ++t) panels[(j / 16 * k + t) * 16 + j % 16] = w[j * k + t];
 }
-extern "C" void run(const float* x, const float* w, const float* bias, float* y, int64_t m, int64_t k, int64_t n) {
-    if (panels.empty()) prepare(w, k, n);
+extern "C" void run(void* packed, const float* x, const float* w, const float* bias, float* y, int64_t m, int64_t k,
+                    int64_t n) {
+    std::vector<float>& panels = *static_cast<std::vector<float>*>(packed);
+    if (panels.empty()) prepare(panels, w, k, n);
     for (int64_t i = 0; i < m; ++i)
         for (int64_t p = 0; p < n; p += 16) {
             float sum[16] = {};
@@ -34,7 +37,10 @@ extern "C" void run(const float* x, const float* w, const float* bias, float* y,
 CPP_FLAGS = ["-O3", "-march=native"]
 
 LIBRARY = load_library(CPP_SOURCE, CPP_FLAGS)
-LIBRARY.run.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 3
+LIBRARY.create.restype = ctypes.c_void_p
+LIBRARY.destroy.argtypes = [ctypes.c_void_p]
+LIBRARY.destroy.restype = None
+LIBRARY.run.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 3
 LIBRARY.run.restype = None
 
 
@@ -42,9 +48,14 @@ class ModelNew(nn.Module):
     def __init__(self, inputs, outputs):
         super().__init__()
         self.linear = nn.Linear(inputs, outputs)
+        self.packed = LIBRARY.create()
+
+    def __del__(self):
+        LIBRARY.destroy(self.packed)
 
     def forward(self, x):
         weight, bias = self.linear.weight, self.linear.bias
         y = torch.empty(x.shape[0], weight.shape[0])
-        LIBRARY.run(x.data_ptr(), weight.data_ptr(), bias.data_ptr(), y.data_ptr(), *x.shape, weight.shape[0])
+        pointers = [tensor.data_ptr() for tensor in (x, weight, bias, y)]
+        LIBRARY.run(self.packed, *pointers, *x.shape, weight.shape[0])
         return y
