@@ -231,9 +231,8 @@ class Stopwatch:
 
     def _as_expected(self, runner: Runner, returned: Returned) -> Returned:
         expected = self._case.expected
-        if (
-            tuple((o.dtype, o.shape) for o in returned.outputs) != expected.forms
-            or not returned.has(expected.structure)
+        if tuple((o.dtype, o.shape) for o in returned.outputs) != expected.forms or not returned.has(
+            expected.structure
         ):
             raise failed(
                 Status.WRONG_SHAPE, runner.stage, f"{self._case.label}: another shape or structure than before"

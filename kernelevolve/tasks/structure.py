@@ -57,7 +57,11 @@ class Structure(Record):
     def with_plain_tuples(self) -> Structure:
         """Return this structure with tuples in place of named tuples, which are tuples too."""
         parts = tuple(part.with_plain_tuples() for part in self.parts)
-        return Structure(kind="tuple", parts=parts) if self.kind == "namedtuple" else self.model_copy(update={"parts": parts})
+        return (
+            Structure(kind="tuple", parts=parts)
+            if self.kind == "namedtuple"
+            else self.model_copy(update={"parts": parts})
+        )
 
     def steps(self) -> Iterator[tuple[str, Structure]]:
         """Yield the parts, each with the index that leads to it, as Python writes it: `[0]`, `['mask']`."""

@@ -383,4 +383,6 @@ class SimulatedRunner(Runner):
 
 def _returned(result: tensors.Result) -> Returned:
     described = tuple(TensorDescription(**tensors.describe(tensor)) for tensor in result.tensors)
-    return Returned(outputs=described, values=tuple(result.values), structure=result.structure, as_tuples=result.as_tuples)
+    return Returned(
+        outputs=described, values=tuple(result.values), structure=result.structure, as_tuples=result.as_tuples
+    )
