@@ -22,7 +22,7 @@ class TimingSettings(Record):
     """The number of untimed calls of each runner before the first timed block."""
     block_seconds: float = Field(gt=0)
     """The approximate length of a timed block in seconds, long enough that starting and ending it costs next to nothing."""
-    most_calls: int = Field(ge=1)
+    max_calls: int = Field(ge=1)
     """The largest number of calls in a timed block."""
     block_mb: int = Field(ge=1)
     """The most memory in MiB that the inputs of a block's calls may take, and likewise their outputs. A block has at least one call."""
@@ -104,7 +104,7 @@ class EvaluationSettings(Record):
     """The rules by which kernels are evaluated."""
     trials: int = Field(ge=1)
     """The number of correctness trials."""
-    most_draws: int = Field(ge=1)
+    max_draws: int = Field(ge=1)
     """The largest number of sets of inputs that are drawn for the timed calls of each set of shapes."""
     draw_mb: int = Field(ge=0)
     """The most memory in MiB that these sets of inputs may take. At least one set is drawn."""

@@ -184,12 +184,12 @@ class Island:
             target=plan.target,
             parents=await self._library.get(expansion.parents),
             history=await self._library.get(self._history.choose(expansion)),
-            known=population.known,
+            known_kernels=population.known_kernels,
             models=plan.models,
             evaluate=self._evaluate_apart,
-            purpose=f"{plan.run}.{self._index}.{expansion.step}",
+            node_id=f"{plan.run}.{self._index}.{expansion.step}",
         )
-        usage, trials = Usage(), 0
+        usage, extra = Usage(), 0
         exchanges: tuple[int, ...] = ()
         for proposal, is_last in population.attempts(expansion):
             self._doing[expansion.step] = "a kernel was being proposed"
@@ -199,19 +199,19 @@ class Island:
                 await self._store.finish(str(error))
                 return False
             kernel, usage = draft.kernel, usage + draft.usage
-            exchanges, trials = (*exchanges, *draft.exchanges), trials + draft.trials
-            if kernel.id in population.known and not is_last:
+            exchanges, extra = (*exchanges, *draft.exchanges), extra + draft.extra_evaluations
+            if kernel.id in population.known_kernels and not is_last:
                 continue
             answer = await self._store.claim(self._member, kernel.id, patient=is_last)
             if answer.claim is Claim.OVER:
                 return False
             if answer.claim is not Claim.GRANTED and not is_last:
-                population.known.add(kernel.id)
+                population.known_kernels.add(kernel.id)
                 continue
             self._doing[expansion.step] = f"{draft.operator} was being evaluated"
             evaluation = answer.evaluation or await self._verdict(draft)
             node = Node(
-                id=context.purpose,
+                id=context.node_id,
                 run=plan.run,
                 island=self._index,
                 step=expansion.step,
@@ -224,7 +224,7 @@ class Island:
                 usage=usage,
                 model=draft.model,
                 exchanges=exchanges,
-                trials=trials,
+                extra_evaluations=extra,
                 evaluation=evaluation,
                 cached=answer.claim is Claim.KNOWN,
                 seconds=max(0.0, self._clock + time.monotonic()),

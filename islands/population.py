@@ -39,7 +39,7 @@ class Population(Generic[K]):
         """The ids of the nodes that came from other islands."""
         self._own_nodes = 0
         self._in_flight: dict[int, Expansion] = {}
-        self.known: set[K] = set()
+        self.known_kernels: set[K] = set()
         """All kernels known to be evaluated: those received, and those that others were found to evaluate."""
         self.next_step = 0
 
@@ -74,7 +74,7 @@ class Population(Generic[K]):
         self._strategy.tell(node)
         if kernel not in self._received:
             self._received.add(kernel)
-            self.known.add(kernel)
+            self.known_kernels.add(kernel)
             self._migration.tell(node)
         if node.island == self._index:
             self._own_nodes += 1

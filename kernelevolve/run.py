@@ -148,7 +148,7 @@ class _Run:
     """Phase -> the seconds that it took."""
     failures: tuple[tuple[int, str], ...] = ()
     """The most frequent reasons why kernels of the search failed, with the number of kernels."""
-    under_way: tuple[str, ...] = ()
+    in_flight: tuple[str, ...] = ()
     """The work in progress at the end of a search that evaluated nothing."""
     evaluation: EvaluationSettings = field(init=False)
     """The settings of the evaluation, adapted to this machine."""
@@ -303,7 +303,7 @@ class _Run:
             # Includes what islands wrote since the last progress.
             progress = archipelago.progress()
             self.failures = tuple(archipelago.diagnoses()[:_TOLD_FAILURES])
-            self.under_way = archipelago.doing
+            self.in_flight = archipelago.doing
             finalists = archipelago.best(self.settings.final.candidates)
         return interrupted, progress, finalists
 
@@ -348,7 +348,7 @@ class _Run:
             final_note=comparison if isinstance(comparison, str) else "",
             dropped={} if isinstance(comparison, str) else comparison.failures,
             failures=self.failures,
-            under_way=self.under_way,
+            in_flight=self.in_flight,
             evaluations=count_by_status({f"status.{s}": n for s, n in progress.statuses.items()}),
             nodes=progress.nodes,
             usage=sum((share.usage for share in shares), Usage()),

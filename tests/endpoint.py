@@ -64,7 +64,7 @@ class Endpoint:
         self.paths: list[str] = []
         self.answered = 0
         self.called_off = 0
-        self.under_way = 0
+        self.in_flight = 0
         self.key: str | None = KEY
         """That it wants."""
         self._loop = asyncio.new_event_loop()
@@ -114,7 +114,7 @@ class Endpoint:
         behaviour = (
             self._behave(body, number) if callable(self._behave) else self._behave[min(number, len(self._behave) - 1)]
         )
-        self.under_way += 1
+        self.in_flight += 1
         try:
             await asyncio.sleep(behaviour.wait)
             if isinstance(behaviour, Fault):
@@ -128,7 +128,7 @@ class Endpoint:
             self.called_off += 1
             raise
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
 
     async def _faulty(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         data = fault.body.encode()

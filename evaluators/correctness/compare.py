@@ -48,7 +48,7 @@ _MANY_FAR = 0.5
 _SPREAD = 4
 """The number of distinct values under several roundings from which on any value among them is correct. Fewer values are the two sides of a
 discontinuity, between which nothing lies."""
-_SPARE = 8.0
+_WRONG_FACTOR = 8.0
 """The share of elements that may be wrong in timed calls, whose values are new, as a multiple of the share at discontinuities."""
 _OUTLIER = 4.0
 """The error up to which a wrong element counts as an outlier, as a multiple of its tolerance. As many outliers are allowed as PyTorch's own
@@ -87,15 +87,15 @@ class Bounds(Record):
     """The tolerance of an element relative to the oracle."""
     rms: float
     """The largest allowed RMS error over the whole output."""
-    own: float
+    native_rms: float
     """The RMS error of PyTorch's own result, without elements at discontinuities."""
     scale: float
     """The RMS of the oracle's finite elements."""
     typical: float = 0.0
     """The absolute tolerance of an element in addition to `atol`, from the typical error of PyTorch's own elements."""
-    steps: float = 0.0
+    discontinuous_share: float = 0.0
     """The share of elements that rounding alone may move to another value, as at a discontinuity."""
-    spare: float = 0.0
+    wrong_share: float = 0.0
     """The share of elements that may be wrong."""
     outliers: int = 0
     """The number of elements that may exceed their tolerance by a few times. Where errors vary so much between elements that some of
@@ -112,7 +112,7 @@ class Bounds(Record):
                 "rtol": factor * self.rtol,
                 "rms": factor * self.rms,
                 "typical": factor * self.typical,
-                "spare": min(_SPARE * self.steps, 1.0),
+                "wrong_share": min(_WRONG_FACTOR * self.discontinuous_share, 1.0),
             }
         )
 
@@ -136,30 +136,30 @@ def bounds_of(
     """Return how far an output may be off; the arguments are as in `compare`, `tolerance` is that of the task."""
     native, oracle = elements_of(native), elements_of(oracle)
     dtype, numel = native.dtype, native.numel
-    steps = uncertainty.places.numel() / max(numel, 1)
+    discontinuous = uncertainty.places.numel() / max(numel, 1)
     if not dtype.is_floating_point:
-        return Bounds(atol=0.0, rtol=0.0, rms=0.0, own=0.0, scale=0.0, steps=steps)
+        return Bounds(atol=0.0, rtol=0.0, rms=0.0, native_rms=0.0, scale=0.0, discontinuous_share=discontinuous)
     atol, rtol = room_of(dtype, tolerance)
     scale = _rms(oracle)
     rounding = _EPSILON_FACTOR[dtype] * torch.finfo(dtype).eps * scale
     # Where the terms of a sum cancel, its rounding error is that of the terms, not of the small remainder.
     atol = max(atol, rounding)
     typical = _TYPICAL_FACTOR * uncertainty.typical
-    own, far = _own_error(native, oracle, atol, rtol)
+    native_rms, far = _own_error(native, oracle, atol, rtol)
     outliers = _far_off(native, oracle, atol + typical, rtol)
     few = _FEW_FACTOR * scale if numel <= _FEW_ELEMENTS else 0.0
     explicit = (tolerance.rtol or 0.0) * scale + (tolerance.atol or 0.0)
-    usual = max(own, uncertainty.rms)
+    usual = max(native_rms, uncertainty.rms)
     by_own_error = min(_NATIVE_FACTOR * usual, max(2.0 * usual, scale / _LEAST_SCALE))
     return Bounds(
         atol=atol,
         rtol=rtol,
         # Where all elements are zero, the size of the terms is unknown, so the absolute tolerance applies.
         rms=max(by_own_error, rounding, few, explicit) if scale else atol,
-        own=own,
+        native_rms=native_rms,
         scale=scale,
         typical=typical,
-        steps=max(steps, far / max(numel, 1)),
+        discontinuous_share=max(discontinuous, far / max(numel, 1)),
         outliers=outliers,
     )
 
@@ -225,13 +225,14 @@ def compare(
             places = [int(i) for i in bad.nonzero().reshape(-1)[: _LISTED - len(first)]]
             first += [_wrong_element(start + i, got[i], want[i], exact[i], bounds) for i in places]
         wrong += count
-    if wrong - (outliers if outliers <= bounds.outliers else 0) > bounds.spare * y.numel + (bounds.spare > 0):
+    spared = outliers if outliers <= bounds.outliers else 0
+    if wrong - spared > bounds.wrong_share * y.numel + (bounds.wrong_share > 0):
         return _mismatch(y, n, wrong, first, label, previous)
     rms = math.sqrt(error / max(y.numel, 1))
     if rms > bounds.rms:
         return Mismatch(
             status=Status.WRONG_RESULT,
-            summary=f"{label}: RMS error {rms:.3g}, PyTorch's own is {bounds.own:.3g} (RMS of the result {bounds.scale:.3g})",
+            summary=f"{label}: RMS error {rms:.3g}, PyTorch's own is {bounds.native_rms:.3g} (RMS of the result {bounds.scale:.3g})",
             details=f"allowed {bounds.rms:.3g}. {_pattern(y, n, previous)}".strip(),
         )
     return None
@@ -263,7 +264,7 @@ def _compare_chunk(
         off[places] = torch.minimum(off[places], torch.where(met, distance, math.inf).amin(0))
         among = _among(a[places], torch.cat([others, b[places][None], c[places][None]]), bounds)
         right[places] |= met.any(0) | among
-        if bounds.steps < _FEW_FAR:
+        if bounds.discontinuous_share < _FEW_FAR:
             off[places] = torch.where(among, 0.0, off[places])
     off = torch.where(finite, off, 0.0)
     outlying = finite & ~right & (off <= _OUTLIER * (strict + bounds.typical)) & a.isfinite()
@@ -314,7 +315,7 @@ def _surely_right(y: Elements, n: Elements, bounds: Bounds) -> bool:
         # The comparison fails where a value is NaN or infinite. Half of `rtol`, since the tolerance is relative to the oracle.
         if not float(difference.abs_().sub_(b.abs(), alpha=0.5 * room * bounds.rtol).max()) <= room * bounds.atol:
             return False
-    return math.sqrt(total / max(y.numel, 1)) + bounds.own <= _MARGIN * bounds.rms
+    return math.sqrt(total / max(y.numel, 1)) + bounds.native_rms <= _MARGIN * bounds.rms
 
 
 def _rms(result: Elements) -> float:

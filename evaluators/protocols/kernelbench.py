@@ -99,7 +99,7 @@ class KernelBenchProtocol(EvaluationProtocol):
         ledger.add(TRIALS, self._rules.trials)
         found = ProtocolResult(laps.seconds, measurement=measurement, checks=ledger.checks(), machine=(machine,))
         most = self._rules.excessive_speedup
-        if measurement.rank <= most:
+        if measurement.fitness <= most:
             return found
         return replace(found, notes={"excessive_speedup": f"above {most:g}x"})
 

@@ -105,7 +105,7 @@ class StrictProtocol(EvaluationProtocol):
         except InterruptedJobError:
             self.pool.end()  # Its runners may have been interrupted while carrying out an order.
             raise
-        notes = {"torch.compile": "eager"} if COMPILED in self.reference().left_out else {}
+        notes = {"torch.compile": "eager"} if COMPILED in self.reference().skipped else {}
         return replace(found, seconds=laps.seconds, checks=ledger.checks(), notes=notes)
 
     def _evaluate(
@@ -119,7 +119,7 @@ class StrictProtocol(EvaluationProtocol):
             floor = self.settings.drop_below * best if best else None
             timed = [self.benchmark().time(kernel, checked_kernel.runners, main, timing, floor)]
             measurement = timed[0].measurement
-            if best is not None and measurement.rank > best:
+            if best is not None and measurement.fitness > best:
                 timed.append(self._measured_again(kernel, artifact, timing))
                 measurement = _less_biased(measurement, timed[-1].measurement)
             variants = self.benchmark().time_variants(kernel, checked_kernel.runners, timing) if effort.variants else {}
@@ -248,6 +248,6 @@ class StrictProtocol(EvaluationProtocol):
 def _less_biased(first: Measurement, again: Measurement) -> Measurement:
     """Return the second measurement, which is not biased by selection.
 
-    If it has no speedup, return the one with the lower rank, so that a search does not follow a lucky measurement.
+    If it has no speedup, return the one with the lower fitness, so that a search does not follow a lucky measurement.
     """
-    return first if again.speedup is None and first.rank < again.rank else again
+    return first if again.speedup is None and first.fitness < again.fitness else again

@@ -81,8 +81,8 @@ class EvaluationCache:
 
     def put(self, evaluation: Evaluation, identity: str) -> None:
         """Store an evaluation if its status is certain and no check was omitted for lack of time. It is on disk when this returns."""
-        overtime = any(check.overtime for check in evaluation.checks)
-        if evaluation.status not in _CERTAIN or evaluation.cached or evaluation.rough or overtime:
+        timed_out = any(check.timed_out for check in evaluation.checks)
+        if evaluation.status not in _CERTAIN or evaluation.cached or evaluation.rough or timed_out:
             return
         row = (content_id(evaluation.kernel_id, identity), evaluation.model_dump_json())
         with self._errors():

@@ -67,7 +67,7 @@ class _Finals:
             note = f"torch.compile failed: {time_entrants.failures[_COMPILED].summary}"
         self._failures |= {name: each.summary for name, each in time_entrants.failures.items() if name != _COMPILED}
         found = [self._finalist(name, time_entrants) for name in time_entrants.times if name in checked_kernel]
-        found.sort(key=lambda finalist: -finalist.over_eager.rank)
+        found.sort(key=lambda finalist: -finalist.over_eager.fitness)
         if _COMPILED in time_entrants.times and any(finalist.over_compile is None for finalist in found[:1]):
             note = f"not measured: {why_not(time_entrants.machine)}"
         best = self._with_variants(found, checked_kernel)

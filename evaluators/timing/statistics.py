@@ -41,9 +41,9 @@ _CONFIDENCE = 0.95
 """The confidence level of intervals."""
 _FEW = 3
 """The least number of pairs that count as independent samples."""
-_MOST_WIDE = 1.5
+_MAX_WIDTH = 1.5
 """The largest ratio of an interval's upper to its lower end with which a speedup is reported."""
-_MOST_WIDE_DISTURBED = 1.3
+_MAX_WIDTH_DISTURBED = 1.3
 """The same limit for speedups from unpaired blocks. It is lower, since unobserved influence can bias one side."""
 _WIDEST = 50.0
 """The largest half-width of the logarithm of a ratio, which floats can represent."""
@@ -233,14 +233,14 @@ def _rough(reference: Sequence[BlockTime], kernel: Sequence[BlockTime], known: S
 def drop_imprecise_speedup(measured: Measurement, why_not: str) -> Measurement:
     """Return a measurement with its speedup moved to `rough_speedup` if its interval is too wide. `why_not` is the recorded reason."""
     ratio = measured.speedup
-    if ratio is None or ratio.high <= _MOST_WIDE * ratio.low:
+    if ratio is None or ratio.high <= _MAX_WIDTH * ratio.low:
         return measured
     return measured.model_copy(update={"speedup": None, "not_measured": why_not, "rough_speedup": ratio.value})
 
 
 def is_precise(ratio: Ratio, reference: Sequence[BlockTime], kernel: Sequence[BlockTime]) -> bool:
     """Return whether the interval of the ratio of these blocks is narrow enough for it to be reported."""
-    most = _MOST_WIDE_DISTURBED if undisturbed_rounds(reference, kernel) is None else _MOST_WIDE
+    most = _MAX_WIDTH_DISTURBED if undisturbed_rounds(reference, kernel) is None else _MAX_WIDTH
     return ratio.high <= most * ratio.low
 
 

@@ -93,7 +93,7 @@ def slots_for(case: Case, settings: TimingSettings) -> int:
         for i in range(len(case.expected.native))
     )
     table = TABLE_BYTES // 8 // max(1, len(case.expected.forms))
-    return max(1, min(settings.most_calls, room // inputs, room // max(1, outputs), table))
+    return max(1, min(settings.max_calls, room // inputs, room // max(1, outputs), table))
 
 
 def input_bytes(reference: Reference, settings: EvaluationSettings) -> int:

@@ -81,9 +81,9 @@ class Check(Record):
     """The name in the plural, since a count precedes it: `hidden shapes`."""
     count: int = Field(ge=0)
     """The number of input sets, results, calls or blocks that were found correct."""
-    left_out: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     """What was not checked, and why."""
-    overtime: bool = False
+    timed_out: bool = False
     """Whether something was skipped for lack of time, so that another evaluation may check it."""
 
 
@@ -125,7 +125,7 @@ class Measurement(Record):
         return self
 
     @property
-    def rank(self) -> float:
+    def fitness(self) -> float:
         """The value that the search ranks by: the speedup, or the rough speedup if there is none."""
         if self.speedup is not None:
             return self.speedup.value
@@ -229,7 +229,7 @@ class Evaluation(Record):
     @property
     def warnings(self) -> tuple[str, ...]:
         """The reasons why the verdict is weaker than it seems; usually none."""
-        return tuple(why for check in self.checks if check.name == VARYING_RESULTS for why in check.left_out)
+        return tuple(why for check in self.checks if check.name == VARYING_RESULTS for why in check.skipped)
 
     @property
     def speedup(self) -> Ratio | None:
@@ -239,7 +239,7 @@ class Evaluation(Record):
     @property
     def fitness(self) -> float:
         """The speedup over the reference, or an estimate if it could not be measured; 0 if a check failed."""
-        return self.measurement.rank if self.measurement else 0.0
+        return self.measurement.fitness if self.measurement else 0.0
 
     @property
     def measured_fitness(self) -> float:

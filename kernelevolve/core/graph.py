@@ -74,7 +74,7 @@ class Draft(Record):
     """The numbers of the exchanges with the model in the run's recording."""
     rejected: Diagnosis | None = None
     """The reason why the source is not a kernel; None if it is one. A rejected draft is not evaluated."""
-    trials: int = Field(default=0, ge=0)
+    extra_evaluations: int = Field(default=0, ge=0)
     """The number of kernels that were evaluated while the draft was made."""
 
 
@@ -105,7 +105,7 @@ class Node(Record):
     """The model of its draft."""
     exchanges: tuple[int, ...] = ()
     """The numbers of the exchanges for its draft and for the discarded drafts before it."""
-    trials: int = Field(default=0, ge=0)
+    extra_evaluations: int = Field(default=0, ge=0)
     """The number of kernels evaluated for its draft and for the discarded drafts before it."""
     cached: bool = False
     """Whether the evaluation was taken from an earlier node with the same kernel."""

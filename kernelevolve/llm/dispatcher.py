@@ -49,7 +49,7 @@ class Dispatcher:
         begin = time.monotonic()
         copies = 2 if self._settings.hedge_after else 1
         reads = tokens_of_request(request)
-        most = self._usage(Tokens(read=copies * reads, written=copies * request.sampling.most_tokens))
+        most = self._usage(Tokens(read=copies * reads, written=copies * request.sampling.max_tokens))
         await account.reserve(most)
         used = Usage()
         exchange: Exchange | None = None

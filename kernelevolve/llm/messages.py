@@ -69,7 +69,7 @@ class Sampling(Record):
     """The temperature. None: the endpoint's default, which is the only value that some models accept."""
     top_p: float | None = Field(default=None, gt=0, le=1)
     """The probability mass of nucleus sampling; None: the endpoint's default."""
-    most_tokens: int = Field(default=8192, ge=1)
+    max_tokens: int = Field(default=8192, ge=1)
     """The maximum number of tokens of the answer, its reasoning included."""
     seed: int | None = Field(default=None, ge=0)
     """The seed, for endpoints that accept one. It also distinguishes repeated requests in a recording."""
@@ -98,7 +98,7 @@ class Finish(StrEnum):
 
     STOP = "stop"
     LENGTH = "length"
-    """The answer was cut off by `most_tokens` or by the end of the model's context."""
+    """The answer was cut off by `max_tokens` or by the end of the model's context."""
     CALLS = "calls"
     """The model called tools."""
     REFUSED = "refused"

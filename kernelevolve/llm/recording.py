@@ -18,7 +18,7 @@ from kernelevolve.llm.errors import MissingExchangeError
 from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.messages import Completion, Request
 
-_VERSION = 2
+_VERSION = 3
 _SCHEMA = """
 CREATE TABLE exchanges (
     number INTEGER PRIMARY KEY, model TEXT NOT NULL, key TEXT NOT NULL, purpose TEXT NOT NULL,

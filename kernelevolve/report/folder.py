@@ -21,7 +21,7 @@ from kernelevolve.report.files import write_json, write_text
 from kernelevolve.store.lock import lock_file
 from kernelevolve.store.schema import GRAPH, database_of
 
-FORMAT = 6
+FORMAT = 7
 """The version of the files. It is raised with every incompatible change."""
 
 

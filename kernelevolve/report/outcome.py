@@ -44,7 +44,7 @@ def outcome_of(speedup: Ratio | None, *, correct: bool, judged: int) -> Outcome:
 
 
 def outcome_text(
-    outcome: Outcome, stop: str, failures: Sequence[tuple[int, str]], under_way: Sequence[str], dropped: int
+    outcome: Outcome, stop: str, failures: Sequence[tuple[int, str]], in_flight: Sequence[str], dropped: int
 ) -> str:
     """Describe an outcome in one sentence.
 
@@ -52,7 +52,7 @@ def outcome_text(
         outcome: The outcome.
         stop: The rule that ended the run.
         failures: The reasons why kernels failed with the number of kernels, the most frequent first.
-        under_way: The work in progress at the end, if nothing was evaluated.
+        in_flight: The work in progress at the end, if nothing was evaluated.
         dropped: The number of correct kernels that failed in the final measurement.
 
     Returns:
@@ -74,5 +74,5 @@ def outcome_text(
             )
             return f"no kernel is correct{most_frequent}"
         case Outcome.NOTHING_EVALUATED:
-            doing = f"; {', '.join(under_way)}" if under_way else ""
+            doing = f"; {', '.join(in_flight)}" if in_flight else ""
             return f"no kernel was evaluated before the end ({stop}){doing}"

@@ -78,7 +78,7 @@ class Summary(Record):
     """Kernel id -> the reason why it failed in the final measurement."""
     failures: tuple[tuple[int, str], ...] = ()
     """The reasons why kernels failed with the number of kernels, the most frequent first."""
-    under_way: tuple[str, ...] = ()
+    in_flight: tuple[str, ...] = ()
     """The work in progress at the end of a run that evaluated nothing."""
     evaluations: Mapping[str, int]
     """Status -> the number of distinct kernels. Every status is present."""
@@ -109,7 +109,7 @@ class Summary(Record):
     @property
     def outcome_text(self) -> str:
         """The outcome in one sentence; "" if the figures explain it."""
-        return outcome_text(self.outcome, self.stop, self.failures, self.under_way, len(self.dropped))
+        return outcome_text(self.outcome, self.stop, self.failures, self.in_flight, len(self.dropped))
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `run.json`."""
@@ -133,7 +133,7 @@ class Summary(Record):
                 "fallback": self.best.fallback.model_dump() if self.best.fallback else None,
                 "warnings": list(self.best.warnings),
             }
-        fields = self.model_dump(mode="json", exclude={"best", "final_note", "dropped", "failures", "under_way"})
+        fields = self.model_dump(mode="json", exclude={"best", "final_note", "dropped", "failures", "in_flight"})
         failures = [{"kernels": count, "reason": reason} for count, reason in self.failures]
         ended = {"outcome": self.outcome.value, "outcome_text": self.outcome_text, "failures": failures}
         final = {"note": self.final_note, "dropped": dict(self.dropped)}

@@ -289,7 +289,7 @@ class StoreActor:
         statistics = self._store.statistics()
         return Spent(
             seconds=self._seconds(),
-            evaluations=int(statistics["kernels"] + statistics["trials"]),
+            evaluations=int(statistics["kernels"] + statistics["extra_evaluations"]),
             best_fitness=statistics["best_fitness"],
             since_improvement=int(statistics["since_improvement"]),
             usage=Usage(tokens=int(statistics["tokens"]), cost=statistics["cost"]),

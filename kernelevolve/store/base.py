@@ -72,7 +72,7 @@ class GraphStore(ABC):
     def statistics(self) -> Mapping[str, float]:
         """Return counts over the whole graph in constant time.
 
-        The keys are `nodes`, `kernels` (distinct), `trials`, `best_fitness`, `seconds` (of the last node),
+        The keys are `nodes`, `kernels` (distinct), `extra_evaluations`, `best_fitness`, `seconds` (of the last node),
         `since_improvement`, `tokens` and `cost` (over all nodes), and `status.<status>` over distinct kernels.
         """
 

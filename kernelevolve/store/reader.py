@@ -16,7 +16,7 @@ from kernelevolve.store.schema import GRAPH, connect_reading, database_of
 
 _RECORD = "nodes.record, coalesce(nodes.evaluation, kernels.evaluation)"
 """The columns of a node's record and its evaluation."""
-_COUNTED = ("nodes", "kernels", "best_fitness", "seconds", "since_improvement", "tokens", "cost", "trials")
+_COUNTED = ("nodes", "kernels", "best_fitness", "seconds", "since_improvement", "tokens", "cost", "extra_evaluations")
 """The names of the counters."""
 BEST_MEASURED = (
     "coalesce(max(kernels.fitness)"

@@ -9,7 +9,7 @@ from kernelevolve.core.errors import UserError
 
 GRAPH = "graph"
 """The name of the graph in a run's own folder."""
-FORMAT = "3"
+FORMAT = "4"
 """The version of the tables. It is raised with every incompatible change."""
 
 _TABLES = """

@@ -206,7 +206,7 @@ class SqliteStore(GraphQueries, GraphStore):
             "seconds": max(now["seconds"], node.seconds),
             "tokens": now["tokens"] + node.usage.tokens,
             "cost": now["cost"] + node.usage.cost,
-            "trials": now["trials"] + node.trials,
+            "extra_evaluations": now["extra_evaluations"] + node.extra_evaluations,
         }
         if is_new_kernel:
             status = f"status.{node.evaluation.status}"

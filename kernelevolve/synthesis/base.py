@@ -34,11 +34,11 @@ class Context:
     """The parents, in the order of `expansion.parents`."""
     history: tuple[Parent, ...]
     """Further nodes that the memory mode of the expansion selects, the best first."""
-    known: Container[str]
+    known_kernels: Container[str]
     """The ids of the kernels that were evaluated already. Proposing one of them again gains nothing."""
     models: Models | None = None
     """The language models that the operator may ask; None where there are none."""
-    purpose: str = ""
+    node_id: str = ""
     """The id of the node that the draft will become."""
     evaluate: Callable[[Kernel], Awaitable[Evaluation]] | None = None
     """Evaluates a kernel that does not become a node, for operators that work in steps; None if it is not offered."""
@@ -46,7 +46,7 @@ class Context:
     @classmethod
     def bare(cls, task: Task, target: Target) -> Context:
         """Return the context of a draft of the task before any kernel is known."""
-        return cls(task=task, target=target, parents=(), history=(), known=())
+        return cls(task=task, target=target, parents=(), history=(), known_kernels=())
 
 
 class ExhaustedError(Exception):

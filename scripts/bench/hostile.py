@@ -90,7 +90,7 @@ def light(limit: float) -> EvaluationSettings:
         {
             **plain,
             "trials": 1,
-            "most_draws": 2,
+            "max_draws": 2,
             "inputs": {**plain["inputs"], "shapes": 1, "values": 1, "nonfinite": False},
             "timing": {**plain["timing"], **timing},
             "final": {**plain["final"], **timing},

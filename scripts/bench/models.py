@@ -45,9 +45,9 @@ from tests.keys import KEY
 from tests.small_task import SOURCE
 from tests.synthesis.universal.conftest import parent
 
-_MOST_ADDED = 0.003
+_MAX_ADDED = 0.003
 _LEAST_RATE = 500.0
-_MOST_PROMPT = 0.020
+_MAX_PROMPT = 0.020
 _VARIABLE = "KERNELEVOLVE_BENCH_KEY"
 _HEAD = "The head of a prompt, the same for all. " * 200
 _WAIT = (1.0, 3.0)
@@ -91,9 +91,9 @@ def serve(pipe: Any, behave: Any) -> None:
         pipe.send(endpoint.url)
         pipe.recv()
         deadline = time.monotonic() + 5
-        while endpoint.under_way and time.monotonic() < deadline:
+        while endpoint.in_flight and time.monotonic() < deadline:
             time.sleep(0.01)
-        pipe.send((len(endpoint.requests), endpoint.answered, endpoint.under_way))
+        pipe.send((len(endpoint.requests), endpoint.answered, endpoint.in_flight))
 
 
 @contextmanager
@@ -124,7 +124,7 @@ class Asking:
         self.number += 1
         head = Message(role=Role.SYSTEM, text=_HEAD)
         asked = Message(role=Role.USER, text=f"{self.number} {words} " + "a kernel of some length\n" * 150)
-        return Request(messages=(head, asked), sampling=Sampling(most_tokens=1000, seed=self.number))
+        return Request(messages=(head, asked), sampling=Sampling(max_tokens=1000, seed=self.number))
 
     async def one(self, words: str, *, actor: bool) -> float:
         """Seconds, but for those that the endpoint takes."""
@@ -181,13 +181,13 @@ def speed(requests: int, concurrent: int) -> list[bool]:
         added, rate, peer = asyncio.run(costs(asking, requests, concurrent))
     print(
         f"{concurrent} requests under way, {_WAIT[0]:g} to {_WAIT[1]:g} s an answer: the actor adds {added * 1e3:.2f} ms (median), "
-        f"at most {_MOST_ADDED * 1e3:.0f}"
+        f"at most {_MAX_ADDED * 1e3:.0f}"
     )
     print(
         f"instant answers: {rate:.0f} requests a second through the actor, at least {_LEAST_RATE:.0f}; "
         f"{peer:.0f} straight, ratio {rate / peer:.2f}"
     )
-    return [added > _MOST_ADDED, rate < _LEAST_RATE]
+    return [added > _MAX_ADDED, rate < _LEAST_RATE]
 
 
 async def besieged(held: ModelClient, count: int) -> tuple[int, int, int]:
@@ -195,7 +195,7 @@ async def besieged(held: ModelClient, count: int) -> tuple[int, int, int]:
 
     async def one(number: int) -> str:
         request = Request(
-            messages=(Message(role=Role.USER, text=f"{number}"),), sampling=Sampling(most_tokens=300, seed=number)
+            messages=(Message(role=Role.USER, text=f"{number}"),), sampling=Sampling(max_tokens=300, seed=number)
         )
         try:
             await held.ask("tiny", request, f"bench.{number}")
@@ -241,8 +241,8 @@ def prompts() -> list[bool]:
         builder.build(Material(Move.IMPROVE, (history[i],), history), 24_000)
         seconds.append(time.perf_counter() - begin)
     found = statistics.median(seconds)
-    print(f"a prompt from 10,000 nodes of history: {found * 1e3:.1f} ms, at most {_MOST_PROMPT * 1e3:.0f}")
-    return [found > _MOST_PROMPT]
+    print(f"a prompt from 10,000 nodes of history: {found * 1e3:.1f} ms, at most {_MAX_PROMPT * 1e3:.0f}")
+    return [found > _MAX_PROMPT]
 
 
 def main() -> int:

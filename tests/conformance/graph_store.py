@@ -111,7 +111,7 @@ class GraphStoreConformance(ABC):
     def test_statistics_count_distinct_kernels(self, tmp_path: Path) -> None:
         store = self.open(tmp_path)
         store.insert([make_entry(0, 1.0), make_entry(1, 2.0), make_entry(2, 0.0), make_entry(3, 1.5)])
-        store.insert([make_entry(4, 2.0, kernel=1, cached=True, trials=3)])
+        store.insert([make_entry(4, 2.0, kernel=1, cached=True, extra_evaluations=3)])
         statistics = store.statistics()
         assert statistics["nodes"] == 5
         assert statistics["kernels"] == 4
@@ -121,7 +121,7 @@ class GraphStoreConformance(ABC):
         assert statistics["status.ok"] == 3
         assert statistics["status.wrong_result"] == 1
         assert statistics["status.timeout"] == 0
-        assert statistics["trials"] == 3
+        assert statistics["extra_evaluations"] == 3
         store.close()
         store = self.open(tmp_path)
         assert store.statistics() == statistics

@@ -41,7 +41,7 @@ def make_entry(
     island: int = 0,
     cached: bool = False,
     traits: Mapping[str, float] | None = None,
-    trials: int = 0,
+    extra_evaluations: int = 0,
 ) -> tuple[Node, Kernel]:
     """A node with its kernel. `kernel` is the kernel's number, by default one of its own."""
     text = make_kernel(1000 * island + step if kernel is None else kernel)
@@ -57,7 +57,7 @@ def make_entry(
         evaluation=make_evaluation(text, fitness),
         cached=cached,
         traits=traits or {},
-        trials=trials,
+        extra_evaluations=extra_evaluations,
         seconds=float(step),
     )
     return node, text

@@ -36,7 +36,7 @@ def reference_in(folder: Path, task: Task) -> Reference:
     """Computed into `folder`."""
     folder.mkdir()
     computing = ReferenceComputation(
-        task, folder, {"trials": 2, "most_draws": 1, "draw_bytes": 1 << 20, "derived": DERIVED}
+        task, folder, {"trials": 2, "max_draws": 1, "draw_bytes": 1 << 20, "derived": DERIVED}
     )
     with torch.no_grad():
         own = computing.own()

@@ -28,7 +28,7 @@ class DoubleOperator(Operator):
     ends: bool = False
     """Whether it proposes new kernels alone, and says so when there is none."""
     usage: Usage = field(default_factory=Usage)
-    trials: int = 0
+    extra_evaluations: int = 0
     """Of each proposal."""
     asked: int = field(default=0, init=False)
 
@@ -42,11 +42,13 @@ class DoubleOperator(Operator):
         move = ("draft", "mutate", "crossover")[len(context.parents)]
         kernel = _kernel(number)
         if self.ends:
-            new = [k for k in map(_kernel, range(self.kernels)) if k.id not in context.known]
+            new = [k for k in map(_kernel, range(self.kernels)) if k.id not in context.known_kernels]
             if not new:
                 raise ExhaustedError(f"all {self.kernels} kernels were judged")
             kernel = new[number % len(new)]
-        return Draft(kernel=kernel, operator=f"double/{move}", usage=self.usage, trials=self.trials)
+        return Draft(
+            kernel=kernel, operator=f"double/{move}", usage=self.usage, extra_evaluations=self.extra_evaluations
+        )
 
 
 def _kernel(number: int) -> Kernel:

@@ -198,7 +198,7 @@ def test_what_models_take_ends_a_run(make: Make, tmp_path: Path, budget: Budget,
 
 
 def test_what_agents_had_judged_on_the_way_counts_as_evaluations(make: Make) -> None:
-    with make(Budget(evaluations=40), DoubleOperator(trials=3)) as archipelago:
+    with make(Budget(evaluations=40), DoubleOperator(extra_evaluations=3)) as archipelago:
         *_, last = archipelago.watch(0.02)
     in_flight = 2 * 2
     assert last.reason == "40 evaluations are done"

@@ -37,7 +37,7 @@ def test_telling_the_log_again_gives_the_same_state() -> None:
     for node in log:
         again.tell(node, node.kernel_id)
     again.next_step = island.next_step
-    assert again.known == island.known
+    assert again.known_kernels == island.known_kernels
     assert [again.ask(0.9) for _ in range(5)] == [island.ask(0.9) for _ in range(5)]
 
 

@@ -34,6 +34,4 @@ def llm_settings(endpoint: Endpoint | None, **changes: Any) -> LlmSettings:
 
 
 def asked(text: str = "hi", **sampling: Any) -> Request:
-    return Request(
-        messages=(Message(role=Role.USER, text=text),), sampling=Sampling(**{"most_tokens": 100, **sampling})
-    )
+    return Request(messages=(Message(role=Role.USER, text=text),), sampling=Sampling(**{"max_tokens": 100, **sampling}))

@@ -79,7 +79,7 @@ def test_runs_share_the_actor_and_have_accounts_of_their_own(tmp_path: Path) -> 
 def test_what_is_answered_after_a_run_has_left_is_on_record(tmp_path: Path) -> None:
     async def run(held: ModelClient, endpoint: Endpoint) -> None:
         late = asyncio.create_task(held.ask("tiny", asked(), ""))
-        while endpoint.under_way == 0:
+        while endpoint.in_flight == 0:
             await asyncio.sleep(0.01)
         await asyncio.to_thread(held.close)
         await late
@@ -99,7 +99,7 @@ def test_an_actor_that_is_killed_is_started_again_and_knows_what_was_spent(tmp_p
     async def run(held: ModelClient, endpoint: Endpoint) -> None:
         await held.ask("tiny", asked("first"), "")
         waiting = asyncio.create_task(held.ask("tiny", asked("second"), ""))
-        while endpoint.under_way == 0:
+        while endpoint.in_flight == 0:
             await asyncio.sleep(0.01)
         pid = await held._found().pid.remote()
         os.kill(pid, signal.SIGKILL)
@@ -117,15 +117,15 @@ def test_an_actor_that_is_killed_is_started_again_and_knows_what_was_spent(tmp_p
 def test_what_an_island_calls_off_ends_at_the_endpoint(tmp_path: Path) -> None:
     async def run(held: ModelClient, endpoint: Endpoint) -> None:
         task = asyncio.create_task(held.ask("tiny", asked(), ""))
-        while endpoint.under_way == 0:
+        while endpoint.in_flight == 0:
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         deadline = time.monotonic() + 20
-        while endpoint.under_way and time.monotonic() < deadline:
+        while endpoint.in_flight and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
-        assert (endpoint.called_off, endpoint.under_way) == (1, 0)
+        assert (endpoint.called_off, endpoint.in_flight) == (1, 0)
         assert held.tallies()["tiny"].in_flight == 0
 
     with Endpoint([Answer(wait=60.0)]) as endpoint:

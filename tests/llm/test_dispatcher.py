@@ -105,7 +105,7 @@ def test_no_more_are_under_way_than_are_allowed() -> None:
 
     def behave(*_: Any) -> Behaviour:
         nonlocal most
-        most = max(most, endpoint.under_way + 1)
+        most = max(most, endpoint.in_flight + 1)
         return Answer(wait=0.02)
 
     async def work(dispatcher: Dispatcher, account: Account) -> None:
@@ -129,13 +129,13 @@ def test_a_rate_of_requests_is_kept() -> None:
 def test_what_is_called_off_ends_everywhere() -> None:
     async def work(dispatcher: Dispatcher, account: Account) -> None:
         task = asyncio.create_task(dispatcher.ask(asked(), account))
-        while not endpoint.under_way:
+        while not endpoint.in_flight:
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert dispatcher.meter.tally().in_flight == 0
-        while endpoint.under_way:
+        while endpoint.in_flight:
             await asyncio.sleep(0.01)
 
     with Endpoint([Answer(wait=60.0)]) as endpoint:
@@ -151,7 +151,7 @@ def test_a_hedge_takes_the_first_answer_and_pays_for_both() -> None:
         exchange = await dispatcher.ask(asked(), account)
         assert exchange.completion.message.text == "quick"
         assert account.spent.tokens > 15
-        while endpoint.under_way:
+        while endpoint.in_flight:
             await asyncio.sleep(0.01)
 
     with Endpoint(behave) as endpoint:

@@ -101,7 +101,7 @@ def test_what_is_asked_arrives_as_the_protocol_has_it() -> None:
         Message(role=Role.TOOL, text="here", answers="c9"),
     )
     request = Request(
-        messages=turns, tools=(tool,), sampling=Sampling(temperature=0.5, top_p=0.9, most_tokens=77, seed=3)
+        messages=turns, tools=(tool,), sampling=Sampling(temperature=0.5, top_p=0.9, max_tokens=77, seed=3)
     )
     with Endpoint([Answer()]) as endpoint:
         generated(endpoint, request, extra={"reasoning_effort": "low"})
@@ -284,7 +284,7 @@ def test_a_request_that_is_called_off_ends_at_the_endpoint() -> None:
     async def run(endpoint: Endpoint) -> None:
         one = backend(endpoint)
         task = asyncio.create_task(one.generate(asked()))
-        while not endpoint.under_way:
+        while not endpoint.in_flight:
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -297,7 +297,7 @@ def test_a_request_that_is_called_off_ends_at_the_endpoint() -> None:
 
     with Endpoint([Answer(wait=30.0)]) as endpoint:
         asyncio.run(run(endpoint))
-        assert (endpoint.called_off, endpoint.under_way) == (1, 0)
+        assert (endpoint.called_off, endpoint.in_flight) == (1, 0)
 
 
 def test_what_an_endpoint_says_besides_is_no_concern() -> None:

@@ -32,12 +32,12 @@ class Service:
     """Echoes what it is asked; waits where it is told to."""
 
     def __init__(self) -> None:
-        self.under_way = 0
+        self.in_flight = 0
         self.called_off = 0
         self.error: Exception | None = None
 
     async def answer(self, one: Question) -> Exchange:
-        self.under_way += 1
+        self.in_flight += 1
         try:
             text = one.request.messages[0].text
             if text == "forever":
@@ -50,7 +50,7 @@ class Service:
             self.called_off += 1
             raise
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
 
 
 def talked(talk: Callable[[Service, ModelServer, Connection], Awaitable[None]]) -> None:
@@ -62,7 +62,7 @@ def talked(talk: Callable[[Service, ModelServer, Connection], Awaitable[None]]) 
         await talk(service, server, connection)
         await connection.close()
         await server.close()
-        assert service.under_way == 0
+        assert service.in_flight == 0
 
     asyncio.run(whole())
 
@@ -121,7 +121,7 @@ def test_errors_arrive_as_they_were_raised(error: Exception) -> None:
 def test_a_fault_of_ours_is_told_and_ends_no_other_call() -> None:
     async def talk(service: Service, _: ModelServer, connection: Connection) -> None:
         other = asyncio.create_task(connection.ask(question("forever")))
-        await until(lambda: service.under_way == 1)
+        await until(lambda: service.in_flight == 1)
         service.error = ZeroDivisionError("of ours")
         with pytest.raises(RuntimeError, match="ZeroDivisionError: of ours"):
             await connection.ask(question())
@@ -136,10 +136,10 @@ def test_a_fault_of_ours_is_told_and_ends_no_other_call() -> None:
 def test_one_call_that_is_called_off_is_called_off_alone() -> None:
     async def talk(service: Service, _: ModelServer, connection: Connection) -> None:
         tasks = [asyncio.create_task(connection.ask(question("forever"))) for _ in range(3)]
-        await until(lambda: service.under_way == 3)
+        await until(lambda: service.in_flight == 3)
         tasks[1].cancel()
         await until(lambda: service.called_off == 1)
-        assert (service.under_way, [task.done() for task in tasks]) == (2, [False, True, False])
+        assert (service.in_flight, [task.done() for task in tasks]) == (2, [False, True, False])
         assert (await connection.ask(question("still there"))).completion.message.text == "still there"
         await connection.close()
         with pytest.raises(ConnectionLostError):
@@ -153,7 +153,7 @@ def test_one_call_that_is_called_off_is_called_off_alone() -> None:
 def test_who_waits_is_told_when_the_other_end_hangs_up() -> None:
     async def talk(service: Service, server: ModelServer, connection: Connection) -> None:
         waiting = asyncio.create_task(connection.ask(question("forever")))
-        await until(lambda: service.under_way == 1)
+        await until(lambda: service.in_flight == 1)
         await server.close()
         with pytest.raises(ConnectionLostError):
             await waiting

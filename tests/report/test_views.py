@@ -209,7 +209,7 @@ def test_how_a_run_ended_is_said_in_a_sentence_a_word_and_a_code() -> None:
     wrong = summary(None).model_copy(update={"failures": ((7, "wrong_result: element 3"), (2, "timeout: late"))})
     lost = summary(None).model_copy(update={"dropped": {"abc": "ended by SIGSEGV"}})
     zero = dict.fromkeys(summary(None).evaluations, 0)
-    idle = summary(None).model_copy(update={"evaluations": zero, "under_way": ("builtin/draft was being evaluated",)})
+    idle = summary(None).model_copy(update={"evaluations": zero, "in_flight": ("builtin/draft was being evaluated",)})
     for case, word, code, said in (
         (summary(best(None)), "faster", 0, ""),
         (summary(slow), "not_faster", 0, "nothing faster than PyTorch was found"),

@@ -46,7 +46,7 @@ def propose(
         parents=tuple(n.node.id for n in nodes),
         seed=seed,
     )
-    context = Context(task=task, target=this_machine(), parents=nodes, history=(), known=known)
+    context = Context(task=task, target=this_machine(), parents=nodes, history=(), known_kernels=known)
     return asyncio.run(operator.propose(expansion, context))
 
 

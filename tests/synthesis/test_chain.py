@@ -51,7 +51,7 @@ class Search:
     async def proposed(self, parent: Node | None = None) -> Draft:
         step = len(self.nodes)
         parents = (Parent(parent, self.kernels[parent.kernel_id]),) if parent else ()
-        context = Context(task=self.task, target=this_machine(), parents=parents, history=(), known=self.known)
+        context = Context(task=self.task, target=this_machine(), parents=parents, history=(), known_kernels=self.known)
         phase = Phase.EXPAND if parent else Phase.DRAFT
         ids = tuple(p.node.id for p in parents)
         return await self.operator.propose(Expansion(step=step, phase=phase, parents=ids, seed=step), context)

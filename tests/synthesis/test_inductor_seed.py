@@ -194,7 +194,7 @@ def test_a_value_that_is_no_tensor_is_part_of_the_assumptions(tmp_path: Path, mo
 
 
 def test_variants_without_a_graph_run_the_reference_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inductor_writer, "_MOST_GRAPHS", 2)
+    monkeypatch.setattr(inductor_writer, "_MAX_GRAPHS", 2)
     variants = '{"two": [torch.randn(2, 3)], "three": [torch.randn(2, 3, 4)]}'
     task = task_of("return x[0].sort(-1).values.exp()", "[torch.randn(9)]", variants=variants)
     kernel, remark = inductor_kernel(task)

@@ -139,9 +139,9 @@ class DerivedInputs:
     """The groups of dimensions of the inputs."""
     notes: tuple[str, ...]
     """Sentences about each group of dimensions, about inputs whose values stay as drawn, and about what failed."""
-    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    skipped: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The checks with no or fewer cases than requested: the name of a check -> the reasons."""
-    overtime: bool = False
+    timed_out: bool = False
     """Whether time ran out during the search for free dimensions."""
 
 
@@ -175,13 +175,13 @@ class _Deriving:
         self.settings = settings
         self.seeds = [derive_seed(settings.seed, "derived inputs", k) for k in range(_DRAWS)]
         self.notes: list[str] = []
-        self.left_out: dict[str, list[str]] = {}
+        self.skipped: dict[str, list[str]] = {}
 
-    def leave_out(self, check: str, why: str) -> None:
+    def skip(self, check: str, why: str) -> None:
         """Note why a check has no or fewer cases."""
         if why not in self.notes:
             self.notes.append(why)
-        self.left_out.setdefault(check, []).append(why)
+        self.skipped.setdefault(check, []).append(why)
 
     def result(self) -> DerivedInputs:
         loaded = self.loaded
@@ -201,7 +201,7 @@ class _Deriving:
         legal = self._legal(first, model, evidence)
         cases = [*self._shapes(first, legal), *self._values(first, self._small(first, legal))]
         cases += self._batches(first)
-        return DerivedInputs(tuple(cases), self.dimensions, tuple(self.notes), self.left_out, evidence.overtime)
+        return DerivedInputs(tuple(cases), self.dimensions, tuple(self.notes), self.skipped, evidence.timed_out)
 
     def _draw(self, seed: int) -> list[Any]:
         """Draw the main inputs and return stand-ins for their leaves."""
@@ -235,7 +235,7 @@ class _Deriving:
         model = self._model()
         evidence = export_evidence(model, self.given, self.settings.export_seconds)
         if evidence.failure:
-            self.leave_out(SHAPES, f"torch.export failed: {evidence.failure}")
+            self.skip(SHAPES, f"torch.export failed: {evidence.failure}")
         return evidence, self._model()
 
     def _legal(self, first: list[Any], model: nn.Module, evidence: Evidence) -> Callable[[Sizes], bool]:
@@ -285,7 +285,7 @@ class _Deriving:
         )
         if len(found) < self.settings.shapes:
             why = f"{len(found)} hidden shapes instead of {self.settings.shapes}: no other sizes are legal"
-            self.leave_out(SHAPES, why)
+            self.skip(SHAPES, why)
         return [self._shape_case(number, sizes) for number, sizes in enumerate(found)]
 
     def _shape_case(self, number: int, sizes: Sizes) -> DerivedCase:
@@ -336,14 +336,14 @@ class _Deriving:
         chosen = applicable(first, self.facts, fixed, self.settings.values)
         if len(chosen) < self.settings.values:
             why = f"{len(chosen)} distributions of values instead of {self.settings.values}: no others apply"
-            self.leave_out(VALUES, why)
+            self.skip(VALUES, why)
         more = further(first, self.facts, fixed, self.ranges) if self.settings.values else []
         if not self.settings.nonfinite:
             pass
         elif takes_nonfinite(first, self.facts, fixed, self.ranges):
             more += [NONFINITE, MANY_NONFINITE]
         else:
-            self.leave_out(NONFINITE_VALUES, "no floating input is without a known range, order or sum")
+            self.skip(NONFINITE_VALUES, "no floating input is without a known range, order or sum")
         chosen += [(each.name, each) for each in more]
         cases = [self._value_case(name, distribution, fixed, sizes) for name, distribution in chosen]
         return [*cases, *self._constants(first, sizes), *self._plain()] if self.settings.values else cases
@@ -420,7 +420,7 @@ class _Deriving:
         for i, facts in self.facts.items():
             if facts.constant and i not in chosen and first[i].numel():
                 why = f"x{i} is the same in every draw: a kernel may treat it as a constant"
-                self.leave_out(VALUES, why)
+                self.skip(VALUES, why)
         if not chosen:
             return []
 

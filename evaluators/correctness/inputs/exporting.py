@@ -62,7 +62,7 @@ class Evidence:
     """The assumptions under which the exported graph is valid; None where they are not known."""
     failure: str = ""
     """The reason why torch.export failed, in one line; empty where it worked."""
-    overtime: bool = False
+    timed_out: bool = False
     """Whether it failed because time ran out."""
 
     def proves(self, shapes: Mapping[int, Sequence[int]]) -> bool:
@@ -114,7 +114,7 @@ def export_evidence(model: nn.Module, inputs: Sequence[Any], seconds: float) -> 
         with _quiet(), torch.no_grad(), _limited(seconds), RecurrenceShapes():
             evidence = _read(export(model, tuple(inputs), dynamic_shapes=free), model, inputs)
     except _Overtime:
-        return Evidence(failure=f"it takes longer than {seconds:g} s", overtime=True)
+        return Evidence(failure=f"it takes longer than {seconds:g} s", timed_out=True)
     except Exception as error:  # noqa: BLE001 - export raises whatever the model raises
         text = str(error).strip()
         return Evidence(failure=text.splitlines()[0][:200] if text else type(error).__name__)

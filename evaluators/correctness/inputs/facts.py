@@ -89,7 +89,7 @@ class Facts:
     """Whether every draw of the same shape has the same values, which may then depend on the shape."""
 
     @property
-    def kept(self) -> str:
+    def why_fixed(self) -> str:
         """The reason why the values must stay as drawn; empty where they may change."""
         if self.constant:
             return "every draw is the same"

@@ -13,7 +13,7 @@ Sizes = Mapping[int, int]
 
 _TRIES = 4
 """The number of sizes of the preferred kind that are tried for a group."""
-_MOST_PRIMES = 4096
+_MAX_PRIMES = 4096
 """The length of the range of numbers in which primes and larger sizes are looked for."""
 
 
@@ -22,7 +22,7 @@ def hidden_sizes(
     count: int,
     seed: int,
     elements: Callable[[Sizes], int],
-    most_elements: int,
+    max_elements: int,
     legal: Callable[[Sizes], bool],
 ) -> list[Sizes]:
     """Choose new sizes for the free groups.
@@ -34,7 +34,7 @@ def hidden_sizes(
         count: The number of assignments of sizes to choose.
         seed: The seed of random choices.
         elements: Returns the amount of memory that all inputs take under an assignment.
-        most_elements: The largest amount allowed, in the unit of `elements`.
+        max_elements: The largest amount allowed, in the unit of `elements`.
         legal: Returns whether the model accepts an assignment.
 
     Returns:
@@ -44,7 +44,7 @@ def hidden_sizes(
     free = [g for g, group in enumerate(groups) if group.free]
 
     def fits(trial: Mapping[int, int]) -> bool:
-        return elements(trial) <= most_elements and legal(trial)
+        return elements(trial) <= max_elements and legal(trial)
 
     found: list[Sizes] = []
     for case in range(2 * count):
@@ -57,8 +57,8 @@ def hidden_sizes(
             g = free[k]
             for n in _offers(groups[g], case + k, rng):
                 trial = {**chosen, g: n}
-                if n > groups[g].size and elements(trial) > most_elements:
-                    trial = _shrunk(groups, [h for h in free if h != g], trial, elements, most_elements)
+                if n > groups[g].size and elements(trial) > max_elements:
+                    trial = _shrunk(groups, [h for h in free if h != g], trial, elements, max_elements)
                 if fits(trial):
                     chosen = trial
                     break
@@ -72,13 +72,13 @@ def _shrunk(
     others: Sequence[int],
     sizes: dict[int, int],
     elements: Callable[[Sizes], int],
-    most_elements: int,
+    max_elements: int,
 ) -> dict[int, int]:
     """Return the sizes with the other groups divided so that all inputs fit; unchanged where no divisor suffices."""
     for divisor in (2, 3, 5, 9, 17, 33, 65):
         smaller = {h: max(groups[h].low, sizes.get(h, groups[h].size) // divisor) for h in others}
         smaller = {h: n for h, n in smaller.items() if _fits(groups[h], n)}
-        if elements({**sizes, **smaller}) <= most_elements:
+        if elements({**sizes, **smaller}) <= max_elements:
             return {**sizes, **smaller}
     return sizes
 
@@ -107,7 +107,7 @@ def _one(_group: SizeGroup) -> list[int]:
 
 def _primes(group: SizeGroup) -> list[int]:
     """Return odd primes below the main size, at least a third of it if there are any."""
-    low = max(3, group.low, group.size // 3, group.size - _MOST_PRIMES)
+    low = max(3, group.low, group.size // 3, group.size - _MAX_PRIMES)
     found = [n for n in range(low, group.size) if _is_prime(n)]
     return found or [n for n in range(3, min(group.size, 100)) if _is_prime(n)]
 
@@ -123,7 +123,7 @@ def _larger(group: SizeGroup) -> list[int]:
     A table that was allocated for the main size, or twice it, is too small for them.
     """
     most = min(group.high, 2 * group.size + max(3, group.size // 8))
-    start = max(group.size + 1, min(2 * group.size + 1, most - max(3, group.size // 8)), most - _MOST_PRIMES)
+    start = max(group.size + 1, min(2 * group.size + 1, most - max(3, group.size // 8)), most - _MAX_PRIMES)
     return [n for n in range(start, most + 1) if n % 8]
 
 

@@ -108,8 +108,8 @@ def kept(inputs: Sequence[Any], facts: Mapping[int, Facts], relations: frozenset
             why[i] = "complex numbers"
         elif x.numel() == 0:
             why[i] = "it is empty"
-        elif facts[i].kept:
-            why[i] = facts[i].kept
+        elif facts[i].why_fixed:
+            why[i] = facts[i].why_fixed
     for r in sorted(relations, key=lambda r: (not isinstance(r, Jagged), repr(r))):
         if isinstance(r, Jagged):
             why.setdefault(r.source, "it splits values into rows")

@@ -62,7 +62,7 @@ class ReferenceSettings(Record):
 
     trials: int
     """The number of seeds of the main inputs."""
-    most_draws: int
+    max_draws: int
     """The largest number of draws of inputs for timed calls, for each set of shapes."""
     draw_bytes: int
     """The bytes that these draws may take; the first is made in any case, and the second unless it is huge."""
@@ -272,37 +272,37 @@ class ReferenceComputation:
         derived = derived_cases(self._loaded, self._settings.derived, light=light)
         most = max(_LEAST_DERIVED, _DERIVED_WORK // max(self._work.moved, 1)) if self._work else len(derived.cases)
         kept: list[dict[str, Any]] = []
-        left_out: dict[str, list[str]] = {}
+        skipped: dict[str, list[str]] = {}
 
-        def leave_out(case: DerivedCase, why: str) -> None:
-            left_out.setdefault(case.check, []).append(f"{case.name}: {why}")
+        def skip(case: DerivedCase, why: str) -> None:
+            skipped.setdefault(case.check, []).append(f"{case.name}: {why}")
 
         chosen = _spread_over(derived.cases, most)
         for case in derived.cases:
             if case not in chosen:
-                leave_out(case, f"a run of the reference is so much work that only {most} further inputs are used")
+                skip(case, f"a run of the reference is so much work that only {most} further inputs are used")
                 continue
             computed = self._derived_case(case, f"derived{len(kept)}", main, nesting)
             if isinstance(computed, str) and case.instead is not None:
                 computed = self._derived_case(case.instead, f"derived{len(kept)}", main, nesting)
             if isinstance(computed, str):
-                leave_out(case, computed)
+                skip(case, computed)
             else:
                 kept.append(computed)
-        for check, reasons in derived.left_out.items():
-            left_out.setdefault(check, []).extend(reasons)
+        for check, reasons in derived.skipped.items():
+            skipped.setdefault(check, []).extend(reasons)
         other, why = self._other(main, nesting)
         if why:
-            left_out[OTHER_PARAMETERS] = [why]
+            skipped[OTHER_PARAMETERS] = [why]
         if self._sameness.same:
-            left_out[VARYING_RESULTS] = [
+            skipped[VARYING_RESULTS] = [
                 f"the result was the same for all {self._sameness.count} sets of inputs: a kernel that reads no input may pass"
             ]
         return {
             "cases": kept,
             "notes": list(derived.notes),
-            "left_out": left_out,
-            "overtime": [SHAPES] if derived.overtime else [],
+            "skipped": skipped,
+            "timed_out": [SHAPES] if derived.timed_out else [],
             "other": other,
         }
 
@@ -403,7 +403,7 @@ class ReferenceComputation:
             (self._folder / f"{name}.draw0.in{i}").stat().st_size for i, m in enumerate(described) if "value" not in m
         )
         most = min(
-            self._settings.most_draws, max(self._settings.draw_bytes // max(1, size), 2 if size < _HUGE_BYTES else 1)
+            self._settings.max_draws, max(self._settings.draw_bytes // max(1, size), 2 if size < _HUGE_BYTES else 1)
         )
         count = 1
         while count < most:

@@ -148,10 +148,10 @@ class Reference:
     """All cases, the one of the main inputs first."""
     notes: tuple[str, ...]
     """Sentences about what was derived from the task's inputs, and why not more."""
-    left_out: Mapping[str, Sequence[str]]
-    """The derived inputs that were left out: the name of a check -> the reasons."""
-    overtime: frozenset[str]
-    """The names of the checks of which something was left out because time ran out."""
+    skipped: Mapping[str, Sequence[str]]
+    """The derived inputs that were skipped: the name of a check -> the reasons."""
+    timed_out: frozenset[str]
+    """The names of the checks of which something was skipped because time ran out."""
     other: Other | None
     """The results with other parameters; None where there are no parameters, or no usable results."""
     init: Sequence[Mapping[str, Any]] | None
@@ -181,8 +181,8 @@ def read_reference(folder: Path) -> Reference:
         folder=folder,
         cases=tuple(_case(folder, case) for case in manifest["cases"]),
         notes=tuple(manifest["notes"]),
-        left_out=manifest["left_out"],
-        overtime=frozenset(manifest["overtime"]),
+        skipped=manifest["skipped"],
+        timed_out=frozenset(manifest["timed_out"]),
         other=_other(folder, manifest.get("other")),
         init=manifest["init"],
         probe=Probe.model_validate(manifest["probe"]),

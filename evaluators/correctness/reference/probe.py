@@ -17,9 +17,9 @@ from kernelevolve.core.record import Record
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs
 
-_MOST_SECONDS = 1.0
+_MAX_SECONDS = 1.0
 """The total seconds of all calls beyond which no further call is made."""
-_MOST_CALLS = 12
+_MAX_CALLS = 12
 """The largest number of calls."""
 _GROWING_CALLS = 6
 """The number of consecutive calls that must grow the process before it counts as a leak, since allocators settle within a few calls."""
@@ -71,7 +71,7 @@ def probe(loaded: LoadedTask) -> Probe:
     # Existing objects are excluded from the collections below: scanning PyTorch's objects takes longer than most references.
     gc.freeze()
     try:
-        while len(held) < _MOST_CALLS and spent + fastest < _MOST_SECONDS:
+        while len(held) < _MAX_CALLS and spent + fastest < _MAX_SECONDS:
             once = time.monotonic()
             try:
                 model(*inputs)

@@ -29,7 +29,7 @@ from kernelevolve.core.private_folder import private_folder
 from kernelevolve.core.record import content_id
 from kernelevolve.core.task import Task
 
-_FORMAT = "40"
+_FORMAT = "41"
 """The version of the stored data, messages included, which is part of the hash that names each folder."""
 _EAGER = "torch.compile in the task has no effect: the reference runs, and is timed, without being compiled"
 JOB = "evaluators.correctness.reference.job:ReferenceJob"
@@ -56,7 +56,7 @@ def find_reference(task: Task, settings: EvaluationSettings) -> Reference | None
         reference.touch()
     except FileNotFoundError:
         return None
-    return None if reference.overtime else reference
+    return None if reference.timed_out else reference
 
 
 def compute_reference(task: Task, settings: EvaluationSettings, runtime: Runtime, probe: Probe) -> Reference:
@@ -96,7 +96,7 @@ def _wanted(settings: EvaluationSettings) -> dict[str, Any]:
     """Return the fields of `ReferenceSettings`."""
     return {
         "trials": settings.trials,
-        "most_draws": settings.most_draws,
+        "max_draws": settings.max_draws,
         "draw_bytes": settings.draw_mb << 20,
         "derived": {**settings.inputs.model_dump(), "seed": settings.seed},
     }
@@ -106,14 +106,14 @@ def _folder(task: Task, wanted: Mapping[str, Any]) -> Path:
     return data_folder() / content_id(_FORMAT, task.id, json.dumps(wanted), torch.__version__)
 
 
-def forget_old(folder: Path, most_bytes: float) -> None:
+def forget_old(folder: Path, max_bytes: float) -> None:
     """Remove data that was not used for hours, and the least recently used data beyond a limit.
 
     A process that still uses removed data has its files open, or computes it again.
 
     Args:
         folder: The folder of the data of all tasks, which lies in memory.
-        most_bytes: The bytes that all data may take.
+        max_bytes: The bytes that all data may take.
     """
     entries = []
     for each in folder.iterdir():
@@ -124,7 +124,7 @@ def forget_old(folder: Path, most_bytes: float) -> None:
     for used_at, size, each in sorted(entries, reverse=True):
         kept += size
         age = time.time() - used_at
-        if age > _KEPT_SECONDS or (kept > most_bytes and age > _IN_USE_SECONDS):
+        if age > _KEPT_SECONDS or (kept > max_bytes and age > _IN_USE_SECONDS):
             shutil.rmtree(each, ignore_errors=True)
 
 
@@ -161,8 +161,8 @@ def _compute(
         manifest |= {
             "cases": [*manifest["cases"], *derived["cases"]],
             "notes": derived["notes"],
-            "left_out": derived["left_out"] | ({COMPILED: [_EAGER]} if manifest.pop("made_eager") else {}),
-            "overtime": derived["overtime"],
+            "skipped": derived["skipped"] | ({COMPILED: [_EAGER]} if manifest.pop("made_eager") else {}),
+            "timed_out": derived["timed_out"],
             "other": derived.get("other"),
             "probe": probe.model_dump(),
         }
@@ -217,8 +217,8 @@ def _derived(runner: Runner, main: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         derived = runner.ask("derived", main=main)
     except FailedError as error:
-        overtime = error.failure.status is Status.TIMEOUT
-        return _nothing_derived(f"the process that computed them ended ({error.failure.summary})", overtime=overtime)
+        timed_out = error.failure.status is Status.TIMEOUT
+        return _nothing_derived(f"the process that computed them ended ({error.failure.summary})", timed_out=timed_out)
     if "refused" in derived:
         raise UserError(derived["refused"])
     if "error" in derived:
@@ -226,13 +226,13 @@ def _derived(runner: Runner, main: Mapping[str, Any]) -> Mapping[str, Any]:
     return derived
 
 
-def _nothing_derived(why: str, *, overtime: bool = False) -> Mapping[str, Any]:
+def _nothing_derived(why: str, *, timed_out: bool = False) -> Mapping[str, Any]:
     checks = (SHAPES, VALUES, NONFINITE_VALUES, OTHER_PARAMETERS)
     return {
         "cases": [],
         "notes": [f"no inputs are derived: {why}"],
-        "left_out": {check: [f"no inputs are derived: {why}"] for check in checks},
-        "overtime": list(checks) if overtime else [],
+        "skipped": {check: [f"no inputs are derived: {why}"] for check in checks},
+        "timed_out": list(checks) if timed_out else [],
     }
 
 

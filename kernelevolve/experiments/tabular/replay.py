@@ -138,11 +138,11 @@ class _Run:
 
     def _propose(self, population: Population[int], expansion: Expansion, parents: Sequence[int]) -> tuple[int, str]:
         for proposal, _ in population.attempts(expansion):
-            row, move = self._plan.operator.propose(proposal, parents, population.known)
-            if row not in population.known:
+            row, move = self._plan.operator.propose(proposal, parents, population.known_kernels)
+            if row not in population.known_kernels:
                 if row not in self._claimed:
                     break
-                population.known.add(row)
+                population.known_kernels.add(row)
         return row, move
 
     def _finish(self, event: _Event) -> None:

@@ -16,7 +16,7 @@ from kernelevolve.synthesis.builtin.knobs import Knob
 
 Write = Callable[[Mapping[str, KnobValue]], Written]
 """A function that writes the kernel at a point. Knobs that the point does not name have the operator's default."""
-_MOST_POINTS = 1 << 20
+_MAX_POINTS = 1 << 20
 """The maximum number of points of a part."""
 ALL = "all"
 
@@ -57,8 +57,8 @@ def part_of(wanted: Mapping[str, Sequence[str]], write: Write) -> Part:
             raise UserError(f"there is no knob {name} here: one of {', '.join(sorted(known))}")
     knobs = [_restricted(known[name], texts) for name, texts in wanted.items()]
     size = math.prod(len(knob.domain) for knob in knobs)
-    if size > _MOST_POINTS:
-        raise UserError(f"{size} points: name fewer values, or fewer knobs; at most {_MOST_POINTS}")
+    if size > _MAX_POINTS:
+        raise UserError(f"{size} points: name fewer values, or fewer knobs; at most {_MAX_POINTS}")
     default = (knob.domain.index(chosen[knob.name]) if chosen.get(knob.name) in knob.domain else 0 for knob in knobs)
     return Part(tuple(knobs), tuple(default))
 

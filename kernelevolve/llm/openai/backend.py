@@ -70,7 +70,7 @@ class OpenAIBackend(ModelBackend):
         self._stream = stream
         self._timeout = timeout
         self._extra = dict(extra or {})
-        self._most_bytes = int(answer_mb * (1 << 20))
+        self._max_bytes = int(answer_mb * (1 << 20))
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -146,9 +146,9 @@ class OpenAIBackend(ModelBackend):
         size = 0
         async for chunk in response.content.iter_chunked(_CHUNK):
             size += len(chunk)
-            if size > self._most_bytes:
+            if size > self._max_bytes:
                 response.close()
-                raise ValueError(f"it has more than {self._most_bytes >> 20} MB (llm.backend.answer_mb)")
+                raise ValueError(f"it has more than {self._max_bytes >> 20} MB (llm.backend.answer_mb)")
             yield chunk
 
     def _http(self) -> aiohttp.ClientSession:

@@ -97,7 +97,7 @@ class Chat(Protocol):
         body: dict[str, Any] = {
             "model": model,
             "messages": [_encoded(message) for message in request.messages],
-            self._limit_field: sampling.most_tokens,
+            self._limit_field: sampling.max_tokens,
         }
         named = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed}
         body |= {key: value for key, value in named.items() if value is not None}

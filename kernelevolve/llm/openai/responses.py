@@ -71,7 +71,7 @@ class Responses(Protocol):
         body: dict[str, Any] = {
             "model": model,
             "input": [item for message in request.messages for item in _encoded(message)],
-            "max_output_tokens": sampling.most_tokens,
+            "max_output_tokens": sampling.max_tokens,
             "store": False,
         }
         named = {"temperature": sampling.temperature, "top_p": sampling.top_p}

@@ -111,7 +111,7 @@ class BuiltinOperator(Operator):
             return None
         for _ in range(self.attempts):
             draft = self._changed(context, rng)
-            if draft is None or draft.kernel.id not in context.known:
+            if draft is None or draft.kernel.id not in context.known_kernels:
                 return draft
         return None
 
@@ -123,7 +123,7 @@ class BuiltinOperator(Operator):
     async def _draft(self, step: int, context: Context, rng: random.Random) -> Draft:
         if self._is_copy_due(step):
             [copy, *_] = await self._seeds_of(Stage.REFERENCE, context.task)
-            if copy.kernel.id not in context.known:
+            if copy.kernel.id not in context.known_kernels:
                 return self._seed_draft(Stage.REFERENCE, copy)
         for stage in self.chain.plan(rng):
             if stage is Stage.TRACED:
@@ -173,7 +173,7 @@ class BuiltinOperator(Operator):
         except UnsupportedError as reason:
             self.chain.absent[stage] = f"{WORDS[stage]} cannot be had: {reason}"
             return None
-        return next((self._seed_draft(stage, s) for s in seeds if s.kernel.id not in context.known), None)
+        return next((self._seed_draft(stage, s) for s in seeds if s.kernel.id not in context.known_kernels), None)
 
     def _is_copy_due(self, step: int) -> bool:
         if Stage.REFERENCE in self.chain.absent:
@@ -211,15 +211,15 @@ class BuiltinOperator(Operator):
         """Return a kernel at a new point of the program's space, or None if none is found."""
         default = self._at((), context.task)
         if isinstance(default, Draft):
-            return default if default.kernel.id not in context.known else None
+            return default if default.kernel.id not in context.known_kernels else None
         waited = (self._late is not None or self._is_large()) and not self.chain.tried(Stage.TRACED)
-        if default.kernel.id not in context.known and (step == 0 or waited):
+        if default.kernel.id not in context.known_kernels and (step == 0 or waited):
             note = "the default schedule"
             return Draft(kernel=default.kernel, operator="builtin/draft", note=note, traits=default.traits)
         for _ in range(self.attempts):
             move = drafted(default.kernel.knobs, default.space, self.draft_moves, rng)
             draft = self._written(move, context.task, "draft")
-            if draft.kernel.id not in context.known:
+            if draft.kernel.id not in context.known_kernels:
                 return draft
         return None
 
@@ -232,7 +232,7 @@ class BuiltinOperator(Operator):
         chosen = rng.choice(seeds).kernel
         for source, note in self._retuned(chosen, rng):
             kernel = Kernel(source=source, language=chosen.language)
-            if kernel.id not in context.known:
+            if kernel.id not in context.known_kernels:
                 return Draft(kernel=kernel, operator=f"builtin/{stage}", note=note)
         return None
 

@@ -43,7 +43,7 @@ class AgentSettings(Record):
 
 
 async def work(
-    settings: AgentSettings, workbench: Workbench, messages: Sequence[Message], ask: Ask, most_tokens: int
+    settings: AgentSettings, workbench: Workbench, messages: Sequence[Message], ask: Ask, max_tokens: int
 ) -> str:
     """Run the agent loop until the model is done or its steps are used up. The kernels are left in `workbench`.
 
@@ -52,7 +52,7 @@ async def work(
         workbench: The file that the model edits and the kernels evaluated so far.
         messages: The prompt, which says how tools are called.
         ask: Sends a conversation to the model.
-        most_tokens: The greatest length of a conversation in tokens.
+        max_tokens: The greatest length of a conversation in tokens.
 
     Returns:
         The last text of the model.
@@ -62,7 +62,7 @@ async def work(
     tools = TOOLS if settings.protocol is AgentProtocol.NATIVE else ()
     said = ""
     for step in range(settings.steps):
-        _make_room(conversation, fixed, most_tokens)
+        _make_room(conversation, fixed, max_tokens)
         completion = await _ask_shortening(ask, conversation, fixed, tools)
         said = completion.message.text or said
         calls = completion.message.calls or tuple(calls_in(completion.message.text))

@@ -87,7 +87,7 @@ class Asking:
         self._angle = angle
         self._exchanges: list[Exchange] = []
         self._undiagnosed = False
-        self._trials = 0
+        self._extra_evaluations = 0
 
     async def draft(self, move: PromptKind) -> Draft:
         """Ask for a kernel and return the draft, which is a rejected one if no answer can be used."""
@@ -143,7 +143,7 @@ class Asking:
 
         most = 2 * self._settings.prompt_tokens
         said = await work(settings, workbench, (*messages, instructions), ask, most)
-        best, self._trials = workbench.best, len(workbench.evaluated)
+        best, self._extra_evaluations = workbench.best, len(workbench.evaluated)
         if best is None:
             return self.rejected(material.move, "the agent ended without a kernel that could be evaluated")
         return self._make_draft(best.kernel, material.move, _note(said))
@@ -164,7 +164,7 @@ class Asking:
                     raise AnswerError(f"the model refused: {' '.join(text.split())[:300]}")
                 source = unfold(read_answer(text, parent, cut_off=completion.finish is Finish.LENGTH))
                 kernel = Kernel(source=source, language=language_of(source))
-                if kernel.id in context.known and again < settings.corrections:
+                if kernel.id in context.known_kernels and again < settings.corrections:
                     raise AnswerError("this kernel was evaluated already: make another")
                 return self._make_draft(kernel, move, _note(text))
             except AnswerError as error:
@@ -204,11 +204,11 @@ class Asking:
         """
         sampling = Sampling(
             temperature=self._settings.temperature,
-            most_tokens=min(most or self._settings.answer_tokens, self._settings.answer_tokens),
+            max_tokens=min(most or self._settings.answer_tokens, self._settings.answer_tokens),
             seed=(self._seed + again) % _SEEDS,
         )
         request = Request(messages=tuple(messages), tools=tuple(tools), sampling=sampling)
-        self._exchanges.append(await self._models.ask(self._model, request, self._context.purpose))
+        self._exchanges.append(await self._models.ask(self._model, request, self._context.node_id))
 
     def _make_draft(self, kernel: Kernel, move: PromptKind, note: str, rejected: Diagnosis | None = None) -> Draft:
         return Draft(
@@ -219,14 +219,14 @@ class Asking:
             model=self._model,
             exchanges=tuple(e.number for e in self._exchanges if e.number is not None),
             rejected=rejected,
-            trials=self._trials,
+            extra_evaluations=self._extra_evaluations,
         )
 
     def rejected(self, move: PromptKind, reason: str) -> Draft:
         """Return the draft of an expansion without a usable kernel, with the reason as its diagnosis."""
         text = self._exchanges[-1].completion.message.text if self._exchanges else ""
         diagnosis = Diagnosis(stage="answer", summary=" ".join(reason.split())[:500] or "no answer", details=reason)
-        kernel = Kernel(source=f"# {self._context.purpose}: no kernel\n{text}", language="python")
+        kernel = Kernel(source=f"# {self._context.node_id}: no kernel\n{text}", language="python")
         return self._make_draft(kernel, move, _note(text), diagnosis)
 
 

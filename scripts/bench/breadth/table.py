@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from scripts.bench.breadth.trying import PROTOCOLS, Row, Search, Verdicts
 
-_MOST_REFUSED = 6
+_MAX_REFUSED = 6
 _FIRST_SECONDS = 20.0
 _NOT_SLOWER, _NOT_SLOWER_SHARE = 0.97, 0.95
 _OVER_COMPILE = 1.3
@@ -73,7 +73,7 @@ def verdict_bars(rows: Sequence[Verdicts]) -> tuple[list[str], bool]:
     late = sum(row.prepare_seconds + row.first_seconds > _FIRST_SECONDS for row in rows)
     lines = [
         (f"without a right draft and not refused: {lost} of {len(rows)} (bar 0)", not lost),
-        (f"refused: {refused} (bar {_MOST_REFUSED})", refused <= _MOST_REFUSED),
+        (f"refused: {refused} (bar {_MAX_REFUSED})", refused <= _MAX_REFUSED),
         (f"first right draft after {_FIRST_SECONDS:g} s or more, beside others: {late}", True),
         (f"traced: {sum('builtin/draft' in row.first for row in rows)} of {len(rows)}", True),
         *_copy_bars([row.copies for row in rows if row.copies]),
@@ -110,7 +110,7 @@ def bars(rows: Sequence[Row]) -> tuple[list[str], bool]:
         refused = [s for s in searches if s.refused]
         lost = len(searches) - len(right) - len(refused)
         lines.append((f"without a correct kernel and not refused: {lost} of {len(searches)} (bar 0)", not lost))
-        lines.append((f"refused: {len(refused)} (bar {_MOST_REFUSED})", len(refused) <= _MOST_REFUSED))
+        lines.append((f"refused: {len(refused)} (bar {_MAX_REFUSED})", len(refused) <= _MAX_REFUSED))
         firsts = [s.first_correct for s in right if s.first_correct is not None]
         late = sum(seconds > _FIRST_SECONDS for seconds in firsts)
         lines.append((f"first correct kernel after {_FIRST_SECONDS:g} s or more: {late} (bar 0)", not late))

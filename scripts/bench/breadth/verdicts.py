@@ -68,7 +68,7 @@ def first_right(pipeline: Pipeline, operator: Operator) -> FirstRight:
     known: set[str] = set()
     complaints: list[str] = []
     for step in range(_DRAFTS):
-        context = Context(task=pipeline.task, target=pipeline.target, parents=(), history=(), known=known)
+        context = Context(task=pipeline.task, target=pipeline.target, parents=(), history=(), known_kernels=known)
         draft = asyncio.run(operator.propose(Expansion(step=step, phase=Phase.DRAFT, seed=step), context))
         found = draft.rejected or complaint(pipeline, draft.kernel)
         if found is None:

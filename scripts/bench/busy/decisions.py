@@ -102,7 +102,7 @@ def _judged(
                     low=told.low if told else None,
                     high=told.high if told else None,
                     not_measured=measured.not_measured,
-                    rank=measured.rank,
+                    rank=measured.fitness,
                     seconds=seconds,
                     rounds=measured.rounds,
                     disturbed_rounds=measured.disturbed_rounds,

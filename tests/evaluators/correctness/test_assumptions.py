@@ -395,15 +395,15 @@ def test_a_reference_that_no_copy_would_follow_is_refused(name: str, tmp_path: P
     task = Task(name=name.replace(" ", "_"), source=written.source("Model"))
     with torch.no_grad():
         told = ReferenceComputation(
-            task, tmp_path, {"trials": 2, "most_draws": 1, "draw_bytes": 1, "derived": DERIVED}
+            task, tmp_path, {"trials": 2, "max_draws": 1, "draw_bytes": 1, "derived": DERIVED}
         ).own()
     assert why in told["error"]
     assert "\n" not in told["error"]
 
 
 def test_a_result_that_follows_from_no_input_is_told(of: Of) -> None:
-    assert "the same for all" in of("zeros")[1].left_out[VARYING_RESULTS][0]
-    assert VARYING_RESULTS not in of("affine")[1].left_out
+    assert "the same for all" in of("zeros")[1].skipped[VARYING_RESULTS][0]
+    assert VARYING_RESULTS not in of("affine")[1].skipped
 
 
 def test_sizes_that_whole_numbers_lie_below_are_told_from_other_limits(of: Of) -> None:
@@ -417,6 +417,6 @@ def test_a_range_that_draws_leave_is_the_tasks_to_mend(tmp_path: Path) -> None:
     task = Task(name="log", source=source + "\ndef get_input_ranges():\n    return [(0.5, 1.0)]\n")
     with torch.no_grad():
         told = ReferenceComputation(
-            task, tmp_path, {"trials": 2, "most_draws": 1, "draw_bytes": 1, "derived": DERIVED}
+            task, tmp_path, {"trials": 2, "max_draws": 1, "draw_bytes": 1, "derived": DERIVED}
         ).own()
     assert "get_input_ranges, input 0: get_inputs draws values from" in told["error"]

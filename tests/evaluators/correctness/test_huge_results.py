@@ -24,7 +24,7 @@ from kernelevolve.core.task import Task
 
 COUNT = 128 << 20
 """float32 elements: 512 MiB."""
-BOUNDS = Bounds(atol=1e-4, rtol=1e-4, rms=1e-5, own=0.0, scale=1.0)
+BOUNDS = Bounds(atol=1e-4, rtol=1e-4, rms=1e-5, native_rms=0.0, scale=1.0)
 HOLDER = f"""
 import mmap, sys
 memory = mmap.mmap(-1, {4 * COUNT})

@@ -191,7 +191,7 @@ def test_the_record_says_what_a_verdict_rests_on(of: Of) -> None:
     assert checks["sets of other parameters"].count == 1
     assert checks[EVALUATION_MODE].count == 1
     assert checks["inputs afterwards"].count == len(reference.cases)
-    assert not any(check.overtime for check in checks.values())
+    assert not any(check.timed_out for check in checks.values())
     assert "2 own inputs, " in in_words(ledger.checks())
 
 
@@ -200,11 +200,11 @@ def test_the_record_says_what_was_left_out_and_why(of: Of) -> None:
     ledger = Ledger()
     assert failure_of(reference, task, copy_of(task), ledger) is None
     checks = {check.name: check for check in ledger.checks()}
-    assert checks["results against float64"].left_out == ("the results are exact",)
-    assert checks[EVALUATION_MODE].left_out == ("neither calls nor evaluation mode change a result",)
+    assert checks["results against float64"].skipped == ("the results are exact",)
+    assert checks[EVALUATION_MODE].skipped == ("neither calls nor evaluation mode change a result",)
     assert checks["inputs with NaN and infinities"].count == 0
-    assert "no floating input" in checks["inputs with NaN and infinities"].left_out[0]
-    assert checks["sets of other parameters"].left_out == ("the reference has no parameters",)
+    assert "no floating input" in checks["inputs with NaN and infinities"].skipped[0]
+    assert checks["sets of other parameters"].skipped == ("the reference has no parameters",)
 
 
 def test_a_failure_has_the_checks_before_it(of: Of) -> None:
@@ -226,7 +226,7 @@ def test_ties_are_tried_where_pytorch_says_which_it_takes(of: Of) -> None:
     assert "values: ties" in labels("argmax of ties")
     assert "values: ties" in labels("buckets of normal values")
     assert "values: ties" not in labels("positions of the largest")
-    left = of("positions of the largest")[1].left_out["distributions of values"]
+    left = of("positions of the largest")[1].skipped["distributions of values"]
     assert any("not defined by topk" in why for why in left)
 
 

@@ -61,7 +61,7 @@ def test_a_right_kernel_is_timed_by_means(judge: Pipeline) -> None:
     measured = verdict.measurement
     assert measured is not None
     assert measured.rounds == 12
-    assert measured.rank == pytest.approx(measured.reference_seconds / measured.kernel_seconds)
+    assert measured.fitness == pytest.approx(measured.reference_seconds / measured.kernel_seconds)
     assert verdict.variants == {}
     assert verdict.machine is not None
 

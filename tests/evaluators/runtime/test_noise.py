@@ -174,7 +174,7 @@ def test_what_nobody_left_alone_is_not_measured_and_never_told_as_one() -> None:
     found = measurement(reference, kernel, 0, "other programs used 1.9 of 2 cores")
     assert found.speedup is None
     assert found.not_measured == "other programs used 1.9 of 2 cores"
-    assert found.rank > 1.5, "the search ranks it all the same"
+    assert found.fitness > 1.5, "the search ranks it all the same"
 
 
 def hear(monkeypatch: pytest.MonkeyPatch, noise: Callable[[], Noise]) -> None:
@@ -223,7 +223,7 @@ def test_what_others_took_makes_no_kernel_faster() -> None:
     kernel = [BlockTime(0, 1e-3) for i in range(30)]
     found = measurement(reference, kernel, 0, "busy")
     assert found.speedup is None
-    assert found.rank < 1.5
+    assert found.fitness < 1.5
     waiting = [BlockTime(0, 1e-3, Noise.NOISY, lost=0.5e-3) for _ in range(30)]
     assert measurement(kernel, waiting, 0, "busy").speedup is None, "nor does a kernel that has its threads wait gain"
 
@@ -236,7 +236,7 @@ def test_no_interval_is_told_that_is_wider_than_half_as_much_again(high: float, 
     )
     assert (found.speedup is not None) is tells
     assert found.not_measured == ("" if tells else "busy")
-    assert found.rank == 1.2
+    assert found.fitness == 1.2
 
 
 def test_of_a_block_something_is_left() -> None:

@@ -38,7 +38,7 @@ class TestSimulated(RuntimeConformance):
 
 @pytest.fixture
 def protocol(settings: EvaluationSettings, tmp_path: Path) -> Iterator[StrictProtocol]:
-    few = settings.model_copy(update={"trials": 1, "most_draws": 2})
+    few = settings.model_copy(update={"trials": 1, "max_draws": 2})
     with closing(SimulatedRuntime()) as runtime:
         yield StrictProtocol(TASK, few, runtime, DeviceLock(tmp_path))
 
@@ -50,7 +50,7 @@ def test_a_device_that_nobody_knows_proves_a_kernel_right_and_times_it(
     found = protocol.evaluate(slow, Artifact(kernel_id=slow.id), Effort(settings.timing, variants=True))
     assert found.failure is None, found.failure
     assert found.measurement is not None
-    assert found.measurement.rank < 0.8
+    assert found.measurement.fitness < 0.8
     assert set(found.variants) == {"short"}
     assert {check.name for check in found.checks} >= {"own inputs", "hidden shapes", "second calls", "timed blocks"}
 

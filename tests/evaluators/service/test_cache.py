@@ -48,11 +48,11 @@ def test_what_may_be_the_machines_fault_is_judged_again(tmp_path: Path, status: 
 
 def test_what_time_ran_out_for_is_judged_again(tmp_path: Path) -> None:
     cache = EvaluationCache(tmp_path, 1)
-    shapes = Check(name="hidden shapes", count=0, left_out=("torch.export takes longer than 60 s",), overtime=True)
+    shapes = Check(name="hidden shapes", count=0, skipped=("torch.export takes longer than 60 s",), timed_out=True)
     cache.put(verdict(Status.OK).model_copy(update={"checks": (shapes,)}), "here")
     assert cache.get("k", "here") is None
     cache.put(
-        verdict(Status.OK).model_copy(update={"checks": (shapes.model_copy(update={"overtime": False}),)}), "here"
+        verdict(Status.OK).model_copy(update={"checks": (shapes.model_copy(update={"timed_out": False}),)}), "here"
     )
     assert cache.get("k", "here") is not None
 

@@ -45,7 +45,7 @@ def quick(settings: EvaluationSettings) -> EvaluationSettings:
         kernel_processes=1,
         warmup_calls=1,
         block_seconds=0.001,
-        most_calls=8,
+        max_calls=8,
         block_mb=8,
         min_rounds=4,
         max_rounds=6,
@@ -77,7 +77,7 @@ def test_every_finalist_is_measured_against_both_and_the_best_in_its_variants(ju
     first, second = found.finalists
     assert found.compile_note.startswith(("compiled in", "not measured: "))
     assert (first.over_compile is None) == found.compile_note.startswith("not measured")
-    assert first.over_eager.rank >= second.over_eager.rank
+    assert first.over_eager.fitness >= second.over_eager.fitness
     assert set(first.variants) == {"short"}
     short = first.variants["short"]
     assert short.rounds >= judge.settings.final.min_rounds

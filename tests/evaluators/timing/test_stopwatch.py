@@ -63,7 +63,7 @@ def page_faults(block: TimedBlock) -> int:
 
 def test_timed_blocks_take_no_memory_from_the_system(settings: EvaluationSettings) -> None:
     """Whatever the results of a block may lie in was touched before the first one, so no timed call is slow for that."""
-    timing = settings.timing.model_copy(update={"most_calls": 3, "block_seconds": 10.0, "max_rounds": ROUNDS})
+    timing = settings.timing.model_copy(update={"max_calls": 3, "block_seconds": 10.0, "max_rounds": ROUNDS})
     settings = settings.model_copy(update={"timing": timing, "trials": 1})
     with closing(CountingRuntime()) as runtime:
         reference = compute_reference(TASK, settings, runtime, probe_task(TASK, settings, runtime))

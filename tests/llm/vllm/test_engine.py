@@ -57,7 +57,7 @@ def engine(model: str, gpus: int, **changes: Any) -> VllmBackend:
 
 def request(number: int = 0, most: int = 16) -> Request:
     asked = Message(role=Role.USER, text=f"Kernel {number}, please.")
-    return Request(messages=(HEAD, asked), sampling=Sampling(most_tokens=most, seed=number))
+    return Request(messages=(HEAD, asked), sampling=Sampling(max_tokens=most, seed=number))
 
 
 def engines() -> list[psutil.Process]:
@@ -119,7 +119,7 @@ async def answers_many(backend: VllmBackend) -> None:
 async def refuses(backend: VllmBackend) -> None:
     long = Message(role=Role.USER, text="more than fits " * CONTEXT)
     with pytest.raises(TooLongError) as raised:
-        await backend.generate(Request(messages=(long,), sampling=Sampling(most_tokens=16)))
+        await backend.generate(Request(messages=(long,), sampling=Sampling(max_tokens=16)))
     assert raised.value.context == CONTEXT
     tool = Tool(name="read", description="Reads.", parameters={"type": "object", "properties": {}})
     with pytest.raises(RefusedError, match="enable-auto-tool-choice"):

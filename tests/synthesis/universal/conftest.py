@@ -93,4 +93,4 @@ def parent(
 
 def context(endpoint_models: Any = None, parents: tuple[Parent, ...] = (), **changes: Any) -> Context:
     bare = Context.bare(TASK, Target(device="cpu", vendor="cpu", arch="any", languages=("cpp",), facts=HARDWARE))
-    return replace(bare, models=endpoint_models, parents=parents, purpose="run.0.7", **changes)
+    return replace(bare, models=endpoint_models, parents=parents, node_id="run.0.7", **changes)

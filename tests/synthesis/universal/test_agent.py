@@ -154,7 +154,7 @@ def test_the_best_kernel_that_it_measured_becomes_the_node(tmp_path: Path) -> No
         draft = worked(endpoint, tmp_path, evaluate)
         first, second, *_, last = endpoint.requests
     assert draft.kernel.source == kernel(2.5)
-    assert (draft.note, draft.operator, len(draft.exchanges), draft.usage.tokens, draft.trials) == (
+    assert (draft.note, draft.operator, len(draft.exchanges), draft.usage.tokens, draft.extra_evaluations) == (
         "the second was slower", "llm/draft", 4, 60, 3,
     )  # fmt: skip
     assert [tool["function"]["name"] for tool in first["tools"]] == [tool.name for tool in TOOLS]

@@ -140,7 +140,7 @@ def replace_purpose(draft: Draft, purpose: str) -> Draft:
 def test_a_kernel_that_was_judged_goes_back_too(tmp_path: Path) -> None:
     known = {proposed_kernel(FILE_ANSWER, tmp_path)}
     with Endpoint([Answer(FILE_ANSWER), Answer(OTHER_ANSWER)]) as endpoint:
-        draft = proposed(endpoint, tmp_path, made=lambda c: replace(c, known=known))
+        draft = proposed(endpoint, tmp_path, made=lambda c: replace(c, known_kernels=known))
         assert "evaluated already" in said(endpoint)
     assert draft.kernel.source == kernel(2.5)
 

@@ -24,7 +24,7 @@ from kernelevolve.synthesis.traced.signature import Origin
 from kernelevolve.tasks.loading import build_model, draw_inputs, load_module
 from kernelevolve.tasks.structure import flatten
 
-_MOST_GRAPHS = 4
+_MAX_GRAPHS = 4
 """The greatest number of graphs in a kernel."""
 _FLAGS = [
     "-O3",
@@ -158,8 +158,8 @@ def inductor_kernel(task: Task) -> tuple[Kernel, str]:
         inputs = draw_inputs(loaded, task.seed, variant)
         if any(g.takes(inputs) for g in graphs):
             continue
-        if len(graphs) == _MOST_GRAPHS:
-            uncovered[str(variant)] = f"more than {_MOST_GRAPHS} graphs"
+        if len(graphs) == _MAX_GRAPHS:
+            uncovered[str(variant)] = f"more than {_MAX_GRAPHS} graphs"
             continue
         try:
             lowered = lower(build_model(loaded, task.seed), inputs)

@@ -12,8 +12,8 @@ from math import prod
 from kernelevolve.core.kernel import KnobValue
 from kernelevolve.synthesis.builtin.retuning.python_sites import python_sites
 
-_MOST_MOVES = 3
-_MOST_VARIANTS = 2048
+_MAX_MOVES = 3
+_MAX_VARIANTS = 2048
 _FAR = 0.25
 """The probability that a number moves to any value of its domain rather than by one step."""
 
@@ -84,7 +84,7 @@ def mutate(source: str, language: str, rng: random.Random) -> tuple[str, str] | 
     knobs = [knob for knob in read_knobs(source, language) if len(knob.domain) > 1]
     if not knobs:
         return None
-    count = min(len(knobs), 1 + sum(rng.random() < 0.35 for _ in range(_MOST_MOVES - 1)))
+    count = min(len(knobs), 1 + sum(rng.random() < 0.35 for _ in range(_MAX_MOVES - 1)))
     changes = [(knob, _moved(knob, rng)) for knob in sorted(rng.sample(knobs, count), key=lambda k: k.start)]
     return with_knobs(source, changes), ", ".join(f"{knob.name} {knob.value} -> {value}" for knob, value in changes)
 
@@ -96,7 +96,7 @@ def variants(source: str, language: str, rng: random.Random) -> Iterator[tuple[s
     """
     knobs = [knob for knob in read_knobs(source, language) if len(knob.domain) > 1]
     count = prod(len(knob.domain) for knob in knobs)
-    if count > _MOST_VARIANTS:
+    if count > _MAX_VARIANTS:
         return
     for number in rng.sample(range(count), count):
         changes: list[tuple[SourceKnob, KnobValue]] = []

@@ -117,7 +117,7 @@ def test_restrictions_are_kept(draw: Draw, holds: Callable[[torch.Tensor], bool]
     ],
 )
 def test_structure_stays_as_drawn(draw: Draw) -> None:
-    assert facts_of(draw).kept
+    assert facts_of(draw).why_fixed
     assert not distributed(draw)
 
 
