@@ -10,18 +10,18 @@ from pathlib import Path
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.usage import Usage
-from kernelevolve.llm.accounts import Account
+from kernelevolve.llm.accounting.accounts import Account
+from kernelevolve.llm.accounting.meters import Gauges, Meter, Tally
+from kernelevolve.llm.accounting.prices import price_of
 from kernelevolve.llm.base import ModelBackend
 from kernelevolve.llm.dispatcher import Dispatcher
 from kernelevolve.llm.errors import UnknownRunError
 from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.messages import Request
-from kernelevolve.llm.meters import Gauges, Meter, Tally
 from kernelevolve.llm.once import Once
-from kernelevolve.llm.prices import price_of
 from kernelevolve.llm.recording import FILE, Recording
 from kernelevolve.llm.settings import LlmSettings, ModelSettings
-from kernelevolve.llm.wire import Question
+from kernelevolve.llm.transport.wire import Question
 
 
 def build_backend(model: ModelSettings, settings: LlmSettings) -> ModelBackend:

@@ -17,16 +17,16 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.record import content_id
 from kernelevolve.core.usage import Usage
+from kernelevolve.llm.accounting.meters import Tally
 from kernelevolve.llm.actor import ModelActor
-from kernelevolve.llm.connection import Connection, ConnectionLostError
 from kernelevolve.llm.errors import TransientError, UnknownRunError
 from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.messages import Request
-from kernelevolve.llm.meters import Tally
 from kernelevolve.llm.once import Once
-from kernelevolve.llm.server import ModelServer
 from kernelevolve.llm.settings import LlmSettings
-from kernelevolve.llm.wire import Address, Question
+from kernelevolve.llm.transport.connection import Connection, ConnectionLostError
+from kernelevolve.llm.transport.server import ModelServer
+from kernelevolve.llm.transport.wire import Address, Question
 from kernelevolve.remote import answered, ask
 
 _NAMESPACE = "kernelevolve"
@@ -160,7 +160,7 @@ class _Served:
     """The Ray actor: a model actor with a server and metrics."""
 
     def __init__(self, settings: LlmSettings) -> None:
-        from kernelevolve.llm.ray_gauges import RayGauges
+        from kernelevolve.llm.accounting.ray_gauges import RayGauges
 
         self._actor = ModelActor(settings, RayGauges())
         self._server = ModelServer(self._actor.answer)

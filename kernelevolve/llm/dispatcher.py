@@ -10,15 +10,15 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from kernelevolve.core.seeds import derive_seed
 from kernelevolve.core.usage import Usage
-from kernelevolve.llm.accounts import Account
+from kernelevolve.llm.accounting.accounts import Account
+from kernelevolve.llm.accounting.meters import Meter
+from kernelevolve.llm.accounting.prices import Price
+from kernelevolve.llm.accounting.rates import Rates
 from kernelevolve.llm.base import ModelBackend
 from kernelevolve.llm.errors import LimitedError, TransientError
 from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.lengths import tokens_of_request
 from kernelevolve.llm.messages import Completion, Request, Tokens
-from kernelevolve.llm.meters import Meter
-from kernelevolve.llm.prices import Price
-from kernelevolve.llm.rates import Rates
 from kernelevolve.llm.settings import LlmSettings
 
 _LATER = 0.1

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from kernelevolve.core.component import Component
 from kernelevolve.core.record import Record
-from kernelevolve.llm.prices import Price
+from kernelevolve.llm.accounting.prices import Price
 
 
 class ModelSettings(Record):

@@ -11,11 +11,11 @@ import pytest
 
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.usage import Usage
-from kernelevolve.llm.accounts import Account
+from kernelevolve.llm.accounting.accounts import Account
+from kernelevolve.llm.accounting.meters import Meter
+from kernelevolve.llm.accounting.prices import Price
 from kernelevolve.llm.dispatcher import Dispatcher
 from kernelevolve.llm.errors import BudgetExceededError, LimitedError, RefusedError, TransientError
-from kernelevolve.llm.meters import Meter
-from kernelevolve.llm.prices import Price
 from tests.endpoint import Answer, Behaviour, Endpoint, Fault
 from tests.llm.conftest import asked, backend, llm_settings
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from kernelevolve import config
 from kernelevolve.core.budget import Budget
 from kernelevolve.core.usage import Usage
-from kernelevolve.llm.accounts import Account
+from kernelevolve.llm.accounting.accounts import Account
+from kernelevolve.llm.accounting.prices import Price, price_of
+from kernelevolve.llm.accounting.rates import Bucket, Rates
 from kernelevolve.llm.errors import BudgetExceededError
 from kernelevolve.llm.lengths import tokens_of
 from kernelevolve.llm.messages import Tokens
-from kernelevolve.llm.prices import Price, price_of
-from kernelevolve.llm.rates import Bucket, Rates
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0.1, 50)), min_size=1, max_size=60), st.floats(10, 6000))

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from kernelevolve.core.errors import UserError
-from kernelevolve.llm.connection import Connection, ConnectionLostError
 from kernelevolve.llm.errors import BudgetExceededError, LimitedError, ModelError, TooLongError, UnknownRunError
 from kernelevolve.llm.exchange import Exchange
 from kernelevolve.llm.messages import Completion, Finish, Message, Role, Tokens, Tool, ToolCall
-from kernelevolve.llm.server import ModelServer
-from kernelevolve.llm.wire import ERRORS, Failure, Question
+from kernelevolve.llm.transport.connection import Connection, ConnectionLostError
+from kernelevolve.llm.transport.server import ModelServer
+from kernelevolve.llm.transport.wire import ERRORS, Failure, Question
 from tests.llm.conftest import asked
 
 

@@ -17,10 +17,10 @@ from kernelevolve.llm.errors import TransientError
 from kernelevolve.llm.messages import Completion, Request
 from kernelevolve.llm.once import Once
 from kernelevolve.llm.openai.backend import OpenAIBackend
+from kernelevolve.llm.transport.wire import Address
 from kernelevolve.llm.vllm.arguments import command_line
 from kernelevolve.llm.vllm.engine import Engine
 from kernelevolve.llm.vllm.placement import reserve
-from kernelevolve.llm.wire import Address
 from kernelevolve.remote import answered
 
 _ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1"}

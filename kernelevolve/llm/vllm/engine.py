@@ -12,8 +12,8 @@ from typing import Any
 import ray
 
 from kernelevolve.core.errors import UserError
+from kernelevolve.llm.transport.wire import Address
 from kernelevolve.llm.vllm.guard import guarded
-from kernelevolve.llm.wire import Address
 
 _WRONG = (ValueError, KeyError, OSError, RuntimeError)
 """The errors that vLLM raises for illegal arguments, models and devices."""

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from kernelevolve import config
 from kernelevolve.core.errors import UserError
+from kernelevolve.llm.transport.wire import Address
 from kernelevolve.llm.vllm.arguments import command_line
 from kernelevolve.llm.vllm.backend import VllmBackend, _Endpoint, parallelism
-from kernelevolve.llm.wire import Address
 from tests.endpoint import Answer, Endpoint
 from tests.llm.conftest import asked
 

@@ -13,7 +13,7 @@ from functools import partial
 from aiohttp import WSMsgType, web
 
 from kernelevolve.llm.exchange import Exchange
-from kernelevolve.llm.wire import ERRORS, Address, Call, Failure, Question, Reply
+from kernelevolve.llm.transport.wire import ERRORS, Address, Call, Failure, Question, Reply
 
 _LOG = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 120.0

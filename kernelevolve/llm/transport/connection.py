@@ -8,8 +8,8 @@ from itertools import count
 import aiohttp
 
 from kernelevolve.llm.exchange import Exchange
-from kernelevolve.llm.server import HEARTBEAT_SECONDS
-from kernelevolve.llm.wire import Address, Call, Question, Reply
+from kernelevolve.llm.transport.server import HEARTBEAT_SECONDS
+from kernelevolve.llm.transport.wire import Address, Call, Question, Reply
 
 _CONNECT_SECONDS = 10.0
 

@@ -1,0 +1,1 @@
+"""The cost of requests to models: the budget, prices, rate limits and counters."""
