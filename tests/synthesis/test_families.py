@@ -13,7 +13,7 @@ from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import KnobValue
 from kernelevolve.synthesis.builtin.aten_seed import aten_kernel
 from kernelevolve.synthesis.builtin.cpp.limits import CpuLimits
-from kernelevolve.synthesis.builtin.cpp.product import tile_size
+from kernelevolve.synthesis.builtin.cpp.statements.product import tile_size
 from kernelevolve.synthesis.builtin.plan.schedule import shared_axes
 from kernelevolve.synthesis.builtin.tracing import Untraced, trace_task
 from kernelevolve.synthesis.traced.program import Program, Scatter

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
-from kernelevolve.synthesis.builtin.cpp.sorting import SORTING
-from kernelevolve.synthesis.builtin.cpp.tiles import TILES
+from kernelevolve.synthesis.builtin.cpp.statements.sorting import SORTING
+from kernelevolve.synthesis.builtin.cpp.statements.tiles import TILES
 
 _ALWAYS = ("cstdint", "cstdlib", "cstring", "omp.h")
 _ON_DEMAND = {

@@ -6,8 +6,8 @@ from collections.abc import Callable, Hashable
 
 import sympy
 
-from kernelevolve.synthesis.builtin.cpp.nest import Loop, Nest, NestWriter
 from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, STORED, Scalars, index_text
+from kernelevolve.synthesis.builtin.cpp.statements.nest import Loop, Nest, NestWriter
 from kernelevolve.synthesis.builtin.plan.transform import axis_stride
 from kernelevolve.synthesis.traced.expr import FLOATS, Expr, Load, Op, key, substitute, walk
 from kernelevolve.synthesis.traced.numbers import ITEM_BYTES

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sympy
 
-from kernelevolve.synthesis.builtin.cpp.nest import Nest
-from kernelevolve.synthesis.builtin.cpp.reduction import ReductionWriter
 from kernelevolve.synthesis.builtin.cpp.scalar import index_text
+from kernelevolve.synthesis.builtin.cpp.statements.nest import Nest
+from kernelevolve.synthesis.builtin.cpp.statements.reduction import ReductionWriter
 from kernelevolve.synthesis.builtin.plan.transform import affine, axis_stride, extent_hint, row_candidates
 from kernelevolve.synthesis.traced.expr import Expr, Load, Op
 from kernelevolve.synthesis.traced.numbers import ITEM_BYTES

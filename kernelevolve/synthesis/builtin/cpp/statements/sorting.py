@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sympy
 
-from kernelevolve.synthesis.builtin.cpp.nest import Nest, NestWriter
 from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, index_text
+from kernelevolve.synthesis.builtin.cpp.statements.nest import Nest, NestWriter
 from kernelevolve.synthesis.builtin.plan.transform import extent_hint
 from kernelevolve.synthesis.traced.builder import compute_dtype
 from kernelevolve.synthesis.traced.program import Axis, Sort

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sympy
 
-from kernelevolve.synthesis.builtin.cpp.pointwise import PointwiseWriter
-from kernelevolve.synthesis.builtin.cpp.product import ProductWriter
-from kernelevolve.synthesis.builtin.cpp.sorting import SortWriter
+from kernelevolve.synthesis.builtin.cpp.statements.pointwise import PointwiseWriter
+from kernelevolve.synthesis.builtin.cpp.statements.product import ProductWriter
+from kernelevolve.synthesis.builtin.cpp.statements.sorting import SortWriter
 from kernelevolve.synthesis.traced.program import (
     Axis,
     Compute,

@@ -7,9 +7,9 @@ from math import prod
 
 import sympy
 
-from kernelevolve.synthesis.builtin.cpp.accumulate import BlockWriter
-from kernelevolve.synthesis.builtin.cpp.nest import Loop, Nest
 from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, Scalars, index_text
+from kernelevolve.synthesis.builtin.cpp.statements.accumulate import BlockWriter
+from kernelevolve.synthesis.builtin.cpp.statements.nest import Loop, Nest
 from kernelevolve.synthesis.builtin.plan.transform import extent_hint
 from kernelevolve.synthesis.traced.builder import compute_dtype
 from kernelevolve.synthesis.traced.expr import FLOATS, Load

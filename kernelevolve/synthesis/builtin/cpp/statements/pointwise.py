@@ -6,8 +6,8 @@ from collections.abc import Callable, Hashable
 
 import sympy
 
-from kernelevolve.synthesis.builtin.cpp.nest import Nest, NestWriter
 from kernelevolve.synthesis.builtin.cpp.scalar import CTYPE, index_text, loaded, search_method, stored
+from kernelevolve.synthesis.builtin.cpp.statements.nest import Nest, NestWriter
 from kernelevolve.synthesis.builtin.plan.transform import transposed_axes
 from kernelevolve.synthesis.traced.builder import compute_dtype
 from kernelevolve.synthesis.traced.expr import Const, Expr, IndexValue, Load, Op, Search, key, rewrite, walk
