@@ -20,7 +20,7 @@ from kernelevolve.synthesis.builtin.model_class import model_new_source
 from kernelevolve.synthesis.builtin.modes import mode_condition, watched_modes
 from kernelevolve.synthesis.traced.attributes import attribute_text
 from kernelevolve.synthesis.traced.builder import UnsupportedError
-from kernelevolve.synthesis.traced.trace import export_program
+from kernelevolve.synthesis.traced.exporting import export_program
 
 _HEAD = "import torch\nfrom torch import device\n\ninf, nan = float('inf'), float('nan')"
 

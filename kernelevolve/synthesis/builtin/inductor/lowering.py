@@ -22,8 +22,8 @@ from torch.export.graph_signature import InputKind, OutputKind
 
 from kernelevolve.synthesis.traced.attributes import attribute_text, constant_text, find_tensor
 from kernelevolve.synthesis.traced.builder import UnsupportedError
+from kernelevolve.synthesis.traced.exporting import Exported, export_program
 from kernelevolve.synthesis.traced.signature import Arguments, Returned, is_value
-from kernelevolve.synthesis.traced.trace import Exported, export_program
 
 _SETTINGS = {
     # The number of threads is set where the kernel runs. A fixed plan makes the code the same on every machine.

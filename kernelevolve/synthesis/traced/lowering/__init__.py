@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kernelevolve.synthesis.traced.lowering.activations import ACTIVATIONS
 from kernelevolve.synthesis.traced.lowering.call import Lowering
 from kernelevolve.synthesis.traced.lowering.contractions import CONTRACTIONS
 from kernelevolve.synthesis.traced.lowering.convolution import CONVOLUTION
@@ -18,6 +19,7 @@ from kernelevolve.synthesis.traced.lowering.views import VIEWS
 
 LOWERINGS: Mapping[str, Lowering] = {
     **POINTWISE,
+    **ACTIVATIONS,
     **VIEWS,
     **REDUCTIONS,
     **CONTRACTIONS,

@@ -12,7 +12,7 @@ from kernelevolve.synthesis.traced.builder import UnsupportedError, cast, comput
 from kernelevolve.synthesis.traced.expr import Const, Expr, IndexTerm, IndexValue, Load, Op, Search, Size, as_index
 from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, dim_of, operand
 from kernelevolve.synthesis.traced.lowering.contractions import stored
-from kernelevolve.synthesis.traced.lowering.pointwise import promote
+from kernelevolve.synthesis.traced.lowering.promotion import promote
 from kernelevolve.synthesis.traced.virtual import ZERO, Virtual, broadcast_at, common_dims, ravel, unravel
 
 _OfBag = Callable[[IndexTerm, tuple[IndexTerm, ...]], Expr]

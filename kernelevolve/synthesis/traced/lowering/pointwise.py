@@ -1,59 +1,14 @@
-"""Lowerings of elementwise operations."""
+"""Lowerings of elementwise operations besides activation functions."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any
-
-import sympy
 
 from kernelevolve.synthesis.traced.builder import cast, compute_dtype
-from kernelevolve.synthesis.traced.expr import FLOATS, INTEGERS, Const, Expr, Op
+from kernelevolve.synthesis.traced.expr import FLOATS, Const, Expr, Op
 from kernelevolve.synthesis.traced.lowering.call import Call, Lowering, operand, scalar
+from kernelevolve.synthesis.traced.lowering.promotion import result_type
 from kernelevolve.synthesis.traced.virtual import Virtual
-
-_KIND = {"bool": 0, **dict.fromkeys(INTEGERS, 1), **dict.fromkeys(FLOATS, 2)}
-_WIDTH = {"bool": 0, "uint8": 1, "int8": 1, "int16": 2, "int32": 3, "int64": 4}
-_WIDTH |= {"float16": 1, "bfloat16": 1, "float32": 2, "float64": 3}
-
-
-def promote(*dtypes: str) -> str:
-    """Return the dtype to which PyTorch promotes the given ones."""
-    best, *rest = dtypes
-    for dtype in rest:
-        pair = {best, dtype}
-        if len(pair) > 1 and pair <= {"uint8", "int8"}:
-            best = "int16"
-        elif pair == {"float16", "bfloat16"}:
-            best = "float32"
-        else:
-            best = max(best, dtype, key=lambda d: (_KIND[d], _WIDTH[d]))
-    return best
-
-
-def result_type(*operands: Any) -> str:
-    """Return the dtype to which PyTorch promotes tensors and numbers.
-
-    Tensors with dimensions take precedence over those without, and those over numbers. An operand of lower precedence
-    counts only if its kind (bool, integer, floating-point) is higher.
-    """
-    ranks: tuple[list[str], list[str], list[str]] = ([], [], [])
-    for x in operands:
-        if isinstance(x, Virtual):
-            ranks[0 if x.dims else 1].append(x.dtype)
-        elif isinstance(x, bool):
-            ranks[2].append("bool")
-        elif isinstance(x, float) or (not isinstance(x, int | sympy.Basic) and x.dtype in FLOATS):
-            ranks[2].append("float32")
-        else:
-            ranks[2].append("int64")
-    best = ""
-    for dtypes in ranks:
-        if dtypes:
-            here = promote(*dtypes)
-            best = here if not best or _KIND[here] > _KIND[best] else best
-    return best
 
 
 def op(name: str, *args: Expr) -> Expr:
@@ -95,7 +50,7 @@ def _taken(call: Call, count: int, rounds: bool) -> tuple[list[Virtual], Callabl
     return operands, take
 
 
-def _elementwise(fn: Callable[..., Expr], count: int, rounds: bool = False) -> Lowering:
+def elementwise(fn: Callable[..., Expr], count: int, rounds: bool = False) -> Lowering:
     """Return a lowering that applies `fn` to elements cast to the dtype of the result."""
 
     def lower(call: Call) -> Virtual:
@@ -110,7 +65,7 @@ def _elementwise(fn: Callable[..., Expr], count: int, rounds: bool = False) -> L
 
 
 def _named(name: str, count: int, rounds: bool = False) -> Lowering:
-    return _elementwise(lambda *a: op(name, *a), count, rounds)
+    return elementwise(lambda *a: op(name, *a), count, rounds)
 
 
 def _comparison(name: str) -> Lowering:
@@ -201,39 +156,11 @@ def _pow_lowering(call: Call) -> Virtual | tuple[Virtual | None, ...]:
     """Lower pow. In half precision PyTorch does not use roots, whose results differ for -0.0 and -inf."""
     half = call.dtype in ("float16", "bfloat16")
     fn = (lambda a, b: op("pow", a, b)) if half else _pow
-    return _elementwise(fn, 2, rounds=True)(call)
+    return elementwise(fn, 2, rounds=True)(call)
 
 
-def _relu(x: Expr) -> Expr:
-    return op("max", x, literal(0, x))
-
-
-def _gelu(call: Call) -> Virtual:
-    tanh = call.kwargs.get("approximate", call.get(1, "approximate", "none")) == "tanh"
-
-    def fn(x: Expr) -> Expr:
-        half = op("mul", literal(0.5, x), x)
-        if tanh:
-            cube = op("mul", op("mul", x, x), x)
-            inner = op("add", x, op("mul", literal(0.044715, x), cube))
-            inside = op("tanh", op("mul", literal(math.sqrt(2 / math.pi), x), inner))
-        else:
-            inside = op("erf", op("mul", x, literal(math.sqrt(0.5), x)))
-        return op("mul", half, op("add", literal(1.0, x), inside))
-
-    return _unary(call, fn)
-
-
-def _unary(call: Call, fn: Callable[[Expr], Expr]) -> Virtual:
-    work = compute_dtype(call.dtype)
-    return call.builder.pointwise([call.tensor(0)], call.shape, call.dtype, lambda x: fn(cast(x, work)), call.name)
-
-
-def _silu(x: Expr) -> Expr:
-    return op("mul", x, op("sigmoid", x))
-
-
-def _clamp(x: Expr, low: Expr | None, high: Expr | None) -> Expr:
+def clamp(x: Expr, low: Expr | None, high: Expr | None) -> Expr:
+    """Return an expression between two limits, each None if there is none."""
     if low is not None:
         x = op("max", x, low)
     return x if high is None else op("min", x, high)
@@ -247,29 +174,9 @@ def _clamp_lowering(call: Call) -> Virtual:
     def fn(x: Expr, *bounds: Expr) -> Expr:
         rest = [cast(b, work) for b in bounds]
         low = rest.pop(0) if given[0] is not None else None
-        return _clamp(cast(x, work), low, rest.pop(0) if given[1] is not None else None)
+        return clamp(cast(x, work), low, rest.pop(0) if given[1] is not None else None)
 
     return call.builder.pointwise(operands, call.shape, call.dtype, fn, call.name)
-
-
-def _leaky_relu(call: Call) -> Virtual:
-    slope = call.get(1, "negative_slope", 0.01)
-    return _unary(call, lambda x: where(compare("gt", x, literal(0, x)), x, op("mul", x, literal(slope, x))))
-
-
-def _elu(call: Call) -> Virtual:
-    alpha, scale, inner = (call.get(i, n, 1.0) for i, n in ((1, "alpha"), (2, "scale"), (3, "input_scale")))
-
-    def fn(x: Expr) -> Expr:
-        negative = op("mul", op("expm1", op("mul", x, literal(inner, x))), literal(alpha * scale, x))
-        return where(compare("gt", x, literal(0, x)), op("mul", x, literal(scale, x)), negative)
-
-    return _unary(call, fn)
-
-
-def _hardtanh(call: Call) -> Virtual:
-    low, high = call.get(1, "min_val", -1.0), call.get(2, "max_val", 1.0)
-    return _unary(call, lambda x: _clamp(x, literal(low, x), literal(high, x)))
 
 
 def _where(call: Call) -> Virtual:
@@ -354,7 +261,7 @@ def _number_where_nan(name: str) -> Lowering:
         b_if_a_is_nan = where(Op("isnan", (a,), "bool"), b, op(name, a, b))
         return where(Op("isnan", (b,), "bool"), a, b_if_a_is_nan)
 
-    return _elementwise(fn, 2)
+    return elementwise(fn, 2)
 
 
 def _copysign(a: Expr, b: Expr) -> Expr:
@@ -412,8 +319,8 @@ POINTWISE: dict[str, Lowering] = {
     "aten.minimum.default": _named("min", 2),
     "aten.fmax.default": _number_where_nan("max"),
     "aten.fmin.default": _number_where_nan("min"),
-    "aten.copysign.Tensor": _elementwise(_copysign, 2),
-    "aten.copysign.Scalar": _elementwise(_copysign, 2),
+    "aten.copysign.Tensor": elementwise(_copysign, 2),
+    "aten.copysign.Scalar": elementwise(_copysign, 2),
     "aten.signbit.default": _signbit,
     "aten.clamp_min.default": lambda c: _clamp_lowering(Call(c.builder, c.name, c.args, {}, c.results)),
     "aten.clamp_max.default": lambda c: _clamp_lowering(
@@ -423,13 +330,7 @@ POINTWISE: dict[str, Lowering] = {
     "aten.hypot.default": _named("hypot", 2),
     "aten.sign.default": _named("sign", 1),
     "aten.sgn.default": _named("sign", 1),
-    "aten.square.default": _elementwise(lambda x: op("mul", x, x), 1),
-    "aten.relu.default": _elementwise(_relu, 1),
-    "aten.silu.default": _elementwise(_silu, 1),
-    "aten.gelu.default": _gelu,
-    "aten.leaky_relu.default": _leaky_relu,
-    "aten.elu.default": _elu,
-    "aten.hardtanh.default": _hardtanh,
+    "aten.square.default": elementwise(lambda x: op("mul", x, x), 1),
     "aten.isnan.default": _predicate("isnan"),
     "aten.isinf.default": _predicate("isinf"),
     "aten.addcmul.default": _addcmul("mul"),
