@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 
 from evaluators.correctness import aliasing
-from evaluators.correctness.compare import Bounds, bounds_of, compare, same_elements
+from evaluators.correctness.bounds import Bounds, bounds_of
+from evaluators.correctness.compare import compare, same_elements
 from evaluators.correctness.inputs.checks import OTHER_PARAMETERS, UNUSUAL
 from evaluators.correctness.ledger import EVALUATION_MODE, FLOAT64, INPUTS_AFTERWARDS, SECOND_CALL, Ledger
 from evaluators.correctness.reference.data import Case, Reference, ReferenceOutputs

@@ -18,8 +18,9 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from evaluators.correctness.bounds import Bounds
 from evaluators.correctness.checker import SLOTS_TOGETHER
-from evaluators.correctness.compare import Bounds, compare
+from evaluators.correctness.compare import compare
 from evaluators.correctness.reference.data import Case, Reference
 from evaluators.runtime.base import BlockResult, Noise, Returned, Runner, Runtime, TimedBlock
 from evaluators.runtime.layout import TABLE_BYTES, layout_of

@@ -14,11 +14,12 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from evaluators.correctness.compare import bounds_of
+from evaluators.correctness.bounds import bounds_of
 from evaluators.correctness.constant_results import ConstantResults
 from evaluators.correctness.determinism import NotDeterministicError, alike, check_same, differing, state_of
-from evaluators.correctness.inputs.cases import DerivedCase, InputSettings, Kind, derived_cases
+from evaluators.correctness.inputs.cases import DerivedCase, InputSettings, Kind
 from evaluators.correctness.inputs.checks import OTHER_PARAMETERS, SHAPES
+from evaluators.correctness.inputs.deriving import derived_cases
 from evaluators.correctness.inputs.ranges import declared_ranges
 from evaluators.correctness.inputs.suitability import unfit
 from evaluators.correctness.inputs.wider_dtypes import widened

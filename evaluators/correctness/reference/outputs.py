@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from evaluators.correctness.compare import room_of
+from evaluators.correctness.bounds import room_of
 from evaluators.correctness.inputs.suitability import another_function
 from evaluators.correctness.reference.arguments import SavedArguments
 from evaluators.correctness.reference.runs import CallResults, ReferenceRuns

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluators.correctness.compare import Mismatch, bounds_of
+from evaluators.correctness.bounds import bounds_of
+from evaluators.correctness.compare import Mismatch
 from evaluators.correctness.compare import compare as compare_within
 from kernelevolve.core.evaluation import Status
 from kernelevolve.core.task import Tolerance

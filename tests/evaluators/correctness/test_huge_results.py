@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from devices.cpu import CpuDevice
-from evaluators.correctness.compare import Bounds, compare
+from evaluators.correctness.bounds import Bounds
+from evaluators.correctness.compare import compare
 from evaluators.runtime.base import Runtime
 from evaluators.runtime.cpu.process_memory import ProcessElements, UnreadableError
 from evaluators.runtime.tensors import TensorDescription

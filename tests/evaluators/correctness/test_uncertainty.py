@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluators.correctness.compare import bounds_of, compare
+from evaluators.correctness.bounds import bounds_of
+from evaluators.correctness.compare import compare
 from evaluators.correctness.reference.rounding import Direction, Rounding
 from evaluators.correctness.reference.work import Work
 from evaluators.correctness.uncertainty import Uncertainty, uncertainty_of

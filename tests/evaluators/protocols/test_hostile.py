@@ -7,7 +7,8 @@ import time
 import pytest
 import torch
 
-from evaluators.correctness.compare import Mismatch, bounds_of
+from evaluators.correctness.bounds import bounds_of
+from evaluators.correctness.compare import Mismatch
 from evaluators.correctness.compare import compare as compare_within
 from evaluators.service.pipeline import Pipeline
 from kernelevolve.core.evaluation import Status

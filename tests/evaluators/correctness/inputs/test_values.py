@@ -9,7 +9,8 @@ import torch
 
 from evaluators.correctness.inputs.facts import Facts, look, merge, repair
 from evaluators.correctness.inputs.relations import Ordered, find_relations, held_in_all
-from evaluators.correctness.inputs.values import (
+from evaluators.correctness.inputs.values.choosing import applicable, changeable_constants, fixed_values, further
+from evaluators.correctness.inputs.values.distributions import (
     BELOW,
     BEYOND,
     DISTRIBUTIONS,
@@ -18,13 +19,8 @@ from evaluators.correctness.inputs.values import (
     MANY_NONFINITE,
     NONFINITE,
     ZERO_ROWS,
-    applicable,
-    changeable_constants,
-    further,
-    kept,
-    other_constants,
-    redistribute,
 )
+from evaluators.correctness.inputs.values.making import other_constants, redistribute
 
 Draw = Callable[[], torch.Tensor]
 
@@ -41,7 +37,7 @@ def distributed(draw: Draw) -> dict[str, torch.Tensor]:
     facts = {0: facts_of(draw)}
     torch.manual_seed(1)
     inputs = [draw()]
-    fixed = kept(inputs, facts, frozenset())
+    fixed = fixed_values(inputs, facts, frozenset())
     generator = torch.Generator().manual_seed(0)
     found = applicable(inputs, facts, fixed, len(DISTRIBUTIONS))
     return {name: redistribute(inputs, d, facts, fixed, [None], generator)[0] for name, d in found}
@@ -225,7 +221,7 @@ def test_pairs_in_order_stay_as_drawn() -> None:
     relations = held_in_all([find_relations(boxes()) for _ in range(3)])
     assert Ordered(0, 1) in relations
     facts = {i: facts_of(lambda i=i: boxes()[i]) for i in range(2)}
-    assert set(kept(boxes(), facts, relations)) == {0, 1}
+    assert set(fixed_values(boxes(), facts, relations)) == {0, 1}
 
 
 def test_repair_leaves_alone_what_holds_already() -> None:

@@ -1,0 +1,1 @@
+"""Inputs with other distributions of values than the task draws."""
