@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
+from kernelevolve.core.errors import UserError
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.record import Record
 from kernelevolve.core.signature import Signature
-from kernelevolve.core.target import Target
+from kernelevolve.core.target import Ceilings, Target
+
+Resources = Mapping[str, float]
+"""The resources of a machine by Ray's names, such as {"CPU": 16.0, "GPU": 1.0, "accelerator_type:H200": 1.0}."""
+
+
+UNKNOWN_BANDWIDTH = 1.0
+"""The bandwidth of an accelerator whose figures are unknown: `device=auto` prefers it to none."""
+
+
+class AbsentDeviceError(UserError):
+    """There is no device of the kind that is asked for. Other errors of a device say that it is there and cannot be used."""
 
 
 class Capability(Record):
@@ -96,8 +110,30 @@ class Toolchain(ABC):
         """
 
 
+class Instance(Record):
+    """One device of a machine, which one process measures on at a time."""
+
+    lock: str
+    """The name of its device lock. It is the same in every process and container of the machine."""
+    environment: Mapping[str, str] = {}
+    """The environment variables with which a process sees this device alone."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A device for the machines of a run."""
+
+    device: Device
+    """The device to use."""
+    note: str = ""
+    """What was chosen and why, in one line; empty if nothing was to choose."""
+
+
 class Device(ABC):
-    """A kind of hardware. Instances are sent between machines, so they hold settings and no state."""
+    """A kind of hardware. Instances are sent between machines, so they hold settings and no state.
+
+    A package names devices of its own in the entry points `kernelevolve.devices`, see `devices/registry.py`.
+    """
 
     name: str
     """The name of the kind."""
@@ -110,12 +146,89 @@ class Device(ABC):
 
     @abstractmethod
     def target(self) -> Target:
-        """Return the device of this machine. Raises UserError if it has none."""
+        """Return the device of this machine, as the environment of this process chooses it. Raises UserError if there is none."""
 
     @abstractmethod
     def toolchains(self) -> Mapping[str, Toolchain]:
-        """Return the toolchains by the language of the kernels that they compile."""
+        """Return the toolchains by the language of the kernels that they compile, the preferred language first."""
 
     @abstractmethod
-    def resources(self) -> Mapping[str, float]:
+    def resources(self) -> Mapping[str, object]:
         """Return the Ray resources of an actor that measures on the device, as options of `ray.remote`."""
+
+    def settings(self) -> Mapping[str, object]:
+        """Return the arguments of the constructor that make an equal device."""
+        return {}
+
+    def instance(self) -> Instance:
+        """Return which device of this machine `target` describes. Raises UserError if there is none."""
+        return Instance(lock=self.name)
+
+    def offered(self) -> Resources:
+        """Return the resources of this machine that a local Ray does not find by itself."""
+        custom = self.resources().get("resources")
+        return dict(custom) if isinstance(custom, Mapping) and self.capability().available else {}
+
+    def placed(self, machines: Sequence[Resources] | None = None, workers: int = 1) -> Placed:
+        """Return the device as it is used on the machines of a cluster.
+
+        Args:
+            machines: The resources of each machine, or None for this machine without Ray.
+            workers: The number of actors that measure at a time.
+
+        Raises:
+            UserError: No machine has the device, or all of them together have too few for the workers.
+        """
+        if machines is not None:
+            check_room(self, machines, workers)
+        return Placed(self)
+
+    def bandwidth(self, machines: Sequence[Resources] | None = None) -> float:
+        """Return the peak bytes per second of the best device of these machines, by which `device=auto` chooses; 0 to be no choice."""
+        del machines
+        return 0.0
+
+    def ceilings(self, alone: AbstractContextManager[object]) -> Ceilings | None:
+        """Measure the rates that this machine's device reaches, or return None for a device whose rates nobody asks for.
+
+        Args:
+            alone: A context in which nothing else uses the device. It is entered when everything is ready to measure.
+
+        Raises:
+            InfrastructureError: The measurement failed.
+        """
+        del alone
+        return None
+
+
+def check_room(device: Device, machines: Sequence[Resources], workers: int) -> None:
+    """Raise UserError if these machines do not have what the workers of a device ask Ray for."""
+    wanted = ray_resources(device.resources())
+    if not wanted:
+        return
+    room = sum(
+        min(int(machine.get(name, 0.0) / amount + 1e-6) for name, amount in wanted.items()) for machine in machines
+    )
+    if room >= workers:
+        return
+    lacking = ", ".join(f"{name}: {amount:g}" for name, amount in wanted.items())
+    if room:
+        raise UserError(
+            f"evaluation.workers={workers}: the cluster has room for {room} that measure on the device {device.name} "
+            f"({lacking} each); set evaluation.workers={room}"
+        )
+    custom = [name for name in wanted if name != "GPU" and not name.startswith("accelerator_type:")]
+    remedy = f"; start Ray there with --resources='{{\"{custom[0]}\": 1}}'" if custom else ""
+    raise AbsentDeviceError(f"device {device.name}: no machine of the cluster has {lacking}{remedy}")
+
+
+def ray_resources(options: Mapping[str, object]) -> dict[str, float]:
+    """Return the resources that options of `ray.remote` ask for besides CPUs, by Ray's names."""
+    wanted: dict[str, float] = {}
+    if isinstance(gpus := options.get("num_gpus"), int | float) and gpus:
+        wanted["GPU"] = float(gpus)
+    if isinstance(kind := options.get("accelerator_type"), str):
+        wanted[f"accelerator_type:{kind}"] = 0.001
+    if isinstance(custom := options.get("resources"), Mapping):
+        wanted |= {str(name): float(amount) for name, amount in custom.items()}
+    return wanted

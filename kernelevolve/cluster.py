@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,8 +44,12 @@ class ClusterSettings(Record):
 
 
 @contextmanager
-def ray_session(settings: ClusterSettings) -> Iterator[None]:
+def ray_session(settings: ClusterSettings, offered: Mapping[str, float] | None = None) -> Iterator[None]:
     """Initialise Ray for the duration of the block. If Ray already runs in this process, use it and leave it running.
+
+    Args:
+        settings: The cluster.
+        offered: The resources of this machine that a local Ray does not find by itself, see `Device.offered`.
 
     Raises:
         UserError: The cluster cannot be joined, or the path of the temporary folder is too long for Ray's sockets.
@@ -76,6 +80,7 @@ def ray_session(settings: ClusterSettings) -> Iterator[None]:
             ray.init(
                 address="local",
                 num_cpus=settings.cpus,
+                resources=dict(offered) if offered else None,
                 object_store_memory=settings.object_store_mb << 20,
                 include_dashboard=False,
                 logging_level=logging.ERROR,

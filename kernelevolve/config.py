@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError, field_validator
 
+from devices.registry import further_entries, load_device
 from evaluators.settings import EvaluationSettings
 from islands.settings import IslandSettings
 from kernelevolve.cluster import ClusterSettings
 from kernelevolve.core.budget import Budget
-from kernelevolve.core.component import Component, keys, nearest, refusal
+from kernelevolve.core.component import Component, defaults, keys, nearest, refusal
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.record import Record
 from kernelevolve.llm.settings import LlmSettings
@@ -244,6 +245,7 @@ def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[st
 
     groups = loader.list_groups("")
     overrides, mixed = _mixed(loader, overrides)
+    _offer_devices(loader, overrides)
     chosen, rest = [], []
     for override in overrides:
         if override.key_or_group not in groups:
@@ -271,6 +273,19 @@ def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[st
         if not any(override.key_or_group == "islands.count" for override in overrides):
             found["islands"]["count"] = len(mixed)
     return found
+
+
+def _offer_devices(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> None:
+    """Make devices of other packages options of the group `device`, with the defaults of their classes, if one may be meant."""
+    from hydra.core.config_store import ConfigStore
+
+    named = {str(override.value()) for override in overrides if override.key_or_group == "device"}
+    if named <= set(loader.get_group_options("device")):
+        return
+    for entry in further_entries():
+        found = type(load_device(entry)) if entry.name in named else None
+        node = {"_target_": f"{entry.module}.{entry.attr}", **(defaults(found) if found else {})}
+        ConfigStore.instance().store(group="device", name=entry.name, node=node)
 
 
 @lru_cache(maxsize=64)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from devices.base import Capability, Device
-from devices.registry import all_devices
+from devices.registry import all_devices, further_devices
 from evaluators.sandbox.isolation import isolation
 
 
 def examine() -> Mapping[str, tuple[Capability, ...]]:
-    """Return the capabilities by section: device, toolchain, isolation. No process is started on a device."""
-    devices = all_devices()
-    toolchains = {capability.name: capability for device in devices for capability in _toolchains(device)}
+    """Return the capabilities by section: device, toolchain, isolation. Nothing is run on a device."""
+    further = tuple(further_devices())
+    devices = (*all_devices(), *(found for found in further if isinstance(found, Device)))
+    broken = (found for found in further if isinstance(found, Capability))
     return {
-        "device": tuple(device.capability() for device in devices),
-        "toolchain": tuple(toolchains.values()),
+        "device": (*(device.capability() for device in devices), *broken),
+        "toolchain": tuple(capability for device in devices for capability in _toolchains(device)),
         "isolation": isolation(),
     }
 

@@ -116,7 +116,7 @@ def _finalists(folder: RunFolder, settings: RunConfig) -> list[tuple[Node, Kerne
 
 
 def _compared(task: Task, settings: RunConfig, kernels: Sequence[Kernel], *, quiet: bool) -> Comparison:
-    with closing(Pipeline(task, settings.device.build("device"), settings.evaluation)) as pipeline:
+    with closing(Pipeline(task, settings.device.build("device").placed().device, settings.evaluation)) as pipeline:
         note = pipeline.announce()
         if note and not quiet:
             _say(note)

@@ -77,6 +77,11 @@ def stand_by() -> None:
         register_bystander()
 
 
+def machines() -> list[dict[str, float]]:
+    """Return the resources of each machine of the cluster, by Ray's names."""
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
 def spread(index: int) -> NodeAffinitySchedulingStrategy:
     """Return the placement of the `index`-th of several actors: the machines in turn.
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import ray
 import yaml
@@ -28,17 +29,18 @@ from islands.island import SearchPlan
 from kernelevolve import __version__, config
 from kernelevolve.cluster import ray_session
 from kernelevolve.config import RunConfig
+from kernelevolve.core.component import Component
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.graph import Node
 from kernelevolve.core.kernel import Kernel
-from kernelevolve.core.target import Target
+from kernelevolve.core.target import Ceilings
 from kernelevolve.core.task import Task
 from kernelevolve.core.usage import Usage
 from kernelevolve.interrupts import Interrupts
 from kernelevolve.llm.client import ModelClient
 from kernelevolve.llm.recording import FILE, Recording, Share
 from kernelevolve.llm.replay import replayed_folder
-from kernelevolve.remote import ask, death_message
+from kernelevolve.remote import ask, death_message, machines
 from kernelevolve.report.best import write_best
 from kernelevolve.report.figures import plan_text
 from kernelevolve.report.files import write_json
@@ -53,6 +55,8 @@ from kernelevolve.tasks.catalog import find_task
 INTERRUPTED = 130
 _GLANCE_SECONDS = 0.5
 """The seconds between two checks for an interrupt while waiting for Ray."""
+_CEILING_SECONDS = 30.0
+"""The seconds that the end of a run waits for the ceilings of its device. They are measured while the search begins."""
 _TOLD_FAILURES = 5
 """The number of reasons for failures that a summary lists."""
 _PACKAGES = ("torch", "ray", "numpy")
@@ -194,11 +198,12 @@ class _Run:
             self._interrupts.listen(),
             LiveView(console, self.task.name, self.settings.budget, self.quiet) as view,
             Preparing(operator, self.task) as preparing,
-            ray_session(self.settings.cluster),
+            ray_session(self.settings.cluster, device.offered()),
             self._interrupts.listen(),  # Again: Ray has set a handler of its own.
         ):
             view.stage("starting")
             preparing.raise_early()
+            device = self._placed(console, device)
             models = self._models()
             if models is not None:
                 view.stage(f"starting {', '.join(models.weights)}")
@@ -210,6 +215,7 @@ class _Run:
                 slow = str(ask(warm))
                 facts: WorkerFacts = ask(service.facts())
                 operator = operator.for_target(facts.target)
+                ceilings = service.ceilings()
                 if slow and not self.quiet:
                     console.print(slow, soft_wrap=True)
                 if new:
@@ -218,7 +224,7 @@ class _Run:
                 if models is not None:
                     models.open()
                 self.seconds["start"] = time.monotonic() - begin
-                interrupted, progress, finalists = self._search(view, facts.target, operator, service, models)
+                interrupted, progress, finalists = self._search(view, facts, operator, service, models)
                 preparing.end()
                 if models is not None:
                     models.close()
@@ -228,7 +234,21 @@ class _Run:
                         comparison = self._compare(view, service, finalists)
                     except KeyboardInterrupt:
                         interrupted = True
-            return self._write(facts, progress, finalists, comparison, "interrupted" if interrupted else "done")
+                reached = _ready(ceilings, 0.0 if interrupted else _CEILING_SECONDS)
+            return self._write(
+                facts, reached, progress, finalists, comparison, "interrupted" if interrupted else "done"
+            )
+
+    def _placed(self, console: Console, device: Device) -> Device:
+        """Return the device for the machines of the cluster. What was chosen is said, and becomes the run's setting."""
+        placed = device.placed(machines(), self.evaluation.workers)
+        if placed.note and not self.quiet:
+            console.print(placed.note, soft_wrap=True)
+        if placed.device is not device:
+            kind = type(placed.device)
+            named = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **placed.device.settings()}
+            self.settings = self.settings.model_copy(update={"device": Component.model_validate(named)})
+        return placed.device
 
     def _service(self, device: Device) -> EvaluationService:
         """Start the evaluation service. With models, evaluations are recorded as well: a replay needs both."""
@@ -263,7 +283,7 @@ class _Run:
     def _search(
         self,
         view: LiveView,
-        target: Target,
+        facts: WorkerFacts,
         operator: Operator,
         service: EvaluationService,
         models: ModelClient | None,
@@ -276,7 +296,7 @@ class _Run:
         plan = SearchPlan(
             run=self.folder.name,
             task=self.task,
-            target=target,
+            target=facts.target,
             operator=operator,
             evaluator=service,
             settings=self.settings.islands,
@@ -285,7 +305,7 @@ class _Run:
         )
         strategies = [{"_target_": s.target, **s.arguments} for s in self.settings.island_strategies()]
         interrupted = False
-        lock = DeviceLock()
+        lock = DeviceLock(device=facts.lock)
         path, graph = self.folder.graph()
         with Archipelago(
             folder=path, graph=graph, budget=self.settings.budget, plan=plan, strategies=strategies
@@ -330,6 +350,7 @@ class _Run:
     def _write(
         self,
         facts: WorkerFacts,
+        ceilings: Ceilings | None,
         progress: Progress,
         finalists: list[tuple[Node, Kernel]],
         comparison: Comparison | str,
@@ -357,12 +378,21 @@ class _Run:
             seconds={**self.seconds, "search": progress.spent.seconds},
             versions=_versions(facts.toolchains),
             hardware=dict(facts.target.facts),
+            peaks=facts.target.peaks,
+            ceilings=ceilings,
         )
         if best is not None:
             kernel = next(k for _, k in finalists if k.id == best.kernel_id)
             write_best(self.folder.best, self.task, kernel, best)
         write_json(self.folder.summary_file, summary.to_json())
         return summary
+
+
+def _ready(ceilings: Any, seconds: float) -> Ceilings | None:
+    """Return the ceilings behind a Ray reference, or None if they are not measured within `seconds`."""
+    done, _ = ray.wait([ceilings], timeout=seconds)
+    found: Ceilings | None = ask(done[0]) if done else None
+    return found
 
 
 def _summed(parts: Iterable[tuple[str, Usage]]) -> dict[str, Usage]:

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
+
+from devices.base import Instance
 from devices.cpu import usable_cores
 from evaluators.runtime.base import Runtime
 from evaluators.runtime.cpu.fork_server import ForkServer
 from evaluators.runtime.cpu.runtime import CpuRuntime
 from evaluators.settings import EvaluationSettings
+from kernelevolve.core.errors import UserError
+from kernelevolve.core.target import Target
+
+GROUP = "kernelevolve.runtimes"
+"""The group of entry points whose values are functions `(settings, target, instance) -> Runtime`, and whose names are those of devices."""
 
 
-def open_runtime(settings: EvaluationSettings) -> Runtime:
-    """Return a runtime for these settings that is not started yet. The caller closes it.
+def open_runtime(
+    settings: EvaluationSettings, target: Target | None = None, instance: Instance | None = None
+) -> Runtime:
+    """Return a runtime that is not started yet. The caller closes it.
+
+    Args:
+        settings: The settings of evaluation.
+        target: The hardware that kernels run on, or None for this machine's processor.
+        instance: The device that the runtime may use, whose lock is `Runtime.device`.
 
     Raises:
-        UserError: There is no room for its files.
+        UserError: There is no room for its files, or no runtime for the target.
     """
-    return cpu_runtime(settings)
+    if target is None or instance is None or target.device == "cpu":
+        return cpu_runtime(settings)
+    # A runtime of this package for another device is opened here.
+    for entry in entry_points(group=GROUP, name=target.device):
+        runtime: Runtime = entry.load()(settings, target, instance)
+        return runtime
+    raise UserError(
+        f"device={target.device}: kernels for it are compiled and cannot be run here; a package with an entry point "
+        f"{GROUP} named {target.device} would run them"
+    )
 
 
 def cpu_runtime(settings: EvaluationSettings, server: type[ForkServer] = ForkServer) -> CpuRuntime:

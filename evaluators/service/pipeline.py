@@ -68,7 +68,7 @@ class Pipeline:
         # Threads of this process would spin on the cores on which it measures.
         torch.set_num_threads(1)
         self._owns_runtime = runtime is None
-        self.runtime = runtime or open_runtime(settings)
+        self.runtime = runtime or open_runtime(settings, self.target, device.instance())
         self.lock = DeviceLock(interruption=self.runtime.interruption, device=self.runtime.device)
         with disk_errors(Path(tempfile.gettempdir()), "what is compiled"):
             self._own_builds = None if build_dir else OwnedFolder(Path(tempfile.gettempdir()), "kernelevolve-build")

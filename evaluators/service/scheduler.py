@@ -17,7 +17,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from devices.base import Device
+from devices.base import Device, ray_resources
 from evaluators.folders import OwnedFolder
 from evaluators.scratch import disk_errors
 from evaluators.service.cache import EvaluationCache
@@ -30,7 +30,7 @@ from kernelevolve.core.errors import InfrastructureError, UserError
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.signature import Signature
-from kernelevolve.core.target import Target
+from kernelevolve.core.target import Ceilings, Target
 from kernelevolve.core.task import Task
 from kernelevolve.remote import death_message, spread, stand_by
 
@@ -94,10 +94,11 @@ class EvaluationScheduler:
         self._workers: list[Any] = [self._start_worker(0)]
 
     def _start_worker(self, place: int) -> Any:
-        # Only one worker measures at a time on a machine, so workers are spread over the machines.
-        where = spread(place) if self._settings.workers > 1 else "DEFAULT"
+        # Only one worker measures at a time on a processor, so workers are spread over the machines. Ray itself counts accelerators.
+        options = self._device.resources()
+        where = spread(place) if self._settings.workers > 1 and not ray_resources(options) else "DEFAULT"
         worker = ray.remote(EvaluationWorker).options(
-            **self._device.resources(), max_restarts=0, max_concurrency=THREADS, scheduling_strategy=where
+            **options, max_restarts=0, max_concurrency=THREADS, scheduling_strategy=where
         )
         return worker.remote(self._task, self._device, self._settings)
 
@@ -173,6 +174,16 @@ class EvaluationScheduler:
     async def facts(self) -> WorkerFacts:
         """Return the facts of the first worker. All workers are on machines of one kind. Raises as `warm` does."""
         return await self._first_facts()
+
+    async def ceilings(self) -> Ceilings | None:
+        """Measure the rates that the first worker's device reaches."""
+        try:
+            found: Ceilings | None = await self._workers[0].ceilings.remote()
+        except RayActorError as error:
+            return Ceilings(
+                model=self._device.name, note=death_message("the process that evaluates", "meanwhile", error)
+            )
+        return found
 
     async def evaluate(self, kernel_id: str, held: Sequence[Any]) -> Evaluation:
         """Evaluate a kernel. `held` contains one Ray reference to the kernel, which is fetched when there is room for it."""

@@ -75,6 +75,10 @@ class EvaluationService:
         """Return a Ray reference to the `WorkerFacts` of the machine that evaluates. Getting it raises as `warm` does."""
         return self.scheduler.facts.remote()
 
+    def ceilings(self) -> Any:
+        """Measure the rates that the first worker's device reaches. Return a Ray reference to the `Ceilings`, or to None."""
+        return self.scheduler.ceilings.remote()
+
     async def evaluate(self, kernel: Kernel) -> Evaluation:
         """Evaluate a kernel, see `Evaluator`. The kernel stays in this process's object store until the scheduler has room for it."""
         reference = self.scheduler.evaluate.remote(kernel.id, [ray.put(kernel)])

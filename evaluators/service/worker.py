@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 import ray
 
 from devices.base import Device
+from evaluators.runtime.device_lock import DeviceLock
 from evaluators.runtime.interruption import InterruptedJobError
 from evaluators.service.comparison import Comparison
 from evaluators.service.compiling import Compiled, fingerprint
 from evaluators.service.identity import identity_of
 from evaluators.settings import EvaluationSettings
-from kernelevolve.core.errors import UserError
+from kernelevolve.core.errors import InfrastructureError, UserError
 from kernelevolve.core.evaluation import Evaluation
 from kernelevolve.core.kernel import Kernel
 from kernelevolve.core.signature import Signature
-from kernelevolve.core.target import Target
+from kernelevolve.core.target import Ceilings, Target
 from kernelevolve.core.task import Task
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class WorkerFacts:
     """The fingerprints of the machine's toolchains for its target, by language; empty if it compiles nothing for the target."""
     toolchains: Mapping[str, str]
     """The versions of the available toolchains, by language."""
+    lock: str
+    """The name of the lock of the device that it measures on."""
 
 
 class EvaluationWorker:
@@ -122,7 +125,16 @@ class EvaluationWorker:
                 environment=pipeline.environment(),
                 fingerprints={name: fingerprint(pipeline.device, pipeline.target, name) for name in toolchains},
                 toolchains={name: found.detail for name, found in capabilities.items() if found.available},
+                lock=pipeline.runtime.device,
             )
+
+    def ceilings(self) -> Ceilings | None:
+        """Measure the rates that the device reaches, in a process of its own and under a lock of its own, so that evaluations go on."""
+        pipeline = self._ready()
+        try:
+            return pipeline.device.ceilings(DeviceLock(device=pipeline.runtime.device).exclusive())
+        except (UserError, InfrastructureError) as error:
+            return Ceilings(model=pipeline.target.arch, note=str(error))
 
     def evaluate(self, requests: Sequence[EvaluationRequest], best: float) -> Iterator[EvaluationReply | None]:
         """Evaluate the kernels of a batch in turn. An error ends the batch.

@@ -46,7 +46,10 @@ def main(arguments: Sequence[str]) -> int:
 
     from evaluators.service.local import evaluate_locally
 
-    evaluations = evaluate_locally(task, kernels, settings.device.build("device"), settings.evaluation, _say)
+    placed = settings.device.build("device").placed()
+    if placed.note:
+        _say(placed.note)
+    evaluations = evaluate_locally(task, kernels, placed.device, settings.evaluation, _say)
     results = zip(paths, evaluations, strict=True)
     if options.json:
         _print_json(((path, evaluation) for path, evaluation in results), task.name, several=len(paths) > 1)

@@ -82,7 +82,7 @@ def _writer(task: Task, settings: RunConfig) -> Write:
     operator = settings.operator.build("operator")
     if not isinstance(operator, BuiltinOperator):
         raise UserError(f"operator={settings.operator.target}: only the built-in operator has a space of knobs")
-    prepared = operator.prepare(task).for_target(settings.device.build("device").target())
+    prepared = operator.prepare(task).for_target(settings.device.build("device").placed().device.target())
     program = prepared.program
     if program is None:
         why = prepared.chain.absent[Stage.TRACED]
@@ -108,7 +108,7 @@ def _tabulate(task: Task, settings: RunConfig, wanted: Mapping[str, Sequence[str
     from kernelevolve.experiments.tabular.measuring import Journal, measure, table_of
     from kernelevolve.experiments.tabular.space import kernels_of, part_of
 
-    device = settings.device.build("device")
+    device = settings.device.build("device").placed().device
     target = device.target()
     part = part_of(wanted, write)
     kernels = kernels_of(part, write)

@@ -82,6 +82,16 @@ class Component(BaseModel):
             raise UserError(f"{group}: {error}") from error
 
 
+def defaults(component: Any) -> dict[str, Any]:
+    """Return the default values of a class's arguments."""
+    parameters = inspect.signature(component).parameters.values()
+    return {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.default is not inspect.Parameter.empty
+    }
+
+
 def keys(composed: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """Yield all dotted keys of nested mappings, inner nodes included."""
     for name, value in composed.items():

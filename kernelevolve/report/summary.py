@@ -13,6 +13,7 @@ from rich.text import Text
 
 from kernelevolve.core.evaluation import FallbackShare, Measurement, Ratio, Status
 from kernelevolve.core.record import Record
+from kernelevolve.core.target import Ceilings, Peak, Quantity
 from kernelevolve.core.usage import Usage
 from kernelevolve.report.figures import fallback_text, not_faster, ratio_text, speedup_json, variant_json, variants_text
 from kernelevolve.report.outcome import Outcome, outcome_of, outcome_text
@@ -98,6 +99,10 @@ class Summary(Record):
     """The versions of packages and toolchains."""
     hardware: Mapping[str, str]
     """The properties of the hardware."""
+    peaks: Mapping[Peak, Quantity] = {}
+    """The rates that the device cannot exceed, as far as they are known."""
+    ceilings: Ceilings | None = None
+    """The rates that the device reached in a measurement; None for a device that has no such measurement."""
 
     @property
     def outcome(self) -> Outcome:
