@@ -111,9 +111,9 @@ class Accelerator(Device):
     def capability(self) -> Capability:
         try:
             devices = self.found()
+            first = self._best(devices)
         except UserError as error:
             return Capability(name=self.name, available=False, detail=str(error))
-        first = self._best(devices)
         count = f"{len(devices)} devices, the best: " if len(devices) > 1 else ""
         versions = "".join(f", {name} {value}" for name, value in first.facts.items())
         memory = f"{first.memory_bytes / 2**30:.1f} GiB"
