@@ -19,7 +19,7 @@ demo: $(STAMP)
 	@$(BIN)/kernelevolve run task=$(DEMO_TASK) budget.seconds=$(DEMO_SECONDS) evaluation.cache=off
 
 # What a change should pass before each commit: the linters, and the tests that need no cluster and no reference.
-QUICK := core search store tasks report devices/test_cpu.py evaluators/timing evaluators/sandbox evaluators/runtime/test_device_lock.py \
+QUICK := core search store tasks report devices/test_cpu.py devices/test_amd.py devices/test_placing.py evaluators/timing evaluators/sandbox evaluators/runtime/test_device_lock.py \
 	evaluators/runtime/test_runtimes.py evaluators/correctness/test_compare.py evaluators/correctness/test_mismatch.py \
 	islands/test_migration.py islands/test_population.py synthesis/answers test_config.py
 

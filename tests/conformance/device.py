@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import re
 from abc import ABC, abstractmethod
 
 from devices.base import Device, Toolchain
+from kernelevolve.core.target import Source, Target
 
 
 class DeviceConformance(ABC):
@@ -42,3 +44,17 @@ class DeviceConformance(ABC):
         resources = self.device().resources()
         assert set(resources) <= {"num_cpus", "num_gpus", "accelerator_type", "resources"}
         assert "num_cpus" in resources, "else Ray takes a CPU for an actor that waits most of the time"
+
+    def test_its_settings_make_an_equal_one(self) -> None:
+        device = self.device()
+        assert type(device)(**device.settings()).target() == device.target()
+
+    def test_its_lock_is_a_file_name_and_does_not_change(self) -> None:
+        instance = self.device().instance()
+        assert instance == self.device().instance()
+        assert re.fullmatch(r"[\w.-]+", instance.lock)
+
+    def test_what_it_cannot_exceed_has_a_source(self) -> None:
+        target = self.device().target()
+        assert all(isinstance(figure.source, Source) for figure in (*target.peaks.values(), *target.limits.values()))
+        assert target == Target.model_validate_json(target.model_dump_json())

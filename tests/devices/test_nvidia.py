@@ -7,18 +7,21 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from devices.base import AbsentDeviceError, Device
+from devices.ceilings import measured
 from devices.nvidia import device as module
 from devices.nvidia import driver, nvml
 from devices.nvidia.device import NvidiaDevice, outdated
 from devices.nvidia.models import ARCHITECTURES, SHEETS, sheet_of
-from devices.torch_build import TorchBuild, build_of
+from devices.torch_build import TorchBuild, build_of, torch_build
 from kernelevolve.core.child_process import ROOT
-from kernelevolve.core.errors import UserError
+from kernelevolve.core.errors import InfrastructureError, UserError
 from kernelevolve.core.target import Ceilings, Limit, Peak, Source
 from tests.conformance.device import DeviceConformance
 from tests.devices.standins import GIB, H200, L40S, SECOND_H200, SLICED, build_nvidia_libraries
@@ -178,6 +181,21 @@ def test_published_figures_agree_with_each_other() -> None:
         assert sheet.peaks[Peak.FLOAT16] / sheet.peaks[Peak.TF32] == pytest.approx(2, rel=0.03)
 
 
+@pytest.mark.skipif(torch_build().cuda is not None, reason="this torch could measure")
+def test_ceilings_that_cannot_be_measured_are_an_error_of_one_line() -> None:
+    entered = []
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        entered.append(True)
+        yield
+
+    with pytest.raises(InfrastructureError, match=r"ceilings of H200 were not measured: .*CUDA") as raised:
+        measured("H200", {}, alone())
+    assert "\n" not in str(raised.value)
+    assert not entered, "the device is locked only once everything is ready"
+
+
 def test_two_workers_on_one_machine_get_a_gpu_and_a_lock_each(standins: pytest.MonkeyPatch) -> None:
     """Ray counts the GPUs that it is told of, and shows each worker another one."""
     standins.setenv("PYTHONPATH", str(ROOT))
@@ -196,7 +214,7 @@ import devices.nvidia.device as module
 from devices.base import ray_resources
 from devices.nvidia.device import NvidiaDevice
 from devices.torch_build import TorchBuild
-from kernelevolve.core.errors import UserError
+from kernelevolve.core.errors import InfrastructureError, UserError
 from kernelevolve.remote import machines
 
 BUILD = TorchBuild(version="2.11.0+cu130", cuda=(13, 0))
