@@ -73,7 +73,8 @@ class KernelBenchProtocol(EvaluationProtocol):
         if self._announced is None:
             with self._lock.shared(), ExitStack() as stack:
                 runner = stack.enter_context(self._spawned(0, trusted=True))
-                found = probe_in(runner, self._task, self._rules.timeout, "evaluation.kernelbench.timeout")
+                setting = "evaluation.kernelbench.timeout"
+                found = probe_in(runner, self._task, self._rules.timeout, setting, self._runtime.device_type)
             self._announced = slowness(self._task, found, self._settings, timing, prepared=True)
         return self._announced
 

@@ -53,7 +53,7 @@ class StrictProtocol(EvaluationProtocol):
         self._benchmark: SpeedupBenchmark | None = None
 
     def announce(self, timing: TimingSettings) -> str:
-        known = self._reference or find_reference(self.task, self.settings)
+        known = self._reference or find_reference(self.task, self.settings, self._runtime.device_type)
         if known is None:
             self._probe = self._probe or probe_task(self.task, self.settings, self._runtime)
             return slowness(self.task, self._probe, self.settings, timing, prepared=False)
@@ -74,7 +74,7 @@ class StrictProtocol(EvaluationProtocol):
             except FileNotFoundError:
                 self._reference = None
         if self._reference is None:
-            found = find_reference(self.task, self.settings)
+            found = find_reference(self.task, self.settings, self._runtime.device_type)
             if found is None:
                 self._probe = self._probe or probe_task(self.task, self.settings, self._runtime)
                 found = compute_reference(self.task, self.settings, self._runtime, self._probe)

@@ -332,6 +332,8 @@ class Runtime(ABC):
 
     device: str
     """The device on this machine that its runners are timed on, by the name of its lock: `cpu`."""
+    device_type: str = "cpu"
+    """The type of the device on which tensors lie, in PyTorch's words: `cpu`, `cuda`."""
     threads: int
     """The number of threads of each runner."""
     start_error: float = 0.0

@@ -9,6 +9,7 @@ from devices.cpu import usable_cores
 from evaluators.runtime.base import Runtime
 from evaluators.runtime.cpu.fork_server import ForkServer
 from evaluators.runtime.cpu.runtime import CpuRuntime
+from evaluators.runtime.gpu.runtime import GpuRuntime
 from evaluators.settings import EvaluationSettings
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.target import Target
@@ -32,7 +33,8 @@ def open_runtime(
     """
     if target is None or instance is None or target.device == "cpu":
         return cpu_runtime(settings)
-    # A runtime of this package for another device is opened here.
+    if target.device == "nvidia" and target.present:
+        return gpu_runtime(settings, instance)
     for entry in entry_points(group=GROUP, name=target.device):
         runtime: Runtime = entry.load()(settings, target, instance)
         return runtime
@@ -51,3 +53,25 @@ def cpu_runtime(settings: EvaluationSettings, server: type[ForkServer] = ForkSer
     """
     threads = settings.threads or usable_cores()
     return CpuRuntime(server(threads=threads, confined=settings.sandbox, readable=settings.readable), threads)
+
+
+def gpu_runtime(settings: EvaluationSettings, instance: Instance) -> GpuRuntime:
+    """Return the runtime of one GPU of this machine.
+
+    Args:
+        settings: The settings of evaluation.
+        instance: The GPU.
+
+    Raises:
+        UserError: There is no room for its files.
+    """
+    threads = settings.threads or usable_cores()
+    server = ForkServer(
+        threads=threads,
+        confined=settings.sandbox,
+        readable=settings.readable,
+        runner="evaluators.runtime.gpu.runner_main",
+        environment=instance.environment,
+        limits_addresses=False,
+    )
+    return GpuRuntime(server, threads, instance.lock)

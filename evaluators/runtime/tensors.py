@@ -204,7 +204,7 @@ class Result:
     """The result of `forward`, flattened."""
 
     tensors: list[torch.Tensor]
-    """The tensors among the leaves, in the CPU's memory."""
+    """The tensors among the leaves, in the memory of the device."""
     values: list[bool | int | float | str | None]
     """The plain values among the leaves."""
     structure: str
@@ -213,13 +213,17 @@ class Result:
     """The same with tuples in place of named tuples."""
 
 
-def flatten_result(result: Any) -> Result:
+def flatten_result(result: Any, device: str = "cpu") -> Result:
     """Flatten the result of `forward`.
+
+    Args:
+        result: The result.
+        device: The type of the device on which its tensors must lie.
 
     Raises:
         TypeError: The result holds something that cannot be returned, such as a subclass of Tensor. The text continues "forward ...".
     """
-    if is_plain_tensor(result) and not fault_of(result):
+    if is_plain_tensor(result) and not fault_of(result, device=device):
         return Result([result], [], "tensor", "tensor")
     try:
         leaves, structure = flat(result, by_key=True)
@@ -231,7 +235,7 @@ def flatten_result(result: Any) -> Result:
             values.append(leaf)
             continue
         # A subclass of Tensor may compute its values only when they are read.
-        fault = fault_of(leaf, verb="return")
+        fault = fault_of(leaf, verb="return", device=device)
         if fault:
             raise TypeError(_returned(path, fault))
         found.append(leaf.resolve_conj().resolve_neg())

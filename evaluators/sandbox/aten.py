@@ -28,8 +28,11 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_KEYS = ("CPU", "SparseCPU", "SparseCsrCPU", "MkldnnCPU", "QuantizedCPU", "NestedTensorCPU")
-"""The dispatch keys whose kernels compute on the CPU."""
+_KEYS = (
+    *("CPU", "SparseCPU", "SparseCsrCPU", "MkldnnCPU", "QuantizedCPU", "NestedTensorCPU"),
+    *("CUDA", "SparseCUDA", "SparseCsrCUDA", "QuantizedCUDA", "NestedTensorCUDA"),
+)
+"""The dispatch keys whose kernels compute on the CPU or on a GPU. ROCm's are those of CUDA."""
 _COMPOSITE = ("CompositeExplicitAutograd", "CompositeImplicitAutograd")
 """CompositeExplicitAutogradNonFunctional is not listed: its kernels call the operators' out-variants, which are disabled themselves."""
 _FOREIGN = _names("mkl mkldnn mkldnn_prepacked onednn prepacked quantization quantized _quantized sparse xnnpack")
@@ -135,12 +138,12 @@ def enforce(rule: AllowAten) -> None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(library))
 
 
-def in_force() -> bool:
-    """Return whether arithmetic operators raise in this process.
+def in_force(device: str = "cpu") -> bool:
+    """Return whether arithmetic operators raise in this process, for tensors on a type of device.
 
     The process itself answers, so this does not detect code that has undone the rule and also forges the answer.
     """
-    x = torch.empty(1, 1)
+    x = torch.empty(1, 1, device=device)
     for probe in (torch.ops.aten.mm.default, torch.ops.aten.mul.Tensor, torch.ops.aten.add_.Tensor):
         try:
             probe(x, x)

@@ -21,12 +21,13 @@ _SPARSE = {
 """Layout -> the parts to pass instead of a sparse tensor."""
 
 
-def fault_of(tensor: torch.Tensor, *, verb: str = "pass") -> str:
+def fault_of(tensor: torch.Tensor, *, verb: str = "pass", device: str = "cpu") -> str:
     """Check whether a tensor can be given to a kernel or returned by it.
 
     Args:
         tensor: The tensor.
         verb: The verb of the remedy.
+        device: The type of the device on which it must lie.
 
     Returns:
         "" if it can; else the fault and the remedy: `is sparse (...): pass ...`.
@@ -41,8 +42,8 @@ def fault_of(tensor: torch.Tensor, *, verb: str = "pass") -> str:
         return f"is a {type(tensor).__name__}, a subclass of torch.Tensor: {verb} plain tensors"
     if tensor.device.type == "meta":
         return f"is a meta tensor, without values: {verb} one that lies in memory"
-    if tensor.device.type != "cpu":
-        return f"lies on {tensor.device}: {verb} one on the CPU"
+    if tensor.device.type != device:
+        return f"lies on {tensor.device}: {verb} one on {'the CPU' if device == 'cpu' else device}"
     if tensor.layout != torch.strided:
         return f"has the layout {tensor.layout}: {verb} its to_dense()"
     if str(tensor.dtype).removeprefix("torch.") not in DTYPES:

@@ -65,6 +65,8 @@ class ReferenceSettings(Record):
     """The number of seeds of the main inputs."""
     max_draws: int
     """The largest number of draws of inputs for timed calls, for each set of shapes."""
+    device: str = "cpu"
+    """The type of the device that computes the results."""
     draw_bytes: int
     """The bytes that these draws may take; the first is made in any case, and the second unless it is huge."""
     derived: InputSettings
@@ -117,7 +119,7 @@ class ReferenceComputation:
 
         def compute() -> dict[str, Any]:
             self._loaded = load_module(self._task)
-            self._runs = ReferenceRuns(self._loaded)
+            self._runs = ReferenceRuns(self._loaded, device=self._settings.device)
             self._outputs = OutputsWriter(self._folder, self._loaded.task.tolerance, self._runs)
             cases: list[dict[str, Any]] = []
             for variant in (None, *self._loaded.get_input_variants()):
@@ -259,7 +261,13 @@ class ReferenceComputation:
         places = [x.untyped_storage().data_ptr() for x in leaves if isinstance(x, torch.Tensor) and x.numel()]
         if len(set(places)) == len(places):
             return
-        together = self._runs.native(self._runs.build(), DrawnArguments(leaves, given, arguments), seed)
+        if self._settings.device != "cpu":
+            # On another device each argument is a copy, so that this is found on the CPU.
+            runs = ReferenceRuns(self._loaded)
+            native = runs.native(runs.build(), arguments, seed)
+        else:
+            runs = self._runs
+        together = runs.native(runs.build(), DrawnArguments(leaves, given, arguments), seed)
         if not alike(native, together):
             raise UserError(
                 f"task {self._loaded.task.name}: inputs share memory, and forward gives another result where they do not: "

@@ -26,9 +26,9 @@ class ReferenceJob:
         self._task = Task.model_validate_json(task)
         self._computing: ReferenceComputation | None = None
 
-    def probe(self) -> dict[str, Any]:
-        """Probe the task and return the fields of `Probe`."""
-        return probe(load_module(self._task)).model_dump()
+    def probe(self, device: str = "cpu") -> dict[str, Any]:
+        """Probe the task on a type of device and return the fields of `Probe`."""
+        return probe(load_module(self._task), device).model_dump()
 
     def own(self, folder: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Compute the task's own cases.

@@ -16,6 +16,7 @@ from evaluators.settings import EvaluationSettings, Protocol, TimingSettings
 from kernelevolve.core.record import Record
 from kernelevolve.core.task import Task
 from kernelevolve.tasks.loading import LoadedTask, build_model, draw_inputs
+from kernelevolve.tasks.placing import placed, synchronize
 
 _MAX_SECONDS = 1.0
 """The total seconds of all calls beyond which no further call is made."""
@@ -48,11 +49,12 @@ class Probe(Record):
     """The bytes by which each call grows the process; 0 where the growth is too small to be a leak."""
 
 
-def probe(loaded: LoadedTask) -> Probe:
+def probe(loaded: LoadedTask, device: str = "cpu") -> Probe:
     """Call the reference on the main inputs, once where a call is slow and several times otherwise.
 
     Args:
         loaded: The task.
+        device: The type of the device that computes.
 
     Returns:
         The time of a call and the growth of memory with each call.
@@ -60,11 +62,12 @@ def probe(loaded: LoadedTask) -> Probe:
     Raises:
         UserError: The inputs, the model or the first call fail.
     """
-    inputs = draw_inputs(loaded, loaded.task.seed)
-    model = build_model(loaded, loaded.task.seed)
+    inputs = placed(draw_inputs(loaded, loaded.task.seed), device)
+    model = build_model(loaded, loaded.task.seed).to(device=device)
     begin = time.monotonic()
     with loaded.blamed("forward"):
         model(*inputs)
+        synchronize(device)
     fastest = spent = time.monotonic() - begin
     held = [_held_bytes()]
     gc.collect()
@@ -75,6 +78,7 @@ def probe(loaded: LoadedTask) -> Probe:
             once = time.monotonic()
             try:
                 model(*inputs)
+                synchronize(device)
             except Exception:  # noqa: BLE001 - the task's own code: the reference outputs report a later call that raises
                 break
             seconds = time.monotonic() - once

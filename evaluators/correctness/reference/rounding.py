@@ -35,6 +35,8 @@ _SUMS = frozenset(
         *("mm", "bmm", "addmm", "baddbmm", "addmv", "mv", "dot", "vdot", "convolution", "_trilinear", "_cdist_forward"),
         *("scatter_add", "scatter_add_", "index_add", "index_add_", "scatter_reduce", "index_put", "index_put_"),
         *("_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_attention_math", "_embedding_bag"),
+        *("_scaled_dot_product_flash_attention", "_scaled_dot_product_efficient_attention"),
+        *("_scaled_dot_product_cudnn_attention", "_cudnn_rnn", "_thnn_fused_gru_cell", "_thnn_fused_lstm_cell"),
         *("mkldnn_rnn_layer", "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d"),
     }
 )
@@ -106,6 +108,6 @@ class Rounding(TorchDispatchMode):  # type: ignore[misc]
                 if not self._noise.numel():
                     self._noise = torch.rand(_NOISE, generator=self._generator, dtype=torch.float64) * 2 - 1
                 start = int(torch.randint(_NOISE, (), generator=self._generator))
-                rotated = self._noise.roll(start)
+                rotated = self._noise.roll(start).to(result.device)
                 count = result.numel()
                 return rotated.repeat(-(-count // _NOISE))[:count].view(result.shape)

@@ -67,14 +67,16 @@ class ReferenceRuns:
     Two models, one in the working precision and one in float64, are built once and reset to their initial state for each run.
     """
 
-    def __init__(self, loaded: LoadedTask, others: PerturbedParameters | None = None) -> None:
+    def __init__(self, loaded: LoadedTask, others: PerturbedParameters | None = None, device: str = "cpu") -> None:
         """Prepare runs of a task.
 
         Args:
             loaded: The task.
             others: The parameters to use instead of the task's own; None for the task's own.
+            device: The type of the device that computes. Arguments and results lie in this process's memory in any case.
         """
         self._loaded = loaded
+        self._device = device
         self._others = others
         self.changing: tuple[str, ...] | None = None
         """The names of the state that calls change; None while that is not known, so that each run gets a new model."""
@@ -105,13 +107,14 @@ class ReferenceRuns:
 
     def _built(self) -> nn.Module:
         if self._others is None:
-            return build_model(self._loaded, self._loaded.task.seed)
+            return build_model(self._loaded, self._loaded.task.seed).to(device=self._device)
         with perturbed(self._others) as state:
-            return state.mend(build_model(self._loaded, self._loaded.task.seed, self._others.seed))
+            model = state.mend(build_model(self._loaded, self._loaded.task.seed, self._others.seed))
+        return model.to(device=self._device)
 
     def with_others(self, others: PerturbedParameters) -> ReferenceRuns:
         """Return runs of the same task with other parameters."""
-        runs = ReferenceRuns(self._loaded, others)
+        runs = ReferenceRuns(self._loaded, others, self._device)
         runs.changing, runs.widest = self.changing, self.widest
         return runs
 
@@ -131,8 +134,8 @@ class ReferenceRuns:
         """
         name = self._loaded.task.name
         torch.manual_seed(seed)
-        drawn_before = torch.get_rng_state()
-        given = arguments.leaves()
+        drawn_before = self._generators()
+        given = self._placed(arguments.leaves())
         try:
             result = model(*arguments.nested(given))
         except (
@@ -142,19 +145,20 @@ class ReferenceRuns:
                 raise
             raise UserError(f"task {name}: forward raised {reason_of(error)}") from error
         try:
-            found = tensors.flatten_result(result)
+            found = tensors.flatten_result(result, self._device)
         except TypeError as error:
             raise UserError(f"task {name}: forward {error}") from error
         forms = tuple((str(t.dtype).removeprefix("torch."), tuple(t.shape)) for t in found.tensors)
-        random = not torch.equal(drawn_before, torch.get_rng_state())
+        random = not all(map(torch.equal, drawn_before, self._generators()))
         before = arguments.leaves()
+        fresh = with_memory_of_their_own(found.tensors, given, model)
+        given = [x.cpu() if isinstance(x, torch.Tensor) else x for x in given]
         for i, (late, early) in enumerate(zip(given, before, strict=True)):
             if isinstance(late, torch.Tensor) and late.shape != early.shape:
                 raise UserError(
                     f"task {name}: forward gives input {i} another shape in place, which a kernel cannot do: return a new tensor instead"
                 )
         changed = _changed(given, before)
-        fresh = with_memory_of_their_own(found.tensors, given, model)
         return CallResults(_outputs(found), forms, tuple(found.values), found.structure, changed, fresh, random)
 
     def wide(
@@ -176,7 +180,7 @@ class ReferenceRuns:
             `Ran.results`, with floats in float64 and all others in their own dtype; None where the model does not run in float64, or
             the results have another structure or other shapes.
         """
-        given = arguments.leaves(wide=True)
+        given = self._placed(arguments.leaves(wide=True))
         model = self.build(wide=True)
         modes = [(module, module.training) for module in model.modules()]
         try:
@@ -184,18 +188,26 @@ class ReferenceRuns:
                 if prepare is not None:
                     prepare(model)
                 torch.manual_seed(self._loaded.task.seed)
-                found = tensors.flatten_result(model(*arguments.nested(given)))
+                found = tensors.flatten_result(model(*arguments.nested(given)), self._device)
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, KeyError, AssertionError):
             return None
         finally:
             for module, training in modes:
                 module.training = training
-        results = [*_outputs(found), *(comparable(given[i]).clone() for i in native.changed)]
+        results = [*_outputs(found), *(_copied(comparable(given[i])) for i in native.changed)]
         if found.structure != native.structure or [t.shape for t in results] != [t.shape for t in native.results]:
             return None
         return tuple(
             w.double() if n.is_floating_point() else w.to(n.dtype) for w, n in zip(results, native.results, strict=True)
         )
+
+    def _placed(self, leaves: Sequence[Any]) -> list[Any]:
+        """Return leaves of arguments whose tensors lie on the device."""
+        return [leaf.to(self._device) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
+
+    def _generators(self) -> tuple[torch.Tensor, ...]:
+        """Return the states of PyTorch's global generators of random numbers."""
+        return (torch.get_rng_state(), *(() if self._device == "cpu" else (torch.cuda.get_rng_state(),)))
 
     def rounded(
         self, arguments: Arguments, native: CallResults, count: int, prepare: Callable[[nn.Module], None] | None = None
@@ -272,9 +284,14 @@ def widened(x: Any) -> Any:
     return x.double() if x.is_floating_point() and x.itemsize > 1 else x
 
 
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy in this process's memory."""
+    return tensor.clone() if tensor.device.type == "cpu" else tensor.cpu()
+
+
 def _outputs(found: tensors.Result) -> tuple[torch.Tensor, ...]:
     # Cloned, since the results may share memory with inputs or with each other.
     return (
-        *(comparable(t).clone() for t in found.tensors),
+        *(_copied(comparable(t)) for t in found.tensors),
         *(as_tensor(v) for v in found.values if isinstance(v, float)),
     )

@@ -48,9 +48,9 @@ def data_folder() -> Path:
         return private_folder(base, "kernelevolve-data")
 
 
-def find_reference(task: Task, settings: EvaluationSettings) -> Reference | None:
+def find_reference(task: Task, settings: EvaluationSettings, device_type: str) -> Reference | None:
     """Return the stored reference data of a task; None where there is none, or where time ran out for some of it."""
-    folder = _folder(task, _wanted(settings))
+    folder = _folder(task, _wanted(settings, device_type))
     try:
         reference = read_reference(folder)
         reference.touch()
@@ -74,7 +74,7 @@ def compute_reference(task: Task, settings: EvaluationSettings, runtime: Runtime
     Raises:
         UserError: The task is at fault: it raises, returns no tensors, is not deterministic, or does not fit in memory.
     """
-    wanted = _wanted(settings)
+    wanted = _wanted(settings, runtime.device_type)
     folder = _folder(task, wanted)
     _compute(task, settings, wanted, runtime, folder, probe)
     reference = read_reference(folder)
@@ -89,12 +89,13 @@ def probe_task(task: Task, settings: EvaluationSettings, runtime: Runtime) -> Pr
         DeviceLock(interruption=runtime.interruption, device=runtime.device).shared(),
         runtime.spawn(0, trusted=True, memory_gb=None, processor_seconds=seconds) as runner,
     ):
-        return probe_in(runner, task, 2 * settings.run_timeout, "evaluation.run_timeout")
+        return probe_in(runner, task, 2 * settings.run_timeout, "evaluation.run_timeout", runtime.device_type)
 
 
-def _wanted(settings: EvaluationSettings) -> dict[str, Any]:
+def _wanted(settings: EvaluationSettings, device_type: str) -> dict[str, Any]:
     """Return the fields of `ReferenceSettings`."""
     return {
+        "device": device_type,
         "trials": settings.trials,
         "max_draws": settings.max_draws,
         "draw_bytes": settings.draw_mb << 20,
@@ -180,7 +181,7 @@ def _compute(
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def probe_in(runner: Runner, task: Task, limit: float, setting: str) -> Probe:
+def probe_in(runner: Runner, task: Task, limit: float, setting: str, device: str) -> Probe:
     """Probe a task in a trusted runner process.
 
     Args:
@@ -188,6 +189,7 @@ def probe_in(runner: Runner, task: Task, limit: float, setting: str) -> Probe:
         task: The task.
         limit: The seconds that the probe may take.
         setting: The key of the configuration that raises the limit.
+        device: The type of the device that computes.
 
     Returns:
         The probe of the task.
@@ -198,7 +200,7 @@ def probe_in(runner: Runner, task: Task, limit: float, setting: str) -> Probe:
     runner.allow(limit)
     try:
         runner.host(JOB, task=task.model_dump_json())
-        probe = Probe.model_validate(runner.ask("probe"))
+        probe = Probe.model_validate(runner.ask("probe", device=device))
     except FailedError as error:
         failure = error.failure
         if failure.status is Status.TIMEOUT:

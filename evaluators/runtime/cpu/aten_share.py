@@ -21,8 +21,9 @@ _CALLS = 3
 class _Stopwatch(TorchDispatchMode):  # type: ignore[misc]
     """Sums up the seconds in ATen operators that read or write elements. Views and allocations do not count."""
 
-    def __init__(self) -> None:
+    def __init__(self, synchronize: Callable[[], None]) -> None:
         super().__init__()
+        self._synchronize = synchronize
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._counted: dict[Any, bool] = {}
 
@@ -39,11 +40,12 @@ class _Stopwatch(TorchDispatchMode):  # type: ignore[misc]
         begin = time.perf_counter()
         result = func(*args, **(kwargs or {}))
         if self._counted[func]:
+            self._synchronize()
             self.seconds[func.name()] += time.perf_counter() - begin
         return result
 
 
-def aten_share(call: Callable[[], Any]) -> dict[str, Any]:
+def aten_share(call: Callable[[], Any], synchronize: Callable[[], None]) -> dict[str, Any]:
     """Measure the share of a call that ATen operators take.
 
     The share is the seconds in operators of a call that is observed, over the seconds of one that is not, each the best of several. Only
@@ -51,6 +53,7 @@ def aten_share(call: Callable[[], Any]) -> dict[str, Any]:
 
     Args:
         call: The call to measure. It is made several times.
+        synchronize: A function that waits for the device.
 
     Returns:
         The fields of `AtenShare`.
@@ -58,11 +61,13 @@ def aten_share(call: Callable[[], Any]) -> dict[str, Any]:
     watched = []
     whole = math.inf
     for _ in range(_CALLS):
-        with _Stopwatch() as stopwatch:
+        with _Stopwatch(synchronize) as stopwatch:
             call()
+        synchronize()
         watched.append(dict(stopwatch.seconds))
         begin = time.perf_counter()
         call()
+        synchronize()
         whole = min(whole, time.perf_counter() - begin)
     best = min(watched, key=lambda seconds: sum(seconds.values()))
     whole = max(whole, sum(best.values()))

@@ -27,6 +27,8 @@ _USUAL_SLACK = 50_000
 """The default timer slack: the nanoseconds by which a sleep may take longer."""
 _OUTPUT_BYTES = 1 << 16
 """The most bytes of a process's printed output that are kept."""
+READY = '{"calls"'
+"""The beginning of the reply of a process that is ready for a timed block. A process that sends it wrongly harms only itself."""
 CHANNEL, ARENA = 3, 4
 """The file descriptors of the channel for orders and of the memory for inputs, in every runner process."""
 

@@ -44,13 +44,25 @@ _THREADS, _THREADS_PER_CORE = 512, 8
 class ForkServer:
     """Starts a fork server on its first use, and another one if that has died."""
 
-    def __init__(self, *, threads: int, confined: bool, readable: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int,
+        confined: bool,
+        readable: Sequence[str] = (),
+        runner: str = "evaluators.runtime.cpu.runner_main",
+        environment: Mapping[str, str] | None = None,
+        limits_addresses: bool = True,
+    ) -> None:
         """Prepare a fork server without starting it.
 
         Args:
             threads: The number of threads of OpenMP and torch in each process.
             confined: Whether candidates may access only the files that they need and `readable`.
             readable: Further paths that candidates may read.
+            runner: The module of runner processes.
+            environment: Environment variables of all runner processes.
+            limits_addresses: Whether the address space of candidates is limited. A GPU's driver reserves terabytes of it.
 
         Raises:
             UserError: There is no room for the server's folder.
@@ -58,6 +70,9 @@ class ForkServer:
         self._threads = threads
         self._confined = confined
         self._readable = tuple(readable)
+        self._runner = runner
+        self._always = dict(environment or {})
+        self._limits_addresses = limits_addresses
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._lines: Any = None
@@ -80,7 +95,10 @@ class ForkServer:
         self.stop()
         ours, theirs = socket.socketpair()
         self._process = subprocess.Popen(
-            module_command("evaluators.runtime.cpu.fork_server_main", str(theirs.fileno()), str(self.interruption.fd)),
+            module_command(
+                "evaluators.runtime.cpu.fork_server_main",
+                *(str(theirs.fileno()), str(self.interruption.fd), self._runner),
+            ),
             pass_fds=[theirs.fileno(), self.interruption.fd],
             stdin=subprocess.DEVNULL,
             cwd=ROOT,
@@ -127,7 +145,7 @@ class ForkServer:
         except BaseException:
             remove_tree(folder)
             raise
-        environment = dict(environment or {})
+        environment = {**self._always, **(environment or {})}
         order = {
             "op": "spawn",
             "folder": str(folder),
@@ -174,7 +192,7 @@ class ForkServer:
             )
         return Limits(
             memory_bytes=memory,
-            address_bytes=memory + arena_bytes + _UNUSED_ADDRESSES,
+            address_bytes=memory + arena_bytes + _UNUSED_ADDRESSES if self._limits_addresses else None,
             file_bytes=min(memory, _FILE_BYTES),
             processor_seconds=int(seconds) + 1,
             open_files=_OPEN_FILES,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import mmap
 import os
@@ -33,6 +34,7 @@ from evaluators.runtime.cpu.child import (
     CHANNEL,
     PR_SET_PDEATHSIG,
     PR_SET_TIMERSLACK,
+    READY,
     Child,
     become_runner,
     become_subreaper,
@@ -60,8 +62,6 @@ _GLANCE_NANOSECONDS = 20_000_000
 _TIMED_GLANCE_NANOSECONDS = 250_000_000
 """The nanoseconds between two checks of a process's resources in a timed block. A check makes the block longer by some 0.1 ms."""
 _CLOCK = time.perf_counter_ns
-READY = '{"calls"'
-"""The beginning of the reply of a process that is ready for a timed block. A process that sends it wrongly harms only itself."""
 _UNKNOWN = {"timeout": False, "excess": None, "signal": 0, "code": -1, "output": "", "peak_bytes": 0}
 """The ending of a process that the server does not know."""
 
@@ -78,8 +78,16 @@ def _mapped(memory: int) -> mmap.mmap:
 
 
 class _Server:
-    def __init__(self, worker: socket.socket, interruption: int, home: dict[str, str]) -> None:
-        """Serve the socket `worker`. The descriptor `interruption` is readable while the current job is interrupted."""
+    def __init__(self, worker: socket.socket, interruption: int, home: dict[str, str], runner: Any) -> None:
+        """Prepare to serve.
+
+        Args:
+            worker: The socket of the worker.
+            interruption: A descriptor that is readable while the current job is interrupted.
+            home: The environment variables of runner processes.
+            runner: The module of runner processes, with `prepare_process` and `serve`.
+        """
+        self._runner = runner
         self._worker = worker
         self._interruption = interruption
         self._home = home
@@ -135,6 +143,10 @@ class _Server:
         process = self._processes.get(order["process"])
         if process is None:
             return {} if order["op"] == "end" else {"ended": _UNKNOWN}
+        if order["op"] == "block":
+            begin = _CLOCK()
+            answer = self._block(process, begin + int(order["limit"] * 1e9))
+            return {**answer, "spent_nanoseconds": _CLOCK() - begin}
         if order["op"] == "ask":
             return self._ask(process, order["message"], order["limit"], placed=order["placed"])
         if order["op"] == "end":
@@ -154,14 +166,14 @@ class _Server:
             try:
                 os.sched_setaffinity(0, self._cores)
                 become_runner(order, limits, self._home, writing, theirs.fileno(), arena)
-                from evaluators.runtime.cpu.runner_main import serve
                 from evaluators.sandbox.confinement import confine_candidate
 
+                self._runner.prepare_process(confined=order["confined"])
                 if order["confined"]:
                     confine_candidate(Path(order["folder"]), order["readable"])
                     if seccomp.supported():
                         seccomp.confine_calls()
-                serve(CHANNEL, ARENA)
+                self._runner.serve(CHANNEL, ARENA)
                 code = 0
             except MemoryError:
                 code = 71
@@ -368,7 +380,7 @@ def _children() -> list[int]:
 
 
 def main() -> None:
-    """Run a fork server. The arguments are the descriptors of the worker's socket and of the interruption."""
+    """Run a fork server. The arguments are the descriptors of the worker's socket and of the interruption, and the module of runners."""
     worker, interruption = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     become_subreaper()
@@ -377,7 +389,7 @@ def main() -> None:
     home = scrubbed_environment(PYTHONPATH=os.environ["PYTHONPATH"])
     gc.disable()  # Imports leave next to nothing to collect, and collecting takes a fifth of their time.
     with hugepages.huge_heap():
-        import evaluators.runtime.cpu.runner_main  # This imports torch, which runner processes inherit.
+        runner = importlib.import_module(sys.argv[3])  # This imports torch, which runner processes inherit.
         import evaluators.sandbox.confinement
         from evaluators.sandbox import aten
 
@@ -389,7 +401,7 @@ def main() -> None:
     gc.freeze()
     gc.enable()
     worker.sendall(b"{}\n")
-    _Server(worker, interruption, home).serve()
+    _Server(worker, interruption, home, runner).serve()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,29 +42,34 @@ _KERNEL_FILE = "kernel.py"
 """The name of the kernel's file in tracebacks."""
 
 
-class _FailedError(Exception):
+class ImplementationError(Exception):
     """The implementation failed. The error carries the failure to report."""
 
     def __init__(self, status: str, summary: str, details: str = "") -> None:
         super().__init__(summary)
         self.report = {"status": status, "summary": summary, "details": details}
 
-    def prefixed(self, before: str) -> _FailedError:
+    def prefixed(self, before: str) -> ImplementationError:
         """Return the same failure with a text before its summary."""
-        return _FailedError(self.report["status"], before + self.report["summary"], self.report["details"])
+        return ImplementationError(self.report["status"], before + self.report["summary"], self.report["details"])
 
 
-def serve(channel: int, arena: int) -> None:
+def prepare_process(*, trusted: bool) -> None:
+    """Prepare a new process before it is confined. Processes on the CPU need nothing."""
+
+
+def serve(channel: int, arena: int, kind: type[RunnerMain] | None = None) -> None:
     """Carry out orders until the channel is closed.
 
     Args:
         channel: The descriptor from which orders are read and to which replies are written.
         arena: The descriptor of the memory for inputs.
+        kind: The class that carries them out, or None for `RunnerMain`.
     """
     memory = mmap.mmap(arena, os.fstat(arena).st_size)
     os.close(arena)
     run_eagerly()
-    process = _Runner(channel, memory)
+    process = (kind or RunnerMain)(channel, memory)
     pending = b""
     with torch.no_grad():
         while True:
@@ -76,10 +81,10 @@ def serve(channel: int, arena: int) -> None:
             line, _, pending = pending.partition(b"\n")
             try:
                 reply = process.obey(json.loads(line))
-            except _FailedError as failure:
+            except ImplementationError as failure:
                 reply = {"failure": failure.report}
             except UserError as error:
-                reply = {"failure": _FailedError("runtime_error", str(error)).report}
+                reply = {"failure": ImplementationError("runtime_error", str(error)).report}
             if reply is not None:
                 _write(channel, json.dumps(reply).encode() + b"\n")
 
@@ -89,7 +94,12 @@ def _write(channel: int, text: bytes) -> None:
         text = text[os.write(channel, text) :]
 
 
-class _Runner:
+class RunnerMain:
+    """Carries out the orders of `CpuRunner`. The methods from `placed` on are what another device does differently."""
+
+    device = "cpu"
+    """The type of the device on which results must lie."""
+
     def __init__(self, channel: int, memory: mmap.mmap) -> None:
         self._channel = channel
         self._memory = memory
@@ -142,10 +152,7 @@ class _Runner:
             case "call":
                 return self._call(order["slots"])
             case "rule":
-                if not aten.in_force():
-                    raise _FailedError(
-                        "cheating", "the kernel re-enabled PyTorch's own compute, which this task forbids"
-                    )
+                self._check_rule()
             case "fallback":
                 return {"fallback": self._fallback()}
             case "aten_share":
@@ -162,19 +169,19 @@ class _Runner:
         loaded = _task_module(task)
         self._names = vars(loaded.module)
         if precision is not None:
-            self._drawer = Drawer(loaded, DTYPES[precision])
-            self._make = self._drawer.model
+            drawer = self._drawer = Drawer(loaded, DTYPES[precision])
+            self._make = lambda: self.placed(drawer.model())
         elif compile_it:
-            self._make = lambda: compiled(build_model(loaded, task.seed))
+            self._make = lambda: compiled(self.placed(build_model(loaded, task.seed)))
         else:
-            self._make = lambda: build_model(loaded, task.seed)
+            self._make = lambda: self.placed(build_model(loaded, task.seed))
 
     def _lay_out(self, layout: Layout) -> None:
         self._results.clear()
         self._inputs = [self._arguments_in(layout, slot) for slot in range(layout.slots)]
 
     def _arguments_in(self, layout: Layout, slot: int) -> list[Any]:
-        leaves = views(self._memory, layout, slot)
+        leaves = self.leaves(layout, slot)
         return leaves if layout.structure is None else rebuild_arguments(layout.structure, leaves, self._names)
 
     def _load_kernel(self, order: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,7 +198,7 @@ class _Runner:
             torch.default_generator.manual_seed(seed)
             try:
                 model = module.ModelNew(*arguments)
-                return model if precision is None else model.to(dtype=DTYPES[precision])
+                return self.placed(model if precision is None else model.to(dtype=DTYPES[precision]))
             except Exception as error:
                 raise _blame(error, "the constructor of ModelNew") from error
 
@@ -207,7 +214,7 @@ class _Runner:
                     with perturbed(others) as state:
                         model = make(others.seed)
                         return state.mend(model) if isinstance(model, torch.nn.Module) else model
-                except _FailedError as failure:
+                except ImplementationError as failure:
                     raise failure.prefixed(f"{OTHER}, ") from failure
 
             self._make_other = make_other
@@ -250,7 +257,7 @@ class _Runner:
 
     def _aten_share(self) -> dict[str, Any] | None:
         try:
-            return aten_share(lambda: self._model(*self._inputs[0]))
+            return aten_share(lambda: self._model(*self._inputs[0]), self.synchronize)
         except Exception:  # noqa: BLE001 - foreign code need not run under a dispatch mode
             return None
 
@@ -258,7 +265,9 @@ class _Runner:
         self._calls += 1
         begin = time.perf_counter()
         try:
-            return self._model(*self._inputs[slot])
+            result = self._model(*self._inputs[slot])
+            self.synchronize()
+            return result
         except Exception as error:
             raise _blame(error, "forward") from error
         finally:
@@ -269,7 +278,7 @@ class _Runner:
         self._results.clear()
         calls = []
         for slot in slots:
-            result = _taken_apart(self._called(slot))
+            result = self._taken_apart(self._called(slot))
             self._results.append(result)
             described = [tensors.describe(t) for t in result.tensors]
             calls.append(
@@ -280,7 +289,7 @@ class _Runner:
                     "as_tuples": result.as_tuples,
                 }
             )
-        return {"calls": calls}
+        return {"calls": calls, **self.whereabouts(result.tensors for result in self._results)}
 
     def _prepare(
         self, calls: int, outputs: int, slots: list[int], padding: int, *, touch: bool
@@ -296,9 +305,7 @@ class _Runner:
         """
         self._results.clear()
         self._padding = None
-        self._padding = torch.empty(padding, dtype=torch.uint8)
-        if touch:
-            ctypes.memset(self._padding.data_ptr(), 0, padding)
+        self._padding = self._padded(padding, touch=touch)
         reply = self._call(slots)
         _write(self._channel, json.dumps(reply).encode() + b"\n")
         warm, self._results = self._results, [None] * calls
@@ -323,29 +330,65 @@ class _Runner:
                         raise TypeError(f"it returned {len(found)} tensors, {outputs} before")
                     for j, pointer in enumerate(found):
                         table[i * outputs + j] = pointer
+            report = self.block_report(table[: calls * outputs])
+            self.synchronize()
+        except ImplementationError as error:
+            failure = error
         except Exception as error:  # noqa: BLE001 - whatever foreign code raises in a later call
             failure = _blame(error, "a timed call")
         if failure is None:
-            write(channel, b"\n")
+            write(channel, report)
         else:
             _write(channel, json.dumps({"failure": failure.report}).encode() + b"\n")
         gc.enable()
         del warm
         return None
 
+    def _check_rule(self) -> None:
+        """Raise ImplementationError if operators that the task forbids no longer raise."""
+        if self._rule is not AllowAten.ALL and not aten.in_force(self.device):
+            raise ImplementationError("cheating", "the kernel re-enabled PyTorch's own compute, which this task forbids")
 
-def _taken_apart(result: Any) -> tensors.Result:
-    try:
-        return tensors.flatten_result(result)
-    except TypeError as error:
-        raise _FailedError("wrong_shape", f"forward {error}") from error
+    def _padded(self, size: int, *, touch: bool) -> torch.Tensor:
+        """Return new memory of the device of `size` bytes. `touch` says whether it is written to, so that its pages exist."""
+        padding = torch.empty(size, dtype=torch.uint8)
+        if touch:
+            ctypes.memset(padding.data_ptr(), 0, size)
+        return padding
+
+    def _taken_apart(self, result: Any) -> tensors.Result:
+        try:
+            return tensors.flatten_result(result, self.device)
+        except TypeError as error:
+            raise ImplementationError("wrong_shape", f"forward {error}") from error
+
+    def placed(self, model: Any) -> Any:
+        """Return a new model on the device."""
+        return model
+
+    def leaves(self, layout: Layout, slot: int) -> list[Any]:
+        """Return the leaves of the arguments of a slot, whose tensors lie on the device."""
+        return views(self._memory, layout, slot)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was told. Raises what went wrong there."""
+
+    def block_report(self, table: memoryview) -> bytes:
+        """Return the line that ends a timed block, for the addresses of its results."""
+        del table
+        return b"\n"
+
+    def whereabouts(self, results: Iterable[Sequence[torch.Tensor]]) -> dict[str, Any]:
+        """Return further fields of a reply to calls, by which the evaluator finds the tensors of the results."""
+        del results
+        return {}
 
 
 def _task_module(task: Task) -> LoadedTask:
     try:
         return load_module(task)
     except UserError as error:
-        raise _FailedError("runtime_error", str(error)) from error
+        raise ImplementationError("runtime_error", str(error)) from error
 
 
 def _arguments(order: Mapping[str, Any]) -> list[Any]:
@@ -367,11 +410,11 @@ def _executed(source: str) -> ModuleType:
     except Exception as error:
         raise _blame(error, "loading the file") from error
     if not callable(getattr(module, "ModelNew", None)):
-        raise _FailedError("invalid_source", "the file defines no class ModelNew")
+        raise ImplementationError("invalid_source", "the file defines no class ModelNew")
     return module
 
 
-def _blame(error: BaseException, where: str) -> _FailedError:
+def _blame(error: BaseException, where: str) -> ImplementationError:
     """Return the failure for an error of foreign code, with only the candidate's own frames in its details."""
     ruled_out = aten.named_in(error)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == _KERNEL_FILE]
@@ -381,9 +424,9 @@ def _blame(error: BaseException, where: str) -> _FailedError:
     except Exception:  # noqa: BLE001 - foreign code defines how its errors are formatted
         text = "an error without a readable message"
     if ruled_out:
-        return _FailedError("cheating", f"{where} called {ruled_out}", "\n".join([*lines, text[:2000]]))
-    memory = isinstance(error, MemoryError) or "can't allocate memory" in text
+        return ImplementationError("cheating", f"{where} called {ruled_out}", "\n".join([*lines, text[:2000]]))
+    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
     first = f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"[:500]
-    return _FailedError(
+    return ImplementationError(
         "out_of_memory" if memory else "runtime_error", f"{where} raised {first}", "\n".join([*lines, text[:2000]])
     )

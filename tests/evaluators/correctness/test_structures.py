@@ -156,7 +156,7 @@ def runtime() -> Iterator[Runtime]:
 
 
 def prepared(task: Task, settings: EvaluationSettings, runtime: Runtime) -> Reference:
-    return find_reference(task, settings) or compute_reference(
+    return find_reference(task, settings, "cpu") or compute_reference(
         task, settings, runtime, probe_task(task, settings, runtime)
     )
 
