@@ -347,7 +347,9 @@ class RunnerMain:
     def _check_rule(self) -> None:
         """Raise ImplementationError if operators that the task forbids no longer raise."""
         if self._rule is not AllowAten.ALL and not aten.in_force(self.device):
-            raise ImplementationError("cheating", "the kernel re-enabled PyTorch's own compute, which this task forbids")
+            raise ImplementationError(
+                "cheating", "the kernel re-enabled PyTorch's own compute, which this task forbids"
+            )
 
     def _padded(self, size: int, *, touch: bool) -> torch.Tensor:
         """Return new memory of the device of `size` bytes. `touch` says whether it is written to, so that its pages exist."""

@@ -60,7 +60,9 @@ class Driver:
     def allocate(self, size: int) -> int:
         """Return the address of a new allocation of device memory of `size` bytes. Raises DriverError if there is no room."""
         address = ctypes.c_uint64()
-        self._check(self._library.cuMemAlloc_v2(ctypes.byref(address), ctypes.c_size_t(size)), f"allocating {size} bytes")
+        self._check(
+            self._library.cuMemAlloc_v2(ctypes.byref(address), ctypes.c_size_t(size)), f"allocating {size} bytes"
+        )
         return address.value
 
     def free(self, address: int) -> None:

@@ -23,7 +23,7 @@ from kernelevolve.tasks.tensor_kinds import DTYPES
 
 _WARM_ELEMENTS = 256
 _PAGE_BITS = 21
-"""The logarithm of the bytes of a page of device memory. Allocations of torch and of the driver begin at multiples of it, or are smaller."""
+"""The logarithm of the bytes of a page of device memory. Large allocations begin at multiples of it."""
 
 
 def prepare_process(*, confined: bool) -> None:
@@ -209,8 +209,12 @@ def _numerics() -> dict[str, Any]:
     return {
         "torch.get_float32_matmul_precision()": torch.get_float32_matmul_precision(),
         "torch.backends.cuda.matmul.allow_tf32": matmul.allow_tf32,
-        "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction": str(matmul.allow_fp16_reduced_precision_reduction),
-        "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction": str(matmul.allow_bf16_reduced_precision_reduction),
+        "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction": str(
+            matmul.allow_fp16_reduced_precision_reduction
+        ),
+        "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction": str(
+            matmul.allow_bf16_reduced_precision_reduction
+        ),
         "torch.backends.cudnn.allow_tf32": cudnn.allow_tf32,
         "torch.backends.cudnn.enabled": cudnn.enabled,
     }

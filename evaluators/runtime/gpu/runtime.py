@@ -99,7 +99,9 @@ class GpuRuntime(Runtime):
         for i, (block, seen) in enumerate(zip(blocks, glances, strict=True)):
             now = _seen(block, results[i])
             if not all(map(torch.equal, seen, now)):
-                late = Failure(Status.CHEATING, block.runner.stage, "work on the device went on after the calls had returned")
+                late = Failure(
+                    Status.CHEATING, block.runner.stage, "work on the device went on after the calls had returned"
+                )
                 results[i] = replace(results[i], failure=late)
         return results
 

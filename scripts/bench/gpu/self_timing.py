@@ -23,7 +23,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from devices.base import Artifact
+from devices.base import Artifact, Instance
 from evaluators.protocols.base import Effort
 from evaluators.protocols.strict import StrictProtocol
 from evaluators.runtime.device_lock import DeviceLock
@@ -58,7 +58,9 @@ def get_init_inputs():
 TASKS = {
     "gelu": Task(name="gelu", source=_TASK.format(body="torch.nn.functional.gelu(x)", rows=8192, width=4096)),
     "small_add": Task(name="small_add", source=_TASK.format(body="x + self.weight", rows=256, width=1024)),
-    "softmax": Task(name="softmax", source=_TASK.format(body="torch.softmax(x * self.weight, -1)", rows=4096, width=2048)),
+    "softmax": Task(
+        name="softmax", source=_TASK.format(body="torch.softmax(x * self.weight, -1)", rows=4096, width=2048)
+    ),
     "matmul": Task(name="matmul", source=_TASK.format(body="x @ x.t() + self.weight.sum()", rows=2048, width=1024)),
 }
 _PEER = """import sys, runpy, torch
@@ -85,7 +87,8 @@ class Decision:
 def decisions(task: Task, times: int, settings: EvaluationSettings, device: str) -> list[Decision]:
     """Judge copies of a task's reference."""
     found = []
-    with closing(gpu_runtime(settings, f"nvidia-{device}", {"CUDA_VISIBLE_DEVICES": device})) as runtime:
+    instance = Instance(lock=f"nvidia-{device}", environment={"CUDA_VISIBLE_DEVICES": device})
+    with closing(gpu_runtime(settings, instance)) as runtime:
         protocol = StrictProtocol(task, settings, runtime, DeviceLock(device=runtime.device))
         begin = time.monotonic()
         protocol.prepare()
@@ -101,7 +104,9 @@ def decisions(task: Task, times: int, settings: EvaluationSettings, device: str)
             assert verdict.measurement is not None
             found.append(Decision(task.name, verdict.measurement.speedup, seconds))
             if number == 0:
-                print({name: round(spent, 3) for name, spent in verdict.seconds.items()}, verdict.measurement, flush=True)
+                print(
+                    {name: round(spent, 3) for name, spent in verdict.seconds.items()}, verdict.measurement, flush=True
+                )
         protocol.close()
     return found
 

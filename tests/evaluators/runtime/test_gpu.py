@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from devices.base import Artifact
+from devices.base import Artifact, Instance
 from evaluators.protocols.base import Effort, ProtocolResult
 from evaluators.protocols.strict import StrictProtocol
 from evaluators.runtime.base import Runner, Runtime, TimedBlock
@@ -32,7 +32,7 @@ UNWAITED = "import torch, evaluators.runtime.gpu.runner_main as m\nm.GpuRunnerMa
 
 
 def opened(settings: EvaluationSettings) -> Runtime:
-    return gpu_runtime(settings, "nvidia-test", {"CUDA_VISIBLE_DEVICES": "0"})
+    return gpu_runtime(settings, Instance(lock="nvidia-test", environment={"CUDA_VISIBLE_DEVICES": "0"}))
 
 
 class TestGpu(RuntimeConformance):
@@ -103,7 +103,9 @@ class TestGpu(RuntimeConformance):
 @pytest.fixture(scope="module")
 def protocol(settings: EvaluationSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StrictProtocol]:
     with closing(opened(settings)) as runtime:
-        yield StrictProtocol(TASK, settings, runtime, DeviceLock(tmp_path_factory.mktemp("lock"), device=runtime.device))
+        yield StrictProtocol(
+            TASK, settings, runtime, DeviceLock(tmp_path_factory.mktemp("lock"), device=runtime.device)
+        )
 
 
 def judged(protocol: StrictProtocol, source: Kernel) -> ProtocolResult:
