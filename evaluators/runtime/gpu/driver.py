@@ -48,6 +48,8 @@ class Driver:
         self._open = library.cuIpcOpenMemHandle_v2
         self._open.argtypes = [ctypes.POINTER(ctypes.c_uint64), _Handle, ctypes.c_uint]
         self._synchronize = library.cuCtxSynchronize
+        self._upload = library.cuMemcpyHtoD_v2
+        self._upload.argtypes = [ctypes.c_uint64, ctypes.c_void_p, ctypes.c_size_t]
         self._range = library.cuMemGetAddressRange_v2
         self._range.argtypes = [ctypes.POINTER(ctypes.c_uint64), ctypes.POINTER(ctypes.c_size_t), ctypes.c_uint64]
         self._attribute = library.cuPointerGetAttribute
@@ -68,6 +70,14 @@ class Driver:
     def free(self, address: int) -> None:
         """Free an allocation of `allocate`."""
         self._check(self._library.cuMemFree_v2(ctypes.c_uint64(address)), "freeing device memory")
+
+    def copy_to_device(self, address: int, source: int, size: int) -> None:
+        """Copy `size` bytes of this process's memory at `source` to device memory, and wait for it."""
+        self._check(self._upload(address, source, size), "copying to the device")
+
+    def fill(self, address: int, size: int) -> None:
+        """Write zeros to device memory."""
+        self._check(self._library.cuMemsetD8_v2(ctypes.c_uint64(address), 0, ctypes.c_size_t(size)), "writing zeros")
 
     def allocation_of(self, pointer: int) -> Allocation:
         """Return the allocation that a pointer points into. Raises DriverError if it is no pointer to device memory."""

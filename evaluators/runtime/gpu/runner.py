@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from evaluators.runtime.tensors import TensorDescription, memory_of, span_of
 from evaluators.verdict import FailedError, failed
 from kernelevolve.core.evaluation import Status
 from kernelevolve.core.record import Record
+from kernelevolve.core.seeds import derive_seed
 from kernelevolve.tasks.structure import Structure
 from kernelevolve.tasks.tensor_kinds import DTYPES
 
@@ -28,7 +30,9 @@ _WIDEST = 16
 _MOST_WHOLE = 1 << 30
 """The most bytes that an output may span if it is not contiguous, and is therefore read as a whole."""
 _GLANCE_BYTES = 1 << 14
-"""The bytes at the end of a result that are read twice after a block."""
+"""The bytes of a piece of a result that is read again after a block."""
+_GLANCES = 3
+"""The number of such pieces that are chosen at random."""
 _numbers = itertools.count(1)
 
 
@@ -82,6 +86,9 @@ class GpuRunner(CpuRunner):
         self._inputs_at = 0
         self._described: tuple[TensorDescription, ...] = ()
         """The results of the last call outside of a timed block."""
+        self._watched: list[tuple[int, torch.Tensor]] = []
+        """Pieces of the results of the last block: their addresses, and what was there when it had ended."""
+        self._random = random.Random(derive_seed(self.number, "watched pieces"))
         self._uploaded: set[int] = set()
         """The slots whose values are on the device."""
 
@@ -154,18 +161,33 @@ class GpuRunner(CpuRunner):
                     raise self._lost(str(error)) from error
         raise self._lost("it is in no device memory that the process reported")
 
-    def glance(self, block: TimedBlock) -> tuple[torch.Tensor, ...]:
-        """Return the ends of the results of the last call of a block, as they are now."""
+    def watch(self, block: TimedBlock) -> None:
+        """Read some pieces of the results of a block that has just ended: the ends of the last call's, and some at random."""
+        self._watched = []
         if block.calls == 0 or len(self._described) != block.outputs:
-            return ()
-        pointers = self.addresses(block.calls * block.outputs)[-block.outputs :]
-        found = []
-        for output, pointer in zip(self._described, pointers, strict=True):
-            size = output.span * DTYPES[output.dtype].itemsize
-            if size:
-                part = min(size, _GLANCE_BYTES)
-                found.append(self.read_memory(pointer + size - part, part))
-        return tuple(found)
+            return
+        pointers = self.addresses(block.calls * block.outputs)
+        sizes = [output.span * DTYPES[output.dtype].itemsize for output in self._described]
+        pieces = [(pointer + size, size) for pointer, size in zip(pointers[-block.outputs :], sizes, strict=True)]
+        ends = [(end - min(size, _GLANCE_BYTES), min(size, _GLANCE_BYTES)) for end, size in pieces]
+        for _ in range(_GLANCES):
+            place = self._random.randrange(len(pointers))
+            size = sizes[place % block.outputs]
+            part = min(size, _GLANCE_BYTES)
+            ends.append((pointers[place] + self._random.randrange(size - part + 1), part))
+        self._watched = [(at, self.read_memory(at, size)) for at, size in ends if size]
+
+    def check_watched(self) -> None:
+        """Raise FailedError if what `watch` read has changed since: work went on after the calls of the block had returned."""
+        for at, seen in self._watched:
+            if not torch.equal(self.read_memory(at, seen.numel()), seen):
+                raise failed(Status.CHEATING, self.stage, "work on the device went on after the calls had returned")
+
+    def read_run(self, output: TensorDescription, address: int, start: int, stop: int) -> torch.Tensor:
+        """Return a part of an output of the last block, see `Runner.read_run`. Raises as `check_watched` does too."""
+        found = super().read_run(output, address, start, stop)
+        self.check_watched()
+        return found
 
     def _lost(self, why: str) -> FailedError:
         return failed(Status.CRASHED, self.stage, f"the output could not be read: {why}")

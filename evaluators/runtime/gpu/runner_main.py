@@ -53,7 +53,7 @@ class GpuRunnerMain(RunnerMain):
     def __init__(self, channel: int, memory: mmap.mmap) -> None:
         super().__init__(channel, memory)
         self._driver: Driver | None = None
-        self._host = torch.frombuffer(memory, dtype=torch.uint8)
+        self._host_address = torch.frombuffer(memory, dtype=torch.uint8).data_ptr()
         self._address = 0
         """The address of the device memory of inputs, or 0 if there is none yet."""
         self._device_inputs: torch.Tensor | None = None
@@ -130,8 +130,8 @@ class GpuRunnerMain(RunnerMain):
 
     def _padded(self, size: int, *, touch: bool) -> torch.Tensor:
         padding = torch.empty(size, dtype=torch.uint8, device="cuda")
-        if touch:
-            padding.zero_()
+        if touch and size and self._driver is not None:
+            self._driver.fill(padding.data_ptr(), size)
         return padding
 
     def _check_rule(self) -> None:
@@ -170,12 +170,12 @@ class GpuRunnerMain(RunnerMain):
         return flat.as_strided(meta["shape"], meta["stride"])
 
     def _upload(self, slots: Iterable[int]) -> None:
-        """Copy slots from the memory that is shared with the evaluator to the device."""
-        if self._device_inputs is None:
+        """Copy slots from the memory that is shared with the evaluator to the device, by the driver: the task may forbid torch's copies."""
+        if self._driver is None or not self._address:
             return
         for slot in sorted(set(slots)):
-            part = slice(TABLE_BYTES + slot * self._slot_bytes, TABLE_BYTES + (slot + 1) * self._slot_bytes)
-            self._device_inputs[part].copy_(self._host[part])
+            first = TABLE_BYTES + slot * self._slot_bytes
+            self._driver.copy_to_device(self._address + first, self._host_address + first, self._slot_bytes)
 
     def _export(self, pointer: int) -> dict[str, Any] | None:
         """Return the allocation of a result, or None if the evaluator knows it already or the result is empty."""

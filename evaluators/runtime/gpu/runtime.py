@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-
-import torch
 
 from evaluators.runtime.base import BlockResult, Observation, Runtime, TimedBlock
 from evaluators.runtime.cpu.arena import Slots
@@ -19,11 +17,8 @@ from evaluators.runtime.cpu.runtime import CpuRuntime
 from evaluators.runtime.gpu.device_memory import ARENA_BYTES, DeviceMemory
 from evaluators.runtime.gpu.runner import GpuRunner
 from evaluators.runtime.layout import Layout
-from evaluators.verdict import FailedError, Failure
-from kernelevolve.core.evaluation import Status
+from evaluators.verdict import FailedError
 
-_LATER_SECONDS = 0.002
-"""The seconds after the last block until results are read again."""
 _ENDLESS = 1e7
 """The seconds of processor time that the device process may take."""
 
@@ -88,22 +83,26 @@ class GpuRuntime(Runtime):
     def run(self, blocks: Sequence[TimedBlock]) -> list[BlockResult]:
         """Run timed blocks one after the other, see `Runtime.run`.
 
-        A stopped process starts nothing, but the device goes on with what it was told. So the ends of the last results are read at once
-        and once more after all blocks: in a runner that waited for its work, as the harness does, they are the same.
+        A stopped process starts nothing, but the device goes on with what it was told. So pieces of the results are read at once, and
+        again after all blocks and with whatever is read of the block later: in a runner that waited for its work they are the same.
         """
-        results, glances = [], []
+        results = []
         for block in blocks:
-            results.append(self._run(block))
-            glances.append(_seen(block, results[-1]))
-        time.sleep(_LATER_SECONDS)
-        for i, (block, seen) in enumerate(zip(blocks, glances, strict=True)):
-            now = _seen(block, results[i])
-            if not all(map(torch.equal, seen, now)):
-                late = Failure(
-                    Status.CHEATING, block.runner.stage, "work on the device went on after the calls had returned"
-                )
-                results[i] = replace(results[i], failure=late)
-        return results
+            results.append(self._watched(block, _ours(block).watch, self._run(block)))
+        return [
+            self._watched(block, lambda block: _ours(block).check_watched(), result)
+            for block, result in zip(blocks, results, strict=True)
+        ]
+
+    def _watched(self, block: TimedBlock, look: Callable[[TimedBlock], None], result: BlockResult) -> BlockResult:
+        """Look at the results of a block that did not fail, and return it with the failure that shows."""
+        if result.failure is not None:
+            return result
+        try:
+            look(block)
+        except FailedError as error:
+            return replace(result, failure=error.failure)
+        return result
 
     def observe(self) -> Observation:
         return self._host.observe()
@@ -147,11 +146,3 @@ def _ours(block: TimedBlock) -> GpuRunner:
     if not isinstance(block.runner, GpuRunner):
         raise TypeError("a runner of another runtime")
     return block.runner
-
-
-def _seen(block: TimedBlock, result: BlockResult) -> tuple[torch.Tensor, ...]:
-    """Return what `GpuRunner.glance` sees after a block that did not fail."""
-    try:
-        return () if result.failure is not None else _ours(block).glance(block)
-    except FailedError:
-        return ()  # Whoever reads the results of the block finds out.
