@@ -17,6 +17,7 @@ setup(
     package_data={
         "kernelevolve.conf": ["*.yaml", "*/*.yaml", "*/*/*.yaml"],
         "devices.languages": ["*.md"],
+        "knowledge": ["library/**/*.md"],
         "kernelevolve.tasks": ["**/*.py"],
         "kernelevolve.synthesis.universal": ["templates/*"],
         "kernelevolve.experiments.tabular": ["tables/*.npz"],
