@@ -73,7 +73,9 @@ class Document(FrontMatter):
 
 def load_library() -> tuple[Document, ...]:
     """Return the documents that are shipped with this package, sorted by id."""
-    return _sorted(parse_document(_text(item, name), name) for name, item in _shipped(files("knowledge") / "library", ""))
+    return _sorted(
+        parse_document(_text(item, name), name) for name, item in _shipped(files("knowledge") / "library", "")
+    )
 
 
 def read_folder(root: Path) -> tuple[Document, ...]:
@@ -143,7 +145,9 @@ def _split(text: str, label: str) -> tuple[dict[str, Any], str]:
     lines = text.splitlines()
     if not lines or lines[0].rstrip() != _FENCE:
         required = [name for name, field in FrontMatter.model_fields.items() if field.is_required()]
-        raise UserError(f"{label} has no front matter: begin it with a line '---', {', '.join(required)}, and a line '---'")
+        raise UserError(
+            f"{label} has no front matter: begin it with a line '---', {', '.join(required)}, and a line '---'"
+        )
     end = next((at for at, line in enumerate(lines[1:], 1) if line.rstrip() == _FENCE), None)
     if end is None:
         raise UserError(f"{label}: the front matter does not end: close it with a line '---'")
