@@ -61,6 +61,8 @@ def test_links_lead_to_documents_and_the_index_lists_all(library: tuple[Document
     assert not broken
     (index,) = [document for document in library if document.kind is Kind.INDEX]
     assert linked_documents(index) == ids - {index.id}
+    missing = {d.id for d in library if d is not index and f"[{d.title}]({d.id}.md)" not in index.body}
+    assert not missing
 
 
 def test_documents_have_substance_and_say_where_it_can_be_checked(library: tuple[Document, ...]) -> None:
