@@ -252,7 +252,7 @@ def test_a_real_gpu_is_described_without_a_context() -> None:
     assert (target.limit(Limit.UNITS), target.limit(Limit.L2_BYTES)) == (units, l2)
     assert target.limit(Limit.MEMORY_BYTES) == pytest.approx(memory, rel=0.05)
     assert re.fullmatch(r"sm_\d+", target.arch)
-    assert "libcuda" not in Path("/proc/self/maps").read_text()
+    assert "/dev/nvidia-uvm" not in Path("/proc/self/maps").read_text(), "only a process that uses CUDA maps it"
 
 
 @real
