@@ -54,8 +54,9 @@ class ImplementationError(Exception):
         return ImplementationError(self.report["status"], before + self.report["summary"], self.report["details"])
 
 
-def prepare_process(*, trusted: bool) -> None:
+def prepare_process(*, confined: bool) -> None:
     """Prepare a new process before it is confined. Processes on the CPU need nothing."""
+    del confined
 
 
 def serve(channel: int, arena: int, kind: type[RunnerMain] | None = None) -> None:
