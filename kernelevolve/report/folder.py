@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -133,9 +134,14 @@ def _reserved(store: Path, name: str) -> str:
     raise AssertionError
 
 
+def file_stem(task_name: str) -> str:
+    """Return the name of a task as a part of the name of a file: `kernelbench:level1/19_ReLU` as `kernelbench-level1-19_ReLU`."""
+    return re.sub(r"[^\w.+-]+", "-", task_name).strip("-.") or "task"
+
+
 def default_folder(task_name: str, now: datetime | None = None) -> Path:
     """Return `runs/<task>-<time>`, with a number if that exists."""
-    stem = f"{task_name.replace('/', '-')}-{now or datetime.now():%Y%m%d-%H%M%S}"
+    stem = f"{file_stem(task_name)}-{now or datetime.now():%Y%m%d-%H%M%S}"
     candidate = Path("runs") / stem
     number = 2
     while candidate.exists():

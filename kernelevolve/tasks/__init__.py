@@ -1,1 +1,4 @@
-"""Tasks: KernelBench files and the shipped suites. `catalog` finds them, `loading` runs them."""
+"""Tasks: files, the shipped suites, KernelBench's problems, PyTorch's operators.
+
+`catalog` finds them, `selection` names many at once, `loading` runs them.
+"""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import Task
-from kernelevolve.tasks.form import check_source, declared_rule
+from kernelevolve.tasks.form import check_source, declared_rule, summary_of
 from kernelevolve.tasks.source import TaskSource, TaskSummary
 
 
@@ -27,11 +27,31 @@ class TaskFiles(TaskSource):
             return None
         return read_task(path.stem, path, self._elsewhere.hint(path.stem) if self._elsewhere else "")
 
+    def full_name(self, name: str) -> str | None:
+        return None if self.find(name) is None else name
+
+    def members(self, group: str) -> tuple[TaskSummary, ...] | None:
+        """Return the files `*.py` of a folder. One that is no task is among them; its summary says why."""
+        folder = Path(group).expanduser()
+        if not group or "\0" in group or not folder.is_dir():
+            return None
+        base = group if group.endswith("/") else f"{group}/"
+        return tuple(
+            TaskSummary(name=f"{base}{path.name}", summary=_summary(path)) for path in sorted(folder.glob("*.py"))
+        )
+
     def guess(self, name: str) -> Task | None:
         path = Path(name).expanduser()
         if name and path.is_dir():
             raise UserError(f"{path} is a directory: name a task file (.py) in it")
         return None
+
+
+def _summary(path: Path) -> str:
+    try:
+        return summary_of(read_source(path))
+    except UserError as error:
+        return str(error)
 
 
 def read_task(name: str, path: Path, hint: str = "") -> Task:

@@ -66,9 +66,11 @@ def declared_rule(source: str, label: str) -> AllowAten:
 
 
 def summary_of(source: str) -> str:
-    """Return the first line of a module's docstring, or "" if there is none."""
-    docstring = ast.get_docstring(ast.parse(source))
-    return docstring.splitlines()[0] if docstring else ""
+    """Return the first line of the docstring of a task's module, or else of its class Model; "" if there is none."""
+    module = ast.parse(source)
+    models = (node for node in module.body if isinstance(node, ast.ClassDef) and node.name == "Model")
+    docstrings = (ast.get_docstring(module), *(ast.get_docstring(model) for model in models))
+    return next((text.splitlines()[0].strip() for text in docstrings if text), "")
 
 
 def _bound_names(body: Iterable[ast.stmt]) -> Iterator[str]:

@@ -29,6 +29,10 @@ class ShippedTasks(TaskSource):
         path = _paths().get(name)
         return None if path is None else read_task(name, path)
 
+    def members(self, group: str) -> tuple[TaskSummary, ...] | None:
+        suite = group.rstrip("/")
+        return tuple(each for each in self.list() if suite and each.name.startswith(f"{suite}/")) or None
+
     def guess(self, name: str) -> Task | None:
         paths = _paths()
         for end in (f"/{name}", name):

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from scripts.bench.breadth.problems import problems_of, sample, shrunk_copy
+from kernelevolve.core.errors import UserError
+from scripts.bench.breadth.problems import name_of, problems_of, sample, shrunk_copy
 from scripts.bench.breadth.shrink import Limits, shrink
 from scripts.bench.breadth.table import bars, table, verdict_bars
 from scripts.bench.breadth.trying import Row, Search, Verdicts, copy_of, judged
@@ -89,11 +90,11 @@ def test_problems_of_a_clone_are_found_by_level_and_number(tmp_path: Path) -> No
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(PROBLEM)
     problems = problems_of(tmp_path / "clone", (1, 2))
-    assert [problem.name for problem in problems] == ["1/2_a", "1/10_b", "2/1_c"]
+    assert [name_of(problem) for problem in problems] == ["1/2_a", "1/10_b", "2/1_c"]
     assert len(sample(problems, 2, seed=1)) == 2
     path, copy = shrunk_copy(problems[0], tmp_path / "out")
     assert path.read_text() == copy.source
-    with pytest.raises(FileNotFoundError, match="level3"):
+    with pytest.raises(UserError, match="has no level3: it has level1, level2"):
         problems_of(tmp_path / "clone")
 
 
@@ -182,4 +183,4 @@ def test_a_folder_that_is_no_clone_is_a_mistake_in_one_line(tmp_path: Path) -> N
     command = [sys.executable, "-m", "scripts.bench.breadth", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "give a clone of KernelBench" in done.stderr.splitlines()[-1]
+    assert "name a clone of https" in done.stderr.splitlines()[-1]

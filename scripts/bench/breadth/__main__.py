@@ -21,7 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
-from scripts.bench.breadth.problems import LEVELS, Problem, problems_of, sample, shrunk_copy
+from kernelevolve.core.errors import UserError
+from kernelevolve.tasks.kernelbench.problems import Problem
+from scripts.bench.breadth.problems import LEVELS, name_of, problems_of, sample, shrunk_copy
 from scripts.bench.breadth.table import bars, table, verdict_bars, verdict_table
 from scripts.bench.breadth.trying import PROTOCOLS, Row, judge_copy, judged, search
 from scripts.bench.breadth.verdicts import Verdicts
@@ -43,8 +45,8 @@ def main() -> int:
     line.add_argument("--table", action="store_true", help="print what is there already")
     options = line.parse_args()
     try:
-        problems = [p for p in problems_of(options.clone, tuple(options.levels)) if options.only in p.name]
-    except FileNotFoundError as error:
+        problems = [p for p in problems_of(options.clone, tuple(options.levels)) if options.only in name_of(p)]
+    except UserError as error:
         line.error(str(error))
     if options.sample:
         problems = sample(problems, options.sample, options.seed)
@@ -56,21 +58,21 @@ def main() -> int:
     journal = folder / "rows.jsonl"
     rows = {row.problem: row for row in map(Row.from_json, _lines(journal))}
     for problem in problems:
-        if problem.name in rows or options.table:
+        if name_of(problem) in rows or options.table:
             continue
         row = _tried(problem, folder, options)
         rows[row.problem] = row
         with journal.open("a") as file:
             file.write(row.to_json() + "\n")
         print(table([row]).splitlines()[-1], file=sys.stderr, flush=True)
-    chosen = [rows[problem.name] for problem in problems if problem.name in rows]
+    chosen = [rows[name_of(problem)] for problem in problems if name_of(problem) in rows]
     return _ended(table(chosen), *bars(chosen))
 
 
 def _verdicts(problems: Sequence[Problem], folder: Path, options: argparse.Namespace) -> int:
     journal = folder / "verdicts.jsonl"
     rows = {row.problem: row for row in map(Verdicts.from_json, _lines(journal))}
-    left = [problem for problem in problems if problem.name not in rows and not options.table]
+    left = [problem for problem in problems if name_of(problem) not in rows and not options.table]
     # Threads of programs that share cores wait for each other, so each job has its own.
     mine = sorted(os.sched_getaffinity(0))
     jobs = max(1, min(options.jobs, len(mine)))
@@ -81,7 +83,7 @@ def _verdicts(problems: Sequence[Problem], folder: Path, options: argparse.Names
     def judge(problem: Problem) -> Verdicts:
         cores = shares.get()
         try:
-            return judged(problem.name, shrunk_copy(problem, folder)[0], cores)
+            return judged(name_of(problem), shrunk_copy(problem, folder)[0], cores)
         finally:
             shares.put(cores)
 
@@ -91,7 +93,7 @@ def _verdicts(problems: Sequence[Problem], folder: Path, options: argparse.Names
             file.write(row.to_json() + "\n")
             file.flush()
             print(verdict_table([row]).splitlines()[-1], file=sys.stderr, flush=True)
-    chosen = [rows[problem.name] for problem in problems if problem.name in rows]
+    chosen = [rows[name_of(problem)] for problem in problems if name_of(problem) in rows]
     return _ended(verdict_table(chosen), *verdict_bars(chosen))
 
 
@@ -110,11 +112,11 @@ def _tried(problem: Problem, folder: Path, options: argparse.Namespace) -> Row:
     copies = judge_copy(task, options.protocols)
     found = None
     if options.seconds:
-        place = folder / "runs" / f"level{problem.level}" / problem.path.stem
+        place = folder / "runs" / f"level{problem.level}" / problem.stem
         shutil.rmtree(place, ignore_errors=True)  # Of a row that was not finished.
         place.parent.mkdir(parents=True, exist_ok=True)
         found = search(task, options.seconds, place, compiled=not options.no_compile)
-    return Row(problem.name, copy.changes, copy.note, copies, found)
+    return Row(name_of(problem), copy.changes, copy.note, copies, found)
 
 
 if __name__ == "__main__":

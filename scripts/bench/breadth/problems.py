@@ -1,42 +1,24 @@
-"""KernelBench's problems in a clone of it, and their shrunk copies."""
+"""Samples of KernelBench's problems, and their shrunk copies."""
 
 from __future__ import annotations
 
 import random
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
+from kernelevolve.tasks.kernelbench.problems import Clone, Problem
 from scripts.bench.breadth.shrink import Shrunk, shrink
 
 LEVELS = (1, 2, 3)
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One file of the clone."""
-
-    level: int
-    number: int
-    path: Path
-
-    @property
-    def name(self) -> str:
-        return f"{self.level}/{self.path.stem}"
-
-
 def problems_of(clone: Path, levels: tuple[int, ...] = LEVELS) -> list[Problem]:
-    """By level and number. Raises FileNotFoundError where the folder is no clone of KernelBench."""
-    found = []
-    for level in levels:
-        folder = clone / "KernelBench" / f"level{level}"
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{folder} is not there: give a clone of KernelBench")
-        for path in folder.glob("*.py"):
-            number = re.match(r"(\d+)_", path.name)
-            if number:
-                found.append(Problem(level, int(number[1]), path))
-    return sorted(found, key=lambda problem: (problem.level, problem.number))
+    """By level and number. Raises UserError where the folder is no clone of KernelBench, or has no such level."""
+    found = Clone(clone)
+    return [problem for level in levels for problem in found.level(level)]
+
+
+def name_of(problem: Problem) -> str:
+    return f"{problem.level}/{problem.stem}"
 
 
 def sample(problems: list[Problem], count: int, seed: int) -> list[Problem]:
@@ -51,8 +33,8 @@ def sample(problems: list[Problem], count: int, seed: int) -> list[Problem]:
 
 def shrunk_copy(problem: Problem, folder: Path) -> tuple[Path, Shrunk]:
     """The copy, written into the folder."""
-    copy = shrink(problem.path.read_text())
-    path = folder / "tasks" / f"level{problem.level}" / problem.path.name
+    copy = shrink(problem.source())
+    path = folder / "tasks" / f"level{problem.level}" / f"{problem.stem}.py"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(copy.source)
     return path, copy

@@ -1,0 +1,1 @@
+"""KernelBench's problems as tasks: `problems` reads them, `source` gives them names."""
