@@ -21,6 +21,7 @@ from kernelevolve.core.errors import UserError
 
 COMMANDS = {
     "run": "evolve a task's operator into a faster kernel",
+    "sweep": "evolve kernels for many tasks, and print one table",
     "resume": "continue a run that was interrupted",
     "measure": "measure the best kernels of a finished run again",
     "graph": "inspect a run: the best kernels, and the lineage of a kernel",
@@ -28,7 +29,7 @@ COMMANDS = {
     "tabulate": "measure a whole space of kernels once",
     "replay": "compare searches on such a table, at thousands of kernels per second",
     "evaluate": "evaluate kernel files",
-    "tasks": "list the shipped tasks, or show one",
+    "tasks": "list tasks and groups of them, or show one",
     "doctor": "show what this machine has, and what to install for the rest",
 }
 INTERRUPTED = 130

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from hydra.internal.config_loader_impl import ConfigLoaderImpl
 
-PATH_KEYS = ("task", "run.dir")
-"""The keys whose values are paths, which may hold characters that Hydra would interpret."""
+PATH_KEYS = ("task", "tasks", "run.dir", "sweep.dir")
+"""The keys whose values are names or paths, which may hold characters that Hydra would interpret."""
+_PRIMARY = "config"
+"""The name of the configuration of a run in `conf/`."""
 MISSING = "???"
 """The value of a setting that has no default."""
 
@@ -95,11 +97,12 @@ def config_dir() -> Path:
     )
 
 
-def compose(overrides: Sequence[str]) -> dict[str, Any]:
+def compose(overrides: Sequence[str], primary: str = _PRIMARY) -> dict[str, Any]:
     """Compose the configuration.
 
     Args:
         overrides: Overrides in Hydra's grammar: `key=value`, `group=option`, `+key=value`, `~key`.
+        primary: The name of the file in `conf/` that is composed.
 
     Returns:
         The settings as plain data. A setting without a value is `???`.
@@ -111,8 +114,8 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
         parsed = _parse(loader, _quoted(overrides, every=True))
         for override in parsed:
             if override.is_sweep_override():
-                raise UserError(f"{override.input_line} names several values: add -m to run each of them")
-        return _compose(loader, parsed)
+                raise UserError(f"{override.input_line} names several values: `kernelevolve run -m` runs each of them")
+        return _compose(loader, parsed, primary)
 
 
 def sweep(overrides: Sequence[str]) -> list[list[str]]:
@@ -237,7 +240,7 @@ def _parse(loader: ConfigLoaderImpl, overrides: Sequence[str]) -> list[Override]
     return parsed
 
 
-def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[str, Any]:
+def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override], primary: str = _PRIMARY) -> dict[str, Any]:
     from hydra import compose as hydra_compose
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
@@ -256,13 +259,13 @@ def _compose(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> dict[st
             text = override.input_line
             raise UserError(f"{text}: there is no such option; {override.key_or_group} is one of {', '.join(options)}")
         chosen.append(override)
-    known = _settings_of(tuple(o.input_line or "" for o in chosen))
+    known = _settings_of(tuple(o.input_line or "" for o in chosen), primary)
     for override in rest:
         key = override.key_or_group
         if not (override.is_add() or override.is_force_add()) and key not in known:
             raise UserError(f"there is no setting {key}{nearest(key, known)}")
     try:
-        composed = hydra_compose("config", overrides=[override.input_line or "" for override in overrides])
+        composed = hydra_compose(primary, overrides=[override.input_line or "" for override in overrides])
         container = OmegaConf.to_container(composed, resolve=True, throw_on_missing=False)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(" ".join(str(error).split())) from error
@@ -289,12 +292,12 @@ def _offer_devices(loader: ConfigLoaderImpl, overrides: Sequence[Override]) -> N
 
 
 @lru_cache(maxsize=64)
-def _settings_of(chosen: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the dotted keys of all settings that exist with these options of groups."""
+def _settings_of(chosen: tuple[str, ...], primary: str) -> tuple[str, ...]:
+    """Return the dotted keys of all settings of a configuration that exist with these options of groups."""
     from hydra import compose as hydra_compose
     from omegaconf import OmegaConf
 
-    base = OmegaConf.to_container(hydra_compose("config", overrides=list(chosen)), resolve=False)
+    base = OmegaConf.to_container(hydra_compose(primary, overrides=list(chosen)), resolve=False)
     assert isinstance(base, dict)
     return tuple(keys({str(name): value for name, value in base.items()}))
 

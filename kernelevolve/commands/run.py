@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 
     # These modules import torch and Ray, so they are imported only after the settings are checked.
     if len(jobs) > 1 and options.jobs > 1:
-        from kernelevolve.sweeping import run_side_by_side
+        from kernelevolve.sweeping.side_by_side import run_side_by_side
 
         return run_side_by_side(list(zip(combinations, jobs, strict=True)), options.jobs, quiet=options.quiet)
     from kernelevolve import run

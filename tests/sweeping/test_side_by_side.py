@@ -74,7 +74,7 @@ def test_a_task_that_is_not_there_is_told_before_anything_starts(log: list[str])
     assert log == []
 
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
