@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from kernelevolve.core.errors import UserError
 from kernelevolve.core.task import Task
+from kernelevolve.tasks.aten.source import AtenTasks
 from kernelevolve.tasks.files import TaskFiles
 from kernelevolve.tasks.kernelbench.source import KernelBench
 from kernelevolve.tasks.shipped import ShippedTasks
 from kernelevolve.tasks.source import TaskSource, TaskSummary
 
 _SHIPPED = ShippedTasks()
-SOURCES: tuple[TaskSource, ...] = (_SHIPPED, KernelBench(), TaskFiles(_SHIPPED))
+SOURCES: tuple[TaskSource, ...] = (_SHIPPED, KernelBench(), AtenTasks(), TaskFiles(_SHIPPED))
 """In the order in which a name is looked up: a shipped name takes precedence over a file; `./name` is the file."""
 
 
