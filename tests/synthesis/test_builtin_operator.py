@@ -102,7 +102,7 @@ def test_a_foreign_kernel_is_changed_through_the_knobs_of_its_text() -> None:
     assert "class ModelNew" in draft.kernel.source
 
 
-@pytest.mark.parametrize("name", [t.name for t in list_tasks()])
+@pytest.mark.parametrize("name", [t.name for t in list_tasks() if t.name.startswith("dlrm/")])
 def test_shipped_tasks_wherever_the_knobs_point(check: Check, name: str) -> None:
     task = find_task(name)
     space = check(task)

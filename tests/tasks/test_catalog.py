@@ -22,7 +22,7 @@ MINIMAL = '"""Nothing much."""\nclass Model: ...\ndef get_inputs(): return []\n'
 def test_listing_names_every_file_with_a_summary() -> None:
     listed = list_tasks()
     assert len(listed) >= 12
-    assert [task.name for task in listed] == sorted(f"dlrm/{path.stem}" for path in (SUITES / "dlrm").glob("*.py"))
+    assert [task.name for task in listed] == sorted(f"{path.parent.name}/{path.stem}" for path in SUITES.glob("*/*.py"))
     assert all(task.summary.endswith(".") and len(task.summary) < 100 for task in listed)
 
 
