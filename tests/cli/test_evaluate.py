@@ -94,7 +94,10 @@ def test_one_kernel_is_one_object(task: Path) -> None:
         (["{task}", "{folder}/none"], "holds no *.py file"),
         (["{task}", "{task}", "--preset", "loose"], "strict"),
         (["{task}", "{task}", "--preset", "strict", "evaluation=kernelbench"], "give one of them"),
-        (["{task}", "{task}", "device=cuda"], "device=cuda: there is no such option; device is one of amd, auto, cpu, nvidia"),
+        (
+            ["{task}", "{task}", "device=cuda"],
+            "device=cuda: there is no such option; device is one of amd, auto, cpu, nvidia",
+        ),
         (["{task}", "{task}", "evaluation.protocol=loose"], "evaluation.protocol"),
     ],
 )
